@@ -1,0 +1,210 @@
+"""The API of one daemon, served on its control socket: what the CLI and other processes ask for.
+
+JSON for people and scripts, BSON (``application/bson``) where values have to keep their types. The
+callers are trusted: the socket has mode 0600.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from bson import ObjectId
+from bson.errors import BSONError, InvalidId
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from .clock import Clock
+from .codec import decode, encode
+from .desk import Desk
+from .errors import (
+    BadDeclaration,
+    MonqbusError,
+    NotFound,
+    NotStorable,
+    Refused,
+    StoreError,
+)
+from .http import read_body
+from .model import Filter
+from .posting import PostOffice, prepare
+from .registry import NAME, TOPIC, Options, Registry
+from .rows import plain, task_details, task_row
+from .store.documents import event_to_document, task_to_document
+from .strictjson import BadJson, parse
+
+BSON_TYPE: Final = "application/bson"
+BODY_LIMIT: Final = 16 * 1024 * 1024
+PAGE_LIMIT: Final = 1000
+_CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
+    (NotFound, 404, "not_found"),
+    (NotStorable, 422, "not_storable"),
+    (BadDeclaration, 422, "bad_declaration"),
+    (StoreError, 503, "store_unavailable"),
+)
+
+
+ROUTES: Final = (
+    ("POST", "/tasks", "post_task"),
+    ("POST", "/tasks/find", "find_tasks"),
+    ("POST", "/tasks/count", "count_tasks"),
+    ("POST", "/tasks/<any(retry, cancel, purge):action>", "act_on_tasks"),
+    ("GET", "/tasks/<task_id>", "show_task"),
+    ("POST", "/tasks/<task_id>/<any(retry, cancel):action>", "act_on_task"),
+    ("POST", "/events", "publish_event"),
+    ("GET", "/events/<event_id>", "show_event"),
+)
+
+
+class Api:
+    """One method a route. Each answers with a Response or raises a MonqbusError."""
+
+    def __init__(
+        self, desk: Desk, office: PostOffice, registry: Callable[[], Registry], clock: Clock
+    ) -> None:
+        self._desk = desk
+        self._office = office
+        self._registry = registry
+        self._clock = clock
+
+    def post_task(self) -> Response:
+        """Store one task; the declaration's options count where the request names none."""
+        document = _asked()
+        name = _text(document, "name", NAME)
+        declared = self._registry().tasks.get(name)
+        options = (declared.defaults if declared else Options()).but(document.get("options") or {})
+        args, kwargs, context = (document.get(part) for part in ("args", "kwargs", "context"))
+        task = prepare(self._clock, name, args or [], kwargs or {}, options, context or {})
+        if "id" in document:
+            task.id = _id(document["id"])
+        stored = self._office.submit(task)
+        return _answer({"task": task_to_document(stored), "known": declared is not None}, 201)
+
+    def find_tasks(self) -> Response:
+        """One page of tasks, newest first."""
+        document = _asked()
+        limit = min(int(document.get("limit") or 50), PAGE_LIMIT)
+        tasks = self._desk.find(_which(document), limit, _optional_id(document.get("before")))
+        show = task_to_document if _wants_bson() else task_row
+        return _answer({"tasks": [show(task) for task in tasks]})
+
+    def count_tasks(self) -> Response:
+        """How many tasks match, by state."""
+        return _answer({"counts": self._desk.count(_which(_asked()))})
+
+    def act_on_tasks(self, action: str) -> Response:
+        """One page of a bulk action."""
+        document = _asked()
+        steps = {"retry": self._desk.retry, "cancel": self._desk.cancel, "purge": self._desk.purge}
+        step = steps[action](_which(document), _optional_id(document.get("last")))
+        return _answer(step._asdict())
+
+    def show_task(self, task_id: str) -> Response:
+        """Everything about one task."""
+        task = self._desk.show(_id(task_id))
+        return _answer({"task": task_to_document(task) if _wants_bson() else task_details(task)})
+
+    def act_on_task(self, task_id: str, action: str) -> Response:
+        """Retry or cancel one task; 409 when its state forbids it."""
+        task = self._desk.show(_id(task_id))
+        step = (self._desk.retry if action == "retry" else self._desk.cancel)(Filter(ids=(task.id,)))
+        if not step.done:
+            raise Refused(409, "illegal_move", f"task {task.id}: cannot {action} a task that is {task.state}")
+        return _answer({"done": step.done})
+
+    def publish_event(self) -> Response:
+        """Publish an event to the handlers of this daemon."""
+        document = _asked()
+        topic = _text(document, "topic", TOPIC)
+        receipt = self._office.publish(topic, document.get("args") or [], document.get("kwargs") or {})
+        return _answer({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
+
+    def show_event(self, event_id: str) -> Response:
+        """One event as it was received."""
+        return _answer({"event": event_to_document(self._desk.event(_id(event_id)))})
+
+
+def create_api(api: Api) -> Flask:
+    """The WSGI application that serves *api* under ``/api/v1``."""
+    app = Flask("monqbus.api", static_folder=None)
+    for method, rule, name in ROUTES:
+        app.add_url_rule(f"/api/v1{rule}", name, getattr(api, name), methods=[method])
+    app.register_error_handler(MonqbusError, _failed)
+    app.register_error_handler(HTTPException, _no_such_thing)
+    return app
+
+
+def _failed(error: MonqbusError) -> Response:
+    if isinstance(error, Refused):
+        return _problem(error.status, error.code, error.detail)
+    for kind, status, code in _CODES:
+        if isinstance(error, kind):
+            return _problem(status, code, str(error))
+    return _problem(400, "refused", str(error))
+
+
+def _no_such_thing(error: HTTPException) -> Response:
+    return _problem(error.code or 500, "http", error.description or error.name)
+
+
+def _problem(status: int, code: str, detail: str) -> Response:
+    return _answer({"status": status, "code": code, "detail": detail}, status)
+
+
+def _asked() -> dict[str, Any]:
+    return _decoded(read_body(request.environ, BODY_LIMIT), request.headers.get("Content-Type", ""))
+
+
+def _wants_bson() -> bool:
+    return request.headers.get("Accept") == BSON_TYPE
+
+
+def _answer(document: Mapping[str, Any], status: int = 200) -> Response:
+    if _wants_bson():
+        return Response(encode(document), status, content_type=BSON_TYPE)
+    kind = "application/json" if status < 400 else "application/problem+json"
+    return Response(_json(document), status, content_type=kind)
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    return json.dumps(plain(document), ensure_ascii=False) + "\n"
+
+
+def _decoded(body: bytes, content_type: str) -> dict[str, Any]:
+    try:
+        document = decode(body) if content_type == BSON_TYPE else parse(body)
+    except (BSONError, BadJson) as error:
+        raise Refused(400, "malformed", str(error)) from error
+    if not isinstance(document, dict):
+        raise Refused(400, "malformed", f"body: expected an object, got {type(document).__name__}")
+    return document
+
+
+def _text(document: Mapping[str, Any], name: str, pattern: Any) -> str:
+    value = document.get(name)
+    if not isinstance(value, str) or pattern.fullmatch(value) is None:
+        raise Refused(400, "malformed", f"{name}: expected {pattern.pattern}, got {value!r:.80}")
+    return value
+
+
+def _id(value: Any) -> ObjectId:
+    try:
+        return ObjectId(value)
+    except (InvalidId, TypeError) as error:
+        raise Refused(400, "malformed", f"id: expected 24 hexadecimal digits, got {value!r:.60}") from error
+
+
+def _optional_id(value: Any) -> ObjectId | None:
+    return None if value is None else _id(value)
+
+
+def _which(document: Mapping[str, Any]) -> Filter:
+    which = dict(document.get("which") or {})
+    for name in ("ids", "states"):
+        which[name] = tuple(which.get(name) or ())
+    which["ids"] = tuple(_id(value) for value in which["ids"])
+    try:
+        return Filter(**which)
+    except TypeError as error:
+        raise Refused(400, "malformed", f"which: {error}") from error

@@ -1,0 +1,71 @@
+"""Parses the command line, runs the command, turns every error into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Final
+
+from ..errors import (
+    ConfigError,
+    MonqbusError,
+    StoreHeld,
+    StoreUnavailable,
+    UsageError,
+)
+from .words import build_parser
+
+EX_OK: Final = 0
+EX_FAILED: Final = 1  # the asked-for thing failed or was not found
+EX_USAGE: Final = 64
+EX_UNAVAILABLE: Final = 69  # the store cannot be reached
+EX_HELD: Final = 73  # another daemon holds the embedded store
+EX_CONFIG: Final = 78
+EX_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells report it
+
+_CODES: Final[tuple[tuple[type[MonqbusError], int], ...]] = (
+    (ConfigError, EX_CONFIG),
+    (UsageError, EX_USAGE),
+    (StoreHeld, EX_HELD),
+    (StoreUnavailable, EX_UNAVAILABLE),
+    (MonqbusError, EX_FAILED),
+)
+
+
+def main(words: Sequence[str]) -> int:
+    """Run one command; its exit code. Errors are one line each on stderr, never a traceback."""
+    parser = build_parser()
+    options = parser.parse_args(words)
+    if not hasattr(options, "module"):
+        parser.print_help()
+        return EX_USAGE
+    try:
+        # each command's module is imported only when it runs: starting fast is a feature
+        command = getattr(importlib.import_module(f"{__package__}.{options.module}"), options.function)
+        code: int = command(options)
+    except MonqbusError as error:
+        return _failed(error, options)
+    except KeyboardInterrupt:
+        return EX_INTERRUPTED
+    except BrokenPipeError:
+        # whoever read our output has seen enough; do not complain again while closing stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EX_OK
+    except Exception as error:  # noqa: BLE001 - the last resort before the user would see a traceback
+        if options.debug:
+            traceback.print_exc()
+        print(f"monqbus: {type(error).__name__}: {error}; --debug shows where", file=sys.stderr)
+        return EX_FAILED
+    return code
+
+
+def _failed(error: MonqbusError, options: argparse.Namespace) -> int:
+    if options.debug:
+        traceback.print_exc()
+    for line in error.problems if isinstance(error, ConfigError) else (str(error),):
+        print(f"monqbus: {line}", file=sys.stderr)
+    return next(code for kind, code in _CODES if isinstance(error, kind))

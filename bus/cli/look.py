@@ -1,0 +1,92 @@
+"""`list`, `count` and `show`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+
+from ..clock import Clock
+from ..desk import Desk
+from ..model import STATES, Filter, MonQTask
+from ..remote import Remote
+from ..rows import plain, task_details, task_row
+from ..textual import harmless
+from .filters import filter_of, task_id
+from .place import open_desk
+
+PAGE = 200
+DEFAULT_LIMIT = 50
+_COLOURS = {"ready": "36", "busy": "33", "complete": "32", "error": "31", "skipped": "90"}
+
+
+def list(options: argparse.Namespace) -> int:  # noqa: A001 - the command's name
+    """One line a task, newest first."""
+    which = filter_of(options, Clock().now())
+    with open_desk(options) as desk:
+        for task in _pages(desk, which, options.limit or DEFAULT_LIMIT):
+            print(json.dumps(task_row(task), ensure_ascii=False) if options.json else _line(task))
+    return 0
+
+
+def _pages(desk: Desk | Remote, which: Filter, limit: int) -> Iterator[MonQTask]:
+    last = None
+    while limit > 0 and (page := desk.find(which, min(limit, PAGE), last)):
+        yield from page
+        limit -= len(page)
+        last = page[-1].id
+
+
+def _line(task: MonQTask) -> str:
+    colour = _COLOURS[task.state] if sys.stdout.isatty() else ""
+    state = f"\x1b[{colour}m{task.state:<8}\x1b[0m" if colour else f"{task.state:<8}"
+    tail = harmless(task.history[-1]["error"])[:80] if task.history and task.state != "complete" else ""
+    line = f"{task.id}  {state}  {_when(task.time_queue)}  {harmless(task.task_name)}"
+    return f"{line}  attempt {task.attempt}: {tail}" if tail else line
+
+
+def _when(moment: datetime | None) -> str:
+    return "" if moment is None else moment.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def count(options: argparse.Namespace) -> int:
+    """How many tasks match, by state."""
+    with open_desk(options) as desk:
+        counts = desk.count(filter_of(options, Clock().now()))
+    if options.json:
+        print(json.dumps({state: counts.get(state, 0) for state in STATES} | {"total": sum(counts.values())}))
+        return 0
+    for state in STATES:
+        if counts.get(state):
+            print(f"{state:<10}{counts[state]:>10}")
+    print(f"{'total':<10}{sum(counts.values()):>10}")
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """Everything about one task."""
+    with open_desk(options) as desk:
+        task = desk.show(task_id(options.id))
+    details = task_details(task)
+    if options.json:
+        print(json.dumps(details, ensure_ascii=False))
+        return 0
+    texts = {name: details.pop(name) for name in ("output", "result", "history")}
+    for name, value in details.items():
+        if value not in (None, [], {}):
+            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            print(f"{name:<14}{harmless(shown)}")
+    for entry in task.history:
+        print(f"attempt {entry['attempt']:<6}{_when(entry['at'])}  {harmless(entry['error'])}")
+    for name in ("output", "result"):
+        if texts[name] is not None:
+            print(f"{name}:")
+            print(_indented(texts[name]))
+    return 0
+
+
+def _indented(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(plain(value), indent=2, ensure_ascii=False)
+    return "\n".join(f"    {harmless(line)}" for line in text.splitlines())

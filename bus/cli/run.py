@@ -1,0 +1,23 @@
+"""`run`: the daemon. `monqbus.py` has patched the process before this is imported."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..clock import Clock
+from ..daemon import Daemon, Names
+from ..errors import UsageError
+from .place import read_config
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the daemon in the foreground until TERM or INT."""
+    names = Names(_names("--only", options.only), _names("--except", options.but) if options.but else ())
+    return Daemon(read_config(options), Clock(), names).run()
+
+
+def _names(option: str, text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise UsageError(f"{option}: expected a comma list of task names, got {text!r}")
+    return names

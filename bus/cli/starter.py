@@ -1,0 +1,43 @@
+"""The files that `init` writes beside the config."""
+
+HELLO = '''\
+"""The smallest app: one handler for a webhook, and a task that it posts."""
+
+from monqbus import event_handler, task
+
+
+@event_handler("hello.greeted")
+def greet(topic, event):
+    """Runs for each delivery to /hooks/hello; *event.body* is what was sent."""
+    name = event.body.decode() or "world"
+    print(f"Hello, {name}!")
+    count_letters.post(name)
+
+
+@task(max_attempts=3, timeout=30)
+def count_letters(name):
+    """Stored before `greet` goes on, and retried on its own."""
+    print(f"{name!r} has {len(name)} letters")
+    return len(name)
+'''
+
+UNIT = """\
+# Copy to /etc/systemd/system/monqbus.service, then: systemctl enable --now monqbus
+[Unit]
+Description=monqbus
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+ExecStart={program} run --config {directory}/monqbus.ini
+ExecReload=/bin/kill -HUP $MAINPID
+WorkingDirectory={directory}
+Restart=on-failure
+RestartSec=1
+# longer than [worker] drain
+TimeoutStopSec=35
+UMask=0077
+
+[Install]
+WantedBy=multi-user.target
+"""

@@ -1,0 +1,71 @@
+"""`retry`, `cancel` and `purge`: by ids or by filter, page by page, the number last."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+
+from bson import ObjectId
+
+from ..clock import Clock
+from ..desk import Step
+from ..errors import NotFound, UsageError
+from ..model import Filter
+from .filters import filter_of
+from .place import open_desk
+
+Act = Callable[[Filter, ObjectId | None], Step]
+
+
+def retry(options: argparse.Namespace) -> int:
+    """Give failed and skipped tasks a fresh start."""
+    which = _meant(options, "retry")
+    with open_desk(options) as desk:
+        return _walk(desk.retry, which, options, "retried")
+
+
+def cancel(options: argparse.Namespace) -> int:
+    """Skip ready and busy tasks."""
+    which = _meant(options, "cancel")
+    with open_desk(options) as desk:
+        return _walk(desk.cancel, which, options, "cancelled")
+
+
+def purge(options: argparse.Namespace) -> int:
+    """Forget ended tasks."""
+    which = _meant(options, "purge")
+    with open_desk(options) as desk:
+        return _walk(desk.purge, which, options, "purged")
+
+
+def _meant(options: argparse.Namespace, verb: str) -> Filter:
+    if options.limit is not None:
+        raise UsageError(
+            f"--limit: {verb} works on everything that matches; narrow it with --older or --newer"
+        )
+    which = filter_of(options, Clock().now())
+    if which.is_empty and not options.all:
+        raise UsageError(f"{verb}: expected IDs or a filter; --all means every task that can be")
+    return which
+
+
+def _walk(act: Act, which: Filter, options: argparse.Namespace, done: str) -> int:
+    total, last = 0, None
+    show_progress = sys.stderr.isatty()
+    while True:
+        step = act(which, last)
+        total, last = total + step.done, step.last
+        if show_progress:
+            print(f"\r{done} {total} …", end="", file=sys.stderr, flush=True)
+        if last is None:
+            break
+    if show_progress:
+        print("\r\x1b[K", end="", file=sys.stderr)
+    print(json.dumps({done: total}) if options.json else f"{done} {total}")
+    if which.ids and total < len(which.ids):
+        raise NotFound(
+            f"{len(which.ids) - total} of {len(which.ids)} tasks: not found, or in a state that forbids it"
+        )
+    return 0

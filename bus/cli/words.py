@@ -1,0 +1,148 @@
+"""The words of the command line: every command, its options and its help with examples."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from .. import __version__
+
+USAGE_CODE = 64
+
+_EXAMPLES = """\
+examples:
+  monqbus init shop && cd shop && monqbus run        a new place, running
+  monqbus check --config monqbus.ini                 is everything right?
+  monqbus post hello.count_letters --args '["world"]' --wait 10
+  monqbus list --state error --newer 1h              what failed in the last hour
+  monqbus retry --error 'ConnectionError' --newer 1d all of those again
+
+FILE is --config, else $MONQBUS_CONFIG, else ./monqbus.ini.
+exit codes: 0 done · 1 failed or not found · 64 usage · 69 store unreachable ·
+            73 store held · 78 configuration
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose usage errors exit with 64, as sysexits.h has it."""
+
+    def error(self, message: str) -> NoReturn:
+        """One line, the remedy, exit 64."""
+        print(f"monqbus: {message}; see `{self.prog} --help`", file=sys.stderr)
+        sys.exit(USAGE_CODE)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = Parser(
+        prog="monqbus",
+        description="Takes events over HTTP, stores them durably, runs their handlers.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"monqbus {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+
+    def command(name: str, module: str, does: str, example: str = "") -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = commands.add_parser(
+            name,
+            help=does,
+            description=does[0].upper() + does[1:] + ".",
+            epilog=f"example:\n  {example}" if example else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        sub.set_defaults(module=module, function=name)
+        sub.add_argument(
+            "--config", metavar="FILE", help="the INI file (default: $MONQBUS_CONFIG, ./monqbus.ini)"
+        )
+        sub.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+        return sub
+
+    _running(command)
+    _posting(command)
+    _looking(command)
+    _steering(command)
+    command("config", "setup", "print the fully commented sample config", "monqbus config > monqbus.ini")
+    command("version", "setup", "print the version")
+    return parser
+
+
+Command = Callable[..., argparse.ArgumentParser]
+
+
+def _running(command: Command) -> None:
+    run = command(
+        "run", "run", "run the daemon in the foreground", "monqbus run --config monqbus.ini --only 'mail.*'"
+    )
+    run.add_argument(
+        "--only", metavar="NAMES", default="*", help="claim only these tasks: comma list, * wildcards"
+    )
+    run.add_argument("--except", dest="but", metavar="NAMES", default="", help="never claim these tasks")
+    init = command("init", "setup", "write a starter: config, example app, systemd unit", "monqbus init shop")
+    init.add_argument("directory", metavar="DIR", nargs="?", default=".", help="where (default: here)")
+    command("check", "check", "check config, imports, store and secrets; print tasks, handlers, hooks")
+
+
+def _arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--args", metavar="JSON", default="[]", help="positional arguments, a JSON array")
+    sub.add_argument("--kwargs", metavar="JSON", default="{}", help="keyword arguments, a JSON object")
+    sub.add_argument(
+        "--wait", metavar="S", type=float, help="wait up to S seconds for the end, print the result"
+    )
+
+
+def _posting(command: Command) -> None:
+    post = command(
+        "post",
+        "work",
+        "post one task, print its id",
+        """monqbus post hello.count_letters --args '["world"]' --wait 10""",
+    )
+    post.add_argument("name", metavar="NAME", help="the task's name: module.function")
+    _arguments(post)
+    post.add_argument("--delay", metavar="S", type=float, help="not before S seconds from now")
+    post.add_argument("--priority", metavar="N", type=int, help="higher runs first (default 10)")
+    post.add_argument("--key", help="store nothing while an unfinished task has this key")
+    event = command(
+        "event", "work", "publish an event, print its id and one task id per handler",
+        """monqbus event order.paid --kwargs '{"number": 7}'""",
+    )  # fmt: skip
+    event.add_argument("topic", metavar="TOPIC", help="what happened")
+    _arguments(event)
+
+
+def _filters(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--state", help="ready, busy, complete, error, skipped; several with commas")
+    sub.add_argument("--name", metavar="PREFIX", help="task names that begin so")
+    sub.add_argument("--topic", help="tasks of events with this topic")
+    sub.add_argument("--error", metavar="REGEX", help="tasks whose error matches")
+    sub.add_argument("--older", metavar="WHEN", help="queued before: 90s, 3d, or an RFC 3339 time")
+    sub.add_argument("--newer", metavar="WHEN", help="queued after: 90s, 3d, or an RFC 3339 time")
+    sub.add_argument("--limit", metavar="N", type=int, help="at most N tasks")
+    sub.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _looking(command: Command) -> None:
+    listing = command("list", "look", "list tasks, newest first", "monqbus list --state error --newer 1h")
+    _filters(listing)
+    _filters(command("count", "look", "count tasks by state", "monqbus count --name hello."))
+    show = command("show", "look", "show everything about one task")
+    show.add_argument("id", metavar="ID", help="the task's id")
+    show.add_argument("--json", action="store_true", help="as one JSON object")
+
+
+def _steering(command: Command) -> None:
+    for name, does in (
+        ("retry", "give failed or skipped tasks a fresh start"),
+        ("cancel", "skip ready or busy tasks"),
+        ("purge", "forget ended tasks; never touches ready or busy ones"),
+    ):
+        sub = command(name, "steer", does, f"monqbus {name} --name hello. --older 1d")
+        sub.add_argument("ids", metavar="ID", nargs="*", help="tasks by id")
+        _filters(sub)
+        sub.add_argument(
+            "--all", action="store_true", help="every task that can be, when no ID and no filter is given"
+        )

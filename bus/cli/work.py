@@ -1,0 +1,79 @@
+"""`post` and `event`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from ..errors import JoinTimeout, TaskFailed, UsageError
+from ..model import MonQTask
+from ..registry import NAME, TOPIC
+from ..remote import Remote
+from ..rows import plain
+from ..strictjson import BadJson, parse
+from .place import Local, open_poster
+
+
+def post(options: argparse.Namespace) -> int:
+    """Post one task, print its id, with --wait its result."""
+    if NAME.fullmatch(options.name) is None:
+        raise UsageError(f"NAME: expected module.function, got {options.name!r}")
+    changes = {
+        name: value for name in ("delay", "priority", "key") if (value := getattr(options, name)) is not None
+    }
+    args, kwargs = _arguments(options)
+    with open_poster(options) as poster:
+        task = poster.post_named(options.name, args, kwargs, changes)
+        print(task.id, flush=True)
+        return 0 if options.wait is None else _wait([task], options.wait, poster)
+
+
+def event(options: argparse.Namespace) -> int:
+    """Publish an event, print its id and those of its tasks, with --wait their results."""
+    if TOPIC.fullmatch(options.topic) is None:
+        raise UsageError(f"TOPIC: expected letters, digits and _.:-, got {options.topic!r}")
+    args, kwargs = _arguments(options)
+    with open_poster(options) as poster:
+        receipt = poster.publish(options.topic, args, kwargs)
+        for one in (receipt.event_id, *receipt.task_ids):
+            print(one, flush=True)
+        if not receipt.task_ids:
+            print(f"monqbus: no handler for topic {options.topic}; the event is recorded", file=sys.stderr)
+        if options.wait is None:
+            return 0
+        return _wait([_known(task_id) for task_id in receipt.task_ids], options.wait, poster)
+
+
+def _known(task_id: Any) -> MonQTask:
+    """A task of which only the id matters: join looks it up."""
+    return MonQTask(task_id, "", [], {}, task_id.generation_time)
+
+
+def _arguments(options: argparse.Namespace) -> tuple[list[Any], dict[str, Any]]:
+    args = _json("--args", options.args, list)
+    kwargs = _json("--kwargs", options.kwargs, dict)
+    return args, kwargs
+
+
+def _json(option: str, text: str, kind: type) -> Any:
+    try:
+        value = parse(text.encode("utf-8", "surrogateescape"))
+    except BadJson as error:
+        raise UsageError(f"{option}: {str(error).removeprefix('body: ')}; got {text[:80]!r}") from error
+    if not isinstance(value, kind):
+        shape = "an array like '[1, \"two\"]'" if kind is list else "an object like '{\"name\": 1}'"
+        raise UsageError(f"{option}: expected {shape}, got {text[:80]!r}")
+    return value
+
+
+def _wait(tasks: list[MonQTask], seconds: float, poster: Local | Remote) -> int:
+    code = 0
+    for task in tasks:
+        try:
+            print(json.dumps(plain(poster.join(task, seconds)), ensure_ascii=False))
+        except (TaskFailed, JoinTimeout) as error:
+            print(f"monqbus: {error}", file=sys.stderr)
+            code = 1
+    return code

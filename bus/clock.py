@@ -1,0 +1,73 @@
+"""The one door through which time, ids and chance come in.
+
+Moments are aware UTC datetimes with whole milliseconds, because that is what BSON keeps; durations
+are float seconds. Nothing else in ``bus`` calls ``datetime.now``, ``time.time`` or ``random``.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from datetime import datetime, timedelta, timezone
+
+from bson import ObjectId
+
+UTC = timezone.utc
+
+
+def whole_ms(moment: datetime) -> datetime:
+    """*moment* without the microseconds that a BSON date cannot hold."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+class Clock:
+    """Wall time, monotonic time, fresh ids and a random fraction."""
+
+    def now(self) -> datetime:
+        """The wall clock: for stored moments, never for measuring how long something took."""
+        return whole_ms(datetime.now(UTC))
+
+    def monotonic(self) -> float:
+        """Seconds that only go forward: for durations and deadlines."""
+        return time.monotonic()
+
+    def new_id(self) -> ObjectId:
+        """An id that no other process makes; ids of one process are in order of making."""
+        return ObjectId()
+
+    def sleep(self, seconds: float) -> None:
+        """Block this greenlet or thread. For pollers that nobody wakes; loops wait on their event."""
+        time.sleep(seconds)
+
+    def chance(self) -> float:
+        """A random fraction, 0.0 ≤ x < 1.0."""
+        return random.random()  # noqa: S311 - jitter, not a secret
+
+
+class FrozenClock(Clock):
+    """A clock that moves only when told to: the twin for tests."""
+
+    def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
+        self._now = start
+        self._elapsed = 0.0
+
+    def now(self) -> datetime:
+        """The moment it stands at."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """Seconds it was advanced by so far."""
+        return self._elapsed
+
+    def sleep(self, seconds: float) -> None:
+        """Advance by *seconds* at once."""
+        self.advance(seconds)
+
+    def chance(self) -> float:
+        """Always one half."""
+        return 0.5
+
+    def advance(self, seconds: float) -> None:
+        """Move both the wall clock and the monotonic one forward by *seconds*."""
+        self._now = whole_ms(self._now + timedelta(seconds=seconds))
+        self._elapsed += seconds

@@ -1,0 +1,25 @@
+"""Rules: the configuration of a daemon, from one INI file and the environment.
+
+`load` reads it, `sample` and `reference` print what can be written in it; all three walk the table of
+settings in `table`.
+"""
+
+from .loading import load
+from .sample import hello, reference, sample
+from .secrets import Secret
+from .table import Config, Hook, Http, Monqbus, Worker
+from .values import is_loopback
+
+__all__ = [
+    "Config",
+    "Hook",
+    "Http",
+    "Monqbus",
+    "Secret",
+    "Worker",
+    "hello",
+    "is_loopback",
+    "load",
+    "reference",
+    "sample",
+]

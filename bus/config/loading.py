@@ -1,0 +1,123 @@
+"""From a file to a checked Config: all mistakes at once, then the warnings."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import ConfigError
+from .findings import Findings
+from .hooks import read_hook
+from .reading import Section, read
+from .sections import Reader
+from .table import GROUPS, Config, Hook
+from .values import is_loopback, nearest, shown
+
+LONGEST_RETRIES_SECONDS: Final = 76 * 3_600.0
+"""Standard Webhooks 1.0.0: the schedule it proposes to senders ends after 75 h 35 min."""
+
+Lines = Mapping[tuple[str, str], int]
+"""Where each (section, key) stands."""
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """The configuration in the file *path*, or the defaults when there is none.
+
+    Relative paths in it start at the file's folder, without a file at the working directory. Blocks
+    for the file and the secret files it names. Raises ConfigError with one finished sentence for
+    each mistake, in the order of the file; no sentence ever holds a secret.
+    """
+    if path is None:
+        return _anchored(Config(), Path.cwd())
+    findings = Findings(str(path))
+    written = read(path, findings)
+    file = path.absolute()
+    reader = Reader(findings, file, environ, written.mode)
+    config, lines = _assemble(file, written.sections, reader)
+    _check_folders(config, lines, findings)
+    if findings.problems:
+        raise ConfigError(*findings.problems)
+    _warn(config, lines, findings)
+    return replace(config, warnings=findings.warnings)
+
+
+def _assemble(file: Path, sections: tuple[Section, ...], reader: Reader) -> tuple[Config, Lines]:
+    groups: dict[str, Any] = {}
+    hooks: dict[str, Hook] = {}
+    lines: dict[tuple[str, str], int] = {}
+    for section in sections:
+        lines.update({(section.name, key): entry.line for key, entry in section.entries.items()})
+        if section.name in GROUPS:
+            group = GROUPS[section.name]
+            groups[section.name] = group(**reader.values(section, group).read)
+        elif section.name.startswith("hook:"):
+            hook = read_hook(section, reader)
+            if hook:
+                hooks[hook.name] = hook
+        else:
+            reader.findings.problem(section.line, _unknown(section.name))
+    return _anchored(Config(file, **groups, hooks=hooks), file.parent), lines
+
+
+def _anchored(config: Config, folder: Path) -> Config:
+    """*config* with its relative paths starting at *folder*."""
+    data_dir = folder / config.monqbus.data_dir
+    path = tuple(folder / one for one in config.monqbus.path)
+    return replace(config, monqbus=replace(config.monqbus, data_dir=data_dir, path=path))
+
+
+def _unknown(name: str) -> str:
+    head, *rest = re.split(r"[:\s]+", name.strip(), maxsplit=1)
+    near = nearest(head, (*GROUPS, "hook"))
+    if near == "hook":
+        near = f"hook:{rest[0] if rest and rest[0] else 'NAME'}"
+    known = ", ".join(f"[{one}]" for one in (*GROUPS, "hook:NAME"))
+    remedy = f"did you mean [{near}]?" if near else f"known are {known}"
+    return f"expected a known section, got {shown(f'[{name}]')}; {remedy}"
+
+
+def _check_folders(config: Config, lines: Lines, findings: Findings) -> None:
+    line = lines.get(("monqbus", "path"), 0)
+    for folder in config.monqbus.path:
+        mode = _mode(folder)
+        if mode is None or not stat.S_ISDIR(mode):
+            findings.problem(line, f"[monqbus] path: expected a folder, got {folder}; create or correct it")
+    mode = _mode(config.monqbus.data_dir)
+    if mode is not None and not stat.S_ISDIR(mode):
+        line = lines.get(("monqbus", "data_dir"), 0)
+        sentence = f"expected a folder, got the file {config.monqbus.data_dir}; name another place"
+        findings.problem(line, f"[monqbus] data_dir: {sentence}")
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return None
+
+
+def _warn(config: Config, lines: Lines, findings: Findings) -> None:
+    """Note what works and is probably not meant."""
+    main = config.monqbus
+    mode = _mode(main.data_dir)
+    if mode is not None and mode & 0o077:
+        sentence = f"expected a folder for its owner only, got {main.data_dir} with mode {mode & 0o777:04o}"
+        line = lines.get(("monqbus", "data_dir"), 0)
+        findings.warning(line, f"[monqbus] data_dir: {sentence}; run: chmod 700 {main.data_dir}")
+    if main.keep_events < LONGEST_RETRIES_SECONDS:
+        sentence = "expected 76h or more, got less; a redelivery that comes later runs its handlers again"
+        findings.warning(lines["monqbus", "keep_events"], f"[monqbus] keep_events: {sentence}")
+    if not is_loopback(config.http.listen):
+        _warn_open_hooks(config, lines, findings)
+
+
+def _warn_open_hooks(config: Config, lines: Lines, findings: Findings) -> None:
+    host, port = config.http.listen
+    for hook in config.hooks.values():
+        if hook.verify == "none":
+            sentence = f"none lets everyone in who reaches {host}:{port}; write verify = token and a secret"
+            findings.warning(lines[f"hook:{hook.name}", "verify"], f"[hook:{hook.name}] verify: {sentence}")

@@ -1,0 +1,149 @@
+"""What can be written, printed from the table: the commented sample and the reference."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from .table import GROUPS, PURPOSE, Hook, Setting, rows
+
+Live = Mapping[str, Mapping[str, str]]
+"""Lines of a sample that are not commented out: section → key → value."""
+
+WIDTH: Final = 100
+
+EXAMPLE_HOOKS: Final[Live] = {
+    "hook:github": {
+        "verify": "github",
+        "secret": "env:GITHUB_WEBHOOK_SECRET",
+        "topic": "github.{event}",
+    },
+    "hook:gitlab": {
+        "verify": "token",
+        "secret": "file:gitlab.token",
+        "header": "X-Gitlab-Token",
+        "topic": "gitlab.{body:object_kind}",
+    },
+    "hook:billing": {
+        "verify": "standard",
+        "secret": "env:BILLING_OLD_SECRET\n    env:BILLING_NEW_SECRET",
+        "tolerance": "5m",
+    },
+}
+
+_HEAD: Final = """\
+; Settings of monqbus. Remove the ; in front of a setting to change it; each stands with its default.
+; Durations: 500ms 30s 5m 2h 7d. Sizes: 1000 64KiB 1MiB. Relative paths start at this file's folder.
+; Secrets may stand elsewhere: env:NAME, file:PATH, credential:NAME (systemd).
+; Check what you wrote with: monqbus check --config FILE
+"""
+
+_REFERENCE_HEAD: Final = """\
+# Configuration
+
+This page is printed from the table of settings in `bus/config/table.py`; a test keeps it equal.
+
+`monqbus run --config FILE` reads one INI file. `monqbus config` prints a sample with every setting,
+`monqbus init` writes one to start from, `monqbus check` names every mistake with its file and line
+before it can hurt. A section or key that is not on this page is a mistake, never ignored.
+
+## How values are written
+
+- **Lines.** `key = value`, keys in lower case. A comment starts with `;` or `#` on a line of its own,
+  or with ` ;` behind a value. A value goes on in the next line when that is indented.
+- **Durations** are a whole number with a unit: `500ms`, `30s`, `5m`, `2h`, `7d`; at most `36500d`.
+- **Sizes** are bytes, or a whole number with a binary unit: `1000`, `64KiB`, `1MiB`, `1GiB`.
+- **Addresses** are `HOST:PORT`; an IPv6 address stands in brackets: `[::1]:8080`.
+- **Lists** are separated by commas.
+- **Paths** that are relative start at the folder of the configuration file. `~` is not expanded.
+- **Secrets** (`secret`, and `store` for the password in a URI) may stand elsewhere:
+
+| written | means |
+|---|---|
+| `env:NAME` | the environment variable NAME |
+| `file:PATH` | the content of a file; one that others than its owner can reach is warned about |
+| `credential:NAME` | the file NAME in `$CREDENTIALS_DIRECTORY`, where systemd's `LoadCredential=` puts it |
+
+A secret that is missing or empty is a mistake: a hook never opens because its secret is gone. A
+secret with ` ;` in it, or one that starts with `;` or `#`, has to stand elsewhere. Secrets are never
+printed: not in messages, not in logs, not in a `repr`; a MongoDB address is shown without its user,
+password and options.
+"""
+
+_HOOKS_HEAD: Final = """\
+
+Each hook is a section of its own; NAME has 1 to 64 letters, digits, `_` and `-`. `secret` is required
+unless `verify = none`, and refused with it. To change a secret without losing a delivery, write the
+old and the new one, each on a line; both are accepted until you remove the old one:
+
+```ini
+[hook:billing]
+verify = standard
+secret = env:BILLING_OLD_SECRET
+    env:BILLING_NEW_SECRET
+```
+
+`verify = none` on an address that other machines can reach is warned about.
+"""
+
+
+def hello(folder: str) -> Live:
+    """The live lines that run the example app in *folder* behind a hook without verification."""
+    return {
+        "monqbus": {"apps": "hello", "path": folder},
+        "hook:hello": {"verify": "none", "topic": "hello.greeted"},
+    }
+
+
+def sample(live: Live) -> str:
+    """A complete file: every setting with its help, commented out unless it is in *live*."""
+    parts = [_HEAD]
+    for name, group in GROUPS.items():
+        parts.append(f"\n[{name}]\n; {PURPOSE[name]}\n")
+        parts.extend(_sample_row(row, live.get(name, {})) for row in rows(group))
+    parts.append(f"\n; [hook:NAME]: {PURPOSE['hook:NAME']}\n")
+    parts.extend(f"{_comment(_told(row))}\n" for row in rows(Hook))
+    parts.extend(_block(name, live[name], "") for name in live if name not in GROUPS)
+    parts.extend(_block(name, keys, ";") for name, keys in EXAMPLE_HOOKS.items())
+    return "".join(parts)
+
+
+def _sample_row(row: Setting, live: Mapping[str, str]) -> str:
+    line = f"{row.key} = {live[row.key]}" if row.key in live else f";{row.key} = {row.default}".rstrip()
+    return f"\n{_comment(row.does)}\n{_comment(f'Takes {row.kind.expected}.')}\n{line}\n"
+
+
+def _told(row: Setting) -> str:
+    default = "Required." if row.default is None else f"Default: {row.default or 'none'}."
+    return f"{row.key}: {row.does} Takes {row.kind.expected}. {default}"
+
+
+def _comment(text: str) -> str:
+    return textwrap.fill(text, WIDTH, initial_indent="; ", subsequent_indent="; ", break_on_hyphens=False)
+
+
+def _block(name: str, keys: Mapping[str, str], mark: str) -> str:
+    lines = [f"[{name}]", *(line for key, value in keys.items() for line in f"{key} = {value}".split("\n"))]
+    return "\n" + "".join(f"{mark}{line}\n" for line in lines)
+
+
+def reference() -> str:
+    """The text of docs/configuration.md."""
+    parts = [_REFERENCE_HEAD]
+    for name, group in GROUPS.items():
+        parts.append(f"\n## [{name}]\n\n{PURPOSE[name]}\n\n{_markdown(group)}")
+    parts.append(f"\n## [hook:NAME]\n\n{PURPOSE['hook:NAME']}\n{_HOOKS_HEAD}\n{_markdown(Hook)}")
+    return "".join(parts)
+
+
+def _markdown(group: type[Any]) -> str:
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in _cells(group))
+
+
+def _cells(group: type[Any]) -> Iterator[tuple[str, str, str, str]]:
+    yield "name", "default", "takes", "what it does"
+    yield "---", "---", "---", "---"
+    for row in rows(group):
+        default = "required" if row.default is None else f"`{row.default}`" if row.default else "none"
+        yield f"`{row.key}`", default, row.kind.expected, row.does.replace("|", "\\|")

@@ -1,0 +1,181 @@
+"""Secrets: what is never shown, and the three places outside the file where it may be kept."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+from .values import Kind, Unfit
+
+LARGEST_FILE: Final = 64 * 1024
+SIGNING_KEY_BYTES: Final = range(24, 65)
+"""Standard Webhooks 1.0.0: a symmetric key has 24 to 64 bytes."""
+WRITTEN: Final = "env:NAME, file:PATH or credential:NAME"
+
+_REFERENCE = re.compile(r"(env|file|credential):\s*(.*)")
+_NAME = {
+    "env": re.compile(r"[A-Za-z_][A-Za-z0-9_]*"),
+    "file": re.compile(r".+"),
+    "credential": re.compile(r"(?!\.{1,2}\Z)[^/]+"),
+}
+_USER = r"(?:[^\s:/?#\[\]@%]|%[0-9A-Fa-f]{2})"
+_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._%-]+)(?::[0-9]{1,5})?"
+_MONGODB = re.compile(
+    rf"(mongodb(?:\+srv)?://)({_USER}+(?::{_USER}*)?@)?({_HOST}(?:,{_HOST})*)(/[^\s?@]*)?(\?[^\s@]*)?"
+)
+
+
+class Secret:
+    """A text that is never shown: repr and str are a mask, only `reveal` gives it away."""
+
+    __slots__ = ("_mask", "_text")
+
+    def __init__(self, text: str, mask: str = "***") -> None:
+        self._text = text
+        self._mask = mask
+
+    def reveal(self) -> str:
+        """The text itself; never put it into a message, a fact or a stored document."""
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __str__(self) -> str:
+        return self._mask
+
+    def __repr__(self) -> str:
+        return f"Secret({self._mask!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not pickled; call reveal() where its text is needed")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The secrets behind one line of a value, and the file with its permission bits that held them."""
+
+    texts: tuple[str, ...]
+    referred: bool = True
+    path: Path | None = None
+    mode: int = 0o600
+
+
+def resolve(text: str, folder: Path, environ: Mapping[str, str]) -> Found:
+    """What stands behind ``env:NAME``, ``file:PATH`` or ``credential:NAME``; else *text* itself.
+
+    Every line found there is a secret of its own. Blocks for one small file. Raises Unfit, which
+    names the variable or file and never what is in it.
+    """
+    match = _REFERENCE.fullmatch(text)
+    if not match:
+        return Found((text,) if text else (), referred=False)
+    scheme, name = match.groups()
+    if not _NAME[scheme].fullmatch(name):
+        raise Unfit(f"'{scheme}:…'", expected=WRITTEN, remedy="write for example env:GITHUB_WEBHOOK_SECRET")
+    if scheme == "env":
+        return Found(_from_environment(name, environ))
+    if scheme == "credential":
+        return Found(_from_file(_credential(name, environ))[0])
+    texts, mode = _from_file(folder / name)
+    return Found(texts, path=folder / name, mode=mode)
+
+
+def _from_environment(name: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    expected = f"a secret in the environment variable {name}"
+    remedy = "set it before the start, or write file:PATH"
+    value = environ.get(name)
+    if value is None:
+        raise Unfit("none: it is not set", expected=expected, remedy=remedy)
+    return _lines(value.encode("utf-8", "surrogateescape"), expected, remedy)
+
+
+def _credential(name: str, environ: Mapping[str, str]) -> Path:
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    if directory:
+        return Path(directory, name)
+    raise Unfit(
+        "none: $CREDENTIALS_DIRECTORY is not set",
+        expected=f"the credential {name}",
+        remedy=f"write LoadCredential={name}:PATH into the systemd unit, or file:PATH here",
+    )
+
+
+def _from_file(path: Path) -> tuple[tuple[str, ...], int]:
+    expected = f"a secret in the file {path}"
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a path"
+        remedy = "create it with mode 0600, or correct the path"
+        raise Unfit(f"none: {reason}", expected=expected, remedy=remedy) from error
+    if len(content) > LARGEST_FILE:
+        raise Unfit("more than 64 KiB", expected=expected, remedy="name a file that holds only the secret")
+    return _lines(content, expected, "write the secret into it, one a line"), mode
+
+
+def _lines(content: bytes, expected: str, remedy: str) -> tuple[str, ...]:
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        # not chained: the error holds the secret
+        raise Unfit("bytes that are not UTF-8", expected=expected, remedy=remedy) from None
+    lines = tuple(line.strip() for line in text.split("\n") if line.strip())
+    if not lines:
+        raise Unfit("nothing: it is empty", expected=expected, remedy=remedy)
+    if not all(line.isprintable() for line in lines):
+        raise Unfit("control characters", expected=expected, remedy=remedy)
+    return lines
+
+
+def _read_store(text: str) -> Secret:
+    if "\n" in text:
+        raise Unfit("several lines")
+    if text == "sqlite":
+        return Secret(text, text)
+    match = _MONGODB.fullmatch(text)
+    if match:
+        scheme, user, hosts, database, _options = match.groups()
+        return Secret(text, f"{scheme}{'***@' if user else ''}{hosts}{database or ''}")
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        raise Unfit("'***'" if "@" in text else None)
+    remedy = "percent-encode : / ? # [ ] @ % in its user name and password" if "@" in rest else ""
+    raise Unfit(f"'{scheme[:16]}://***'", remedy=remedy)
+
+
+def _read_secrets(text: str) -> tuple[Secret, ...]:
+    return tuple(Secret(line) for line in text.split("\n") if line)
+
+
+def is_signing_key(secret: Secret) -> bool:
+    """True for a symmetric key of Standard Webhooks: ``whsec_`` and the base64 of 24 to 64 bytes."""
+    prefix, text = secret.reveal()[:6], secret.reveal()[6:]
+    try:
+        key = base64.b64decode(text.encode("ascii"), validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        return False
+    return prefix == "whsec_" and len(key) in SIGNING_KEY_BYTES
+
+
+STORE: Final = Kind(
+    "sqlite or mongodb://HOST:PORT/DATABASE (mongodb+srv:// too)",
+    "mongodb://127.0.0.1:27017/monqbus",
+    _read_store,
+    ("sqlite",),
+    secret=True,
+)
+SECRET: Final = Kind(
+    "one or several secrets, one a line", "env:GITHUB_WEBHOOK_SECRET", _read_secrets, secret=True
+)

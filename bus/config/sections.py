@@ -1,0 +1,107 @@
+"""From one written section to the values of its settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .findings import Findings
+from .reading import ALONE, Entry, Section
+from .secrets import SECRET, Found, resolve
+from .table import Setting, rows
+from .values import Kind, Unfit, nearest, shown
+
+_KEY_SHAPE = re.compile(r"[A-Za-z_-]{1,32}")
+_KEY_LINE = re.compile(r"([A-Za-z_-]+)\s*=")
+
+
+@dataclass(frozen=True)
+class Values:
+    """What one section says: the *read* values by attribute, and the keys that were *given* at all.
+
+    A key that is given and not read was wrong, and that has been said.
+    """
+
+    read: dict[str, Any]
+    given: frozenset[str]
+
+
+@dataclass
+class Reader:
+    """Reads the sections of one file; notes mistakes instead of raising them."""
+
+    findings: Findings
+    file: Path
+    environ: Mapping[str, str]
+    mode: int
+
+    def values(self, section: Section, group: type[Any]) -> Values:
+        """The settings of *group* that *section* gives. Blocks for the secret files it names."""
+        table = {row.key: row for row in rows(group)}
+        read: dict[str, Any] = {}
+        given = set(section.entries)
+        for key, entry in section.entries.items():
+            if key not in table:
+                self.findings.problem(entry.line, _unknown(section, key, table))
+            elif swallowed := _swallowed(entry, table):
+                given.update(swallowed)
+                sentence = f"expected {swallowed[0]} at the start of a line, got it indented; unindent it"
+                self.findings.problem(entry.line, f"[{section.name}] {key}: {sentence}")
+            else:
+                self._read(f"[{section.name}] {key}", entry, table[key], read)
+        return Values(read, frozenset(given))
+
+    def _read(self, subject: str, entry: Entry, row: Setting, read: dict[str, Any]) -> None:
+        with self._noting(subject, entry.line, row.kind, entry.text):
+            if not row.kind.secret:
+                read[row.attribute] = row.kind.read(entry.text)
+                return
+            found = [self._found(subject, entry, row.kind, line) for line in entry.text.split("\n") if line]
+            texts = [text for one in found if one for text in one.texts]
+            if not found:
+                raise Unfit("nothing")
+            if None not in found:
+                read[row.attribute] = row.kind.read("\n".join(texts))
+
+    def _found(self, subject: str, entry: Entry, kind: Kind[Any], line: str) -> Found | None:
+        """What stands behind one *line* of a secret; None when it cannot be had, which has been said."""
+        with self._noting(subject, entry.line, kind, line):
+            found = resolve(line, self.file.parent, self.environ)
+            if found.mode & 0o077:
+                self._warn_open(subject, entry.line, found.path, found.mode)
+            if not found.referred and self.mode & 0o004 and (kind is SECRET or "@" in line):
+                self._warn_open(subject, entry.line, self.file, self.mode)
+            return found
+        return None
+
+    def _warn_open(self, subject: str, line: int, path: Path | None, mode: int) -> None:
+        sentence = f"expected a file for its owner only, got {path} with mode {mode:04o}"
+        self.findings.warning(line, f"{subject}: {sentence}; run: chmod 600 {path}")
+
+    @contextmanager
+    def _noting(self, subject: str, line: int, kind: Kind[Any], text: str) -> Iterator[None]:
+        try:
+            yield
+        except Unfit as unfit:
+            self.findings.problem(line, f"{subject}: {kind.complaint(text, unfit)}")
+
+
+def _swallowed(entry: Entry, table: Mapping[str, Setting]) -> list[str]:
+    """Keys that stand indented, so that they became part of the value above them."""
+    starts = (_KEY_LINE.match(line) for line in entry.text.split("\n")[1:])
+    return [match[1] for match in starts if match and match[1] in table]
+
+
+def _unknown(section: Section, key: str, table: Mapping[str, Setting]) -> str:
+    """The sentence about an unknown *key*, which is quoted only where it cannot be a piece of a secret."""
+    if key.startswith("["):
+        return ALONE
+    near = nearest(key, tuple(table))
+    quotable = _KEY_SHAPE.fullmatch(key) and all(row.kind is not SECRET for row in table.values())
+    got = shown(key) if quotable else "another one"
+    remedy = f"did you mean {near}?" if near else f"known are {', '.join(table)}"
+    return f"[{section.name}]: expected a known key, got {got}; {remedy}"

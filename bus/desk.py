@@ -1,0 +1,134 @@
+"""Every operator action. CLI, API and dashboard are its callers and add nothing but words.
+
+Bulk actions go one page a call, so that a million tasks never stand in memory, the store is never
+held for long, and whoever asks can show how far it is: call again with `last` until it is None.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from bson import ObjectId
+
+from .clock import Clock
+from .errors import NotFound
+from .model import BUSY, COMPLETE, ERROR, READY, SKIPPED, Event, Filter, MonQTask, State
+from .store import Store
+from .telemetry import emit
+
+PAGE = 500
+ENDED_STATES: tuple[State, ...] = (COMPLETE, ERROR, SKIPPED)
+
+
+class Step(NamedTuple):
+    """*done* tasks were changed by one page of a bulk action; *last* is where the next one begins."""
+
+    done: int
+    last: ObjectId | None
+
+
+class Desk:
+    """See and steer the tasks of one store.
+
+    *withdraw* interrupts those of the ids that run in this process; *wake* lets the claimer look.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        keep_failed: timedelta = timedelta(days=30),
+        withdraw: Callable[[list[ObjectId]], None] | None = None,
+        wake: Callable[[], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._keep_failed = keep_failed
+        self._withdraw = withdraw
+        self._wake = wake or store.ring
+
+    def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
+        """Tasks that match, newest first."""
+        return self._store.find(which, limit, before)
+
+    def count(self, which: Filter) -> dict[str, int]:
+        """How many tasks match, by state."""
+        return self._store.count(which)
+
+    def show(self, task_id: ObjectId) -> MonQTask:
+        """One task with everything that is stored. Raises NotFound."""
+        if (task := self._store.get(task_id)) is None:
+            raise NotFound(f"task {task_id}: not found; ended tasks are forgotten after their keep time")
+        return task
+
+    def event(self, event_id: ObjectId) -> Event:
+        """One event. Raises NotFound."""
+        if (event := self._store.event(event_id)) is None:
+            raise NotFound(f"event {event_id}: not found; events are forgotten after keep_events")
+        return event
+
+    def retry(self, which: Filter, last: ObjectId | None = None) -> Step:
+        """Give failed and skipped tasks that match a fresh start.
+
+        A task whose key another unfinished task holds stays as it is.
+        """
+        fields = {
+            "state": READY,
+            "time_queue": self._clock.now(),
+            "attempt": 0,
+            "crashes": 0,
+            "worker": None,
+            "result": None,
+            "output": None,
+            "progress": None,
+            "time_start": None,
+            "time_stop": None,
+            "expire_at": None,
+        }
+        step = self._move(which, (ERROR, SKIPPED), fields, last)
+        if step.done:
+            self._wake()
+        return step
+
+    def cancel(self, which: Filter, last: ObjectId | None = None) -> Step:
+        """Skip ready and busy tasks that match. A running one is interrupted."""
+        now = self._clock.now()
+        fields = {
+            "state": SKIPPED,
+            "result": "cancelled by an operator",
+            "time_stop": now,
+            "expire_at": now + self._keep_failed,
+        }
+        return self._move(which, (READY, BUSY), fields, last)
+
+    def purge(self, which: Filter, last: ObjectId | None = None) -> Step:
+        """Forget ended tasks that match; never a ready or busy one."""
+        ids = self._page(which, ENDED_STATES, last)
+        return Step(self._store.delete(ids, ENDED_STATES) if ids else 0, _end_of(ids))
+
+    def _move(
+        self, which: Filter, states: tuple[State, ...], fields: dict[str, Any], last: ObjectId | None
+    ) -> Step:
+        ids = self._page(which, states, last)
+        moved = self._store.move(ids, states, fields) if ids else 0
+        if moved:
+            emit("task.moved", to=fields["state"], count=moved)
+        if ids and fields["state"] == SKIPPED and self._withdraw is not None:
+            self._withdraw(ids)
+        return Step(moved, _end_of(ids))
+
+    def _page(self, which: Filter, allowed: tuple[State, ...], last: ObjectId | None) -> list[ObjectId]:
+        states = tuple(state for state in which.states or allowed if state in allowed)
+        if not states:
+            return []
+        page = self._store.find(dataclasses.replace(which, states=states), PAGE, last)
+        return [task.id for task in page]
+
+
+def _end_of(ids: list[ObjectId]) -> ObjectId | None:
+    """Where the next page begins; a page that is not full was the last one."""
+    return ids[-1] if len(ids) == PAGE else None

@@ -1,0 +1,1 @@
+"""The running system: one long-lived greenlet a file, each a Loop whose tick returns its pause."""

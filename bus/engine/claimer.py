@@ -1,0 +1,152 @@
+"""Takes waiting tasks from the store, as many as there are free slots, and never more.
+
+A wake-up is a hint, the poll is the truth: whatever the feed says or fails to say, a full pass
+happens every POLL_SECONDS, and at the moment the next delayed task becomes due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from typing import Final
+
+from ..clock import Clock
+from ..errors import StoreError
+from ..model import Claimed, MonQTask, Report, Worker
+from ..store import Store
+from ..telemetry import emit
+from .loop import Loop
+from .pool import Pool
+from .recorder import Recorder
+
+POLL_SECONDS: Final = 5.0
+
+
+class Claimer:
+    """The only claimer of this daemon; implements posting.Starter for direct starts.
+
+    *names* are the task names this daemon may run, *may_claim* is False while its lease is in doubt.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        worker: Worker,
+        pool: Pool,
+        recorder: Recorder,
+        clock: Clock,
+        *,
+        names: Callable[[], Collection[str]],
+        may_claim: Callable[[], bool],
+    ) -> None:
+        self.worker = worker
+        self.loop = Loop("claimer", self.tick)
+        self.is_stopping = False
+        self._store = store
+        self._pool = pool
+        self._recorder = recorder
+        self._clock = clock
+        self._names = names
+        self._may_claim = may_claim
+        self._more_waits = True  # until a pass has shown otherwise
+        self._next_look: datetime | None = None
+        self._doubted: list[MonQTask] = []
+        self._failing = False
+        pool.on_free = self._slot_freed
+        recorder.waiting_again = self._expect_at
+
+    def tick(self) -> float | None:
+        """One claim pass; returns the pause until the next one is due without a wake."""
+        if self.is_stopping:
+            return None
+        free = self._pool.free
+        if free <= 0 or self._recorder.is_full or not self._may_claim():
+            self._more_waits = True
+            return POLL_SECONDS
+        # Half of the slots stay open to direct starts unless the last pass found more than it could take
+        limit = free if self._more_waits else max(1, free // 2)
+        try:
+            claimed = self._claim(limit)
+        except StoreError as error:
+            return self._pause(error)
+        self._recovered()
+        came_full = len(claimed.tasks) == limit
+        look_again_now = came_full and not self._more_waits
+        self._more_waits = came_full
+        self._next_look = claimed.next_due
+        if look_again_now:
+            return 0
+        if came_full or claimed.next_due is None:
+            return POLL_SECONDS
+        ahead = (claimed.next_due - self._clock.now()).total_seconds()
+        return min(POLL_SECONDS, max(ahead, 0.001))
+
+    # posting.Starter
+
+    def reserve(self, count: int) -> bool:
+        """Set *count* slots aside, only while nothing waits that would have to go first."""
+        return (
+            not self._more_waits
+            and not self.is_stopping
+            and not self._recorder.is_full
+            and self._may_claim()
+            and self._pool.reserve(count)
+        )
+
+    def start(self, tasks: Sequence[MonQTask], reserved: int) -> None:
+        """Begin *tasks* in slots set aside before; the rest of *reserved* is free again."""
+        self._pool.give_back(reserved)
+        if tasks:
+            self._pool.start(tasks)
+
+    def doubt(self, tasks: Sequence[MonQTask], reserved: int) -> None:
+        """Remember *tasks* whose storing has an unknown outcome, to release what was stored."""
+        self._pool.give_back(reserved)
+        self._doubted.extend(tasks)
+
+    def expect(self, tasks: Sequence[MonQTask]) -> None:
+        """*tasks* were stored as ready: look at once, or when the first becomes due."""
+        if tasks:
+            self._expect_at([task.time_queue for task in tasks])
+            self._store.ring()
+
+    def _expect_at(self, moments: list[datetime]) -> None:
+        first = min(moments)
+        if self._next_look is None or first < self._next_look or first <= self._clock.now():
+            self.loop.wake()
+
+    # inside
+
+    def _claim(self, limit: int) -> Claimed:
+        """Claim under reserved slots: while the store works, direct starts must not take them."""
+        self._pool.reserve(limit)
+        try:
+            self._settle_doubts()
+            claimed = self._store.claim(self.worker, self._names(), limit, self._clock.now())
+        finally:
+            self._pool.give_back(limit)
+        self._pool.start(claimed.tasks)
+        return claimed
+
+    def _slot_freed(self) -> None:
+        if self._more_waits:
+            self.loop.wake()
+
+    def _settle_doubts(self) -> None:
+        if not self._doubted:
+            return
+        tasks, fields = self._doubted, {"state": "ready", "worker": None, "attempt": 0}
+        held = self._store.report([Report(task.claim, fields) for task in tasks])
+        self._doubted = []
+        emit("task.doubted", count=len(tasks), released=sum(held))
+
+    def _pause(self, error: StoreError) -> float:
+        if not self._failing:
+            self._failing = True
+            emit("store.failed", doing="claiming", error=error)
+        return 0.5 + 0.5 * self._clock.chance()
+
+    def _recovered(self) -> None:
+        if self._failing:
+            self._failing = False
+            emit("store.recovered", doing="claiming")

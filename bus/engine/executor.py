@@ -1,0 +1,112 @@
+"""One run of one task, as a pipeline: resolve → perform → decide → hand to the recorder."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from ..clock import Clock
+from ..context import restored
+from ..errors import Interrupt, TimedOut
+from ..model import MonQTask
+from ..registry import Registry, Task
+from ..retry import Ending, Overdue, Policy, Raised, Returned, Stopped, decide
+from ..telemetry import emit
+from .capture import current
+from .recorder import Recorder
+from .run import Run, RunningTask
+
+
+class Executor:
+    """Carries claimed tasks from busy to their outcome. Never raises.
+
+    *default_timeout* in seconds, None for none, counts for tasks that name none.
+    """
+
+    def __init__(
+        self,
+        registry: Callable[[], Registry],
+        recorder: Recorder,
+        clock: Clock,
+        policy: Policy,
+        *,
+        default_timeout: float | None = None,
+    ) -> None:
+        self._registry = registry
+        self._recorder = recorder
+        self._clock = clock
+        self.policy = policy
+        self.default_timeout = default_timeout
+
+    def run(self, run: Run) -> None:
+        """Perform and decide; blocks as long as the handler does, never on the store."""
+        run.enter()
+        task = run.task
+        declared = self._registry().tasks.get(task.task_name)
+        if run.interrupted is not None:
+            ending: Ending = Stopped(type(run.interrupted).__name__)
+        elif declared is None:
+            ending = Stopped("no task of this name is registered any more")
+        else:
+            ending = self._perform(run, declared)
+        run.is_over = True
+        outcome = decide(
+            task,
+            ending,
+            self._clock.now(),
+            self.policy,
+            limit=declared.defaults.max_attempts if declared else None,
+            chance=self._clock.chance(),
+        )
+        if (output := run.output.text()) is not None:
+            outcome.fields["output"] = output
+        self._recorder.put(run, outcome)
+
+    def _perform(self, run: Run, declared: Task[..., Any]) -> Ending:
+        task = run.task
+        seconds = task.timeout or declared.defaults.timeout or self.default_timeout
+        emit("task.started", task=task)
+        token = current.set(run.output)
+        try:
+            with restored(task.context, task=RunningTask(run, self._recorder.note)):
+                if seconds:
+                    with run.limited_to(seconds):
+                        value = declared.function(*_arguments(task), **task.kwargs)
+                else:
+                    value = declared.function(*_arguments(task), **task.kwargs)
+        except Interrupt as interrupt:
+            return _interrupted(interrupt, seconds)
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its task, not the daemon
+            ending: Ending = Raised(error, _traceback(error))
+        else:
+            ending = Returned(value)
+        finally:
+            current.reset(token)
+        return self._swallowed(run, seconds) or ending
+
+    def _swallowed(self, run: Run, seconds: float | None) -> Ending | None:
+        """The ending a handler tried to escape: by catching the interrupt, or by never yielding."""
+        if run.interrupted is not None:
+            return _interrupted(run.interrupted, seconds)
+        if seconds and self._clock.monotonic() - run.started > seconds:
+            return Overdue(seconds, "the handler did not yield, so it could not be stopped in time\n")
+        return None
+
+
+def _arguments(task: MonQTask) -> list[Any]:
+    """What the handler is called with: a delivery's handler gets the event itself."""
+    return [task.topic, task.event] if task.event is not None else task.args
+
+
+def _interrupted(interrupt: Interrupt, seconds: float | None) -> Ending:
+    if isinstance(interrupt, TimedOut):
+        return Overdue(seconds or 0.0, _traceback(interrupt))
+    return Stopped(type(interrupt).__name__)
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback from the handler's own frame on: our two frames above it help nobody."""
+    step = error.__traceback__
+    inner = step.tb_next if step is not None and step.tb_next is not None else step
+    return "".join(traceback.format_exception(type(error), error, inner))

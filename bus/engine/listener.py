@@ -1,0 +1,41 @@
+"""Listens to the feed of a shared store and wakes the claimer. Hints only: nothing depends on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ..errors import StoreError
+from ..store import Store
+from ..telemetry import emit
+from .loop import Loop
+
+AWAIT_SECONDS: Final = 5.0
+FIRST_PAUSE_SECONDS: Final = 0.05
+LONGEST_PAUSE_SECONDS: Final = 5.0
+
+
+class Listener:
+    """One greenlet that blocks in `store.listen`; a lost feed means one full claim pass."""
+
+    def __init__(self, store: Store, wake: Callable[[], None]) -> None:
+        self.loop = Loop("listener", self.tick)
+        self._store = store
+        self._wake = wake
+        self._pause = FIRST_PAUSE_SECONDS
+
+    def tick(self) -> float:
+        """Wait for one hint."""
+        try:
+            heard = self._store.listen(AWAIT_SECONDS)
+        except StoreError:
+            heard = "lost"
+        if heard == "quiet":
+            return 0
+        self._wake()
+        if heard == "rang":
+            self._pause = FIRST_PAUSE_SECONDS
+            return 0
+        emit("feed.reopened", pause=self._pause)
+        pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+        return pause

@@ -1,0 +1,76 @@
+"""The cooperative slots: how many tasks run at once, and which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import gevent
+from bson import ObjectId
+
+from ..clock import Clock
+from ..errors import Interrupt
+from ..model import MonQTask
+from .run import Run
+
+
+class Pool:
+    """Runs tasks in greenlets, at most *size* at once. Only the hub's thread may call it.
+
+    `free` is exact: slots set aside with `reserve` count as taken.
+    """
+
+    def __init__(self, size: int, perform: Callable[[Run], None], clock: Clock) -> None:
+        self.size = size
+        self.running: dict[ObjectId, Run] = {}
+        self.on_free: Callable[[], None] = lambda: None
+        self._perform = perform
+        self._clock = clock
+        self._reserved = 0
+
+    @property
+    def free(self) -> int:
+        """How many more tasks may begin now."""
+        return self.size - len(self.running) - self._reserved
+
+    def reserve(self, count: int) -> bool:
+        """Set *count* slots aside, all of them or none. Never blocks."""
+        if count > self.free:
+            return False
+        self._reserved += count
+        return True
+
+    def give_back(self, count: int) -> None:
+        """Free *count* slots that were set aside."""
+        self._reserved -= count
+
+    def start(self, tasks: Iterable[MonQTask]) -> None:
+        """Begin *tasks*, each in a greenlet of its own. Never blocks; the caller saw to `free`."""
+        started = self._clock.monotonic()
+        for task in tasks:
+            run = Run(task, started)
+            self.running[task.id] = run
+            gevent.spawn(self._run, run)
+
+    def _run(self, run: Run) -> None:
+        try:
+            self._perform(run)
+        finally:
+            del self.running[run.task.id]
+            self.on_free()
+
+    def interrupt(self, ids: Sequence[ObjectId] | None, reason: type[Interrupt]) -> None:
+        """Cut short those of *ids* that run here, or everything when None."""
+        runs = (
+            list(self.running.values())
+            if ids is None
+            else [self.running[i] for i in ids if i in self.running]
+        )
+        for run in runs:
+            run.interrupt(reason())
+
+    def drain(self, seconds: float) -> int:
+        """Block until no task runs or *seconds* are over; how many still run."""
+        deadline = self._clock.monotonic() + seconds
+        while self.running and self._clock.monotonic() < deadline:
+            self._clock.sleep(0.01)
+        return len(self.running)

@@ -1,0 +1,27 @@
+"""Forgets ended tasks and old events when their keep time is over: retention is on by default."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..clock import Clock
+from ..store import Store
+from .loop import Loop
+
+PAUSE_SECONDS: Final = 60.0
+BREATH_SECONDS: Final = 0.05
+BATCH: Final = 500
+
+
+class Pruner:
+    """Deletes in small batches, so that a big clean-up never holds the store for long."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.loop = Loop("pruner", self.tick)
+        self._store = store
+        self._clock = clock
+
+    def tick(self) -> float:
+        """Delete one batch."""
+        gone = self._store.prune(self._clock.now(), BATCH)
+        return BREATH_SECONDS if gone >= BATCH else PAUSE_SECONDS

@@ -1,0 +1,114 @@
+"""Records how runs ended: gathers outcomes and writes them together, fenced by their claims.
+
+A slot is free again as soon as its handler has returned; the outcome waits here, held in memory
+until the store has it. If the daemon dies first, the task runs again: that is at-least-once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..clock import Clock
+from ..errors import StoreError, Withdrawn
+from ..model import Report
+from ..retry import Kind, Outcome
+from ..store import Store
+from ..telemetry import emit
+from .loop import Loop
+from .run import Run
+
+BATCH: Final = 500
+FULL: Final = 2000
+FACT_OF: Final[dict[Kind, str]] = {
+    "complete": "task.finished",
+    "retry": "task.retried",
+    "snooze": "task.snoozed",
+    "give_up": "task.gave_up",
+    "cancel": "task.skipped",
+    "release": "task.released",
+}
+
+
+class Recorder:
+    """One greenlet writes all ends; *waiting_again* is told of tasks that went back to ready."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._ends: list[tuple[Run, Outcome]] = []
+        self._notes: dict[Any, Report] = {}
+        self._failing = False
+        self.waiting_again: Callable[[list[Any]], None] = lambda _: None
+        self.loop = Loop("recorder", self.tick)
+
+    @property
+    def depth(self) -> int:
+        """How many ends are not yet in the store."""
+        return len(self._ends)
+
+    @property
+    def is_full(self) -> bool:
+        """True when nothing more should be begun before what has ended is recorded."""
+        return len(self._ends) >= FULL
+
+    def put(self, run: Run, outcome: Outcome) -> None:
+        """Take over an ended run. Never blocks."""
+        self._ends.append((run, outcome))
+        self.loop.wake()
+
+    def note(self, report: Report) -> None:
+        """Take over a progress report; only the last one of a task is written. Never blocks."""
+        self._notes[report.claim] = report
+        self.loop.wake()
+
+    def tick(self) -> float | None:
+        """Write one batch, notes before ends, because an end closes the claim."""
+        notes, self._notes = self._notes, {}
+        batch = self._ends[:BATCH]
+        if not batch and not notes:
+            return None
+        reports = [*notes.values(), *(Report(run.task.claim, outcome.fields) for run, outcome in batch)]
+        try:
+            held = self._store.report(reports)
+        except StoreError as error:
+            return self._pause(error)
+        self._recovered()
+        del self._ends[: len(batch)]
+        self._tell(batch, held[len(notes) :])
+        return 0 if self._ends or self._notes else None
+
+    def drain(self, seconds: float) -> int:
+        """Block until everything is recorded or *seconds* are over; how many ends are left."""
+        deadline = self._clock.monotonic() + seconds
+        while self._ends and self._clock.monotonic() < deadline:
+            self.loop.wake()
+            self._clock.sleep(0.005)
+        return len(self._ends)
+
+    def _pause(self, error: StoreError) -> float:
+        if not self._failing:
+            self._failing = True
+            emit("store.failed", doing="recording", waiting=len(self._ends), error=error)
+        return 0.5 + 0.5 * self._clock.chance()
+
+    def _recovered(self) -> None:
+        if self._failing:
+            self._failing = False
+            emit("store.recovered", doing="recording", waiting=len(self._ends))
+
+    def _tell(self, batch: list[tuple[Run, Outcome]], held: list[bool]) -> None:
+        again = []
+        now = self._clock.monotonic()
+        for (run, outcome), mine in zip(batch, held, strict=True):
+            task, seconds = run.task, now - run.started
+            if mine:
+                emit(FACT_OF[outcome.kind], task=task, outcome=outcome, seconds=seconds)
+                if outcome.fields["state"] == "ready":
+                    again.append(outcome.fields.get("time_queue", task.time_queue))
+            elif isinstance(run.interrupted, Withdrawn):
+                emit("task.skipped", task=task, outcome=outcome, seconds=seconds)
+            else:
+                emit("task.lost", task=task, outcome=outcome, seconds=seconds)
+        if again:
+            self.waiting_again(again)

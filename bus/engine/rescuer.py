@@ -1,0 +1,55 @@
+"""Takes back tasks whose daemon is dead, in every daemon, all the time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ..clock import Clock
+from ..model import Report, Worker
+from ..retry import Crashed, Policy, decide
+from ..store import Store
+from ..telemetry import emit
+from .loop import Loop
+
+PAUSE_SECONDS: Final = 5.0
+BATCH: Final = 100
+
+
+class Rescuer:
+    """Returns orphaned tasks to ready, or to error when they have crashed too often.
+
+    The report carries the claim that was observed, so two rescuers, or a rescuer and a holder that
+    finishes after all, cannot both succeed.
+    """
+
+    def __init__(
+        self, store: Store, worker: Worker, clock: Clock, policy: Policy, wake: Callable[[], None]
+    ) -> None:
+        self.loop = Loop("rescuer", self.tick)
+        self._store = store
+        self._worker = worker
+        self._clock = clock
+        self._policy = policy
+        self._wake = wake
+
+    def tick(self) -> float:
+        """Rescue one batch; come back at once while there is more."""
+        orphans = self._store.orphans(self._worker, BATCH)
+        if not orphans:
+            return PAUSE_SECONDS
+        now = self._clock.now()
+        outcomes = [
+            decide(task, Crashed(f"{task.process or task.worker} is gone"), now, self._policy)
+            for task in orphans
+        ]
+        reports = [Report(task.claim, out.fields) for task, out in zip(orphans, outcomes, strict=True)]
+        for task, outcome, mine in zip(orphans, outcomes, self._store.report(reports), strict=True):
+            if mine:
+                emit(
+                    "task.rescued" if outcome.kind == "release" else "task.gave_up",
+                    task=task,
+                    outcome=outcome,
+                )
+        self._wake()
+        return 0 if len(orphans) == BATCH else PAUSE_SECONDS

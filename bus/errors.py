@@ -1,0 +1,155 @@
+"""Every error monqbus raises, as one tree; each branch says whose move it is.
+
+::
+
+    MonqbusError
+    ├── ConfigError            the operator's: INI file, secrets, apps          exit 78
+    ├── UsageError             the operator's: a command called wrongly         exit 64
+    ├── NotFound               the asked-for task, event or hook is not there   exit 1
+    ├── NotBound               the author's: .post() before any store is bound
+    ├── BadDeclaration         the author's: @task or @event_handler misused
+    ├── NotStorable            the caller's: a value the store cannot keep
+    ├── StoreError             the store's
+    │   ├── StoreUnavailable   it does not answer; the outcome may be unknown   exit 69, HTTP 503
+    │   └── StoreHeld          another daemon holds the embedded store          exit 73
+    ├── TaskFailed             the task's: raised by join()
+    │   └── TaskSkipped        it was cancelled
+    ├── JoinTimeout            the task has not ended yet
+    └── Refused                the sender's: an HTTP answer other than 2xx
+
+    Verdict                    raised BY a handler, read by the executor: not an error of ours
+    ├── Retry                  run me again later, this attempt counts
+    ├── Snooze                 run me again later, this attempt does not count
+    └── Cancel                 do not run me again
+
+    Interrupt                  BaseException thrown INTO a running task, at most one per run
+    ├── TimedOut               its time is up
+    ├── Drained                the daemon stops; the task goes back to ready
+    └── Withdrawn              an operator cancelled it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class MonqbusError(Exception):
+    """Root of all errors that monqbus raises on purpose."""
+
+
+class ConfigError(MonqbusError):
+    """The configuration cannot be used; *problems* holds one finished sentence per mistake."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class UsageError(MonqbusError):
+    """A command was called with words that do not fit together."""
+
+
+class NotFound(MonqbusError):
+    """What was asked for is not in the store."""
+
+
+class NotBound(MonqbusError):
+    """`.post()` was called before this process knows a store."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "post: this process is not connected to a store; call "
+            "monqbus.connect('monqbus.ini') once at start, or run inside the daemon"
+        )
+
+
+class BadDeclaration(MonqbusError):
+    """A decorator was given something that cannot become a task."""
+
+
+class NotStorable(MonqbusError, ValueError):
+    """A value cannot be stored as it is; the message names its path and the remedy."""
+
+
+class StoreError(MonqbusError):
+    """Root of what a store can answer instead of doing its work."""
+
+
+class StoreUnavailable(StoreError):
+    """The store did not answer in time or cannot write; the outcome of the call is unknown."""
+
+
+class StoreHeld(StoreError):
+    """The embedded store belongs to one daemon, and another one has it."""
+
+
+class TaskFailed(MonqbusError):
+    """The awaited task ended in `error`; `traceback` is its remote traceback as text."""
+
+    def __init__(self, message: str, traceback: str = "") -> None:
+        super().__init__(message if not traceback else f"{message}\n{traceback.rstrip()}")
+        self.traceback = traceback
+
+
+class TaskSkipped(TaskFailed):
+    """The awaited task was cancelled before it could complete."""
+
+
+class JoinTimeout(MonqbusError, TimeoutError):
+    """The awaited task has not ended within the time given to join()."""
+
+
+class Refused(MonqbusError):
+    """A request is answered with an RFC 9457 problem document instead of being accepted.
+
+    *status* is the HTTP status, *code* a stable word for programs, *detail* one sentence for
+    people. None of them ever carries a secret or an expected signature.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+class Verdict(Exception):
+    """Raised by a handler to say what becomes of its task. *delay* is in seconds."""
+
+    def __init__(self, reason: str = "", *, delay: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.delay = delay
+
+
+class Retry(Verdict):
+    """Run this task again after *delay* seconds (default: its back-off); the attempt counts."""
+
+
+class Snooze(Verdict):
+    """Run this task again after *delay* seconds (default 60); the attempt does not count."""
+
+
+class Cancel(Verdict):
+    """End this task as `skipped`; it will not run again."""
+
+
+class Interrupt(BaseException):
+    """Thrown into a running task by the engine.
+
+    A BaseException, so that a handler's ``except Exception`` does not swallow it. Never thrown
+    twice into one run: a greenlet interrupted twice inside PyMongo leaks its pool slot for good.
+    """
+
+
+class TimedOut(Interrupt):
+    """The task ran longer than its `timeout`."""
+
+
+class Drained(Interrupt):
+    """The daemon stops and the drain time is over."""
+
+
+class Withdrawn(Interrupt):
+    """An operator cancelled the running task."""

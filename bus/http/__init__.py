@@ -1,0 +1,23 @@
+"""The front door: a pywsgi server hardened for strangers, and what every face shares behind it.
+
+::
+
+    listen   sockets that are open for connections
+    server   accepts, caps, stops gracefully
+    connection   one client: waits, reads, lets the application answer, closes
+    wire     bytes from a socket under a deadline
+    request  bytes → one strictly parsed request head
+    body     bytes → one bounded body
+    problem  an error → an RFC 9457 document
+
+Why not bare ``gevent.pywsgi``: it has no timeouts, lets a second Content-Length and folded headers
+pass, drains what it refused, and buffers nothing on the way out (webhooks.md section 7).
+"""
+
+from .body import read_body
+from .limits import Limits
+from .listen import listen_tcp, listen_unix
+from .problem import REQUEST_ID
+from .server import Server, WsgiApp
+
+__all__ = ["REQUEST_ID", "Limits", "Server", "WsgiApp", "listen_tcp", "listen_unix", "read_body"]

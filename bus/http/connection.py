@@ -1,0 +1,209 @@
+"""One client's connection: wait, read, let the application answer, close."""
+
+from __future__ import annotations
+
+import logging
+import re
+from io import BufferedReader
+from socket import SHUT_WR
+from typing import TYPE_CHECKING, Any, Final
+
+from gevent.pywsgi import WSGIHandler
+
+from ..clock import Clock
+from ..errors import Refused
+from . import problem
+from .body import BodyStream
+from .request import Head, read_head
+from .wire import Wire
+
+if TYPE_CHECKING:
+    from .server import Server
+
+_CLOCK = Clock()
+_LOG = logging.getLogger("monqbus")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ONE_SEND_BYTES: Final = 64 * 1024
+
+_DEFAULT_HEADERS: Final = (
+    (b"x-content-type-options", (b"X-Content-Type-Options", b"nosniff")),
+    (b"cache-control", (b"Cache-Control", b"no-store")),
+)
+
+
+class ClientGone(Exception):
+    """The answer cannot be sent: the client left, or takes it too slowly."""
+
+
+class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
+    """pywsgi's handler with its reading and its error answers replaced, its WSGI writing kept.
+
+    Runs in a greenlet of its own. `is_idle` is true while nothing of a client's would be lost by
+    hanging up: no request has begun, or the last answer is out.
+    """
+
+    environ: dict[str, Any]
+    wsgi_input: BodyStream | None
+    status: bytes
+    response_length: int
+
+    def __init__(self, sock: Any, address: Any, server: Server) -> None:
+        # Not super().__init__: it would open a second, deadline-free reader on the socket.
+        self.socket = sock
+        self.client_address = address
+        self.server = server
+        self.wire = Wire(sock)
+        self.rfile = BufferedReader(self.wire)
+        self.is_idle = True
+        self.idle_since = _CLOCK.monotonic()
+        self.must_linger = False
+        self.request_id = ""
+
+    def handle(self) -> None:
+        """Serve requests until one side has had enough. Never raises but to be killed."""
+        try:
+            while self.await_request() and self.handle_one_request():
+                pass
+            if self.must_linger:
+                self.linger()
+        except (OSError, ClientGone):
+            pass  # leaving is the client's right
+        finally:
+            self.socket.close()
+
+    def await_request(self) -> bool:
+        """Wait for the first byte of a request; False when none came in time."""
+        if self.server.is_stopping:
+            self.wire.hang_up()
+        self.is_idle = True
+        self.idle_since = _CLOCK.monotonic()
+        self.wire.allow(self.server.limits.idle_seconds, "request")
+        try:
+            return bool(self.rfile.peek(1))
+        except Refused:
+            return False
+        finally:
+            self.is_idle = False
+
+    def handle_one_request(self) -> bool:
+        """Read and answer one request; True when another one may follow."""
+        self._forget_last()
+        try:
+            self.wire.allow(self.server.limits.header_seconds, "headers")
+            self._begin(read_head(self.rfile, self.server.limits))
+            self.wire.allow(self.server.limits.body_seconds, "body")
+            self.run_application()
+        except Refused as refusal:
+            self.refuse(refusal)
+        except ClientGone:
+            self.close_connection = True
+        except Exception:  # noqa: BLE001 - the HTTP edge: a bug costs one answer, not the daemon
+            _LOG.exception("request %s: the application failed", self.request_id)
+            self.refuse(Refused(500, "internal_error", "server: failed; its log says more under this id"))
+        return not self.close_connection
+
+    def refuse(self, refusal: Refused) -> None:
+        """Answer with a problem document; where the next request would begin may be unknown after it."""
+        problem.tell(refusal, request_id=self.request_id)
+        if self.response_length:
+            self.close_connection = True  # a second answer inside the first one would only confuse
+            return
+        status, headers, body = problem.answer(refusal, self.request_id)
+        self.headers_sent = False
+        try:
+            self.start_response(status, headers)(b"" if self.command == "HEAD" else body)
+        except ClientGone:
+            self.close_connection = True
+
+    def linger(self) -> None:
+        """Read and forget for a moment: closing over unread bytes would reset the answer away."""
+        self.is_idle = True
+        self.socket.shutdown(SHUT_WR)
+        self.wire.allow(self.server.limits.linger_seconds, "rest")
+        rest = bytearray(_ONE_SEND_BYTES)
+        try:
+            while self.wire.readinto(rest):
+                pass
+        except Refused:
+            pass
+
+    def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
+        """WSGI's; also decides whether this answer is the connection's last."""
+        if self.wsgi_input is None or not self.wsgi_input.is_finished:
+            self.close_connection = self.must_linger = True
+        if self.server.is_stopping:
+            self.close_connection = True
+        return super().start_response(status, headers, exc_info)
+
+    def finalize_headers(self) -> None:
+        """Add what every answer carries, unless the application gave its own."""
+        super().finalize_headers()
+        given = {name.lower() for name, _ in self.response_headers}
+        self.response_headers += [header for name, header in _DEFAULT_HEADERS if name not in given]
+        self.response_headers.append((b"X-Request-Id", self.request_id.encode("ascii")))
+        if self.close_connection and b"connection" not in given:
+            self.response_headers.append((b"Connection", b"close"))
+
+    def _forget_last(self) -> None:
+        self.request_id = str(_CLOCK.new_id())
+        self.wsgi_input = None
+        self.result = None
+        self.status = b""
+        self.code = self.response_length = 0
+        self.command = ""
+        self.request_version = "HTTP/1.1"
+        self.headers_sent = self.response_use_chunked = self.close_connection = False
+
+    def _begin(self, head: Head) -> None:
+        given_id = head.fields.get("HTTP_X_REQUEST_ID", "")
+        if _REQUEST_ID.fullmatch(given_id):
+            self.request_id = given_id
+        self.command = head.method
+        self.request_version = head.version
+        self.close_connection = head.is_last
+        self.wsgi_input = BodyStream(
+            self.rfile,
+            head.length,
+            socket=self.socket if head.expects_continue else None,
+            chunked_input=head.is_chunked,
+        )
+        self.application = self.server.application
+        self.environ = self._environ(head)
+
+    def _environ(self, head: Head) -> dict[str, Any]:
+        environ: dict[str, Any] = {
+            **self.server.environ,
+            **head.fields,
+            "REQUEST_METHOD": head.method,
+            "PATH_INFO": head.path,
+            "QUERY_STRING": head.query,
+            "SERVER_PROTOCOL": head.version,
+            "wsgi.input": self.wsgi_input,
+            "wsgi.input_terminated": True,
+            problem.REQUEST_ID: self.request_id,
+        }
+        if isinstance(self.client_address, tuple):
+            environ["REMOTE_ADDR"] = self.client_address[0]
+            environ["REMOTE_PORT"] = str(self.client_address[1])
+        return environ
+
+    def _write_with_headers(self, data: bytes) -> None:
+        # pywsgi sends headers and body apart: two system calls, two packets.
+        self.headers_sent = True
+        self.finalize_headers()
+        lines = [b"HTTP/1.1 " + self.status]
+        lines += [name + b": " + value for name, value in self.response_headers]
+        head = b"\r\n".join(lines) + b"\r\n\r\n"
+        if self.response_use_chunked or len(data) > _ONE_SEND_BYTES:
+            self._sendall(head)
+            self._write(data)
+        else:
+            self._sendall(head + data)
+
+    def _sendall(self, data: bytes) -> None:
+        self.socket.settimeout(self.server.limits.send_seconds)
+        try:
+            self.socket.sendall(data)
+        except OSError as error:
+            raise ClientGone from error
+        self.response_length += len(data)

@@ -1,0 +1,85 @@
+"""Sockets that are open for connections."""
+
+from __future__ import annotations
+
+import errno
+import socket as plain
+import stat
+from pathlib import Path
+from typing import Any
+
+from gevent import socket
+
+from ..errors import ConfigError
+
+BACKLOG = 1024
+
+
+def listen_tcp(host: str, port: int, *, setting: str = "[http] listen") -> Any:
+    """A listening TCP socket; port 0 takes any free one. Raises ConfigError naming *setting*.
+
+    TCP_NODELAY is inherited by every accepted connection: without it an answer can wait 40 ms for
+    the client's delayed acknowledgement.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=plain.SOCK_STREAM, flags=plain.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind)
+    except OSError as error:
+        raise ConfigError(f"{setting}: cannot use {host}:{port}: {error.strerror or error}") from error
+    try:
+        listener.setsockopt(plain.SOL_SOCKET, plain.SO_REUSEADDR, 1)
+        listener.setsockopt(plain.IPPROTO_TCP, plain.TCP_NODELAY, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"{setting}: cannot listen on {host}:{port}: {_remedy(error, port)}") from error
+    return listener
+
+
+def listen_unix(path: str | Path) -> Any:
+    """A listening Unix socket of mode 0600. Raises ConfigError.
+
+    A socket file that a dead process left behind is replaced, one that answers is not.
+    """
+    path = Path(path)
+    _remove_stale(path)
+    listener = socket.socket(plain.AF_UNIX, plain.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o600)  # before listen(): until then nobody can connect
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"socket {path}: cannot listen: {error.strerror or error}") from error
+    return listener
+
+
+def _remedy(error: OSError, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"the port is in use; stop who has it (ss -ltnp 'sport = :{port}') or choose another one"
+    if error.errno == errno.EACCES:
+        return "not permitted; choose a port above 1023 or put a proxy in front"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine does not have that address; 127.0.0.1 or 0.0.0.0 always works"
+    return error.strerror or str(error)
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigError(f"socket {path}: there is a file that is not a socket; move it away")
+    with socket.socket(plain.AF_UNIX, plain.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except OSError as error:
+            raise ConfigError(f"socket {path}: {error.strerror or error}") from error
+    raise ConfigError(f"socket {path}: another daemon answers there; stop it or use another data_dir")

@@ -1,0 +1,53 @@
+"""An error as an RFC 9457 problem document, the only form in which clients see one."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import NamedTuple
+
+from .. import telemetry
+from ..errors import Refused
+
+REQUEST_ID = "monqbus.request_id"
+"""Where the WSGI environ holds the request's id, the word that joins answer, fact and log."""
+
+
+class Answer(NamedTuple):
+    """A whole answer, as WSGI wants it."""
+
+    status: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+def answer(refusal: Refused, request_id: str) -> Answer:
+    """The problem document that tells *refusal*; *request_id* lets an operator find it in the log."""
+    title = HTTPStatus(refusal.status).phrase
+    fields = {
+        "type": "about:blank",
+        "title": title,
+        "status": refusal.status,
+        "detail": refusal.detail,
+        "code": refusal.code,
+        "request_id": request_id,
+    }
+    body = json.dumps(fields).encode() + b"\n"
+    headers = [
+        ("Content-Type", "application/problem+json"),
+        ("Content-Length", str(len(body))),
+        *refusal.headers.items(),
+    ]
+    return Answer(f"{refusal.status:d} {title}", headers, body)
+
+
+def tell(refusal: Refused, *, request_id: str, hook: str = "", reason: str = "") -> None:
+    """Emit the fact that a request was refused. Every word of it is ours, none the sender's."""
+    telemetry.emit(
+        "event.refused",
+        hook=hook,
+        status=refusal.status,
+        code=refusal.code,
+        reason=reason or refusal.detail,
+        request=request_id,
+    )

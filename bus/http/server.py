@@ -1,0 +1,91 @@
+"""The server: accepts connections, caps them, stops without dropping an answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from socket import AF_UNIX
+from typing import Any
+
+from gevent.pool import Pool
+from gevent.pywsgi import WSGIServer
+
+from .connection import Connection
+from .limits import Limits
+
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+_LOG = logging.getLogger("monqbus")
+_KILL_SECONDS = 1.0
+_PAUSE_SECONDS = 0.5
+
+
+class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
+    """Serves one WSGI application on one listening socket, TCP or Unix.
+
+    `start()` returns at once, `address` is where it listens. At most `limits.connections` are open;
+    further ones wait in the kernel's queue, and the one idle for longest makes room for them.
+    """
+
+    handler_class = Connection
+
+    def __init__(self, listener: Any, app: WsgiApp, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.is_stopping = False
+        self.connections: set[Connection] = set()
+        address = listener.getsockname()
+        host, port = address[:2] if isinstance(address, tuple) else ("localhost", "")
+        super().__init__(
+            listener,
+            app,
+            spawn=Pool(self.limits.connections),
+            log=None,
+            error_log=None,
+            # SERVER_NAME is given, so that pywsgi does not ask the DNS for it.
+            environ={"SERVER_NAME": host, "SERVER_PORT": str(port), "SERVER_SOFTWARE": "monqbus"},
+        )
+
+    def handle(self, sock: Any, address: Any) -> None:
+        """Serve one accepted connection in its own greenlet until it ends."""
+        connection = self.handler_class(sock, address, self)
+        self.connections.add(connection)
+        try:
+            self._make_room()
+            connection.handle()
+        finally:
+            self.connections.discard(connection)
+
+    def do_read(self) -> Any:
+        """Accept one connection. When the process is out of file descriptors, pause instead of spinning."""
+        try:
+            return super().do_read()
+        except OSError as error:  # pywsgi would print a traceback for each try
+            _LOG.error("server: cannot accept a connection: %s; trying again", error.strerror)
+            self.stop_accepting()
+            self._timer = self.loop.timer(_PAUSE_SECONDS)
+            self._timer.start(self._start_accepting_if_started)
+            return None
+
+    def stop(self, seconds: float = 1.0) -> None:
+        """Close the door at once, let requests in flight finish, cut the rest after *seconds*.
+
+        Idle connections are hung up; a request that has already arrived on one is still answered.
+        Blocks until the last connection is closed.
+        """
+        self.is_stopping = True
+        if self.family == AF_UNIX and not self.closed:
+            Path(self.address).unlink(missing_ok=True)
+        self.close()
+        for connection in tuple(self.connections):
+            if connection.is_idle:
+                connection.wire.hang_up()
+        self.pool.join(timeout=seconds)
+        self.pool.kill(timeout=_KILL_SECONDS)
+
+    def _make_room(self) -> None:
+        if not self.pool.full():
+            return
+        idle = [connection for connection in self.connections if connection.is_idle]
+        if idle:
+            min(idle, key=lambda connection: connection.idle_since).wire.hang_up()

@@ -1,0 +1,205 @@
+"""The nouns: MonQTask, Event, states and the moves between them. Pure values, no I/O.
+
+::
+
+              post               claim                  ok
+    (delay) ────▶ ready ─────────────────▶ busy ───────────────▶ complete
+                   ▲ ▲                     │ │ │
+     retry at T ───┘ └─ release, rescue ───┘ │ └─ gives up ─▶ error ──┐ operator retry
+                   ▲                         └─ cancel ─▶ skipped ────┤
+                   └──────────────────────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal, NamedTuple
+
+from bson import ObjectId
+
+from . import strictjson
+
+State = Literal["ready", "busy", "complete", "error", "skipped"]
+
+READY: Final = "ready"
+BUSY: Final = "busy"
+COMPLETE: Final = "complete"
+ERROR: Final = "error"
+SKIPPED: Final = "skipped"
+
+STATES: Final[tuple[State, ...]] = (READY, BUSY, COMPLETE, ERROR, SKIPPED)
+ENDED: Final[frozenset[State]] = frozenset({COMPLETE, ERROR, SKIPPED})
+
+LEGAL_MOVES: Final[Mapping[State, frozenset[State]]] = {
+    READY: frozenset({BUSY, SKIPPED}),
+    BUSY: frozenset({READY, COMPLETE, ERROR, SKIPPED}),
+    COMPLETE: frozenset(),
+    ERROR: frozenset({READY}),
+    SKIPPED: frozenset({READY}),
+}
+
+DEFAULT_PRIORITY: Final = 10
+
+Waiter = Callable[["MonQTask", "float | None"], Any]
+
+
+class Claim(NamedTuple):
+    """Who holds a task: the fence that every later write of the holder carries."""
+
+    id: ObjectId
+    worker: str
+    generation: int
+
+
+@dataclass(slots=True)
+class MonQTask:
+    """One unit of work. The first thirteen fields are Allura's, with Allura's meaning.
+
+    All other fields may be missing from a stored document. Moments are aware UTC datetimes,
+    `timeout` is seconds. `time_queue` means "not before", it is not the time of creation.
+    """
+
+    id: ObjectId
+    task_name: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    time_queue: datetime
+    context: dict[str, Any] = field(default_factory=dict)
+    state: State = READY
+    priority: int = DEFAULT_PRIORITY
+    result_type: str = "forget"
+    result: Any = None
+    time_start: datetime | None = None
+    time_stop: datetime | None = None
+    process: str | None = None
+    # ours
+    attempt: int = 0
+    max_attempts: int | None = None
+    crashes: int = 0
+    worker: str | None = None
+    generation: int = 0
+    key: str | None = None
+    event_id: ObjectId | None = None
+    topic: str | None = None
+    timeout: float | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    progress: dict[str, Any] | None = None
+    output: str | None = None
+    expire_at: datetime | None = None
+    # in memory only
+    event: Event | None = field(default=None, repr=False, compare=False)
+    waiter: Waiter | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def claim(self) -> Claim:
+        """The fence of the present holder."""
+        return Claim(self.id, self.worker or "", self.generation)
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every run of this task: for receivers that recognise a repeated request."""
+        return str(self.id)
+
+    @property
+    def token(self) -> str:
+        """Fencing token of this run for the handler's own outside effects; grows with each claim."""
+        return f"{self.id}:{self.generation}"
+
+    def join(self, timeout: float | None = None) -> Any:
+        """Block until the task has ended and return its result.
+
+        Raises TaskFailed with the remote traceback, TaskSkipped when it was cancelled, JoinTimeout
+        after *timeout* seconds. Works on a task returned by ``.post()``.
+        """
+        if self.waiter is None:
+            raise RuntimeError(f"task {self.id}: only a task returned by .post() can be joined")
+        return self.waiter(self, timeout)
+
+
+@dataclass(slots=True)
+class Event:
+    """Something that happened: a webhook delivery (`hook` set) or a published event.
+
+    A delivery has `headers` (lower-case names, secrets removed) and `body`, the exact bytes that
+    were verified. A published event has `args` and `kwargs`. `delivery` is the sender's own id of
+    the delivery; with `hook` it is the key by which a repeated delivery is recognised.
+    """
+
+    id: ObjectId
+    topic: str
+    received: datetime
+    hook: str | None = None
+    delivery: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    args: list[Any] = field(default_factory=list)
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    task_ids: list[ObjectId] = field(default_factory=list)
+    expire_at: datetime | None = None
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON. Raises strictjson.BadJson, a ValueError, when it is not."""
+        return strictjson.parse(self.body)
+
+    @property
+    def key(self) -> str | None:
+        """Unique among stored events: the same delivery of the same hook is one event."""
+        return None if self.delivery is None else f"{self.hook or ''}:{self.delivery}"
+
+
+class Posting(NamedTuple):
+    """What is stored in one durable step: tasks, and the event they come from."""
+
+    tasks: list[MonQTask]
+    event: Event | None = None
+
+
+class Receipt(NamedTuple):
+    """What a posting became. On a *duplicate* the ids are those of the first time."""
+
+    task_ids: list[ObjectId]
+    event_id: ObjectId | None = None
+    duplicate: bool = False
+
+
+class Report(NamedTuple):
+    """Fields to set on a task, valid only while *claim* still holds it."""
+
+    claim: Claim
+    fields: dict[str, Any]
+
+
+class Claimed(NamedTuple):
+    """What a claim brought, and when the next not yet due task becomes due (None: none waits)."""
+
+    tasks: list[MonQTask]
+    next_due: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One daemon in the store's eyes: a fresh `id` per start, the rest is for people."""
+
+    id: str
+    process: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which tasks an operator means. Every given part must match; moments compare `time_queue`."""
+
+    ids: tuple[ObjectId, ...] = ()
+    states: tuple[State, ...] = ()
+    name: str = ""
+    topic: str = ""
+    error: str = ""
+    older: datetime | None = None
+    newer: datetime | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """True when it means every task there is."""
+        return self == Filter()

@@ -1,0 +1,160 @@
+"""The verbs and the desk of a daemon on this machine, asked through its control socket.
+
+The embedded store belongs to one daemon; every other process posts and looks through this. The
+socket speaks the API over HTTP, with BSON bodies so that values keep their types.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bson import ObjectId
+
+from .clock import Clock
+from .codec import decode, encode, storable
+from .context import capture
+from .desk import Step
+from .errors import BadDeclaration, MonqbusError, NotFound, NotStorable, StoreUnavailable
+from .model import Event, Filter, MonQTask, Receipt
+from .posting import await_end
+from .registry import Options
+from .store.documents import event_from_document, task_from_document
+
+ANSWER_SECONDS: Final = 30.0
+BSON_TYPE: Final = "application/bson"
+_ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
+    "not_found": NotFound,
+    "not_storable": NotStorable,
+    "bad_declaration": BadDeclaration,
+    "store_unavailable": StoreUnavailable,
+}
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=ANSWER_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket file in place of a host."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class Remote:
+    """Implements registry.Poster and the methods of Desk. One connection for each thread."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._local = threading.local()
+
+    # registry.Poster
+
+    def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
+        """Store one task in the daemon; durable when it returns."""
+        return self.post_named(name, args, kwargs, dataclasses.asdict(options))
+
+    def post_named(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], changes: Mapping[str, Any]
+    ) -> MonQTask:
+        """As post, with the options that the daemon's own declaration has, but *changes*."""
+        kept = storable(list(args), dict(kwargs), capture())
+        asked = {
+            "id": self._clock.new_id(),  # chosen here, so that asking twice stores once
+            "name": name,
+            **kept._asdict(),
+            "options": dict(changes),
+        }
+        task = task_from_document(self._ask("POST", "/tasks", asked)["task"])
+        task.waiter = self.join
+        return task
+
+    def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
+        """Publish an event to the handlers that the daemon knows."""
+        kept = storable(list(args), dict(kwargs), capture())
+        answer = self._ask("POST", "/events", {"topic": topic, **kept._asdict()})
+        return Receipt(answer["tasks"], answer["event"])
+
+    def join(self, task: MonQTask, timeout: float | None) -> Any:
+        """Block until *task* has ended; see MonQTask.join."""
+        return await_end(self.show, task, timeout, self._clock)
+
+    # the desk
+
+    def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
+        """As Desk.find."""
+        asked = {"which": _filter(which), "limit": limit, "before": before}
+        return [task_from_document(document) for document in self._ask("POST", "/tasks/find", asked)["tasks"]]
+
+    def count(self, which: Filter) -> dict[str, int]:
+        """As Desk.count."""
+        counts: dict[str, int] = self._ask("POST", "/tasks/count", {"which": _filter(which)})["counts"]
+        return counts
+
+    def show(self, task_id: ObjectId) -> MonQTask:
+        """As Desk.show."""
+        return task_from_document(self._ask("GET", f"/tasks/{task_id}")["task"])
+
+    def event(self, event_id: ObjectId) -> Event:
+        """As Desk.event."""
+        return event_from_document(self._ask("GET", f"/events/{event_id}")["event"])
+
+    def retry(self, which: Filter, last: ObjectId | None = None) -> Step:
+        """As Desk.retry."""
+        return self._step("retry", which, last)
+
+    def cancel(self, which: Filter, last: ObjectId | None = None) -> Step:
+        """As Desk.cancel."""
+        return self._step("cancel", which, last)
+
+    def purge(self, which: Filter, last: ObjectId | None = None) -> Step:
+        """As Desk.purge."""
+        return self._step("purge", which, last)
+
+    def _step(self, action: str, which: Filter, last: ObjectId | None) -> Step:
+        answer = self._ask("POST", f"/tasks/{action}", {"which": _filter(which), "last": last})
+        return Step(answer["done"], answer["last"])
+
+    # the wire
+
+    def _ask(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """One request; asked again once if the kept connection had been closed meanwhile."""
+        body = encode(document) if document is not None else None
+        headers = {"Accept": BSON_TYPE, "Content-Type": BSON_TYPE}
+        fresh = getattr(self._local, "connection", None) is None
+        if fresh:
+            self._local.connection = _UnixConnection(self._path)
+        connection: http.client.HTTPConnection = self._local.connection
+        try:
+            connection.request(method, f"/api/v1{path}", body, headers)
+            answer = connection.getresponse()
+            data = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            self._local.connection = None
+            if not fresh and not isinstance(error, TimeoutError):
+                return self._ask(method, path, document)
+            raise StoreUnavailable(
+                f"{self._path}: no daemon answers ({error or type(error).__name__}); "
+                "start it with `monqbus run`, or look at its log"
+            ) from error
+        return _understood(answer.status, data)
+
+
+def _understood(status: int, data: bytes) -> dict[str, Any]:
+    answer = decode(data)
+    if status < 400:
+        return answer
+    raise _ERRORS.get(answer.get("code", ""), MonqbusError)(str(answer.get("detail", f"HTTP {status}")))
+
+
+def _filter(which: Filter) -> dict[str, Any]:
+    return {name: value for name, value in dataclasses.asdict(which).items() if value}

@@ -1,0 +1,203 @@
+"""What becomes of a task: one pure function from how a run ended to the fields to store.
+
+===============  ======================================  ==========================================
+ending           outcome                                 attempt
+===============  ======================================  ==========================================
+Returned         complete                                counts
+Raised           retry after back-off, else give up      counts
+Raised Retry     retry after its delay, else give up     counts
+Raised Snooze    snooze                                  given back
+Raised Cancel    cancel                                  counts
+Overdue          as Raised                               counts
+Stopped          release                                 given back
+Crashed          release, the third time give up         given back, `crashes` counts instead
+===============  ======================================  ==========================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, NamedTuple
+
+from .codec import storable_result
+from .errors import Cancel, Retry, Snooze, Verdict
+from .model import COMPLETE, ERROR, READY, SKIPPED, MonQTask
+
+CRASH_LIMIT: Final = 3
+SNOOZE_SECONDS: Final = 60.0
+LONGEST_BACKOFF_SECONDS: Final = 6 * 3600.0
+HISTORY_LIMIT: Final = 20
+TRACEBACK_LIMIT: Final = 32 * 1024
+ERROR_LINE_LIMIT: Final = 500
+
+Kind = Literal["complete", "retry", "snooze", "give_up", "cancel", "release"]
+
+
+class Returned(NamedTuple):
+    """The handler returned *value*."""
+
+    value: Any
+
+
+class Raised(NamedTuple):
+    """The handler raised *error*, printed as *traceback*."""
+
+    error: BaseException
+    traceback: str
+
+
+class Overdue(NamedTuple):
+    """The handler was stopped, or found to have run, beyond its *seconds*."""
+
+    seconds: float
+    traceback: str
+
+
+class Stopped(NamedTuple):
+    """The run was cut short for a *reason* that is not the task's fault."""
+
+    reason: str
+
+
+class Crashed(NamedTuple):
+    """The process that ran it is gone; *reason* says what is known of it."""
+
+    reason: str
+
+
+Ending = Returned | Raised | Overdue | Stopped | Crashed
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The daemon's defaults: attempts for tasks that name none, days of keeping ended ones."""
+
+    max_attempts: int = 8
+    keep_complete: timedelta = timedelta(days=7)
+    keep_failed: timedelta = timedelta(days=30)
+
+
+class Outcome(NamedTuple):
+    """What is decided, and the fields that make it so. *error* is its one line for people."""
+
+    kind: Kind
+    fields: dict[str, Any]
+    error: str = ""
+
+
+def backoff(attempt: int, chance: float) -> float:
+    """Seconds before the attempt after *attempt* (1 = the first one failed).
+
+    Faktory's curve, 15 + n⁴ + jitter, at most six hours: 15 s, 16 s, 31 s, 96 s, … apart.
+    *chance* is a fraction from 0 to 1 that spreads tasks which failed together.
+    """
+    failed = attempt - 1
+    return min(15 + failed**4 + 30 * chance * (failed + 1), LONGEST_BACKOFF_SECONDS)
+
+
+def decide(
+    task: MonQTask,
+    ending: Ending,
+    now: datetime,
+    policy: Policy,
+    *,
+    limit: int | None = None,
+    chance: float = 0.5,
+) -> Outcome:
+    """What becomes of *task*. *limit* is what its declaration says about max_attempts."""
+    if isinstance(ending, Returned):
+        return _ended("complete", COMPLETE, task, now, policy, storable_result(ending.value))
+    if isinstance(ending, Stopped):
+        return _again("release", task, now, ending.reason, counted=False)
+    if isinstance(ending, Crashed):
+        return _crashed(task, ending, now, policy)
+    error = _error_line(ending)
+    text = _cut(ending.traceback)
+    if isinstance(ending, Raised) and isinstance(ending.error, Verdict):
+        verdict = ending.error
+        if isinstance(verdict, Cancel):
+            return _ended("cancel", SKIPPED, task, now, policy, verdict.reason or "cancelled by its handler")
+        if isinstance(verdict, Snooze):
+            pause = SNOOZE_SECONDS if verdict.delay is None else verdict.delay
+            return _again("snooze", task, now + timedelta(seconds=pause), verdict.reason, counted=False)
+    if task.attempt >= (task.max_attempts or limit or policy.max_attempts):
+        return _ended("give_up", ERROR, task, now, policy, text, error=error)
+    pause = backoff(task.attempt, chance)
+    if isinstance(ending, Raised) and isinstance(ending.error, Retry) and ending.error.delay is not None:
+        pause = ending.error.delay
+    again = _again("retry", task, now + timedelta(seconds=pause), error, counted=True)
+    again.fields.update(result=text, history=_history(task, now, error))
+    return again
+
+
+def _crashed(task: MonQTask, ending: Crashed, now: datetime, policy: Policy) -> Outcome:
+    """A crash is not a failure: it is counted apart, and the third one quarantines the task."""
+    crashes = task.crashes + 1
+    history = _history(task, now, f"crash {crashes}: {ending.reason}")
+    if crashes >= CRASH_LIMIT:
+        text = f"quarantined after {crashes} crashes: {ending.reason}"
+        outcome = _ended("give_up", ERROR, task, now, policy, text, error=text)
+    else:
+        outcome = _again("release", task, now, ending.reason, counted=False)
+    outcome.fields.update(crashes=crashes, history=history)
+    return outcome
+
+
+def _ended(  # noqa: PLR0917 - the six parts of an ended task
+    kind: Kind, state: str, task: MonQTask, now: datetime, policy: Policy, result: Any, *, error: str = ""
+) -> Outcome:
+    keep = policy.keep_complete if state == COMPLETE else policy.keep_failed
+    fields: dict[str, Any] = {
+        "state": state,
+        "result": result,
+        "time_stop": now,
+        "expire_at": None if task.result_type == "keep" else now + keep,
+    }
+    if error:
+        fields["history"] = _history(task, now, error)
+    return Outcome(kind, fields, error)
+
+
+def _again(kind: Kind, task: MonQTask, when: datetime, reason: str, *, counted: bool) -> Outcome:
+    fields = {
+        "state": READY,
+        "time_queue": when,
+        "worker": None,
+        "attempt": task.attempt if counted else max(task.attempt - 1, 0),
+    }
+    if kind == "release":
+        del fields["time_queue"]  # it keeps its place in the queue
+    return Outcome(kind, fields, reason)
+
+
+def _history(task: MonQTask, now: datetime, error: str) -> list[dict[str, Any]]:
+    entry = {"attempt": task.attempt, "at": now, "process": task.process, "error": error}
+    return [*task.history, entry][-HISTORY_LIMIT:]
+
+
+def _error_line(ending: Raised | Overdue) -> str:
+    if isinstance(ending, Overdue):
+        return f"TimedOut: ran longer than its timeout of {ending.seconds:g} s"
+    return _printable(f"{type(ending.error).__name__}: {_text_of(ending.error)}")[:ERROR_LINE_LIMIT]
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a user's __str__ may do anything
+        return "<str() of the exception failed>"
+
+
+def _cut(text: str) -> str:
+    """*text* within TRACEBACK_LIMIT, without its middle: the first and last frames tell most."""
+    text = _printable(text)
+    if len(text) <= TRACEBACK_LIMIT:
+        return text
+    half = TRACEBACK_LIMIT // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+
+
+def _printable(text: str) -> str:
+    """*text* without lone surrogates, which no store can keep."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,44 @@
+"""A task as people and programs read it: one flat row of JSON-friendly values."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from .model import MonQTask
+
+COLUMNS = (
+    "id", "task_name", "state", "priority", "attempt", "time_queue", "time_start", "time_stop", "topic",
+    "result",
+)  # fmt: skip
+DETAILS = (
+    "args", "kwargs", "context", "result_type", "process", "max_attempts", "crashes", "worker", "generation",
+    "key", "event_id", "timeout", "progress", "history", "output", "expire_at",
+)  # fmt: skip
+
+
+def plain(value: Any) -> Any:
+    """*value* as JSON can hold it: moments as RFC 3339 UTC, ids as text, bytes as base64."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, bytes):
+        return {"base64": base64.b64encode(value).decode()}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value)
+
+
+def task_row(task: MonQTask) -> dict[str, Any]:
+    """The columns that every listing has."""
+    return {name: plain(getattr(task, name)) for name in COLUMNS}
+
+
+def task_details(task: MonQTask) -> dict[str, Any]:
+    """Everything that is stored of *task*."""
+    return task_row(task) | {name: plain(getattr(task, name)) for name in DETAILS}

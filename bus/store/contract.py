@@ -1,0 +1,104 @@
+"""What a store promises: the prose of the whole queue.
+
+Seventeen verbs. An adapter is dumb and silent: it decides nothing, logs nothing and counts nothing.
+Every verb may raise StoreUnavailable; the outcome of a write is then unknown, and asking again is
+safe because ids are chosen before the call. A verb blocks its caller (in the daemon: its greenlet,
+never the hub) for at most `CALL_SECONDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from bson import ObjectId
+
+from ..model import Claimed, Event, Filter, MonQTask, Posting, Receipt, Report, State, Worker
+
+CALL_SECONDS = 5.0
+
+Heard = Literal["rang", "quiet", "lost"]
+
+
+class Store(Protocol):
+    """Tasks, events and the daemons that hold them."""
+
+    shared: bool
+    """Several daemons may use this store at once, so leases and the feed matter."""
+
+    def open(self) -> None:
+        """Create schema and indexes if they are missing; idempotent. Raises StoreHeld."""
+
+    def close(self) -> None:
+        """Give everything back; every verb after it raises StoreUnavailable."""
+
+    def ping(self) -> None:
+        """Return when the store can write, raise StoreUnavailable when it cannot."""
+
+    def post(self, postings: Sequence[Posting]) -> list[Receipt]:
+        """Store each posting whole or not at all; durable when it returns.
+
+        A posting whose event key is stored already changes nothing and returns the first ids as a
+        duplicate. A task whose `key` is held by an unfinished task is not stored: its receipt
+        names the holder. Tasks may come in `busy` with their worker set (direct start).
+        """
+
+    def claim(self, worker: Worker, names: Collection[str], limit: int, now: datetime) -> Claimed:
+        """Take up to *limit* ready tasks with `time_queue <= now` and a name in *names*.
+
+        Highest priority first, then oldest `time_queue`. Each task goes to exactly one caller: it
+        becomes busy with this worker, generation + 1, attempt + 1, `time_start` now. An event with
+        a hook comes along in `task.event`. `next_due` is filled only when fewer than *limit* came.
+        """
+
+    def report(self, reports: Sequence[Report]) -> list[bool]:
+        """Set fields of busy tasks, each only while its claim still holds; True where it did.
+
+        Finish, retry, release and progress are all this verb; a late report changes nothing.
+        """
+
+    def renew(self, worker: Worker, lease_seconds: float) -> None:
+        """Extend the lease of this daemon, by the store's clock. 0 seconds ends it at once."""
+
+    def orphans(self, worker: Worker, limit: int) -> list[MonQTask]:
+        """Busy tasks whose daemon's lease is over, oldest first; never those of *worker* itself."""
+
+    def get(self, task_id: ObjectId) -> MonQTask | None:
+        """One task as it is now."""
+
+    def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
+        """Tasks that match, newest id first; *before* continues behind the last one of a page."""
+
+    def count(self, which: Filter) -> dict[str, int]:
+        """How many tasks match, by state; states without any are left out."""
+
+    def waiting(self) -> dict[str, int]:
+        """How many ready tasks wait under each task name."""
+
+    def move(self, ids: Sequence[ObjectId], states: Collection[State], fields: Mapping[str, Any]) -> int:
+        """Set *fields* on those of *ids* that are in one of *states*; how many that were.
+
+        A task that cannot become ready because another unfinished one holds its key stays as it is.
+        """
+
+    def delete(self, ids: Sequence[ObjectId], states: Collection[State]) -> int:
+        """Forget those of *ids* that are in one of *states*; how many that were."""
+
+    def prune(self, now: datetime, limit: int) -> int:
+        """Forget up to *limit* ended tasks and up to *limit* events past their `expire_at`.
+
+        An event stays while a task of it that has not ended is stored.
+        """
+
+    def event(self, event_id: ObjectId) -> Event | None:
+        """One event as it was received."""
+
+    def ring(self) -> None:
+        """Tell the other daemons that there is work. A hint: may be lost, doubled, late."""
+
+    def listen(self, seconds: float) -> Heard:
+        """Block up to *seconds* for another daemon's ring.
+
+        "lost" means rings may have been missed: make a full claim pass, pause, listen again.
+        """

@@ -1,0 +1,241 @@
+"""How the MongoDB store reaches its servers, and what their errors mean to everybody else.
+
+Every call has a deadline: without one, a frozen server keeps a caller for good (measured).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote_plus
+
+import pymongo
+from bson.codec_options import DatetimeConversion
+from bson.errors import BSONError
+from pymongo import MongoClient, ReadPreference, WriteConcern
+from pymongo.database import Database
+from pymongo.errors import (
+    BulkWriteError,
+    ConfigurationError,
+    ConnectionFailure,
+    InvalidOperation,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+    WriteConcernError,
+)
+
+from ...codec import OPTIONS
+from ...errors import MonqbusError, NotStorable, StoreError, StoreUnavailable
+from ..contract import CALL_SECONDS
+
+Document = dict[str, Any]
+
+DATABASE: Final = "monqbus"
+SOCKET_SECONDS: Final = 10
+DEFAULTS: Final[Mapping[str, Any]] = {
+    "serverSelectionTimeoutMS": 3000,
+    "connectTimeoutMS": 2000,
+    "heartbeatFrequencyMS": 1000,
+    "timeoutMS": int(CALL_SECONDS * 1000),
+    "socketTimeoutMS": SOCKET_SECONDS * 1000,
+    "retryWrites": True,
+    "appname": "monqbus",
+}
+
+# Another program may have written a date beyond the year 9999: it must not stop the queue.
+READING: Final = OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+
+DUPLICATE_KEY: Final = 11000
+TOO_LARGE: Final = (10334, 17419, 17420)
+# Codes of servers that are stopping, not primary, too slow or full; names in MongoDB's error_codes.yml
+OUTAGE_CODES: Final = frozenset(
+    {6, 7, 24, 46, 50, 64, 89, 91, 100, 112, 134, 189, 202, 262, 9001}
+    | {10058, 10107, 11600, 11601, 11602, 13435, 13436, 14031}
+)
+REMEDIES: Final[Mapping[int, str]] = {
+    13: "give its user the role readWrite on this database",
+    18: "see the user, the password and authSource in the address",
+    2: "if it is about a hint: restart monqbus, which creates missing indexes",
+    85: "drop the index of that name, monqbus makes its own",
+    86: "drop the index of that name, monqbus makes its own",
+    DUPLICATE_KEY: "remove the documents that stand twice",
+}
+SECRET_OPTIONS: Final = frozenset({"authmechanismproperties", "tlscertificatekeyfilepassword"})
+
+
+class Connection:
+    """One client of one MongoDB address. Usable by greenlets and by threads alike.
+
+    No error of it ever carries the password or a stored payload.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._secrets = _secrets(address)
+        self._client: MongoClient[Document] | None = None
+        self._database: Database[Document] | None = None
+        self._seconds = CALL_SECONDS
+        self.name = _without_credentials(address)
+
+    def open(self) -> None:
+        """Make the client; connects in the background. Raises StoreError for a bad address."""
+        given = {key.lower() for key, _ in _options(self._address)}
+        defaults = {name: value for name, value in DEFAULTS.items() if name.lower() not in given}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # an option that is wrong is not left out
+                self._client = MongoClient(self._address, connect=False, **defaults)
+            self._database = self._client.get_default_database(DATABASE).with_options(
+                codec_options=READING,
+                read_preference=ReadPreference.PRIMARY,
+                write_concern=self._write_concern(self._client),
+            )
+        except (PyMongoError, ValueError, UserWarning) as error:
+            raise self._bad_address(error) from None
+        self._seconds = self._client.options.timeout or CALL_SECONDS
+
+    def close(self) -> None:
+        """Give all sockets back; every call after it raises StoreUnavailable."""
+        if self._client is not None:
+            self._client.close()
+        self._client = self._database = None
+
+    @property
+    def database(self) -> Database[Document]:
+        """The database while open, for a call with a deadline of its own. Raises StoreUnavailable."""
+        if self._database is None:
+            raise self._closed()
+        return self._database
+
+    @property
+    def silence_seconds(self) -> float:
+        """How long a call without a deadline may stay silent before its socket is given up."""
+        seconds: float | None = self.database.client.options.pool_options.socket_timeout
+        return SOCKET_SECONDS if seconds is None else seconds
+
+    @contextmanager
+    def call(self, seconds: float | None = None) -> Iterator[Database[Document]]:
+        """The database, with *seconds* (default CALL_SECONDS) for all that is done inside.
+
+        Raises StoreUnavailable, StoreError and NotStorable in place of the driver's errors.
+        """
+        database = self.database
+        try:
+            with pymongo.timeout(self._seconds if seconds is None else seconds):
+                yield database
+        except PyMongoError as error:
+            raise self.translated(error) from error
+        except BSONError as error:
+            raise NotStorable(
+                f"document: expected what BSON can hold in 16 MiB, got {_short(str(error))}; "
+                "store the data elsewhere and pass its address"
+            ) from error
+
+    def translated(self, error: PyMongoError) -> MonqbusError:
+        """What *error* is called outside of the adapter."""
+        if isinstance(error, InvalidOperation) and self._client is None:
+            return self._closed()
+        text = self._scrubbed(_sentence(error))
+        codes = _codes(error)
+        if _is_outage(error, codes):
+            return StoreUnavailable(
+                f"{self.name}: no answer, the outcome is unknown ({text}); "
+                "see whether its servers run, have a primary and can be reached from here"
+            )
+        if not codes.isdisjoint(TOO_LARGE):
+            return NotStorable(
+                "document: expected at most 16 MiB, got more; store the data elsewhere and pass its address"
+            )
+        remedy = next((REMEDIES[code] for code in codes if code in REMEDIES), "see the log of the server")
+        return StoreError(f"{self.name}: {text}; {remedy}")
+
+    def _closed(self) -> StoreUnavailable:
+        return StoreUnavailable(f"{self.name}: the store is closed")
+
+    def _bad_address(self, error: Exception) -> StoreError:
+        """A parser may quote any piece of what it could not read, so its words are kept only without "@"."""
+        why = f" ({_short(str(error))})" if "@" not in self._address else ""
+        if isinstance(error, (ConfigurationError, UserWarning)) and not isinstance(error, InvalidURI):
+            why = f" ({self._scrubbed(_short(str(error)))})"
+        return StoreError(
+            f"{self.name}: cannot be used as a MongoDB address{why}; expected "
+            "mongodb://user:password@host:port/database with user and password percent-escaped"
+        )
+
+    @staticmethod
+    def _write_concern(client: MongoClient[Document]) -> WriteConcern:
+        concern = {"w": "majority", "j": True, **client.write_concern.document}
+        if concern["w"] == 0:
+            raise ConfigurationError("w=0 would lose tasks without anybody noticing; remove it")
+        return WriteConcern(**concern)
+
+    def _scrubbed(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+def refusals(error: BulkWriteError, *codes: int) -> list[Document]:
+    """What was refused with one of *codes*, each with its `index`. Raises *error* for anything else."""
+    refused: list[Document] = (error.details or {})["writeErrors"]
+    if not _codes(error).issubset(codes):
+        raise error
+    return refused
+
+
+def _problems(error: OperationFailure) -> list[Mapping[str, Any]]:
+    """What the server said: of a bulk write once for each refusal."""
+    details: Mapping[str, Any] = error.details or {}
+    several = [*details.get("writeErrors", []), *details.get("writeConcernErrors", [])]
+    return several or [{"code": error.code, **details}]
+
+
+def _codes(error: PyMongoError) -> set[int]:
+    if not isinstance(error, OperationFailure):
+        return set()
+    return {problem["code"] for problem in _problems(error)}
+
+
+def _is_outage(error: PyMongoError, codes: set[int]) -> bool:
+    """Also a write that too few members confirmed: it may be there tomorrow or not."""
+    if isinstance(error, BulkWriteError):
+        return bool((error.details or {})["writeConcernErrors"]) or not codes.isdisjoint(OUTAGE_CODES)
+    if isinstance(error, OperationFailure):
+        return isinstance(error, WriteConcernError) or not codes.isdisjoint(OUTAGE_CODES)
+    return isinstance(error, (ConnectionFailure, InvalidOperation)) or error.timeout
+
+
+def _sentence(error: PyMongoError) -> str:
+    """The server's words without the documents that the driver appends to them."""
+    if not isinstance(error, OperationFailure):
+        return _short(str(error).partition(", Timeout:")[0])
+    problem = _problems(error)[0]
+    text = str(problem.get("errmsg") or error).partition(" dup key:")[0].partition(", full error:")[0]
+    return f"{_short(text)}, code {problem['code']}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 300 else f"{text[:300]}…"
+
+
+def _options(address: str) -> list[tuple[str, str]]:
+    return parse_qsl(address.partition("?")[2].replace(";", "&"), keep_blank_values=True)
+
+
+def _secrets(address: str) -> list[str]:
+    """What must not be seen of *address*, as written and as meant, longest first."""
+    credentials = address.partition("://")[2].rpartition("@")[0]
+    written = [credentials.partition(":")[2]]
+    written += [value for key, value in _options(address) if key.lower() in SECRET_OPTIONS]
+    return sorted({*written, *map(unquote_plus, written)} - {""}, key=len, reverse=True)
+
+
+def _without_credentials(address: str) -> str:
+    scheme, _, rest = address.partition("://")
+    credentials, _, servers = rest.rpartition("@")
+    if "?" in credentials:  # no telling where the password ends
+        return f"{scheme}://…"
+    return f"{scheme}://{servers.partition('?')[0]}"

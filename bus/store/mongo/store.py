@@ -1,0 +1,311 @@
+"""The MongoDB store: one document per task, every change of hands an atomic update.
+
+Majority and journal for all that is promised; leases by the server's clock; the claim served by
+one index. Payload never enters an aggregation pipeline (measured: `'$$ROOT'` is evaluated).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from bson import ObjectId
+from pymongo import DESCENDING, UpdateOne
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError
+
+from ...codec import undo_references
+from ...errors import StoreError, StoreUnavailable
+from ...model import (
+    BUSY,
+    ENDED,
+    READY,
+    STATES,
+    Claimed,
+    Event,
+    Filter,
+    MonQTask,
+    Posting,
+    Receipt,
+    Report,
+    State,
+    Worker,
+)
+from ..contract import CALL_SECONDS, Heard
+from ..documents import event_from_document, task_from_document
+from .claims import Claims
+from .connection import DUPLICATE_KEY, Connection, Document, refusals
+from .feed import Feed
+from .intake import Intake
+from .reports import Reports, change
+from .schema import (
+    EVENTS,
+    INDEX_SECONDS,
+    TASKS,
+    UNENDED,
+    WORKERS,
+    create_indexes,
+    require_server,
+)
+
+if TYPE_CHECKING:
+    from ..group import Group
+
+PING_SECONDS: Final = 2.0
+DAY_MS: Final = 86_400_000
+PAGE: Final = 500
+
+
+class MongoStore:
+    """Implements store.contract.Store on a database that several daemons and other programs share."""
+
+    shared = True
+
+    def __init__(self, address: str, *, daemon: bool) -> None:
+        self._connection = Connection(address)
+        self._daemon = daemon
+        self._intake = Intake(self._connection)
+        self._claims = Claims(self._connection)
+        self._reports = Reports(self._connection)
+        self._feed = Feed(self._connection, daemon=daemon)
+        self._posts: Group[list[Posting], list[Receipt | Exception]] | None = None
+        self._ends: Group[list[Report], list[bool]] | None = None
+
+    # life
+
+    def open(self) -> None:
+        """Connect, create what is missing. Raises StoreError, for a server that is too old too."""
+        self._connection.open()
+        try:
+            self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+        if self._daemon:
+            from ..group import Group
+
+            self._posts = Group(self._store_together)
+            self._ends = Group(self._report_together)
+
+    def _prepare(self) -> None:
+        with self._connection.call() as database:
+            require_server(database)
+        with self._connection.call(INDEX_SECONDS) as database:
+            create_indexes(database)
+        self._feed.prepare()
+
+    def close(self) -> None:
+        """Give back tasks whose claim was never answered, and all sockets."""
+        with suppress(StoreError):
+            self._claims.give_back()
+        self._feed.close()
+        self._connection.close()
+
+    def ping(self) -> None:
+        """Ask the primary whether it still is one, within two seconds."""
+        with self._connection.call(PING_SECONDS) as database:
+            if not database.command("hello").get("isWritablePrimary"):
+                raise StoreUnavailable(
+                    f"{self._connection.name}: no primary; see whether most of its servers run"
+                )
+
+    # in
+
+    def post(self, postings: Sequence[Posting]) -> list[Receipt]:
+        """See the contract; in the daemon together with what else is posted at this moment."""
+        asked = list(postings)
+        answers = self._posts.submit(asked, CALL_SECONDS) if self._posts else self._intake.store(asked)
+        receipts = []
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+            receipts.append(answer)
+        return receipts
+
+    def _store_together(self, calls: Sequence[list[Posting]]) -> list[list[Receipt | Exception]]:
+        answers = iter(self._intake.store([posting for call in calls for posting in call]))
+        return [list(islice(answers, len(call))) for call in calls]
+
+    # claim, hold and end
+
+    def claim(self, worker: Worker, names: Collection[str], limit: int, now: datetime) -> Claimed:
+        """See the contract."""
+        return self._claims.claim(worker, names, limit, now)
+
+    def report(self, reports: Sequence[Report]) -> list[bool]:
+        """See the contract; True also for a report that an earlier, unanswered call has written."""
+        asked = list(reports)
+        return self._ends.submit(asked, CALL_SECONDS) if self._ends else self._reports.write(asked)
+
+    def _report_together(self, calls: Sequence[list[Report]]) -> list[list[bool]]:
+        answers = iter(self._reports.write([report for call in calls for report in call]))
+        return [list(islice(answers, len(call))) for call in calls]
+
+    def renew(self, worker: Worker, lease_seconds: float) -> None:
+        """See the contract."""
+        until = {"$add": ["$$NOW", int(lease_seconds * 1000)]}
+        # $literal: a pipeline would evaluate a "$" in the name of a host
+        lease = {"process": {"$literal": worker.process}, "lease_until": until}
+        with self._connection.call() as database:
+            database[WORKERS].update_one({"_id": worker.id}, [{"$set": lease}], upsert=True)
+
+    def orphans(self, worker: Worker, limit: int) -> list[MonQTask]:
+        """See the contract. Busy tasks without a `worker` belong to another program and stay."""
+        if limit <= 0:
+            return []
+        with self._connection.call() as database:
+            # first the tasks, then the leases: a daemon has its lease before its first claim
+            holders = set(database[TASKS].distinct("worker", {"state": BUSY, "worker": {"$type": "string"}}))
+            dead = holders - _living(database, holders) - {worker.id}
+            if not dead:
+                return []
+            query = {"state": BUSY, "worker": {"$in": list(dead)}}
+            return _tasks(database[TASKS].find(query).sort("_id").limit(limit))
+
+    # see
+
+    def get(self, task_id: ObjectId) -> MonQTask | None:
+        """See the contract."""
+        with self._connection.call() as database:
+            found = _tasks(database[TASKS].find({"_id": task_id}).limit(1))
+        return found[0] if found else None
+
+    def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
+        """See the contract."""
+        if limit <= 0:
+            return []
+        query = _query(which)
+        if before is not None:
+            query = {"$and": [query, {"_id": {"$lt": before}}]}
+        with self._connection.call() as database:
+            return _tasks(database[TASKS].find(query).sort("_id", DESCENDING).limit(limit))
+
+    def count(self, which: Filter) -> dict[str, int]:
+        """See the contract; by states alone it reads an index and no document."""
+        query = {"state": {"$in": list(STATES)}, **_query(which)}
+        return self._numbers(query, "$state")
+
+    def waiting(self) -> dict[str, int]:
+        """See the contract."""
+        return self._numbers({"state": READY}, "$task_name")
+
+    def _numbers(self, query: Document, by: str) -> dict[str, int]:
+        stages = [{"$match": query}, {"$group": {"_id": by, "count": {"$sum": 1}}}]
+        with self._connection.call() as database:
+            return {group["_id"]: group["count"] for group in database[TASKS].aggregate(stages)}
+
+    def event(self, event_id: ObjectId) -> Event | None:
+        """See the contract."""
+        with self._connection.call() as database:
+            document = database[EVENTS].find_one({"_id": event_id})
+        return event_from_document(document) if document else None
+
+    # operate and forget
+
+    def move(self, ids: Sequence[ObjectId], states: Collection[State], fields: Mapping[str, Any]) -> int:
+        """See the contract; one by one, so that a held key stops only its own task."""
+        update = change(fields)
+        operations = [UpdateOne({"_id": i, "state": {"$in": list(states)}}, update) for i in ids]
+        if not operations:
+            return 0
+        with self._connection.call() as database:
+            try:
+                return database[TASKS].bulk_write(operations, ordered=False).matched_count
+            except BulkWriteError as error:
+                return _moved(error)
+
+    def delete(self, ids: Sequence[ObjectId], states: Collection[State]) -> int:
+        """See the contract."""
+        query = {"_id": {"$in": list(ids)}, "state": {"$in": list(states)}}
+        with self._connection.call() as database:
+            return database[TASKS].delete_many(query).deleted_count
+
+    def prune(self, now: datetime, limit: int) -> int:
+        """See the contract."""
+        with self._connection.call() as database:
+            tasks = database[TASKS]
+            query = {"expire_at": {"$lte": now}, "state": {"$in": list(ENDED)}}
+            gone = [document["_id"] for document in tasks.find(query, {"_id": 1}).limit(limit)]
+            pruned = tasks.delete_many({**query, "_id": {"$in": gone}}).deleted_count
+            return pruned + _prune_events(database, now, limit)
+
+    # bell
+
+    def ring(self) -> None:
+        """See the contract; never raises."""
+        self._feed.ring()
+
+    def listen(self, seconds: float) -> Heard:
+        """See the contract. For one greenlet only."""
+        return self._feed.listen(seconds)
+
+
+def _tasks(documents: Iterable[Document]) -> list[MonQTask]:
+    tasks = [task_from_document(document) for document in documents]
+    for task in tasks:
+        task.result = undo_references(task.result)
+    return tasks
+
+
+def _living(database: Database[Document], holders: set[str]) -> set[str]:
+    """The workers whose lease holds, by the server's clock; long dead ones without tasks are forgotten."""
+    until, now = "$lease_until", "$$NOW"
+    stages = [
+        {
+            "$project": {
+                "lives": {"$gt": [until, now]},
+                "is_old": {"$lt": [until, {"$subtract": [now, DAY_MS]}]},
+            }
+        }
+    ]
+    workers = list(database[WORKERS].aggregate(stages))
+    forgotten = [worker["_id"] for worker in workers if worker["is_old"] and worker["_id"] not in holders]
+    if forgotten:
+        database[WORKERS].delete_many({"_id": {"$in": forgotten}})
+    return {worker["_id"] for worker in workers if worker["lives"]}
+
+
+def _query(which: Filter) -> Document:
+    query: Document = {}
+    if which.ids:
+        query["_id"] = {"$in": list(which.ids)}
+    if which.states:
+        query["state"] = {"$in": list(which.states)}
+    if which.name:
+        query["task_name"] = {"$regex": "^" + re.escape(which.name)}
+    if which.topic:
+        query["topic"] = which.topic
+    if which.error:
+        query["result"] = {"$regex": which.error}
+    moments = {"$lt": which.older, "$gt": which.newer}
+    if given := {name: moment for name, moment in moments.items() if moment is not None}:
+        query["time_queue"] = given
+    return query
+
+
+def _moved(error: BulkWriteError) -> int:
+    """How many moved although some could not, because another unfinished task holds their key."""
+    refusals(error, DUPLICATE_KEY)
+    moved: int = (error.details or {})["nMatched"]
+    return moved
+
+
+def _prune_events(database: Database[Document], now: datetime, limit: int) -> int:
+    """Delete expired events page by page, passing over those with tasks that have not ended."""
+    events, pruned, last = database[EVENTS], 0, None
+    while pruned < limit:
+        query: Document = {"expire_at": {"$lte": now}}
+        if last is not None:
+            query = {"$and": [query, {"_id": {"$gt": last}}]}
+        page = [document["_id"] for document in events.find(query, {"_id": 1}).sort("_id").limit(PAGE)]
+        if not page:
+            break
+        last = page[-1]
+        held = database[TASKS].distinct("event_id", {"event_id": {"$in": page}, "state": UNENDED})
+        gone = [event_id for event_id in page if event_id not in set(held)][: limit - pruned]
+        pruned += events.delete_many({"_id": {"$in": gone}}).deleted_count
+    return pruned

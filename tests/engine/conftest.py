@@ -1,0 +1,150 @@
+"""An engine whose loops tick by hand: a frozen clock, a store in memory that can be told to fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+import gevent
+import pytest
+from gevent.event import Event as Signal
+
+from bus import telemetry
+from bus.clock import Clock, FrozenClock
+from bus.engine.claimer import Claimer
+from bus.engine.executor import Executor
+from bus.engine.pool import Pool
+from bus.engine.recorder import Recorder
+from bus.engine.run import Run
+from bus.model import MonQTask, Posting, Worker
+from bus.posting import PostOffice, prepare
+from bus.registry import Options, Registry, Task
+from bus.retry import Policy
+from bus.store import Store, open_memory_store
+from bus.testing import FaultyStore
+
+PATIENCE = 5.0
+
+
+class Facts:
+    """What was told while a test ran."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Mapping[str, Any]]] = []
+        self._news = Signal()
+
+    def __call__(self, fact: str, fields: Mapping[str, Any]) -> None:
+        self.told.append((fact, fields))
+        self._news.set()
+
+    @property
+    def names(self) -> list[str]:
+        """The facts in order."""
+        return [fact for fact, _ in self.told]
+
+    def of(self, name: str) -> list[Mapping[str, Any]]:
+        """The fields of every telling of *name*."""
+        return [fields for fact, fields in self.told if fact == name]
+
+    def wait_for(self, name: str, timeout: float = PATIENCE) -> Mapping[str, Any]:
+        """The fields of the first telling of *name*, now or within *timeout* seconds."""
+        with gevent.Timeout(timeout, AssertionError(f"{name} was not told within {timeout} s: {self.names}")):
+            while not self.of(name):
+                self._news.clear()
+                self._news.wait()
+        return self.of(name)[0]
+
+
+@pytest.fixture
+def facts() -> Iterator[Facts]:
+    """Every fact told during this test."""
+    listener = Facts()
+    forget = telemetry.listen(listener)
+    yield listener
+    forget()
+
+
+class Engine:
+    """One daemon's working parts, with nothing that moves by itself except its tasks."""
+
+    def __init__(self, slots: int) -> None:
+        self.clock = FrozenClock()
+        self.faulty = FaultyStore(open_memory_store())
+        self.store = cast(Store, self.faulty)
+        self.worker = Worker("w1", "monqbus/here pid 1")
+        self.registry = Registry()
+        self.is_safe = True
+        self.gate = Signal()
+        self.recorder = Recorder(self.store, self.clock)
+        self.executor = Executor(lambda: self.registry, self.recorder, self.clock, Policy())
+        # the pool's clock is a real one, so that its drain yields to the tasks
+        self.pool = Pool(slots, self.executor.run, Clock())
+        self.claimer = Claimer(
+            self.store, self.worker, self.pool, self.recorder, self.clock,
+            names=lambda: self.registry.tasks, may_claim=lambda: self.is_safe,
+        )  # fmt: skip
+        self.office = PostOffice(self.store, lambda: self.registry, self.clock, starter=self.claimer)
+
+    def declare(
+        self, function: Callable[..., Any], name: str = "t", *, topic: str = "", **options: Any
+    ) -> Task[..., Any]:
+        """Register *function* as a task, with *topic* as a handler of it."""
+        task: Task[..., Any] = Task(function, name, Options().but(options))
+        self.registry.add(task)
+        if topic:
+            self.registry.subscribe(task, [topic])
+        return task
+
+    def waiting(self, *args: Any, name: str = "t", **options: Any) -> MonQTask:
+        """A task stored as ready by somebody else, nobody told."""
+        task = prepare(self.clock, name, args, {}, Options().but(options), {})
+        self.store.post([Posting([task])])
+        return task
+
+    def perform(self, task: MonQTask) -> MonQTask:
+        """Claim *task* (the only one that is due), run it, record its end; the task as stored then."""
+        (claimed,) = self.store.claim(self.worker, self.registry.tasks, 1, self.clock.now()).tasks
+        assert task.id == claimed.id
+        self.run(Run(claimed, self.clock.monotonic()))
+        self.recorder.tick()
+        return self.now(task)
+
+    def run(self, run: Run) -> None:
+        """Let the executor carry out *run* in a greenlet, as the pool does."""
+        greenlet = gevent.spawn(self.executor.run, run)
+        greenlet.join(PATIENCE)
+        assert greenlet.successful(), "the executor raised or did not end"
+
+    def now(self, task: MonQTask) -> MonQTask:
+        """*task* as it is stored."""
+        stored = self.store.get(task.id)
+        assert stored is not None
+        return stored
+
+    def close(self) -> None:
+        """Let everything end that still waits at the gate."""
+        self.gate.set()
+        self.pool.drain(PATIENCE)
+        self.store.close()
+
+
+@pytest.fixture
+def new_engine() -> Iterator[Callable[[int], Engine]]:
+    """Makes an engine with so many slots."""
+    engines = []
+
+    def new(slots: int) -> Engine:
+        engines.append(Engine(slots))
+        return engines[-1]
+
+    yield new
+    for engine in engines:
+        engine.close()
+
+
+@pytest.fixture
+def engine(new_engine: Callable[[int], Engine]) -> Engine:
+    """An engine with four slots. Its task `held` waits at `engine.gate`."""
+    made = new_engine(4)
+    made.declare(lambda *_: made.gate.wait(PATIENCE), "held")
+    return made

@@ -1,0 +1,429 @@
+"""The public listener as senders meet it: the Flask application on the real server."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from bus.clock import FrozenClock
+from bus.config import Hook, Secret
+from bus.errors import StoreUnavailable
+from bus.http import Server
+from bus.model import Event, Receipt
+from bus.webhook.receive import create_app
+
+from .stranger import Answer, Stranger, ask, chunked, get, post, serving, told
+
+MAX_BODY = 1000
+SECRET = "s3cret"
+NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+KEY = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+JSON = {"Content-Type": "application/json"}
+
+
+def hook(name: str, verify: Any, *secrets: str, **settings: Any) -> Hook:
+    return Hook(name=name, verify=verify, secrets=tuple(map(Secret, secrets)), **settings)
+
+
+HOOKS = [
+    hook("open", "none"),
+    hook("github", "github", SECRET, "old", topic="github.{event}"),
+    hook("standard", "standard", f"whsec_{KEY}", topic="{name}:{event}"),
+    hook("bearer", "token", "t0ken"),
+    hook("gitlab", "token", "t0ken", header="X-Hello", topic="gitlab.{header:X-Gitlab-Event}"),
+    hook("deep", "none", topic="{body:a.b.0.c}"),
+    hook("closed", "github"),
+]
+
+
+class Office:
+    """Stores events in a list; `publish` may be told to fail."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.hooks = {one.name: one for one in HOOKS}
+        self.reason: str | None = None
+        self.failure: Exception | None = None
+        self.tasks = [ObjectId(), ObjectId()]
+
+    def publish(self, event: Event) -> Receipt:
+        if self.failure is not None:
+            raise self.failure
+        first = next((one for one in self.events if event.key and one.key == event.key), None)
+        if first is not None:
+            return Receipt(self.tasks, first.id, duplicate=True)
+        self.events.append(event)
+        return Receipt(self.tasks, event.id)
+
+
+@pytest.fixture
+def office() -> Office:
+    return Office()
+
+
+@pytest.fixture
+def server(office: Office) -> Iterator[Server]:
+    app = create_app(
+        hooks=lambda: office.hooks,
+        publish=office.publish,
+        ready=lambda: office.reason,
+        clock=FrozenClock(NOW),
+        max_body=MAX_BODY,
+    )
+    with serving(app) as server:
+        yield server
+
+
+Send = Callable[..., Answer]
+
+
+@pytest.fixture
+def send(server: Server) -> Send:
+    """Post *body* to /hooks/NAME with *headers* on a connection of its own."""
+
+    def send(name: str, body: bytes = b"{}", headers: dict[str, str] | None = None, **more: str) -> Answer:
+        fields = {**(headers or {}), **{key.replace("_", "-"): value for key, value in more.items()}}
+        return ask(server.address, post(f"/hooks/{name}", body, fields))
+
+    return send
+
+
+def signed(body: bytes, secret: str = SECRET, **more: str) -> dict[str, str]:
+    """The headers of a delivery by GitHub."""
+    mac = hmac.new(secret.encode(), body, "sha256").hexdigest()
+    return {
+        "Content-Type": "application/json",
+        "X-GitHub-Event": "push",
+        "X-GitHub-Delivery": "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+        "X-Hub-Signature-256": f"sha256={mac}",
+        **{name.replace("_", "-"): value for name, value in more.items()},
+    }
+
+
+def test_a_verified_delivery_is_stored_and_accepted(send: Send, office: Office) -> None:
+    """202 with the event's id and one id for each task, after the one durable write."""
+    body = b'{"ref": "refs/heads/main"}'
+
+    answer = send("github", body, signed(body))
+
+    (event,) = office.events
+    assert 202 == answer.status
+    assert {"event": str(event.id), "tasks": [str(task) for task in office.tasks]} == answer.json
+    assert "application/json" == answer.headers["content-type"]
+    assert ("github.push", "github", NOW, body) == (event.topic, event.hook, event.received, event.body)
+    assert "72d3162e-cc78-11e3-81ab-4c9367dc0958" == event.delivery
+
+
+def test_a_delivery_that_comes_again_gets_the_first_ids(send: Send, office: Office) -> None:
+    """200, "duplicate": true; never an error, which would make the sender try on."""
+    first = send("github", b"{}", signed(b"{}")).json
+
+    again = send("github", b"{}", signed(b"{}"))
+
+    assert 200 == again.status
+    assert {**first, "duplicate": True} == again.json
+    assert 1 == len(office.events)
+
+
+def test_an_event_nobody_handles_is_accepted_without_tasks(send: Send, office: Office) -> None:
+    """202 with an empty list: the event is recorded."""
+    office.tasks = []
+
+    answer = send("open")
+
+    assert (202, []) == (answer.status, answer.json["tasks"])
+
+
+def test_a_standard_webhook_names_its_event_and_its_delivery(send: Send, office: Office) -> None:
+    """The type stands in the body, the id in a signed header."""
+    body = b'{"type": "invoice.paid", "data": {}}'
+
+    answer = send("standard", body, standard_headers(body, int(NOW.timestamp())))
+
+    assert 202 == answer.status
+    assert ("standard:invoice.paid", "msg_1") == (office.events[0].topic, office.events[0].delivery)
+
+
+def standard_headers(body: bytes, moment: int) -> dict[str, str]:
+    mac = hmac.digest(base64.b64decode(KEY), b"msg_1.%d.%s" % (moment, body), "sha256")
+    return {
+        **JSON,
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(moment),
+        "webhook-signature": f"v1,{base64.b64encode(mac).decode()}",
+    }
+
+
+def test_a_stale_standard_webhook_is_not_accepted(send: Send, office: Office) -> None:
+    """The clock of the daemon decides."""
+    moment = int(NOW.timestamp()) - 301
+
+    with told() as facts:
+        answer = send("standard", b"{}", standard_headers(b"{}", moment))
+
+    assert 401 == answer.status
+    assert [] == office.events
+    assert "stale" == facts[0][1]["reason"]
+
+
+def test_missing_and_wrong_signatures_get_the_same_answer(send: Send, office: Office) -> None:
+    """A sender who guesses learns nothing; the log does."""
+    with told() as facts:
+        missing = send("github", b"{}", JSON, X_Request_Id="a")
+        wrong = send("github", b"{}", signed(b"other", X_Request_Id="a"))
+
+    assert 401 == missing.status == wrong.status
+    assert missing.body == wrong.body
+    assert [] == office.events
+    assert ["missing", "wrong"] == [fields["reason"] for _, fields in facts]
+
+
+def test_a_token_is_asked_for_as_http_wants_it(send: Send) -> None:
+    """WWW-Authenticate belongs to a 401 for a bearer token: RFC 6750."""
+    assert "Bearer" == send("bearer").headers["www-authenticate"]
+    assert 202 == send("bearer", Authorization="Bearer t0ken").status
+
+
+def test_a_hook_without_its_secret_is_closed(send: Send, office: Office) -> None:
+    """Never open: 503, so that senders come back when it is repaired."""
+    answer = send("closed", b"{}", signed(b"{}", ""))
+
+    assert (503, "hook_disabled") == (answer.status, answer.json["code"])
+    assert [] == office.events
+
+
+WRONG: dict[str, tuple[bytes, int, str]] = {
+    "an unknown name": (post("/hooks/nobody"), 404, "unknown_hook"),
+    "an unknown name with another method": (get("/hooks/nobody"), 404, "unknown_hook"),
+    "an unknown path": (get("/"), 404, "not_found"),
+    "a path above": (post("/hooks/../open"), 404, "not_found"),
+    "a NUL in the name": (post("/hooks/open%00"), 404, "unknown_hook"),
+    "a slash behind the name": (post("/hooks/open/"), 404, "not_found"),
+    "two slashes inside": (post("/hooks//open"), 404, "not_found"),
+    "two slashes first": (post("//hooks/open"), 404, "unknown_hook"),
+    "bytes that are no UTF-8 in the name": (post("/hooks/%ff%fe"), 404, "unknown_hook"),
+    "a GET": (get("/hooks/open"), 405, "method_not_allowed"),
+    "an invented method": (get("/hooks/open").replace(b"GET", b"FOO"), 405, "method_not_allowed"),
+    "OPTIONS": (get("/hooks/open").replace(b"GET", b"OPTIONS"), 405, "method_not_allowed"),
+    "a POST for the health": (post("/healthz"), 405, "method_not_allowed"),
+    "a compressed body": (
+        post("/hooks/open", b"x", {"Content-Encoding": "gzip"}),
+        415,
+        "unsupported_encoding",
+    ),
+    "a body too large": (post("/hooks/open", b"x" * 1001), 413, "body_too_large"),
+    "a chunked body too large": (chunked("/hooks/open", b"x" * 1001), 413, "body_too_large"),
+    "a chunked JSON body too large": (
+        chunked("/hooks/open", b"1", b" " * 1000, **JSON),
+        413,
+        "body_too_large",
+    ),
+    "a forged body too large": (post("/hooks/github", b"x" * 1001), 413, "body_too_large"),
+    "JSON cut short": (post("/hooks/open", b'{"a":', JSON), 400, "bad_json"),
+    "no JSON where it was announced": (post("/hooks/open", b"", JSON), 400, "bad_json"),
+    "JSON in UTF-16": (post("/hooks/open", "{}".encode("utf-16"), JSON), 400, "bad_json"),
+    "a key twice": (post("/hooks/open", b'{"a":1,"a":2}', JSON), 400, "bad_json"),
+    "NaN": (post("/hooks/open", b"NaN", JSON), 400, "bad_json"),
+    "a lone surrogate": (post("/hooks/open", b'"\\ud800"', JSON), 400, "bad_json"),
+    "brackets without end": (post("/hooks/open", b"[" * 1000, JSON), 400, "bad_json"),
+    "bad vendor JSON": (
+        post("/hooks/open", b"{", {"Content-Type": "Application/Vnd.X+JSON; v=1"}),
+        400,
+        "bad_json",
+    ),
+    "a delivery id without end": (
+        post("/hooks/open", b"", {"Idempotency-Key": "a" * 257}),
+        400,
+        "bad_delivery_id",
+    ),
+    "a delivery id beyond ASCII": (
+        get("/hooks/open", "Content-Length: 0", "Idempotency-Key: \xe9").replace(b"GET", b"POST"),
+        400,
+        "bad_delivery_id",
+    ),
+}
+
+
+@pytest.mark.parametrize("stranger_sends", WRONG)
+def test_what_is_wrong_gets_its_status_and_is_told(
+    server: Server, office: Office, stranger_sends: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The table of webhooks.md section 6: a problem document, one fact, nothing stored."""
+    data, status, code = WRONG[stranger_sends]
+
+    with told() as facts:
+        answer = ask(server.address, data)
+
+    assert (status, code) == (answer.status, answer.json["code"])
+    assert "application/problem+json" == answer.headers["content-type"]
+    assert {"type", "title", "status", "detail", "code", "request_id"} == set(answer.json)
+    assert answer.headers["x-request-id"] == answer.json["request_id"]
+    assert [("event.refused", status, code)] == [
+        (fact, fields["status"], fields["code"]) for fact, fields in facts
+    ]
+    assert [] == office.events
+    assert "" == capfd.readouterr().err
+
+
+def test_a_wrong_method_is_told_the_right_one(server: Server) -> None:
+    """405 carries Allow: RFC 9110 section 15.5.6."""
+    assert "POST" == ask(server.address, get("/hooks/open")).headers["allow"]
+    assert "GET, HEAD" == ask(server.address, post("/healthz")).headers["allow"]
+
+
+def test_nothing_is_parsed_before_it_is_verified(send: Send) -> None:
+    """Bad JSON without a signature is 401, with one it is 400."""
+    assert 401 == send("github", b"{", JSON).status
+    assert 400 == send("github", b"{", signed(b"{")).status
+
+
+def test_a_body_that_is_no_json_is_kept_as_it_is(send: Send, office: Office) -> None:
+    """Forms, XML and the rest are the handler's to read."""
+    assert 202 == send("open", b"\xff\x00<a/>", Content_Type="text/xml").status
+    assert b"\xff\x00<a/>" == office.events[0].body
+
+
+TOPICS: dict[str, tuple[str, bytes, str]] = {
+    "a text": ("open.{body:a}", b'{"a": "b-c_d.e:f"}', "open.b-c_d.e:f"),
+    "a number": ("{body:a}", b'{"a": 17}', "17"),
+    "a truth": ("{body:a}", b'{"a": true}', "true"),
+    "an item of a list": ("{body:a.1.b}", b'{"a": [1, {"b": "c"}]}', "c"),
+    "the hook where the sender names no event": ("{name}.{event}", b"{}", "open.open"),
+    "a header": ("{header:x-kind}", b"{}", "push"),
+    "characters unfit for a topic": ("x.{body:a}", '{"a": "ä b/{name}\\n"}'.encode(), "x.__b__name__"),
+    "exactly 128 characters": ("{body:a}", b'{"a": "%s"}' % (b"a" * 128), "a" * 128),
+}
+
+
+@pytest.mark.parametrize("from_", TOPICS)
+def test_a_topic_is_made_from(send: Send, office: Office, from_: str) -> None:
+    """{event}, {name}, {header:X} and {body:dotted.path}."""
+    template, body, topic = TOPICS[from_]
+    office.hooks = {"open": hook("open", "none", topic=template)}
+
+    answer = send("open", body, JSON, X_Kind="push")
+
+    assert 202 == answer.status
+    assert topic == office.events[0].topic
+
+
+@pytest.mark.parametrize(
+    ("template", "body"),
+    [
+        ("{body:a.b}", b'{"a": 1}'),
+        ("{body:a}", b'{"a": null}'),
+        ("{body:a}", b'{"a": ""}'),
+        ("{body:a}", b'{"a": {"b": 1}}'),
+        ("{body:a.2}", b'{"a": [1, 2]}'),
+        ("{body:a.-1}", b'{"a": [1, 2]}'),
+        ("{body:a}", b"17"),
+        ("{header:X-None}", b"{}"),
+        ("{header:Authorization}", b"{}"),
+    ],
+)
+def test_a_placeholder_without_a_value_is_named(
+    send: Send, office: Office, template: str, body: bytes
+) -> None:
+    """400 says which one. A secret header has no value for a topic."""
+    office.hooks = {"open": hook("open", "none", topic=f"a.{template}")}
+
+    answer = send("open", body, JSON, Authorization="Bearer x")
+
+    assert (400, "bad_topic") == (answer.status, answer.json["code"])
+    assert f"topic: the delivery has no value for {template}" == answer.json["detail"]
+
+
+def test_a_topic_too_long_is_refused(send: Send, office: Office) -> None:
+    """At most 128 characters."""
+    office.hooks = {"open": hook("open", "none", topic="{body:a}")}
+
+    assert "bad_topic" == send("open", b'{"a": "%s"}' % (b"a" * 129), JSON).json["code"]
+
+
+def test_secrets_in_headers_are_not_stored(send: Send, office: Office) -> None:
+    """Redacted by pattern before the write: GitHub itself once sent the secret in a header."""
+    kept = {"x-gitlab-event": "push", "user-agent": "x", "idempotency-key": "k-1"}
+    dropped = ["Authorization", "Proxy-Authorization", "Cookie", "X-Gitlab-Token", "X-GitHub-Encoded-Secret"]
+    dropped += ["X-Hub-Signature", "X-API-Key", "X-ApiKey", "X-Password", "X-$where", "X.dotted"]
+
+    send("gitlab", b"", {**kept, **dict.fromkeys(dropped, "hush"), "X-Hello": "t0ken"})
+
+    (event,) = office.events
+    assert {**kept, "host": "monqbus.test", "content-length": "0"} == event.headers
+    assert "k-1" == event.delivery
+
+
+def test_without_an_id_every_delivery_is_an_event_of_its_own(send: Send, office: Office) -> None:
+    """No id given, no duplicates recognised."""
+    send("open")
+    send("open")
+
+    assert [None, None] == [event.delivery for event in office.events]
+
+
+def test_a_store_that_does_not_answer_is_not_the_sender_s_fault(send: Send, office: Office) -> None:
+    """503 with Retry-After: the sender comes again, and the delivery id makes that safe."""
+    office.failure = StoreUnavailable("store: mongodb://user:hush@db does not answer")
+
+    with told() as facts:
+        answer = send("open")
+
+    assert (503, "store_unavailable", "3") == (
+        answer.status,
+        answer.json["code"],
+        answer.headers["retry-after"],
+    )
+    assert b"hush" not in answer.body
+    assert [("open", 503)] == [(fields["hook"], fields["status"]) for _, fields in facts]
+
+
+def test_an_error_nobody_expected_is_500_without_a_word(send: Send, office: Office) -> None:
+    """The traceback is the log's."""
+    office.failure = RuntimeError("hush")
+
+    answer = send("open")
+
+    assert (500, "internal_error") == (answer.status, answer.json["code"])
+    assert b"hush" not in answer.body
+
+
+def test_the_process_says_that_it_is_alive_and_whether_it_is_ready(server: Server, office: Office) -> None:
+    """/healthz touches nothing, /readyz gives the reason."""
+    assert (200, {"status": "ready"}) == _look(server, "/readyz")
+
+    office.reason = "draining"
+
+    assert (200, {"status": "ok"}) == _look(server, "/healthz")
+    assert "draining" == _look(server, "/readyz")[1]["detail"]
+    assert 503 == _look(server, "/readyz")[0]
+
+
+def test_a_draining_daemon_still_takes_what_it_can_store(send: Send, office: Office) -> None:
+    """A delivery on an open connection is better stored than sent back."""
+    office.reason = "draining"
+
+    assert 202 == send("open").status
+
+
+def test_hooks_are_swapped_between_two_deliveries(server: Server, office: Office) -> None:
+    """A reload needs no new connection."""
+    with Stranger(server.address) as stranger:
+        stranger.send(post("/hooks/new"))
+        assert 404 == stranger.answer().status
+
+        office.hooks = {"new": hook("new", "none")}
+        stranger.send(post("/hooks/new"))
+
+        assert 202 == stranger.answer().status
+
+
+def _look(server: Server, path: str) -> tuple[int, Any]:
+    answer = ask(server.address, get(path))
+    return answer.status, json.loads(answer.body)

@@ -1,0 +1,5 @@
+"""Early pytest plugin (``-p tests.patched``): the whole suite runs patched, as production does."""
+
+from gevent import monkey
+
+monkey.patch_all()

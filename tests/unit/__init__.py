@@ -1,0 +1,1 @@
+"""Claims about one room at a time, without a server."""

@@ -1,0 +1,180 @@
+"""The configuration that works: what it becomes, what it warns about, what it never shows."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+
+import pytest
+
+from bus.config import Config, Hook, Http, Monqbus, Secret, Worker, is_loopback, load
+
+from .inifile import ENVIRON, HOOK, SIGNING_KEY, problems, read, write
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+
+def test_every_kind_of_value_becomes_its_type(folder):
+    """Seconds, bytes, address, absolute paths, tuples."""
+    (folder / "apps").mkdir()
+
+    config = read(
+        "[monqbus]\ndata_dir = var\napps = hello, my.billing ; the two\npath = ./apps, /\n"
+        "keep_complete = 2h\n[worker]\n  drain = 500ms\n  greenlets = 7\n"
+        "[http]\nlisten = [::1]:0\nmax_body = 64KiB\n# end\n"
+    )
+
+    assert (folder / "monqbus.ini", folder / "var") == (config.path, config.monqbus.data_dir)
+    assert ("hello", "my.billing") == config.monqbus.apps
+    assert (folder / "apps", Path("/")) == config.monqbus.path
+    assert (7200.0, 0.5, 7) == (config.monqbus.keep_complete, config.worker.drain, config.worker.greenlets)
+    assert (("::1", 0), 65536) == (config.http.listen, config.http.max_body)
+    assert () == config.warnings
+
+
+def test_without_a_file_every_setting_has_its_default(folder):
+    """Paths start at the working directory then."""
+    config = load(None, {})
+
+    assert Config(None, Monqbus(data_dir=folder / "data"), Worker(), Http()) == config
+    assert (604_800.0, 60.0, ("127.0.0.1", 8080)) == (
+        config.monqbus.keep_complete,
+        config.worker.lease,
+        config.http.listen,
+    )
+
+
+def test_a_hook_is_read_with_its_place_and_defaults():
+    """The topic is the hook's name unless it is said otherwise."""
+    hook = read("\n" + HOOK).hooks["x"]
+
+    assert Hook("x", "token", (Secret("a"),), "Authorization", "{name}", 300.0, "monqbus.ini:2") == hook
+
+
+def test_secrets_come_from_the_file_the_environment_and_credentials(folder):
+    """One a line, comments between them allowed; a file may hold several."""
+    write("two.txt", b"of-file-1\r\n\nof-file-2\n")
+    write("gh", b"of-systemd\n", mode=0o440)
+
+    config = read(
+        "[hook:x]\nverify = token\nsecret = plain\n  ; the next one\n  env:GOOD\n\n"
+        "  file:two.txt\n  credential:gh\n",
+        {**ENVIRON, "CREDENTIALS_DIRECTORY": str(folder)},
+    )
+
+    assert ["plain", "s3cret-of-env", "of-file-1", "of-file-2", "of-systemd"] == [
+        secret.reveal() for secret in config.hooks["x"].secrets
+    ]
+    assert () == config.warnings
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a\0b", b"x" * 70_000, b"\n"], ids=repr)
+def test_a_secret_file_with_anything_else_is_refused_without_its_content(content):
+    """Binary, huge and empty files are not secrets."""
+    write("key", content)
+
+    (sentence,) = problems("[hook:x]\nverify = token\nsecret = file:key\n")
+
+    assert sentence.startswith("monqbus.ini:3: [hook:x] secret: expected a secret in the file /")
+    assert "xxx" not in sentence
+
+
+def test_the_store_may_be_kept_outside_of_the_file():
+    """The URI is whole inside and masked outside."""
+    store = read("[monqbus]\nstore = env:MONGO\n").monqbus.store
+
+    assert (ENVIRON["MONGO"], "mongodb://***@db.example/tasks") == (store.reveal(), str(store))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mongodb://h",
+        "mongodb://h:27017,i:27018/db?replicaSet=rs&w=majority",
+        "mongodb+srv://bob:p%40ss@cluster.example/db",
+        "mongodb://[::1]:27017/?directConnection=true",
+        "mongodb://%2Ftmp%2Fmongodb-27017.sock/db",
+    ],
+)
+def test_a_mongodb_address_is_kept_as_it_is(uri):
+    """The driver gets exactly what was written."""
+    assert uri == read(f"[monqbus]\nstore = {uri}\n").monqbus.store.reveal()
+
+
+def test_a_signing_key_of_standard_webhooks_is_accepted():
+    """24 bytes, the shortest of the specification."""
+    assert read(f"[hook:x]\nverify = standard\nsecret = {SIGNING_KEY}\n").hooks["x"].secrets
+
+
+WARNINGS = [
+    (
+        "[http]\nlisten = 0.0.0.0:80\n[hook:x]\nverify = none\n",
+        "4: [hook:x] verify: none lets everyone in who reaches 0.0.0.0:80; write verify = token and a secret",
+    ),
+    (
+        "[monqbus]\nkeep_events = 75h\n",
+        "2: [monqbus] keep_events: expected 76h or more, got less; "
+        "a redelivery that comes later runs its handlers again",
+    ),
+    (
+        "[monqbus]\ndata_dir = wide\n",
+        "2: [monqbus] data_dir: expected a folder for its owner only, got HERE/wide with mode 0755; "
+        "run: chmod 700 HERE/wide",
+    ),
+    (
+        "[hook:x]\nverify = token\nsecret = file:open\n",
+        "3: [hook:x] secret: expected a file for its owner only, got HERE/open with mode 0640; "
+        "run: chmod 600 HERE/open",
+    ),
+]
+
+
+@pytest.mark.parametrize(("written", "said"), WARNINGS, ids=[said for _, said in WARNINGS])
+def test_what_works_and_is_probably_not_meant_is_a_warning(folder, written, said):
+    """The configuration is usable; `monqbus check` and the start show the sentence."""
+    (folder / "wide").mkdir(mode=0o755)
+    write("open", b"a\n", mode=0o640)
+
+    assert (f"monqbus.ini:{said.replace('HERE', str(folder))}",) == read(written).warnings
+
+
+def test_a_secret_in_a_file_that_everyone_may_read_is_a_warning(folder):
+    """A reference to it is not."""
+    text = f"{HOOK}[hook:y]\nverify = github\nsecret = env:GOOD\n[monqbus]\nstore = {ENVIRON['MONGO']}\n"
+    write("monqbus.ini", text.encode(), mode=0o644)
+
+    warnings = load(Path("monqbus.ini"), ENVIRON).warnings
+
+    assert ["monqbus.ini:3: [hook:x] secret", "monqbus.ini:8: [monqbus] store"] == [
+        sentence.partition(": expected")[0] for sentence in warnings
+    ]
+
+
+def test_an_open_hook_on_this_machine_is_no_warning():
+    """Trying things out is what it is for."""
+    assert () == read("[hook:x]\nverify = none\n[http]\nlisten = localhost:80\n").warnings
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"), [("127.8.0.1", True), ("::1", True), ("::", False), ("h", False)]
+)
+def test_loopback_is_what_only_this_machine_reaches(host, expected):
+    assert expected == is_loopback((host, 80))
+
+
+def test_a_configuration_shows_no_secret():
+    """repr, str, format, percent and copies: only reveal() gives it away; it is not pickled."""
+    config = read(
+        "[monqbus]\nstore = mongodb+srv://bob:hunter2@h/db?tlsCertificateKeyFilePassword=hunter2\n"
+        "[hook:x]\nverify = token\nsecret = hunter2\n"
+    )
+    secret = config.hooks["x"].secrets[0]
+
+    assert "hunter2" not in f"{config!r} {config} {secret} {[secret]} {copy.copy(config)} %s %r" % (
+        secret,
+        secret,
+    )
+    assert "mongodb+srv://***@h/db" == str(config.monqbus.store)
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(secret)

@@ -1,0 +1,324 @@
+"""Who is believed: published vectors, forged and worn-out signatures, headers made to hurt."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.config import Hook, Secret
+from bus.webhook.presets import PRESETS, Preset, preset_of
+from bus.webhook.verify import Mismatch, verify
+
+GITHUB = PRESETS["github"]
+STANDARD = PRESETS["standard"]
+TOKEN = PRESETS["token"]
+
+GITHUB_SECRET = "It's a Secret to Everybody"
+GITHUB_BODY = b"Hello, World!"
+GITHUB_SIGNATURE = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+
+STANDARD_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+STANDARD_BODY = b'{"test": 2432232314}'
+STANDARD_TIME = 1614265330
+STANDARD_SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+STANDARD_HEADERS = {
+    "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+    "webhook-timestamp": str(STANDARD_TIME),
+    "webhook-signature": STANDARD_SIGNATURE,
+}
+
+
+def reason(
+    preset: Preset, secrets: tuple[str, ...], headers: dict[str, str], body: bytes, now: float = 0.0
+) -> str:
+    """Why the delivery is not believed; "" when it is."""
+    try:
+        verify(preset, secrets, headers, body, now)
+    except Mismatch as mismatch:
+        return mismatch.reason
+    return ""
+
+
+def github(signature: str, *secrets: str, body: bytes = GITHUB_BODY) -> str:
+    return reason(GITHUB, secrets or (GITHUB_SECRET,), {"x-hub-signature-256": signature}, body)
+
+
+def standard(
+    now: float = STANDARD_TIME, secrets: tuple[str, ...] = (STANDARD_SECRET,), **changed: str
+) -> str:
+    headers = {**STANDARD_HEADERS, **{f"webhook-{name}": value for name, value in changed.items()}}
+    return reason(STANDARD, secrets, headers, STANDARD_BODY, now)
+
+
+def test_the_example_of_github_is_believed() -> None:
+    """docs.github.com, "Validating webhook deliveries"."""
+    assert "" == github(GITHUB_SIGNATURE)
+
+
+def test_the_example_of_standard_webhooks_is_believed() -> None:
+    """standard-webhooks/standard-webhooks, tests of the Python library."""
+    assert "" == standard()
+
+
+def test_the_counterexample_of_standard_webhooks_is_not_believed() -> None:
+    """The same library: one character of the signature changed."""
+    assert "wrong" == standard(signature="v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OA=")
+
+
+@pytest.mark.parametrize("changed", [{"id": "msg_other"}, {"timestamp": str(STANDARD_TIME + 1)}])
+def test_standard_webhooks_signs_id_and_time(changed: dict[str, Any]) -> None:
+    """A captured delivery cannot be sent again under another id or at another time."""
+    assert "wrong" == standard(**changed)
+
+
+def test_one_changed_byte_of_the_body_is_noticed() -> None:
+    """The signature covers the raw bytes."""
+    assert "wrong" == github(GITHUB_SIGNATURE, body=b"Hello, World?")
+
+
+@pytest.mark.parametrize("secrets", [("new", GITHUB_SECRET), (GITHUB_SECRET, "old"), (GITHUB_SECRET,)])
+def test_any_of_the_secrets_is_enough(secrets: tuple[str, ...]) -> None:
+    """Rotation: the sender may know the previous secret or already the next."""
+    assert "" == github(GITHUB_SIGNATURE, *secrets)
+
+
+def test_no_other_secret_is_enough() -> None:
+    """Several secrets are several chances for the sender, not for everybody."""
+    assert "wrong" == github(GITHUB_SIGNATURE, "new", "old")
+
+
+def test_any_signature_of_a_list_is_enough() -> None:
+    """Standard Webhooks: a rotating sender signs with both keys; other versions are passed over."""
+    forged = "v1," + base64.b64encode(b"x" * 32).decode()
+
+    assert "" == standard(signature=f"v1a,AAAA {forged} {STANDARD_SIGNATURE}")
+    assert "wrong" == standard(signature=f"v1a,AAAA {forged}")
+    assert "malformed" == standard(signature="v1a,AAAA v2,BBBB")
+
+
+@pytest.mark.parametrize(("late", "verdict"), [(300, ""), (300.5, "stale"), (-300, ""), (-300.5, "stale")])
+def test_a_signature_wears_out_both_ways(late: float, verdict: str) -> None:
+    """Five minutes late or early is the sender's clock, more is a replay."""
+    assert verdict == standard(now=STANDARD_TIME + late)
+
+
+def test_a_forged_signature_is_wrong_before_it_is_stale() -> None:
+    """The log tells a replay of a true delivery from an invention."""
+    assert "wrong" == standard(now=0, signature="v1,AAAA")
+
+
+@pytest.mark.parametrize("written", ["sha256= {}", "SHA256={}", " sha256={} "])
+@pytest.mark.parametrize("form", [str.lower, str.upper])
+def test_honest_spellings_of_a_hex_signature_are_believed(written: str, form: type[str]) -> None:
+    """Upper case, a space behind the prefix: seen in the wild."""
+    assert "" == github(written.format(form(GITHUB_SIGNATURE[7:])))
+
+
+@pytest.mark.parametrize(
+    ("given", "verdict"),
+    [
+        ("", "missing"),
+        ("sha256=", "malformed"),
+        (GITHUB_SIGNATURE[7:], "malformed"),
+        ("sha1=" + GITHUB_SIGNATURE[7:], "malformed"),
+        (GITHUB_SIGNATURE + "," + GITHUB_SIGNATURE, "wrong"),
+        (GITHUB_SIGNATURE[:-1], "wrong"),
+        (GITHUB_SIGNATURE + "0", "wrong"),
+        ("sha256=\xff\xfe", "wrong"),
+        ("sha256=\u20ac\ud800", "wrong"),
+        ("sha256=" + "0" * 60_000, "wrong"),
+    ],
+)
+def test_a_bad_signature_header_is_a_mismatch(given: str, verdict: str) -> None:
+    """Never a 500: hmac.compare_digest raises TypeError on text beyond ASCII."""
+    assert verdict == github(given)
+
+
+@pytest.mark.parametrize(
+    "moment", ["1.5", "1_7", " 17 ", "-1", "+1", "1e9", "\u0661", "9" * 5000, "NaN", "now"]
+)
+def test_a_timestamp_is_a_whole_number_of_seconds(moment: str) -> None:
+    """Signed by a true sender or not: what another program could read differently is refused."""
+    signed = f"{STANDARD_HEADERS['webhook-id']}.{moment}.".encode("latin-1", "replace") + STANDARD_BODY
+    mac = hmac.digest(base64.b64decode(STANDARD_SECRET[6:]), signed, "sha256")
+
+    assert "malformed" == standard(timestamp=moment, signature="v1," + base64.b64encode(mac).decode())
+
+
+@pytest.mark.parametrize("lost", ["id", "timestamp", "signature"])
+def test_every_part_of_a_standard_signature_must_be_there(lost: str) -> None:
+    """An empty id or time would sign something else than the sender meant."""
+    without: dict[str, Any] = {lost: ""}
+
+    assert "missing" == standard(**without)
+
+
+@pytest.mark.parametrize("secrets", [(), ("",), ("whsec_",), ("whsec_not base64",), ("whsec_\xe9",)])
+def test_without_a_usable_secret_nobody_is_believed(secrets: tuple[str, ...]) -> None:
+    """Fail closed: an empty key would believe everybody who knows that it is empty."""
+    mac = base64.b64encode(hmac.digest(b"", b"", "sha256")).decode()
+
+    assert "no_secret" == standard(secrets=secrets, signature=f"v1,{mac}")
+
+
+def test_a_bad_secret_does_not_spoil_the_good_one() -> None:
+    """While rotating, one of two may be mistyped."""
+    assert "" == standard(secrets=("whsec_not base64", STANDARD_SECRET))
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict"),
+    [
+        ("Bearer t0ken", ""),
+        ("bearer  t0ken", ""),
+        ("t0ken", "malformed"),
+        ("Basic t0ken", "malformed"),
+        ("Bearer ", "malformed"),
+        ("Bearer T0KEN", "wrong"),
+        ("Bearer t0ken2", "wrong"),
+        ("Bearer t\xf8ken", "wrong"),
+    ],
+)
+def test_a_bearer_token_is_compared_whole(value: str, verdict: str) -> None:
+    """RFC 6750; the word Bearer in any case, the token in its own."""
+    assert verdict == reason(TOKEN, ("t0ken",), {"authorization": value}, b"")
+
+
+def test_a_header_of_its_own_carries_the_bare_token() -> None:
+    """As GitLab sends it: X-Gitlab-Token."""
+    hook = Hook(name="gitlab", verify="token", secrets=(Secret("t0ken"),), header="X-Gitlab-Token")
+
+    assert "" == reason(preset_of(hook), ("t0ken",), {"x-gitlab-token": "t0ken"}, b"")
+    assert "missing" == reason(preset_of(hook), ("t0ken",), {"authorization": "Bearer t0ken"}, b"")
+
+
+def test_the_tolerance_of_the_hook_counts() -> None:
+    """`tolerance` of a hook replaces the preset's."""
+    hook = Hook(name="a", verify="standard", secrets=(Secret(STANDARD_SECRET),), tolerance=10.0)
+    late = STANDARD_TIME + 11.0
+
+    assert "stale" == reason(preset_of(hook), (STANDARD_SECRET,), STANDARD_HEADERS, STANDARD_BODY, late)
+
+
+def test_none_believes_everybody() -> None:
+    """The operator chose it: verify = none."""
+    assert "" == reason(PRESETS["none"], (), {}, b"anything")
+
+
+B = b'{"id":"evt_1","type":"ping"}'
+SLACK_BODY = (
+    b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V"
+    b"&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text="
+    b"&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F"
+    b"96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"
+)
+HMAC = Preset(scheme="hmac")
+SENDERS_TO_COME: dict[str, tuple[Preset, str, dict[str, str], bytes, float]] = {
+    "slack": (
+        replace(
+            HMAC,
+            signature="sig",
+            prefix="v0=",
+            signed="v0:{timestamp}:{body}",
+            timestamp="header:request-time",
+        ),
+        "8f742231b10e8888abcd99yyyzzz85a5",
+        {
+            "sig": "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
+            "request-time": "1531420618",
+        },
+        SLACK_BODY,
+        1531420618,
+    ),
+    "stripe": (
+        replace(
+            HMAC,
+            signature="sig",
+            prefix="v1=",
+            separator=",",
+            signed="{timestamp}.{body}",
+            timestamp="item:t=",
+        ),
+        "whsec_test",
+        {"sig": "t=1700000000,v1=33ff6664879612e191c4e01184f3da32597a3c9b33ca2655fac317d01c5abc3f,v0=00"},
+        B,
+        1700000000,
+    ),
+    "pagerduty": (
+        replace(HMAC, signature="sig", prefix="v1=", separator=","),
+        "pdsecret",
+        {"sig": "v1=00,v1=328eea0283a9862f47654dd5be6035ec6700fc477616e188c545d0eaebc6477f"},
+        B,
+        0,
+    ),
+    "gitea": (
+        replace(HMAC, signature="sig"),
+        "secret",
+        {"sig": "c58a4aee28fe9f7114a58b9f49326b8e5938b4e1e839f2d7cf3cd5d2f5935923"},
+        B,
+        0,
+    ),
+    "webflow": (
+        replace(HMAC, signature="sig", signed="{timestamp}:{body}", timestamp="header:moment", unit="ms"),
+        "secret",
+        {
+            "sig": hmac.new(b"secret", b"1700000000123:" + B, hashlib.sha256).hexdigest(),
+            "moment": "1700000000123",
+        },
+        B,
+        1700000000,
+    ),
+    "generic sha1": (
+        replace(HMAC, signature="sig", algorithm="sha1"),
+        "secret",
+        {"sig": "b17e04cbb22afa8ffbff8796fc1894ed27badd9e"},
+        b'{"a": "z"}',
+        0,
+    ),
+    "generic sha512": (
+        replace(HMAC, signature="sig", algorithm="sha512"),
+        "secret",
+        {
+            "sig": "4ab17cc8ec668ead8bf498f87f8f32848c04d5ca3c9bcfcd3db9363f0deb44e5"
+            "80b329502a7fdff633d4d8fca301cc5c94a55a2fec458c675fb0ff2655898324"
+        },
+        b'{"a": "z"}',
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("sender", SENDERS_TO_COME)
+def test_another_sender_is_another_row(sender: str) -> None:
+    """The columns of the table say enough: Slack's, adnanh's and derived vectors, webhooks.md section 4."""
+    preset, secret, headers, body, now = SENDERS_TO_COME[sender]
+
+    assert "" == reason(preset, (secret,), headers, body, now)
+    assert "wrong" == reason(preset, (secret,), headers, body + b" ", now)
+
+
+@given(
+    name=st.sampled_from(sorted(PRESETS)),
+    signature=st.text(),
+    moment=st.text(),
+    delivery=st.text(),
+    secret=st.text(),
+    body=st.binary(),
+)
+def test_whatever_stands_in_headers_and_secrets_the_answer_is_a_mismatch(
+    *, name: str, signature: str, moment: str, delivery: str, secret: str, body: bytes
+) -> None:
+    """Only `none` believes noise, and nothing raises anything but Mismatch."""
+    preset = PRESETS[name]
+    headers = {preset.signature: signature, "webhook-timestamp": moment, "webhook-id": delivery}
+
+    believed = not reason(preset, (secret + "!",), headers, body)
+
+    assert (name == "none") == believed
