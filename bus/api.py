@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any, Final, TypeVar
 
 from bson import ObjectId
 from bson.errors import BSONError, InvalidId
@@ -16,8 +17,8 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from .clock import Clock
-from .codec import decode, encode
-from .desk import Desk
+from .codec import decode, encode, storable
+from .desk import PAGE, Desk
 from .errors import (
     BadDeclaration,
     MonqbusError,
@@ -27,12 +28,14 @@ from .errors import (
     StoreError,
 )
 from .http import read_body
-from .model import Filter
+from .model import Event, Filter, MonQTask, Receipt
 from .posting import PostOffice, prepare
 from .registry import NAME, TOPIC, Options, Registry
-from .rows import plain, task_details, task_row
+from .rows import plain, task_details, task_row, why_waiting
 from .store.documents import event_to_document, task_to_document
 from .strictjson import BadJson, parse
+
+Part = TypeVar("Part", list[Any], dict[str, Any])
 
 BSON_TYPE: Final = "application/bson"
 BODY_LIMIT: Final = 16 * 1024 * 1024
@@ -73,18 +76,24 @@ class Api:
         document = _asked()
         name = _text(document, "name", NAME)
         declared = self._registry().tasks.get(name)
-        options = (declared.defaults if declared else Options()).but(document.get("options") or {})
-        args, kwargs, context = (document.get(part) for part in ("args", "kwargs", "context"))
-        task = prepare(self._clock, name, args or [], kwargs or {}, options, context or {})
-        if "id" in document:
-            task.id = _id(document["id"])
-        stored = self._office.submit(task)
+        options = (declared.defaults if declared else Options()).but(_part(document, "options", dict))
+        task = prepare(self._clock, name, *_call(document), options, _part(document, "context", dict))
+        task.id = _optional_id(document.get("id")) or task.id
+        stored = self._stored_before(document) or self._office.submit(task)
         return _answer({"task": task_to_document(stored), "known": declared is not None}, 201)
+
+    def _stored_before(self, document: Mapping[str, Any]) -> MonQTask | None:
+        """What the first try stored, when this is the second one: it may run already."""
+        if not document.get("again"):
+            return None
+        with suppress(NotFound):
+            return self._desk.show(_id(document.get("id")))
+        return None
 
     def find_tasks(self) -> Response:
         """One page of tasks, newest first."""
         document = _asked()
-        limit = min(int(document.get("limit") or 50), PAGE_LIMIT)
+        limit = _size(document, "limit", 50)
         tasks = self._desk.find(_which(document), limit, _optional_id(document.get("before")))
         show = task_to_document if _wants_bson() else task_row
         return _answer({"tasks": [show(task) for task in tasks]})
@@ -97,13 +106,17 @@ class Api:
         """One page of a bulk action."""
         document = _asked()
         steps = {"retry": self._desk.retry, "cancel": self._desk.cancel, "purge": self._desk.purge}
-        step = steps[action](_which(document), _optional_id(document.get("last")))
+        most = _size(document, "most", PAGE)
+        step = steps[action](_which(document), _optional_id(document.get("last")), most)
         return _answer(step._asdict())
 
     def show_task(self, task_id: str) -> Response:
         """Everything about one task."""
         task = self._desk.show(_id(task_id))
-        return _answer({"task": task_to_document(task) if _wants_bson() else task_details(task)})
+        known = self._registry().tasks
+        waiting = why_waiting(task, self._clock.now(), known.__contains__)
+        document = task_to_document(task) if _wants_bson() else task_details(task)
+        return _answer({"task": document, "waiting": waiting})
 
     def act_on_task(self, task_id: str, action: str) -> Response:
         """Retry or cancel one task; 409 when its state forbids it."""
@@ -116,9 +129,21 @@ class Api:
     def publish_event(self) -> Response:
         """Publish an event to the handlers of this daemon."""
         document = _asked()
-        topic = _text(document, "topic", TOPIC)
-        receipt = self._office.publish(topic, document.get("args") or [], document.get("kwargs") or {})
+        event = Event(self._clock.new_id(), _text(document, "topic", TOPIC), self._clock.now())
+        event.id = _optional_id(document.get("id")) or event.id
+        kept = storable(*_call(document), _part(document, "context", dict))
+        event.args, event.kwargs = kept.args, kept.kwargs
+        receipt = self._published_before(document) or self._office.announce(event, kept.context)
         return _answer({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
+
+    def _published_before(self, document: Mapping[str, Any]) -> Receipt | None:
+        """As _stored_before."""
+        if not document.get("again"):
+            return None
+        with suppress(NotFound):
+            first = self._desk.event(_id(document.get("id")))
+            return Receipt(first.task_ids, first.id)
+        return None
 
     def show_event(self, event_id: str) -> Response:
         """One event as it was received."""
@@ -188,6 +213,27 @@ def _text(document: Mapping[str, Any], name: str, pattern: Any) -> str:
     return value
 
 
+def _part(document: Mapping[str, Any], name: str, kind: type[Part]) -> Part:
+    value = document.get(name)
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        shape = "an array" if kind is list else "an object"
+        raise Refused(400, "malformed", f"{name}: expected {shape}, got {value!r:.80}")
+    return value
+
+
+def _call(document: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    return _part(document, "args", list), _part(document, "kwargs", dict)
+
+
+def _size(document: Mapping[str, Any], name: str, default: int) -> int:
+    value = document.get(name, default)
+    if not isinstance(value, int) or value < 1:
+        raise Refused(400, "malformed", f"{name}: expected a whole number above 0, got {value!r:.40}")
+    return min(value, PAGE_LIMIT)
+
+
 def _id(value: Any) -> ObjectId:
     try:
         return ObjectId(value)
@@ -200,9 +246,9 @@ def _optional_id(value: Any) -> ObjectId | None:
 
 
 def _which(document: Mapping[str, Any]) -> Filter:
-    which = dict(document.get("which") or {})
+    which = dict(_part(document, "which", dict))
     for name in ("ids", "states"):
-        which[name] = tuple(which.get(name) or ())
+        which[name] = tuple(_part(which, name, list))
     which["ids"] = tuple(_id(value) for value in which["ids"])
     try:
         return Filter(**which)

@@ -63,7 +63,7 @@ def storable(args: list[Any], kwargs: dict[str, Any], context: dict[str, Any]) -
             f"arguments: expected at most {MAX_ARGUMENT_BYTES} bytes as BSON, got {len(data)}; "
             "store the data elsewhere and pass its address"
         )
-    if kept != given or data.count(b"\x03") + data.count(b"\x04") > MAX_DEPTH:
+    if kept != given or _may_be_deep(data):
         complaint = _complaint(given)
         if complaint:
             raise NotStorable(complaint)
@@ -75,12 +75,23 @@ def storable_result(value: Any) -> Any:
     if value is None or isinstance(value, (bool, float)):
         return value
     try:
-        size = len(encode({"result": value}))
-    except _ENCODE_ERRORS as error:
-        return {"not_storable": type(value).__name__, "repr": _short_repr(value), "why": str(error)[:200]}
-    if size > MAX_RESULT_BYTES:
-        return {"not_storable": type(value).__name__, "bytes": size, "why": "larger than 8 MiB"}
+        data = encode({"result": value})
+    except Exception as error:  # noqa: BLE001 - a user's mapping may do anything while it is read
+        return _marker(value, str(error)[:200], repr=_short_repr(value))
+    if len(data) > MAX_RESULT_BYTES:
+        return _marker(value, "larger than 8 MiB", bytes=len(data))
+    if _may_be_deep(data) and any(depth > MAX_DEPTH for _, _, depth in _walk(value, "result")):
+        return _marker(value, f"nested deeper than {MAX_DEPTH} levels", bytes=len(data))
     return value
+
+
+def _marker(value: Any, why: str, **more: Any) -> dict[str, Any]:
+    return {"not_storable": type(value).__name__, **more, "why": _utf8(why)}
+
+
+def _may_be_deep(data: bytes) -> bool:
+    """False when *data* cannot hold MAX_DEPTH documents and arrays: each begins with its type byte."""
+    return data.count(b"\x03") + data.count(b"\x04") > MAX_DEPTH
 
 
 def _short_repr(value: Any) -> str:
@@ -88,7 +99,11 @@ def _short_repr(value: Any) -> str:
         text = repr(value)
     except Exception as error:  # noqa: BLE001 - a user's __repr__ may do anything
         text = f"<repr failed: {type(error).__name__}>"
-    return text[:MAX_REPR].encode("utf-8", "backslashreplace").decode()
+    return _utf8(text[:MAX_REPR])
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _complaint(given: dict[str, Any]) -> str | None:

@@ -50,6 +50,8 @@ from .webhook.receive import create_app
 
 SECOND_SIGNAL_SECONDS: Final = 1.0
 RECORD_SECONDS: Final = 5.0
+# how long a native thread that comes back from the disk waits for a busy hub; Python's default is 5 ms
+SWITCH_SECONDS: Final = 0.0005
 CONTROL_SOCKET: Final = "control.sock"
 RELOADED: Final = frozenset(
     {"apps", "path", "keep_complete", "keep_failed", "max_attempts", "timeout", "drain"}
@@ -89,6 +91,7 @@ class Daemon:
 
     def run(self) -> int:
         """Start everything, serve until TERM or INT, drain. The exit code; raises MonqbusError."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         try:
             self._start()
             self._stop.wait()

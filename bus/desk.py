@@ -2,6 +2,7 @@
 
 Bulk actions go one page a call, so that a million tasks never stand in memory, the store is never
 held for long, and whoever asks can show how far it is: call again with `last` until it is None.
+A page holds at most *most* tasks, and never more than PAGE.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Desk:
             raise NotFound(f"event {event_id}: not found; events are forgotten after keep_events")
         return event
 
-    def retry(self, which: Filter, last: ObjectId | None = None) -> Step:
+    def retry(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
         """Give failed and skipped tasks that match a fresh start.
 
         A task whose key another unfinished task holds stays as it is.
@@ -89,12 +90,12 @@ class Desk:
             "time_stop": None,
             "expire_at": None,
         }
-        step = self._move(which, (ERROR, SKIPPED), fields, last)
+        step = self._move(which, (ERROR, SKIPPED), fields, last, most)
         if step.done:
             self._wake()
         return step
 
-    def cancel(self, which: Filter, last: ObjectId | None = None) -> Step:
+    def cancel(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
         """Skip ready and busy tasks that match. A running one is interrupted."""
         now = self._clock.now()
         fields = {
@@ -103,32 +104,39 @@ class Desk:
             "time_stop": now,
             "expire_at": now + self._keep_failed,
         }
-        return self._move(which, (READY, BUSY), fields, last)
+        return self._move(which, (READY, BUSY), fields, last, most)
 
-    def purge(self, which: Filter, last: ObjectId | None = None) -> Step:
+    def purge(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
         """Forget ended tasks that match; never a ready or busy one."""
-        ids = self._page(which, ENDED_STATES, last)
-        return Step(self._store.delete(ids, ENDED_STATES) if ids else 0, _end_of(ids))
+        ids = self._page(which, ENDED_STATES, last, most)
+        return Step(self._store.delete(ids, ENDED_STATES) if ids else 0, _end_of(ids, most))
 
-    def _move(
-        self, which: Filter, states: tuple[State, ...], fields: dict[str, Any], last: ObjectId | None
+    def _move(  # noqa: PLR0917 - what, from where, to what, and which page of it
+        self,
+        which: Filter,
+        states: tuple[State, ...],
+        fields: dict[str, Any],
+        last: ObjectId | None,
+        most: int,
     ) -> Step:
-        ids = self._page(which, states, last)
+        ids = self._page(which, states, last, most)
         moved = self._store.move(ids, states, fields) if ids else 0
         if moved:
             emit("task.moved", to=fields["state"], count=moved)
         if ids and fields["state"] == SKIPPED and self._withdraw is not None:
             self._withdraw(ids)
-        return Step(moved, _end_of(ids))
+        return Step(moved, _end_of(ids, most))
 
-    def _page(self, which: Filter, allowed: tuple[State, ...], last: ObjectId | None) -> list[ObjectId]:
+    def _page(
+        self, which: Filter, allowed: tuple[State, ...], last: ObjectId | None, most: int
+    ) -> list[ObjectId]:
         states = tuple(state for state in which.states or allowed if state in allowed)
         if not states:
             return []
-        page = self._store.find(dataclasses.replace(which, states=states), PAGE, last)
+        page = self._store.find(dataclasses.replace(which, states=states), min(most, PAGE), last)
         return [task.id for task in page]
 
 
-def _end_of(ids: list[ObjectId]) -> ObjectId | None:
+def _end_of(ids: list[ObjectId], most: int) -> ObjectId | None:
     """Where the next page begins; a page that is not full was the last one."""
-    return ids[-1] if len(ids) == PAGE else None
+    return ids[-1] if ids and len(ids) == min(most, PAGE) else None

@@ -31,6 +31,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
+
+LONGEST_DELAY_SECONDS: Final = 10 * 365 * 86_400  # beyond the year 9999 no moment can be stored
 
 
 class MonqbusError(Exception):
@@ -115,10 +118,14 @@ class Refused(MonqbusError):
 
 
 class Verdict(Exception):
-    """Raised by a handler to say what becomes of its task. *delay* is in seconds."""
+    """Raised by a handler to say what becomes of its task. *delay* is in seconds, up to ten years."""
 
     def __init__(self, reason: str = "", *, delay: float | None = None) -> None:
         super().__init__(reason)
+        if delay is not None and not 0 <= delay <= LONGEST_DELAY_SECONDS:
+            raise ValueError(
+                f"{type(self).__name__} delay: expected 0 to {LONGEST_DELAY_SECONDS} s, got {delay}"
+            )
         self.reason = reason
         self.delay = delay
 

@@ -118,15 +118,19 @@ class PostOffice:
     def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
         """Store one event and one task for each handler of *topic*, called `(topic, *args, **kwargs)`."""
         event = Event(self._clock.new_id(), topic, self._clock.now())
-        event.args, event.kwargs, _ = storable(list(args), dict(kwargs), {})
-        return self._fan_out(event, [topic, *event.args], event.kwargs)
+        event.args, event.kwargs, context = storable(list(args), dict(kwargs), capture())
+        return self.announce(event, context)
+
+    def announce(self, event: Event, context: Mapping[str, Any]) -> Receipt:
+        """Store a prepared event as `publish` does, its handlers to run in *context*."""
+        return self._fan_out(event, [event.topic, *event.args], event.kwargs, context)
 
     def deliver(self, event: Event) -> Receipt:
         """Store a verified delivery and one task for each handler, called `(topic, event)`.
 
         A delivery that is stored already answers with the ids of the first time.
         """
-        return self._fan_out(event, [event.topic], {})
+        return self._fan_out(event, [event.topic], {}, capture())
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended; see MonQTask.join."""
@@ -137,9 +141,10 @@ class PostOffice:
             raise NotFound(f"task {task_id}: no longer stored; ended tasks are forgotten after a while")
         return task
 
-    def _fan_out(self, event: Event, args: list[Any], kwargs: dict[str, Any]) -> Receipt:
+    def _fan_out(
+        self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
+    ) -> Receipt:
         tasks = []
-        context = capture()
         for handler in self._registry().handlers_of(event.topic):
             task = prepare(self._clock, handler.name, args, kwargs, handler.defaults, context)
             task.event_id, task.topic = event.id, event.topic

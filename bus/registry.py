@@ -19,7 +19,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from bson import ObjectId
 
-from .errors import BadDeclaration, ConfigError, NotBound
+from .errors import LONGEST_DELAY_SECONDS, BadDeclaration, ConfigError, NotBound
 from .model import MonQTask, Receipt
 
 P = ParamSpec("P")
@@ -46,13 +46,13 @@ class Options:
         _expect(
             self.priority is None or _is_whole(self.priority), "priority", "a whole number", self.priority
         )
-        _expect(_is_number(self.delay), "delay", "seconds", self.delay)
+        _expect(_is_pause(self.delay), "delay", f"0 to {LONGEST_DELAY_SECONDS} seconds", self.delay)
         attempts = self.max_attempts
         _expect(
             attempts is None or (_is_whole(attempts) and attempts > 0), "max_attempts", "1 or more", attempts
         )
         limit = self.timeout
-        _expect(limit is None or (_is_number(limit) and limit > 0), "timeout", "seconds above 0", limit)
+        _expect(limit is None or (_is_pause(limit) and limit > 0), "timeout", "seconds above 0", limit)
         _expect(self.key is None or isinstance(self.key, str), "key", "text", self.key)
         _expect(self.result_type in ("keep", "forget"), "result_type", "'keep' or 'forget'", self.result_type)
 
@@ -73,8 +73,10 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _is_pause(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return 0 <= value <= LONGEST_DELAY_SECONDS  # refuses NaN, too
 
 
 class Poster(Protocol):

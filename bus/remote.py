@@ -12,14 +12,14 @@ import socket
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bson import ObjectId
 
 from .clock import Clock
 from .codec import decode, encode, storable
 from .context import capture
-from .desk import Step
+from .desk import PAGE, Step
 from .errors import BadDeclaration, MonqbusError, NotFound, NotStorable, StoreUnavailable
 from .model import Event, Filter, MonQTask, Receipt
 from .posting import await_end
@@ -34,6 +34,13 @@ _ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
     "bad_declaration": BadDeclaration,
     "store_unavailable": StoreUnavailable,
 }
+
+
+class Posted(NamedTuple):
+    """A stored task, and whether an app declares its name; one that none declares waits until one does."""
+
+    task: MonQTask
+    is_known: bool
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -60,11 +67,11 @@ class Remote:
 
     def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
         """Store one task in the daemon; durable when it returns."""
-        return self.post_named(name, args, kwargs, dataclasses.asdict(options))
+        return self.post_named(name, args, kwargs, dataclasses.asdict(options)).task
 
     def post_named(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], changes: Mapping[str, Any]
-    ) -> MonQTask:
+    ) -> Posted:
         """As post, with the options that the daemon's own declaration has, but *changes*."""
         kept = storable(list(args), dict(kwargs), capture())
         asked = {
@@ -73,14 +80,16 @@ class Remote:
             **kept._asdict(),
             "options": dict(changes),
         }
-        task = task_from_document(self._ask("POST", "/tasks", asked)["task"])
+        answer = self._ask("POST", "/tasks", asked)
+        task = task_from_document(answer["task"])
         task.waiter = self.join
-        return task
+        return Posted(task, answer["known"])
 
     def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
         """Publish an event to the handlers that the daemon knows."""
         kept = storable(list(args), dict(kwargs), capture())
-        answer = self._ask("POST", "/events", {"topic": topic, **kept._asdict()})
+        asked = {"id": self._clock.new_id(), "topic": topic, **kept._asdict()}
+        answer = self._ask("POST", "/events", asked)
         return Receipt(answer["tasks"], answer["event"])
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
@@ -103,30 +112,46 @@ class Remote:
         """As Desk.show."""
         return task_from_document(self._ask("GET", f"/tasks/{task_id}")["task"])
 
+    def why_waiting(self, task: MonQTask) -> str | None:
+        """What a ready task waits for, as the daemon sees it; None for one that does not wait."""
+        reason: str | None = self._ask("GET", f"/tasks/{task.id}")["waiting"]
+        return reason
+
     def event(self, event_id: ObjectId) -> Event:
         """As Desk.event."""
         return event_from_document(self._ask("GET", f"/events/{event_id}")["event"])
 
-    def retry(self, which: Filter, last: ObjectId | None = None) -> Step:
+    def retry(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
         """As Desk.retry."""
-        return self._step("retry", which, last)
+        return self._step("retry", which, last, most)
 
-    def cancel(self, which: Filter, last: ObjectId | None = None) -> Step:
+    def cancel(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
         """As Desk.cancel."""
-        return self._step("cancel", which, last)
+        return self._step("cancel", which, last, most)
 
-    def purge(self, which: Filter, last: ObjectId | None = None) -> Step:
+    def purge(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
         """As Desk.purge."""
-        return self._step("purge", which, last)
+        return self._step("purge", which, last, most)
 
-    def _step(self, action: str, which: Filter, last: ObjectId | None) -> Step:
-        answer = self._ask("POST", f"/tasks/{action}", {"which": _filter(which), "last": last})
+    def _step(self, action: str, which: Filter, last: ObjectId | None, most: int) -> Step:
+        asked = {"which": _filter(which), "last": last, "most": most}
+        answer = self._ask("POST", f"/tasks/{action}", asked)
         return Step(answer["done"], answer["last"])
 
     # the wire
 
+    def close(self) -> None:
+        """Close this thread's connection; the next request opens a new one."""
+        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        self._local.connection = None
+        if connection is not None:
+            connection.close()
+
     def _ask(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """One request; asked again once if the kept connection had been closed meanwhile."""
+        """One request; asked again once if the kept connection had been closed meanwhile.
+
+        What is posted carries its id and, the second time, `again`: the first try may have arrived.
+        """
         body = encode(document) if document is not None else None
         headers = {"Accept": BSON_TYPE, "Content-Type": BSON_TYPE}
         fresh = getattr(self._local, "connection", None) is None
@@ -138,10 +163,9 @@ class Remote:
             answer = connection.getresponse()
             data = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            self._local.connection = None
+            self.close()
             if not fresh and not isinstance(error, TimeoutError):
-                return self._ask(method, path, document)
+                return self._ask(method, path, document and {**document, "again": True})
             raise StoreUnavailable(
                 f"{self._path}: no daemon answers ({error or type(error).__name__}); "
                 "start it with `monqbus run`, or look at its log"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from .model import MonQTask
+from .model import READY, MonQTask
 
 COLUMNS = (
     "id", "task_name", "state", "priority", "attempt", "time_queue", "time_start", "time_stop", "topic",
@@ -42,3 +42,19 @@ def task_row(task: MonQTask) -> dict[str, Any]:
 def task_details(task: MonQTask) -> dict[str, Any]:
     """Everything that is stored of *task*."""
     return task_row(task) | {name: plain(getattr(task, name)) for name in DETAILS}
+
+
+def why_waiting(task: MonQTask, now: datetime, is_known: Callable[[str], bool]) -> str | None:
+    """What a ready task waits for, in one sentence; None for one that does not wait."""
+    if task.state != READY:
+        return None
+    due = plain(task.time_queue)
+    if task.time_queue > now:
+        return (
+            f"attempt {task.attempt} failed, the next one is due at {due}"
+            if task.attempt
+            else f"due at {due}"
+        )
+    if not is_known(task.task_name):
+        return f"parked: no app declares {task.task_name}; add one that does, and it runs"
+    return f"due since {due}: waits for a free slot of a daemon that claims this name"

@@ -94,12 +94,11 @@ class Mongod:
 class Deployment:
     """A standalone mongod, or the members of a replica set, and the client that steers them."""
 
-    def __init__(self, members: Sequence[Mongod]) -> None:
+    def __init__(self, members: Sequence[Mongod], *, replicated: bool) -> None:
         self.members = list(members)
         hosts = ",".join(member.host for member in members)
-        replica_set = f"?replicaSet={REPLICA_SET}" if len(members) > 1 else "?"
-        self.uri = f"mongodb://{hosts}/{replica_set}"
-        if len(members) > 1:
+        self.uri = f"mongodb://{hosts}/?{f'replicaSet={REPLICA_SET}' if replicated else ''}"
+        if replicated:
             self._initiate()
         self.client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(self.uri)
         self.client.admin.command("ping")
@@ -151,12 +150,13 @@ class Deployment:
 
 def standalone() -> Deployment:
     """One mongod without a replica set."""
-    return Deployment([Mongod()])
+    return Deployment([Mongod()], replicated=False)
 
 
 def replica_set(members: int = 3) -> Deployment:
     """A replica set that elects a new primary within about two seconds."""
-    return Deployment([Mongod("--replSet", REPLICA_SET, "--oplogSize", "64") for _ in range(members)])
+    words = ("--replSet", REPLICA_SET, "--oplogSize", "64")
+    return Deployment([Mongod(*words) for _ in range(members)], replicated=True)
 
 
 def _client(member: Mongod) -> pymongo.MongoClient[dict[str, Any]]:

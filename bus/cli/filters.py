@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import argparse
 import re
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import cast
 
 from bson import ObjectId
 from bson.errors import InvalidId
 
-from ..clock import UTC
 from ..errors import UsageError
 from ..model import STATES, Filter, State
-
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+from .moments import moment_before
 
 
 def filter_of(options: argparse.Namespace, now: datetime) -> Filter:
     """What the options ask for. Raises UsageError."""
     return Filter(
-        ids=tuple(task_id(text) for text in getattr(options, "ids", ())),
+        ids=tuple(dict.fromkeys(task_id(text) for text in getattr(options, "ids", ()))),
         states=_states(options.state),
         name=options.name or "",
         topic=options.topic or "",
         error=_regex(options.error),
-        older=_moment("--older", options.older, now),
-        newer=_moment("--newer", options.newer, now),
+        older=moment_before("--older", options.older, now) if options.older else None,
+        newer=moment_before("--newer", options.newer, now) if options.newer else None,
     )
 
 
@@ -55,18 +52,3 @@ def _regex(text: str | None) -> str:
     except re.error as error:
         raise UsageError(f"--error: expected a regular expression, got {text!r}: {error}") from None
     return text or ""
-
-
-def _moment(option: str, text: str | None, now: datetime) -> datetime | None:
-    """A duration before *now*, or an RFC 3339 time."""
-    if text is None:
-        return None
-    if match := _DURATION.fullmatch(text):
-        return now - timedelta(seconds=float(match[1]) * _UNITS[match[2]])
-    try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        raise UsageError(
-            f"{option}: expected a duration like 90s or 3d, or a time like 2026-01-31T12:00:00Z, got {text!r}"
-        ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NoReturn
 
 from .. import __version__
 
-USAGE_CODE = 64
+USAGE_CODE: Final = 64
+MOST: Final = 1_000_000_000
 
 _EXAMPLES = """\
 examples:
@@ -33,6 +34,38 @@ class Parser(argparse.ArgumentParser):
         print(f"monqbus: {message}; see `{self.prog} --help`", file=sys.stderr)
         sys.exit(USAGE_CODE)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]  # overloads
+        """As argparse, but the command that was given too much says so, not the whole program."""
+        options, extra = super().parse_known_args(args, namespace)
+        if extra:
+            word = extra[0].partition("=")[0]
+            self.error(f"unknown argument {word!r}{_near(word, self._option_string_actions)}")
+        return options, extra
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(None, f"unknown command {value!r}{_near(value, action.choices)}")
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
+    found = get_close_matches(word, list(known), n=1)
+    return f", did you mean {found[0]}?" if found else ""
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {MOST}, got {text!r}")
+    return int(text)
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
@@ -43,6 +76,9 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"monqbus {__version__}")
+    # taken in front of the command too, where many expect them
+    parser.add_argument("--config", help=argparse.SUPPRESS)
+    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
 
     def command(name: str, module: str, does: str, example: str = "") -> argparse.ArgumentParser:
@@ -56,9 +92,14 @@ def build_parser() -> argparse.ArgumentParser:
         )
         sub.set_defaults(module=module, function=name)
         sub.add_argument(
-            "--config", metavar="FILE", help="the INI file (default: $MONQBUS_CONFIG, ./monqbus.ini)"
+            "--config",
+            metavar="FILE",
+            default=argparse.SUPPRESS,  # else it would undo the one in front of the command
+            help="the INI file (default: $MONQBUS_CONFIG, ./monqbus.ini)",
         )
-        sub.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+        sub.add_argument(
+            "--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks of errors"
+        )
         return sub
 
     _running(command)
@@ -83,14 +124,19 @@ def _running(command: Command) -> None:
     run.add_argument("--except", dest="but", metavar="NAMES", default="", help="never claim these tasks")
     init = command("init", "setup", "write a starter: config, example app, systemd unit", "monqbus init shop")
     init.add_argument("directory", metavar="DIR", nargs="?", default=".", help="where (default: here)")
-    command("check", "check", "check config, imports, store and secrets; print tasks, handlers, hooks")
+    command(
+        "check",
+        "check",
+        "check config, imports, store and secrets; print tasks, handlers, hooks",
+        "monqbus check --config monqbus.ini",
+    )
 
 
 def _arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--args", metavar="JSON", default="[]", help="positional arguments, a JSON array")
     sub.add_argument("--kwargs", metavar="JSON", default="{}", help="keyword arguments, a JSON object")
     sub.add_argument(
-        "--wait", metavar="S", type=float, help="wait up to S seconds for the end, print the result"
+        "--wait", metavar="S", help="wait up to S seconds, or 5m, for the end and print the result"
     )
 
 
@@ -103,9 +149,13 @@ def _posting(command: Command) -> None:
     )
     post.add_argument("name", metavar="NAME", help="the task's name: module.function")
     _arguments(post)
-    post.add_argument("--delay", metavar="S", type=float, help="not before S seconds from now")
-    post.add_argument("--priority", metavar="N", type=int, help="higher runs first (default 10)")
-    post.add_argument("--key", help="store nothing while an unfinished task has this key")
+    post.add_argument(
+        "--delay", metavar="S", help="not before S seconds from now; also 90s, 3d or an RFC 3339 time"
+    )
+    post.add_argument("--priority", metavar="N", type=_whole, help="higher runs first (default 10)")
+    post.add_argument(
+        "--key", help="store nothing while an unfinished task has this key; print the id of that one"
+    )
     event = command(
         "event", "work", "publish an event, print its id and one task id per handler",
         """monqbus event order.paid --kwargs '{"number": 7}'""",
@@ -121,15 +171,21 @@ def _filters(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--error", metavar="REGEX", help="tasks whose error matches")
     sub.add_argument("--older", metavar="WHEN", help="queued before: 90s, 3d, or an RFC 3339 time")
     sub.add_argument("--newer", metavar="WHEN", help="queued after: 90s, 3d, or an RFC 3339 time")
-    sub.add_argument("--limit", metavar="N", type=int, help="at most N tasks")
     sub.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _limit(sub: argparse.ArgumentParser, default: str) -> None:
+    sub.add_argument(
+        "--limit", metavar="N", type=_count, help=f"at most N tasks, the newest (default: {default})"
+    )
 
 
 def _looking(command: Command) -> None:
     listing = command("list", "look", "list tasks, newest first", "monqbus list --state error --newer 1h")
     _filters(listing)
+    _limit(listing, "50")
     _filters(command("count", "look", "count tasks by state", "monqbus count --name hello."))
-    show = command("show", "look", "show everything about one task")
+    show = command("show", "look", "show everything about one task", "monqbus show 6b04e9ad5827144958b0b2e2")
     show.add_argument("id", metavar="ID", help="the task's id")
     show.add_argument("--json", action="store_true", help="as one JSON object")
 
@@ -143,6 +199,7 @@ def _steering(command: Command) -> None:
         sub = command(name, "steer", does, f"monqbus {name} --name hello. --older 1d")
         sub.add_argument("ids", metavar="ID", nargs="*", help="tasks by id")
         _filters(sub)
+        _limit(sub, "all that match")
         sub.add_argument(
             "--all", action="store_true", help="every task that can be, when no ID and no filter is given"
         )

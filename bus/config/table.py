@@ -161,8 +161,8 @@ class Hook:
     topic: str = setting(
         "{name}",
         TOPIC,
-        "The topic of the events, with placeholders: {name} of this hook, {event} as the sender names it, "
-        "{header:X} and {body:dotted.path} from the request.",
+        "The topic of the events, with placeholders: {name} of this hook, {event} as the sender names it "
+        "(the hook's name with verify = none or token), {header:X} and {body:dotted.path} from the request.",
     )
     tolerance: float = setting(
         "5m",

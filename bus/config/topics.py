@@ -11,7 +11,8 @@ _PLACEHOLDER = re.compile(
     r"\{(?:event|name|header:[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}|body:[^{}.\s]+(?:\.[^{}.\s]+)*)\}"
 )
 _BRACED = re.compile(r"\{[^{}]*\}")
-_PLAIN = re.compile(r"[^\s{}]*")
+_PLAIN = re.compile(r"[A-Za-z0-9_.:-]*")
+LONGEST: Final = 128
 KNOWN: Final = "{event}, {name}, {header:X} and {body:dotted.path}"
 
 
@@ -22,9 +23,11 @@ def _read_topic(text: str) -> str:
     plain = _PLACEHOLDER.sub("", text)
     if "{" in plain or "}" in plain:
         raise Unfit(expected="a closing brace for every opening one", remedy=f"placeholders are {KNOWN}")
-    if not text or len(text) > 200 or not _PLAIN.fullmatch(plain):
+    if not text or len(text) > LONGEST or not _PLAIN.fullmatch(plain):
         raise Unfit
     return text
 
 
-TOPIC: Final = Kind("a topic without spaces, at most 200 characters", "github.{event}", _read_topic)
+TOPIC: Final = Kind(
+    f"a topic of letters, digits and _ . : -, at most {LONGEST} characters", "github.{event}", _read_topic
+)

@@ -72,7 +72,7 @@ def to_ms(moment: datetime | None) -> int | None:
 
 def from_ms(ms: int | None) -> datetime | None:
     """The aware UTC moment of *ms*."""
-    return None if ms is None else _EPOCH + timedelta(milliseconds=ms)
+    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def _box(value: Any) -> bytes | None:
@@ -161,7 +161,7 @@ def task_from_row(row: tuple[Any, ...]) -> MonQTask:
         task_name,
         kept["args"],
         kept["kwargs"],
-        from_ms(time_queue) or _EPOCH,
+        datetime.fromtimestamp(time_queue / 1000, UTC),
         kept["context"],
         state,
         -rank,

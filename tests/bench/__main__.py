@@ -9,9 +9,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+
+import pytest
 
 import monqbus
 from bus.clock import Clock
@@ -19,8 +21,11 @@ from bus.config import load
 from bus.connecting import is_embedded, remote
 from bus.model import Filter, MonQTask, Posting, Worker
 from bus.store import Store, open_store
+from tests import mongod
 
 from .daemons import SECRET, Measured, bare, daemon, place, write_config
+
+Stores = dict[str, Callable[[str], str]]
 
 HTTP_SECONDS = 5.0
 DRAIN_TASKS = 50_000
@@ -28,27 +33,21 @@ IDLE_SECONDS = 10.0
 
 
 @contextlib.contextmanager
-def stores() -> Iterator[dict[str, str]]:
+def stores() -> Iterator[Stores]:
     """The stores to measure: the embedded one, and a replica set of one node when there is a mongod."""
-    from tests import mongod
-
-    with contextlib.ExitStack() as stack:
-        found = {"sqlite": "sqlite"}
-        try:
-            uri = stack.enter_context(mongod.replica_set(1))
-        except mongod.Missing as missing:
-            print(f"no MongoDB figures: {missing}")
-        else:
-            found["mongodb"] = uri
+    found: Stores = {"sqlite": lambda name: "sqlite"}
+    try:
+        mongod.program()
+    except pytest.skip.Exception as missing:
+        print(f"no MongoDB figures: {missing}")
         yield found
-
-
-def address_of(store: str, name: str) -> str:
-    """A database of its own for one measurement."""
-    if store == "sqlite":
-        return store
-    head, _, options = store.partition("?")
-    return f"{head.rstrip('/')}/bench_{name}_{time.time_ns() % 10**9}" + (f"?{options}" if options else "")
+        return
+    deployment = mongod.replica_set(1)
+    found["mongodb"] = lambda name: deployment.address(f"bench_{name}_{time.time_ns() % 10**9}")
+    try:
+        yield found
+    finally:
+        deployment.remove()
 
 
 def table(title: str, head: list[str], rows: list[list[object]]) -> None:
@@ -89,7 +88,7 @@ def loaded(measured: Measured, connections: int) -> dict[str, object]:
     return json.loads(subprocess.run(words, capture_output=True, check=True, text=True).stdout)
 
 
-def http(found: dict[str, str]) -> None:
+def http(found: Stores) -> None:
     """Accepted deliveries a second, side by side with servers that store nothing."""
     rows = []
     for connections in (1, 32, 256):
@@ -102,7 +101,7 @@ def http(found: dict[str, str]) -> None:
             [connections, "bare Flask, our server", flask["rate"], flask["p50"], flask["p99"], 1.0, ""]
         )
         for name, store in found.items():
-            with place() as folder, daemon(write_config(folder, address_of(store, "http"))) as server:
+            with place() as folder, daemon(write_config(folder, store("http"))) as server:
                 loaded_ = loaded(server, connections)
                 ratio = loaded_["rate"] / flask["rate"]
                 rows.append(
@@ -138,12 +137,12 @@ def fill(store: Store, count: int, name: str = "benchapp.nothing") -> None:
         store.post([Posting([MonQTask(clock.new_id(), name, [], {}, now) for _ in range(size)])])
 
 
-def drain(found: dict[str, str]) -> None:
+def drain(found: Stores) -> None:
     """How fast a backlog is worked off by one daemon."""
     rows = []
     for name, store in found.items():
         with place() as folder:
-            config = write_config(folder, address_of(store, "drain"))
+            config = write_config(folder, store("drain"))
             waiting = opened(config)
             fill(waiting, DRAIN_TASKS)
             waiting.close()
@@ -171,14 +170,14 @@ def _desk(config_path: Path):
     return Desk(opened(config_path), Clock())
 
 
-def post(found: dict[str, str]) -> None:
+def post(found: Stores) -> None:
     """Durable posts a second: from greenlets of the daemon, and from another process."""
     from benchapp import flood, nothing
 
     rows = []
     for name, store in found.items():
         with place() as folder:
-            config = write_config(folder, address_of(store, "post"))
+            config = write_config(folder, store("post"))
             with daemon(config):
                 monqbus.connect(config)
                 one = flood.post(1, 2000).join(60)
@@ -193,14 +192,14 @@ def post(found: dict[str, str]) -> None:
     )
 
 
-def wake(found: dict[str, str]) -> None:
+def wake(found: Stores) -> None:
     """From a post in another process to the handler's first line, one every 20 ms, an idle daemon."""
     from benchapp import stamp, stamps
 
     rows = []
     for name, store in found.items():
         with place() as folder:
-            config = write_config(folder, address_of(store, "wake"))
+            config = write_config(folder, store("wake"))
             with daemon(config):
                 monqbus.connect(config)
                 stamp.post(time.monotonic()).join(10)
@@ -215,11 +214,11 @@ def wake(found: dict[str, str]) -> None:
     table("Wake-up from another process", ["store", "p50 ms", "p99 ms", "max ms"], rows)
 
 
-def idle(found: dict[str, str]) -> None:
+def idle(found: Stores) -> None:
     """What a daemon costs that has nothing to do."""
     rows = []
     for name, store in found.items():
-        with place() as folder, daemon(write_config(folder, address_of(store, "idle"))) as server:
+        with place() as folder, daemon(write_config(folder, store("idle"))) as server:
             time.sleep(3)
             before = server.cpu_seconds()
             time.sleep(IDLE_SECONDS)
@@ -227,14 +226,14 @@ def idle(found: dict[str, str]) -> None:
     table("Idle", ["store", "CPU %", "PSS MB"], rows)
 
 
-def claim(found: dict[str, str]) -> None:
+def claim(found: Stores) -> None:
     """Claiming 100 with a short and with a long queue: an index serves both."""
     rows = []
     for name, store in found.items():
         with place() as folder:
             figures = []
             for waiting in (1_000, 1_000_000):
-                config = write_config(folder, address_of(store, f"claim{waiting}"))
+                config = write_config(folder, store(f"claim{waiting}"))
                 opened_ = opened(config)
                 fill(opened_, waiting - sum(opened_.count(Filter(states=("ready",))).values()))
                 figures.append(_claims(opened_, 8))
@@ -260,9 +259,8 @@ MEASUREMENTS = {"http": http, "drain": drain, "post": post, "wake": wake, "idle"
 def main(names: list[str]) -> None:
     """Run the measurements called *names*, all of them when there is none."""
     sys.path.append(str(Path(__file__).parent / "apps"))
-    print(
-        f"monqbus {monqbus.__version__}, Python {platform.python_version()}, {datetime.now(timezone.utc):%Y-%m-%d}"
-    )
+    today = f"{datetime.now(timezone.utc):%Y-%m-%d}"
+    print(f"monqbus {monqbus.__version__}, Python {platform.python_version()}, {today}")
     with stores() as found:
         for name in names or MEASUREMENTS:
             MEASUREMENTS[name](found)

@@ -289,7 +289,13 @@ def test_a_healed_task_waits_although_its_repetition_was_posted_as_busy(
     ):
         store.post([a_fan_out(a_delivery(), a_task())])
 
-    running = {"state": "busy", "worker": ONE.id, "process": "p", "attempt": 1, "generation": 1}
+    running: dict[str, Any] = {
+        "state": "busy",
+        "worker": ONE.id,
+        "process": "p",
+        "attempt": 1,
+        "generation": 1,
+    }
     store.post([a_fan_out(a_delivery(), a_task(**running))])
 
     (task,) = store.claim(TWO, {NAME}, 1, NOW).tasks

@@ -223,7 +223,7 @@ def test_a_frozen_server_is_noticed_in_time(mine: Deployment) -> None:
     store.listen(0.1)
     server.freeze()
     try:
-        calls = {
+        calls: dict[float, Callable[[], Any]] = {
             2: store.ping,
             5: partial(post, store, a_task()),
             5.1: partial(store.claim, ONE, {NAME}, 1, NOW),
@@ -268,11 +268,13 @@ def test_a_restarted_server_is_used_again(mine: Deployment) -> None:
     [
         "mongodb://me:{0}@127.0.0.1:{1}/name",
         "mongodb://me:pa%24%24%3Aw%2Ford%40x@127.0.0.1:{1}/name?authSource=admin",
-        "mongodb://me:pa%24%24%3Aw%2Ford%40x@127.0.0.1:1/name?serverSelectionTimeoutMS=200",
+        "mongodb://me:pa%24%24%3Aw%2Ford%40x@127.0.0.1:1/name?timeoutMS=300",
         "mongodb://me:pa%24%24%3Aw%2Ford%40x@127.0.0.1:port/name",
         "mongodb://me:pa%24%24%3Aw%2Ford%40x@127.0.0.1:{1}/name?timeoutMS=never",
         "mongodb://me:pa%24%24%3Aw%2Ford%40x@127.0.0.1:{1}/name?authMechanism=NONSENSE",
-        "mongodb://127.0.0.1:{1}/name?authMechanism=PLAIN&authMechanismProperties=pa%24%24xw%2Ford",
+        "mongodb://127.0.0.1:{1}/name?authMechanismProperties=pa%24%24xw%2Ford:1",
+        "mongodb://me:pa%24%24@127.0.0.1:{1}/name?readPreference=pa$$",
+        "mongodb://me:pa%24%24@127.0.0.1:{1}/name?tlsCertificateKeyFile=/not/there",
         "mongodb://{0}",
         "mongodb://me:pa$$?w/ord@x@127.0.0.1/name",
     ],

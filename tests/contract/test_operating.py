@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bson import ObjectId
 
 from bus.model import BUSY, COMPLETE, ENDED, ERROR, READY, SKIPPED, Filter, MonQTask, Posting, Report, State
@@ -10,7 +12,7 @@ from bus.store.contract import Store
 from .samples import NAME, NOW, ONE, a_delivery, a_fan_out, a_task, held, later, post
 
 
-def ended(store: Store, state: State = COMPLETE, **fields: object) -> MonQTask:
+def ended(store: Store, state: State = COMPLETE, **fields: Any) -> MonQTask:
     (task,) = held(store, **fields)
     store.report([Report(task.claim, {"state": state, "expire_at": task.expire_at})])
     return task

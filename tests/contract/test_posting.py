@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from functools import partial
+from typing import Any
 
 from bson import Decimal128, ObjectId, Regex
 
@@ -228,7 +229,7 @@ def test_a_held_key_stops_only_its_own_task_of_an_event(store: Store) -> None:
 
 def test_a_task_posted_as_busy_is_held_from_the_start(store: Store) -> None:
     """Direct start: stored and begun in one step, nobody else can claim it."""
-    running = {"state": BUSY, "worker": ONE.id, "process": ONE.process, "time_start": NOW}
+    running: dict[str, Any] = {"state": BUSY, "worker": ONE.id, "process": ONE.process, "time_start": NOW}
     (task,) = post(store, a_task(attempt=1, generation=1, **running))
 
     assert [] == store.claim(TWO, {NAME}, 10, NOW).tasks
@@ -238,7 +239,7 @@ def test_a_task_posted_as_busy_is_held_from_the_start(store: Store) -> None:
 def test_a_repeated_delivery_posted_as_busy_leaves_nothing_busy(store: Store) -> None:
     """Its poster is told "duplicate" and runs nothing, so nothing may be held in its name."""
     store.post([a_fan_out(a_delivery(), a_task())])
-    running = {"state": BUSY, "worker": ONE.id, "attempt": 1, "generation": 1}
+    running: dict[str, Any] = {"state": BUSY, "worker": ONE.id, "attempt": 1, "generation": 1}
 
     store.post([a_fan_out(a_delivery(), a_task(**running))])
 

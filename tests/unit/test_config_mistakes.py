@@ -22,7 +22,7 @@ DURATION = "expected a duration from 1s to 36500d (unit ms, s, m, h or d), got"
 HOOK_KEYS = "verify, secret, header, topic, tolerance"
 ALONE = "expected [SECTION] alone on its line, got something else; write for example [monqbus]"
 KEY_VALUE = "expected KEY = VALUE, got something else; indent the line if it goes on with the value above"
-TOPIC_EXPECTED = "expected a topic without spaces, at most 200 characters"
+TOPIC_EXPECTED = "expected a topic of letters, digits and _ . : -, at most 128 characters"
 KNOWN_PLACEHOLDERS = "{event}, {name}, {header:X} and {body:dotted.path}"
 STORE_EXPECTED = "expected sqlite or mongodb://HOST:PORT/DATABASE (mongodb+srv:// too)"
 STORE_EXAMPLE = "write for example mongodb://127.0.0.1:27017/monqbus"
@@ -242,6 +242,10 @@ MISTAKES = [
         f"4: [hook:x] topic: {TOPIC_EXPECTED}, got 'a b'; write for example github.{{event}}",
     ),
     (
+        f"{HOOK}topic = {'a' * 129}\n",
+        f"4: [hook:x] topic: {TOPIC_EXPECTED}, got '{'a' * 59}…'; write for example github.{{event}}",
+    ),
+    (
         f"{HOOK}topic =\n",
         f"4: [hook:x] topic: {TOPIC_EXPECTED}, got nothing; write for example github.{{event}}",
     ),
@@ -332,6 +336,7 @@ LEAKS = [
     "[hook:x]\nverify = standard\nsecret = whsec_hunter2\n",
     "[hook:x]\nverify = none\nsecret = hunter2\n",
     "[hook:x]\nverify = token\nsecret = hunter2\n  topic = a\n",
+    "[hook:x]\nverify = token\nsecret = a\ntopic = b\nsecret = hunter2\n  hunter2\n",
     "hunter2\n",
     "[monqbus]\nstore = mongodb:/bob:hunter2@h\n",
     "[monqbus]\nstore = mongodb://bob:hunter2\n",

@@ -1,7 +1,4 @@
-"""The pages printed from the table of settings: sample, starter, example and reference.
-
-``python -m tests.unit.test_config_pages`` writes the generated files anew.
-"""
+"""The pages printed from the table of settings: sample, starter, example and reference."""
 
 from __future__ import annotations
 
@@ -14,16 +11,12 @@ from bus.config import Hook, Http, Worker, hello, load, reference, sample
 from bus.config.sample import EXAMPLE_HOOKS
 from bus.config.table import GROUPS, rows
 
+from ..generate import PAGES
 from .inifile import SIGNING_KEY, read, write
 
 pytestmark = pytest.mark.usefixtures("folder")
 ROOT = Path(__file__).resolve().parents[2]
-GENERATED = {
-    ROOT / "config.example.ini": lambda: sample(hello("./examples/hello")),
-    ROOT / "docs" / "configuration.md": reference,
-}
-
-
+PRINTED = (ROOT / "config.example.ini", ROOT / "docs" / "configuration.md")
 TABLE = [(name, row) for name, group in [*GROUPS.items(), ("hook:NAME", Hook)] for row in rows(group)]
 
 
@@ -84,12 +77,7 @@ def test_the_example_runs_as_it_is_from_the_projects_root():
     assert ["none"] == [hook.verify for hook in config.hooks.values()]
 
 
-@pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PRINTED, ids=lambda path: path.name)
 def test_a_generated_file_is_what_the_code_prints(path):
-    """Write them anew with: python -m tests.unit.test_config_pages"""
-    assert GENERATED[path]() == path.read_text()
-
-
-if __name__ == "__main__":
-    for target, text in GENERATED.items():
-        target.write_text(text())
+    """`make docs` writes them anew."""
+    assert PAGES[path]() == path.read_text()

@@ -5,6 +5,7 @@ Every call has a deadline: without one, a frozen server keeps a caller for good 
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -93,7 +94,7 @@ class Connection:
                 read_preference=ReadPreference.PRIMARY,
                 write_concern=self._write_concern(self._client),
             )
-        except (PyMongoError, ValueError, UserWarning) as error:
+        except (PyMongoError, ValueError, OSError, UserWarning) as error:
             raise self._bad_address(error) from None
         self._seconds = self._client.options.timeout or CALL_SECONDS
 
@@ -156,10 +157,10 @@ class Connection:
         return StoreUnavailable(f"{self.name}: the store is closed")
 
     def _bad_address(self, error: Exception) -> StoreError:
-        """A parser may quote any piece of what it could not read, so its words are kept only without "@"."""
-        why = f" ({_short(str(error))})" if "@" not in self._address else ""
-        if isinstance(error, (ConfigurationError, UserWarning)) and not isinstance(error, InvalidURI):
-            why = f" ({self._scrubbed(_short(str(error)))})"
+        """A parser quotes pieces of what it could not read, so its words are kept only without "@"."""
+        about_an_option = isinstance(error, (ConfigurationError, OSError, UserWarning))
+        quotable = "@" not in self._address or (about_an_option and not isinstance(error, InvalidURI))
+        why = f" ({self._scrubbed(_short(str(error)))})" if quotable else ""
         return StoreError(
             f"{self.name}: cannot be used as a MongoDB address{why}; expected "
             "mongodb://user:password@host:port/database with user and password percent-escaped"
@@ -229,7 +230,9 @@ def _secrets(address: str) -> list[str]:
     """What must not be seen of *address*, as written and as meant, longest first."""
     credentials = address.partition("://")[2].rpartition("@")[0]
     written = [credentials.partition(":")[2]]
-    written += [value for key, value in _options(address) if key.lower() in SECRET_OPTIONS]
+    for key, value in _options(address):
+        if key.lower() in SECRET_OPTIONS:
+            written += [value, *(piece for piece in re.split("[:,]", value) if len(piece) > 3)]
     return sorted({*written, *map(unquote_plus, written)} - {""}, key=len, reverse=True)
 
 

@@ -1,0 +1,116 @@
+"""JSON from strangers: what is not plain is refused, in linear time, with the place."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.strictjson import BadJson, parse
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
+    max_leaves=20,
+)
+
+HOSTILE = [
+    ("UTF-16", '{"a": 1}'.encode("utf-16"), "expected UTF-8, got byte 0xff at 0"),
+    ("UTF-16 without a mark", '{"a": 1}'.encode("utf-16-le"), "not JSON"),
+    ("UTF-32", '{"a": 1}'.encode("utf-32-be"), "not JSON"),
+    ("byte order mark", b"\xef\xbb\xbf{}", "not JSON"),
+    ("bad UTF-8", b'["\xff"]', "expected UTF-8, got byte 0xff at 2"),
+    ("overlong UTF-8", b'"\xc0\xaf"', "expected UTF-8"),
+    ("surrogate in UTF-8", b'"\xed\xa0\x80"', "expected UTF-8"),
+    ("empty", b"", "not JSON, Expecting value at line 1 column 1"),
+    ("two values", b"1 2", "Extra data"),
+    ("trailing comma", b"[1,]", "not JSON"),
+    ("comment", b"[1] // one", "Extra data"),
+    ("single quotes", b"{'a': 1}", "not JSON"),
+    ("raw control character", b'"\n"', "Invalid control character"),
+    ("leading zero", b"01", "Extra data"),
+    ("NaN", b"NaN", "NaN is not JSON"),
+    ("infinity", b"[Infinity]", "Infinity is not JSON"),
+    ("minus infinity", b'{"a": -Infinity}', "-Infinity is not JSON"),
+    ("float overflow", b"1e999", "number 1e999 is too large for a float"),
+    ("negative float overflow", b"[-1e999]", "number -1e999 is too large for a float"),
+    ("65 bits", b"9223372036854775808", "too large for 64 bits"),
+    ("65 bits below zero", b"[-9223372036854775809]", "too large for 64 bits"),
+    ("5,000 digits", b"9" * 5000, "too large for 64 bits"),
+    ("5,000 digits in a list", b"[-" + b"9" * 5000 + b"]", "too large for 64 bits"),
+    ("key twice", b'{"a": 1, "b": 2, "a": 3}', "key 'a' stands twice in one object"),
+    ("key twice, escaped", b'{"a": 1, "\\u0061": 2}', "key 'a' stands twice in one object"),
+    ("key twice, deep", b'[{"x": {"a": 1, "a": 1}}]', "stands twice"),
+    ("lone high surrogate", b'"\\ud800"', "lone surrogate"),
+    ("lone low surrogate", b'{"a": ["\\uDC00"]}', "lone surrogate"),
+    ("surrogate as key", b'{"\\uDfff": 1}', "lone surrogate"),
+    ("surrogates in the wrong order", b'"\\udc00\\ud800"', "lone surrogate"),
+    ("65 levels", b"[" * 65 + b"]" * 65, "nested deeper than 64 levels"),
+    ("65 levels of objects", b'{"a":' * 65 + b"1" + b"}" * 65, "nested deeper than 64 levels"),
+    ("100,000 levels", b"[" * 100_000, "nested deeper than 64 levels"),
+    ("levels after a string of brackets", b'["]]]]",' * 65 + b"1" + b"]" * 65, "nested deeper than 64"),
+    ("10,001 keys", json.dumps({str(n): n for n in range(10_001)}).encode(), "more than 10000 keys"),
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE]
+)
+def test_hostile_json_is_refused(body, reason):
+    with pytest.raises(BadJson) as caught:
+        parse(body)
+
+    assert reason in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b" [1, 2.5, -0, true, null] ", [1, 2.5, 0, True, None]),
+        (b"-9223372036854775808", -(2**63)),
+        (b"9223372036854775807", 2**63 - 1),
+        (b'"\\ud83d\\ude00"', "\U0001f600"),
+        (b'["\\\\ud800"]', ["\\ud800"]),
+        (b'"\\u0000"', "\0"),
+        (b'{"a": {"a": 1}}', {"a": {"a": 1}}),
+        (b'{"": 1, "a.b": 2, "$x": 3}', {"": 1, "a.b": 2, "$x": 3}),
+        (b'["' + b"[" * 1000 + b'", "\\"[", {}]', ["[" * 1000, '"[', {}]),
+        (b"[" * 64 + b"]" * 64, json.loads("[" * 64 + "]" * 64)),
+        (json.dumps({str(n): n for n in range(10_000)}).encode(), {str(n): n for n in range(10_000)}),
+    ],
+    ids=lambda part: repr(part)[:30],
+)
+def test_plain_json_at_the_limits_is_read(body, value):
+    assert value == parse(body)
+
+
+@given(value=PLAIN, ascii_only=st.booleans())
+def test_plain_json_is_read_as_the_standard_library_reads_it(value, ascii_only):
+    body = json.dumps(value, ensure_ascii=ascii_only).encode()
+
+    assert json.loads(body) == parse(body)
+
+
+@given(st.binary(max_size=200) | st.text('[]{}",:\\u0189dfDe.+-NaItrsl ', max_size=60).map(str.encode))
+def test_any_bytes_are_either_plain_json_or_refused(body):
+    """No other error leaves the parser, and nothing is accepted that the standard library refuses."""
+    try:
+        value = parse(body)
+    except BadJson:
+        return
+
+    assert json.loads(body) == value
+
+
+def test_a_megabyte_of_brackets_in_text_is_read_at_once():
+    """The scanner that counts levels leaves strings out, quotes and backslashes inside them, too."""
+    text = '[{\\"' * 200_000
+
+    assert [text] == parse(json.dumps([text]).encode())

@@ -1,0 +1,390 @@
+"""The configuration's mistakes: each is one finished sentence, and none shows a secret."""
+
+from __future__ import annotations
+
+import os
+import re
+import traceback
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bus.config import load
+from bus.errors import ConfigError
+
+from .inifile import ENVIRON, HOOK, problems, read, write
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+DURATION = "expected a duration from 1s to 36500d (unit ms, s, m, h or d), got"
+HOOK_KEYS = "verify, secret, header, topic, tolerance"
+ALONE = "expected [SECTION] alone on its line, got something else; write for example [monqbus]"
+KEY_VALUE = "expected KEY = VALUE, got something else; indent the line if it goes on with the value above"
+TOPIC_EXPECTED = "expected a topic of letters, digits and _ . : -, at most 128 characters"
+KNOWN_PLACEHOLDERS = "{event}, {name}, {header:X} and {body:dotted.path}"
+STORE_EXPECTED = "expected sqlite or mongodb://HOST:PORT/DATABASE (mongodb+srv:// too)"
+STORE_EXAMPLE = "write for example mongodb://127.0.0.1:27017/monqbus"
+ENCODE = "percent-encode : / ? # [ ] @ % in its user name and password"
+
+# (what is written, what is said after "monqbus.ini:")
+MISTAKES = [
+    # how the file is written
+    (
+        "listen = x\n[http]\n",
+        "1: expected a [section] first, got a line outside of any; write [monqbus] above it",
+    ),
+    ("[http\n[worker]\n", f"1: {ALONE}"),
+    ("[worker]\n[http\n", f"2: {ALONE}"),
+    ("[http] listen = localhost:1\n[worker]\n", f"1: {ALONE}"),
+    ("[worker]\n[http] listen = localhost:1\n", f"2: {ALONE}"),
+    ("[http]\njust words\n", f"2: {KEY_VALUE}"),
+    ("[http]\n= value\n", f"2: {KEY_VALUE}"),
+    ("[http]\n[worker]\n[http]\n", "3: expected [http] once, got it at line 1 too; join them"),
+    (
+        "[http]\nconnections = 1\n\nconnections = 2\n",
+        "4: [http]: expected a key once, got it at line 2 too; remove one",
+    ),
+    (
+        "[http]\nlisten = localhost:1\n  max_body = 1\n",
+        "2: [http] listen: expected max_body at the start of a line, got it indented; unindent it",
+    ),
+    ("[http]\nlisten = a\0b\n", "2: expected text, got control character U+0000; remove it"),
+    # what is unknown
+    ("[htpp]\n", "1: expected a known section, got '[htpp]'; did you mean [http]?"),
+    ("[hooks:a]\n", "1: expected a known section, got '[hooks:a]'; did you mean [hook:a]?"),
+    (
+        "[DEFAULT]\n",
+        "1: expected a known section, got '[DEFAULT]'; known are [monqbus], [worker], [http], [hook:NAME]",
+    ),
+    ("[http]\nlistn = a\n", "2: [http]: expected a known key, got 'listn'; did you mean listen?"),
+    ("[http]\nLISTEN = a\n", "2: [http]: expected a known key, got 'LISTEN'; did you mean listen?"),
+    (
+        "[worker]\ncpu = 2\n",
+        "2: [worker]: expected a known key, got 'cpu'; "
+        "known are greenlets, lease, drain, max_attempts, timeout",
+    ),
+    (f"{HOOK}pfx = b\n", f"4: [hook:x]: expected a known key, got another one; known are {HOOK_KEYS}"),
+    # values
+    (
+        "[http]\nlisten = abc\n",
+        "2: [http] listen: expected HOST:PORT, got 'abc'; write for example 127.0.0.1:8080",
+    ),
+    (
+        "[http]\nlisten =\n",
+        "2: [http] listen: expected HOST:PORT, got nothing; write for example 127.0.0.1:8080",
+    ),
+    (
+        "[http]\nlisten = ::1:80\n",
+        "2: [http] listen: expected HOST:PORT, got '::1:80'; write for example 127.0.0.1:8080",
+    ),
+    (
+        "[http]\nlisten = 127.0.0.256:80\n",
+        "2: [http] listen: expected HOST:PORT, got '127.0.0.256:80'; write for example 127.0.0.1:8080",
+    ),
+    (
+        "[http]\nlisten = localhost:65536\n",
+        "2: [http] listen: expected HOST:PORT, got 'localhost:65536'; write for example 127.0.0.1:8080",
+    ),
+    (
+        "[http]\nmax_body = 9MiB\n",
+        "2: [http] max_body: expected a size from 1 to 8MiB (bytes, KiB, MiB or GiB), got '9MiB'; "
+        "write for example 8MiB",
+    ),
+    (
+        "[http]\nmax_body = 1MB\n",
+        "2: [http] max_body: expected a size from 1 to 8MiB (bytes, KiB, MiB or GiB), got '1MB'; "
+        "write for example 8MiB",
+    ),
+    (
+        "[worker]\ngreenlets = 0\n",
+        "2: [worker] greenlets: expected a whole number from 1 to 10000, got '0'; write for example 10",
+    ),
+    (
+        "[worker]\ngreenlets = ١٢\n",
+        "2: [worker] greenlets: expected a whole number from 1 to 10000, got '١٢'; write for example 10",
+    ),
+    (
+        "[worker]\nlease = 9999ms\n",
+        "2: [worker] lease: expected a duration from 10s to 1d (unit ms, s, m, h or d), got '9999ms'; "
+        "write for example 30s",
+    ),
+    ("[monqbus]\nkeep_failed = 30\n", f"2: [monqbus] keep_failed: {DURATION} '30'; write for example 30s"),
+    (
+        "[monqbus]\nkeep_failed = 36501d\n",
+        f"2: [monqbus] keep_failed: {DURATION} '36501d'; write for example 30s",
+    ),
+    (
+        "[monqbus]\nlog_level = warn\n",
+        "2: [monqbus] log_level: expected one of debug, info, warning, error, got 'warn'; "
+        "write for example warning",
+    ),
+    (
+        "[monqbus]\napps = hello, my-team.billing\n",
+        "2: [monqbus] apps: expected dotted module names, separated by commas, got 'my-team.billing'; "
+        "write for example hello, myteam.billing",
+    ),
+    (
+        "[monqbus]\ndata_dir = ~/data\n",
+        "2: [monqbus] data_dir: expected a folder, absolute or relative to this file, got '~/data'; "
+        "write the home folder out",
+    ),
+    (
+        "[monqbus]\npath = /nowhere\n",
+        "2: [monqbus] path: expected a folder, got /nowhere; create or correct it",
+    ),
+    (
+        "[monqbus]\ndata_dir = /dev/null\n",
+        "2: [monqbus] data_dir: expected a folder, got the file /dev/null; name another place",
+    ),
+    # stores and secrets
+    (
+        "[monqbus]\nstore = sqlit\n",
+        f"2: [monqbus] store: {STORE_EXPECTED}, got 'sqlit'; write for example sqlite",
+    ),
+    (
+        "[monqbus]\nstore = mongodb://bob:p@ss/wd@h/db\n",
+        f"2: [monqbus] store: {STORE_EXPECTED}, got 'mongodb://***'; {ENCODE}",
+    ),
+    (
+        "[monqbus]\nstore = postgres://bob\n",
+        f"2: [monqbus] store: {STORE_EXPECTED}, got 'postgres://***'; {STORE_EXAMPLE}",
+    ),
+    (
+        "[monqbus]\nstore =\n  sqlite\n  x\n",
+        f"2: [monqbus] store: {STORE_EXPECTED}, got several lines; write for example sqlite",
+    ),
+    (
+        "[hook:x]\nverify = github\nsecret = env:MISSING\n",
+        "3: [hook:x] secret: expected a secret in the environment variable MISSING, got none: it is not set; "
+        "set it before the start, or write file:PATH",
+    ),
+    (
+        "[hook:x]\nverify = github\nsecret = env:EMPTY\n",
+        "3: [hook:x] secret: expected a secret in the environment variable EMPTY, got nothing: it is empty; "
+        "set it before the start, or write file:PATH",
+    ),
+    (
+        "[hook:x]\nverify = github\nsecret = env:\n",
+        "3: [hook:x] secret: expected env:NAME, file:PATH or credential:NAME, got 'env:…'; "
+        "write for example env:GITHUB_WEBHOOK_SECRET",
+    ),
+    (
+        "[hook:x]\nverify = github\nsecret = file:/nowhere\n",
+        "3: [hook:x] secret: expected a secret in the file /nowhere, got none: No such file or directory; "
+        "create it with mode 0600, or correct the path",
+    ),
+    (
+        "[hook:x]\nverify = github\nsecret = credential:gh\n",
+        "3: [hook:x] secret: expected the credential gh, got none: $CREDENTIALS_DIRECTORY is not set; "
+        "write LoadCredential=gh:PATH into the systemd unit, or file:PATH here",
+    ),
+    (
+        "[hook:x]\nverify = github\nsecret =\n",
+        "3: [hook:x] secret: expected one or several secrets, one a line, got nothing; "
+        "write for example env:GITHUB_WEBHOOK_SECRET",
+    ),
+    # hooks
+    (
+        "[hook:a b]\nverify = none\n",
+        "1: [hook:NAME]: expected a name of 1 to 64 letters, digits, _ and - behind hook:, got 'a b'; "
+        "write for example [hook:github]",
+    ),
+    (
+        "[hook:x]\ntopic = a\n",
+        "1: [hook:x]: expected the key verify, got none; write for example verify = github",
+    ),
+    (
+        "[hook:x]\nverify = githb\n",
+        "2: [hook:x] verify: expected one of none, token, github, standard, got 'githb'; "
+        "write for example github",
+    ),
+    (
+        "[hook:x]\nverify = github\n",
+        "1: [hook:x]: expected a secret for verify = github, got none; "
+        "write for example secret = env:GITHUB_WEBHOOK_SECRET",
+    ),
+    (
+        "[hook:x]\nverify = none\nsecret = a\n",
+        "3: [hook:x] secret: expected none with verify = none, got one; remove it, or write verify = token",
+    ),
+    (
+        "[hook:x]\nverify = standard\nsecret = whsec_c2hvcnQ=\n",
+        "3: [hook:x] secret: expected whsec_ and the base64 of 24 to 64 bytes, got something else; "
+        "copy it from the sender",
+    ),
+    (
+        "[hook:x]\nverify = github\nsecret = a\nheader = X-Token\n",
+        "4: [hook:x] header: expected it with verify = token only, got it with verify = github; remove it",
+    ),
+    (
+        f"{HOOK}tolerance = 1m\n",
+        "4: [hook:x] tolerance: expected it with verify = standard only, got it with verify = token; "
+        "remove it",
+    ),
+    (
+        f"{HOOK}header = X Token\n",
+        "4: [hook:x] header: expected the name of an HTTP header, got 'X Token'; "
+        "write for example X-Gitlab-Token",
+    ),
+    (
+        f"{HOOK}topic = a.{{evnt}}\n",
+        f"4: [hook:x] topic: expected a known placeholder, got '{{evnt}}'; known are {KNOWN_PLACEHOLDERS}",
+    ),
+    (
+        f"{HOOK}topic = a.{{event\n",
+        "4: [hook:x] topic: expected a closing brace for every opening one, got 'a.{event'; "
+        f"placeholders are {KNOWN_PLACEHOLDERS}",
+    ),
+    (
+        f"{HOOK}topic = a b\n",
+        f"4: [hook:x] topic: {TOPIC_EXPECTED}, got 'a b'; write for example github.{{event}}",
+    ),
+    (
+        f"{HOOK}topic = {'a' * 129}\n",
+        f"4: [hook:x] topic: {TOPIC_EXPECTED}, got '{'a' * 59}…'; write for example github.{{event}}",
+    ),
+    (
+        f"{HOOK}topic =\n",
+        f"4: [hook:x] topic: {TOPIC_EXPECTED}, got nothing; write for example github.{{event}}",
+    ),
+]
+
+
+@pytest.mark.parametrize(("written", "said"), MISTAKES, ids=[said for _, said in MISTAKES])
+def test_a_mistake_is_one_sentence_with_its_place_and_remedy(written, said):
+    """File and line, subject, expectation, value, remedy; nothing else is reported beside it."""
+    assert [f"monqbus.ini:{said}"] == problems(written)
+
+
+def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file():
+    """Mistakes of spelling, of value and of meaning come together."""
+    found = problems(
+        "a = 1\n[htpp]\n[http]\nlisten = x\nnot a pair\nmax_body = y\nmax_body = z\n"
+        "[hook:x]\nverify = token\nsecret = env:ONE\n  env:TWO\n[http]\nlisten = w\n[worker]\nlease = 1s\n"
+    )
+
+    assert [1, 2, 4, 5, 6, 7, 10, 10, 12, 15] == [int(sentence.split(":")[1]) for sentence in found]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: None, "expected a configuration file, got nothing; write one with: monqbus init"),
+        (lambda path: path.mkdir(), "expected a configuration file, got a folder; name the file in it"),
+        (
+            lambda path: path.symlink_to(path.name),
+            "expected a readable file, got: Too many levels of symbolic links; "
+            "correct its path or its permissions",
+        ),
+        (
+            lambda path: path.write_bytes(b"#" * (256 * 1024 + 1)),
+            "expected at most 256 KiB, got more; name a configuration file",
+        ),
+    ],
+    ids=["missing", "folder", "loop", "large"],
+)
+def test_a_file_that_cannot_be_read_is_one_sentence(make, said):
+    """No line is named, because there is none."""
+    make(Path("monqbus.ini"))
+
+    with pytest.raises(ConfigError) as caught:
+        load(Path("monqbus.ini"), {})
+
+    assert (f"monqbus.ini: {said}",) == caught.value.problems
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_without_permission_is_one_sentence():
+    """The operator learns that it is the permission."""
+    write("monqbus.ini", b"", mode=0)
+
+    with pytest.raises(
+        ConfigError, match=r"^monqbus\.ini: expected a readable file, got: Permission denied; "
+    ):
+        load(Path("monqbus.ini"), {})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[http]\n\n; caf\xe9\n", "3: expected UTF-8, got byte 0xe9; save the file as UTF-8"),
+        (
+            b"\xef\xbb\xbf[http]\n",
+            "1: expected UTF-8 without a byte order mark, got one; save the file without it",
+        ),
+    ],
+    ids=["latin-1", "byte order mark"],
+)
+def test_bytes_that_are_not_plain_utf8_are_named_with_their_line(content, said):
+    """An editor's wrong encoding is found before anything is half read."""
+    write("monqbus.ini", content)
+
+    with pytest.raises(ConfigError) as caught:
+        load(Path("monqbus.ini"), {})
+
+    assert (f"monqbus.ini:{said}",) == caught.value.problems
+
+
+LEAKING = {"HUNTER": "hunter2"}
+LEAKS = [
+    "[hook:x]\nverify = token\nsecret = env:MISSING\n  hunter2\n",
+    "[hook:x]\nverify = token\nsecret = other\nhunter2\n",
+    "[hook:x]\nverify = token\nsecret = other\nhunter2=\n",
+    "[hook:x]\nverify = token\nsecret = other\nhunter2=\nhunter2=\n",
+    "[hook:x]\nverify = standard\nsecret = whsec_hunter2\n",
+    "[hook:x]\nverify = none\nsecret = hunter2\n",
+    "[hook:x]\nverify = token\nsecret = hunter2\n  topic = a\n",
+    "[hook:x]\nverify = token\nsecret = a\ntopic = b\nsecret = hunter2\n  hunter2\n",
+    "hunter2\n",
+    "[monqbus]\nstore = mongodb:/bob:hunter2@h\n",
+    "[monqbus]\nstore = mongodb://bob:hunter2\n",
+    "[monqbus]\nstore = mongodb://bob:12/hunter2@h/db\n",
+    "[monqbus]\nstore = sqlit\n  mongodb://bob:hunter2@h\n",
+    "[monqbus]\nstore = \nmongodb://bob:hunter2@h/?w=1\n",
+    "[monqbus]\nstore = env:HUNTER\n",
+]
+
+
+@pytest.mark.parametrize("text", LEAKS)
+def test_no_error_shows_a_secret(text):
+    """Not even one that lost its place in the file; neither in the sentence nor in the traceback."""
+    with pytest.raises(ConfigError) as caught:
+        read(text, LEAKING)
+
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+PIECES = [
+    *"[]=;#{}:,@%19\n\t\r\u2028\x85\ufeffé",
+    *(
+        "[http]",
+        "[hook:a]",
+        "[monqbus]",
+        "\n  ",
+        "env:GOOD",
+        "file:x",
+        "file:",
+        "credential:y",
+        "mongodb://",
+        "whsec_",
+    ),
+    *("\nverify=none", "\nsecret=", "\nstore=", "\nlisten=", "\npath=", "\ndata_dir=", "\nlisten=[::1]:0"),
+]
+CONTENTS = st.one_of(
+    st.binary(), st.text().map(str.encode), st.lists(st.sampled_from(PIECES)).map("".join).map(str.encode)
+)
+
+
+@settings(max_examples=6000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=CONTENTS)
+def test_any_file_is_a_configuration_or_a_config_error(content):
+    """Nothing but ConfigError is ever raised, and every sentence is one line with the file's name."""
+    write("monqbus.ini", content)
+    try:
+        load(Path("monqbus.ini"), {**ENVIRON, "CREDENTIALS_DIRECTORY": "."})
+    except ConfigError as error:
+        assert error.problems
+        assert all(re.fullmatch(r"monqbus\.ini(:\d+)?: .+", sentence) for sentence in error.problems)
