@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from bson import ObjectId
@@ -16,7 +17,7 @@ from bson.errors import BSONError, InvalidId
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from .clock import Clock
+from .clock import UTC, Clock
 from .codec import decode, encode, storable
 from .desk import PAGE, Desk
 from .errors import (
@@ -245,11 +246,27 @@ def _optional_id(value: Any) -> ObjectId | None:
     return None if value is None else _id(value)
 
 
+def _moment(name: str, value: Any) -> datetime | None:
+    """A moment as BSON holds it, or RFC 3339 text."""
+    if value is None or isinstance(value, datetime):
+        return value
+    try:
+        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except (AttributeError, ValueError) as error:
+        raise Refused(400, "malformed", f"{name}: expected an RFC 3339 time, got {value!r:.40}") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def _which(document: Mapping[str, Any]) -> Filter:
     which = dict(_part(document, "which", dict))
     for name in ("ids", "states"):
         which[name] = tuple(_part(which, name, list))
     which["ids"] = tuple(_id(value) for value in which["ids"])
+    for name in ("older", "newer"):
+        which[name] = _moment(name, which.get(name))
+    for name in ("name", "topic", "error"):
+        if not isinstance(which.get(name, ""), str):
+            raise Refused(400, "malformed", f"{name}: expected text, got {which[name]!r:.40}")
     try:
         return Filter(**which)
     except TypeError as error:

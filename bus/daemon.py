@@ -206,7 +206,7 @@ class Daemon:
             self._undo.append(self.heartbeat.stop)
         loops = [
             self.recorder.loop,
-            Rescuer(self.store, self.worker, self.clock, self.executor.policy, wake).loop,
+            Rescuer(self.store, self.worker, self.clock, lambda: self.executor.policy, wake).loop,
             Pruner(self.store, self.clock).loop,
             Lookout(self.store, lambda: registry.registry().tasks).loop,
             self.claimer.loop,
@@ -304,6 +304,7 @@ class Daemon:
         later = ",".join(_waiting_for_restart(self.config, config))
         self.config = config
         self.executor.policy = self._policy()
+        self.desk.keep_failed = self.executor.policy.keep_failed
         self.executor.default_timeout = config.worker.timeout or None
         self._claimed_names = self.names.of(fresh.tasks)
         self.claimer.loop.wake()

@@ -48,7 +48,7 @@ class Desk:
     ) -> None:
         self._store = store
         self._clock = clock
-        self._keep_failed = keep_failed
+        self.keep_failed = keep_failed
         self._withdraw = withdraw
         self._wake = wake or store.ring
 
@@ -102,7 +102,7 @@ class Desk:
             "state": SKIPPED,
             "result": "cancelled by an operator",
             "time_stop": now,
-            "expire_at": now + self._keep_failed,
+            "expire_at": now + self.keep_failed,
         }
         return self._move(which, (READY, BUSY), fields, last, most)
 
@@ -111,7 +111,7 @@ class Desk:
         ids = self._page(which, ENDED_STATES, last, most)
         return Step(self._store.delete(ids, ENDED_STATES) if ids else 0, _end_of(ids, most))
 
-    def _move(  # noqa: PLR0917 - what, from where, to what, and which page of it
+    def _move(
         self,
         which: Filter,
         states: tuple[State, ...],

@@ -154,7 +154,7 @@ class PostOffice:
         event.task_ids = [task.id for task in tasks]
         event.expire_at = event.received + self._keep_events
         receipt = self._store_and_start(Posting(tasks, event))
-        if receipt.duplicate:
+        if receipt.event_id != event.id:
             emit("event.repeated", event=event, first=receipt.event_id)
             return receipt
         emit("event.received" if tasks else "event.unhandled", event=event)
@@ -174,7 +174,8 @@ class PostOffice:
         except StoreUnavailable:
             starter.doubt([task for task in posting.tasks if task.state == BUSY], reserved)
             raise
-        new = [] if receipt.duplicate and posting.event else _stored(posting.tasks, receipt)
+        is_repeated = posting.event is not None and receipt.event_id != posting.event.id
+        new = [] if is_repeated else _stored(posting.tasks, receipt)
         starter.start([task for task in new if task.state == BUSY], reserved)
         starter.expect([task for task in new if task.state != BUSY])
         return receipt

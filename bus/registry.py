@@ -27,6 +27,7 @@ R = TypeVar("R")
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
 TOPIC = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+LARGEST_WHOLE = 2**31 - 1  # every store can count so far
 # inside a class body Python mangles a keyword that starts with two underscores
 _CONTROL = re.compile(r"(?:_[A-Za-z0-9]\w*?)?__task_(\w+)")
 
@@ -70,7 +71,7 @@ def _expect(holds: bool, name: str, expectation: str, value: object) -> None:
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_WHOLE
 
 
 def _is_pause(value: object) -> bool:
@@ -211,9 +212,10 @@ def _declare(function: Any, name: str | None, options: Options) -> Any:
         function = function.__func__
     if isinstance(function, Task):
         return function
-    if not callable(function) or isinstance(function, type):
+    is_of_a_module = isinstance(getattr(function, "__module__", None), str)
+    if not callable(function) or isinstance(function, type) or not is_of_a_module:
         raise BadDeclaration(f"@task: expected a function, got {function!r:.80}")
-    full = name or f"{function.__module__}.{function.__qualname__}"
+    full = name or f"{function.__module__}.{getattr(function, '__qualname__', function)}"
     if NAME.fullmatch(full) is None:
         raise BadDeclaration(
             f"@task: {full!r:.150} cannot be found again after a restart; move the function to the top of "

@@ -58,6 +58,8 @@ class _UnixConnection(http.client.HTTPConnection):
 class Remote:
     """Implements registry.Poster and the methods of Desk. One connection for each thread."""
 
+    is_attended = True
+
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 from .. import registry
-from ..config import Config, load
-from ..connecting import CONTROL_SOCKET, is_embedded
-from ..errors import ConfigError, MonqbusError, StoreHeld
+from ..config import Config
+from ..connecting import is_embedded
+from ..errors import ConfigError, MonqbusError
 from ..store import open_store
-from .place import config_path
+from .place import daemon_answers, read_config
 
 
 def check(options: argparse.Namespace) -> int:
     """Print every task, handler and hook with its source line, every warning, every error."""
-    config = load(config_path(options), os.environ)
-    problems: list[str] = []
-    try:
-        registry.load(config.monqbus.apps, config.monqbus.path)
-    except ConfigError as error:
-        problems += error.problems
+    config = read_config(options)
+    problems = _app_problems(config)
     _print_declared(config)
-    problems += _store_problems(config)
+    store_error = _store_error(config)
     for warning in (*config.warnings, *_unhandled(config)):
         print(f"warning: {warning}", file=sys.stderr)
     if problems:
-        raise ConfigError(*problems)
+        raise ConfigError(*problems, *([str(store_error)] if store_error else []))
+    if store_error:
+        raise store_error
     print("ok")
     return 0
+
+
+def _app_problems(config: Config) -> list[str]:
+    """The mistake of each app that cannot be imported; they are imported one by one to find all."""
+    problems: list[str] = []
+    for app in config.monqbus.apps:
+        try:
+            registry.load([app], config.monqbus.path)
+        except ConfigError as error:
+            problems += error.problems
+    return problems
 
 
 def _print_declared(config: Config) -> None:
@@ -53,14 +61,15 @@ def _unhandled(config: Config) -> list[str]:
     ]
 
 
-def _store_problems(config: Config) -> list[str]:
+def _store_error(config: Config) -> MonqbusError | None:
+    """Why the store cannot be used. One that a daemon is running on can."""
+    where = config.monqbus.data_dir if is_embedded(config) else ""
     try:
+        if is_embedded(config) and daemon_answers(config):
+            print(f"store    {config.monqbus.store} {where} (a daemon is running on it)")
+            return None
         open_store(config.monqbus.store.reveal(), config.monqbus.data_dir).close()
-    except StoreHeld as error:
-        if is_embedded(config) and (config.monqbus.data_dir / CONTROL_SOCKET).exists():
-            print("store    a daemon is running on it")
-            return []
-        return [str(error)]
     except MonqbusError as error:
-        return [str(error)]
-    return []
+        return error
+    print(f"store    {config.monqbus.store} {where}".rstrip())
+    return None

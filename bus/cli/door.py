@@ -17,6 +17,7 @@ from ..errors import (
     StoreUnavailable,
     UsageError,
 )
+from ..textual import harmless
 from .words import build_parser
 
 EX_OK: Final = 0
@@ -47,6 +48,7 @@ def main(words: Sequence[str]) -> int:
         # each command's module is imported only when it runs: starting fast is a feature
         command = getattr(importlib.import_module(f"{__package__}.{options.module}"), options.function)
         code: int = command(options)
+        sys.stdout.flush()  # here, where a reader that has gone is forgiven
     except MonqbusError as error:
         return _failed(error, options)
     except KeyboardInterrupt:
@@ -58,7 +60,8 @@ def main(words: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort before the user would see a traceback
         if options.debug:
             traceback.print_exc()
-        print(f"monqbus: {type(error).__name__}: {error}; --debug shows where", file=sys.stderr)
+        line = harmless(f"{type(error).__name__}: {error}")
+        print(f"monqbus: {line}; --debug shows where", file=sys.stderr)
         return EX_FAILED
     return code
 
@@ -67,5 +70,5 @@ def _failed(error: MonqbusError, options: argparse.Namespace) -> int:
     if options.debug:
         traceback.print_exc()
     for line in error.problems if isinstance(error, ConfigError) else (str(error),):
-        print(f"monqbus: {line}", file=sys.stderr)
+        print(f"monqbus: {harmless(line)}", file=sys.stderr)
     return next(code for kind, code in _CODES if isinstance(error, kind))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from ..clock import Clock
 from ..desk import Desk
@@ -25,9 +27,14 @@ _COLOURS = {"ready": "36", "busy": "33", "complete": "32", "error": "31", "skipp
 def list(options: argparse.Namespace) -> int:  # noqa: A001 - the command's name
     """One line a task, newest first."""
     which = filter_of(options, Clock().now())
+    shown = 0
     with open_desk(options) as desk:
         for task in _pages(desk, which, options.limit or DEFAULT_LIMIT):
             print(json.dumps(task_row(task), ensure_ascii=False) if options.json else _line(task))
+            shown += 1
+    if sys.stdout.isatty() and options.limit is None and shown in (0, DEFAULT_LIMIT):
+        more = f"the newest {shown}; --limit shows more" if shown else "no task matches"
+        print(f"monqbus: {more}", file=sys.stderr)
     return 0
 
 
@@ -40,11 +47,16 @@ def _pages(desk: Desk | Remote, which: Filter, limit: int) -> Iterator[MonQTask]
 
 
 def _line(task: MonQTask) -> str:
-    colour = _COLOURS[task.state] if sys.stdout.isatty() else ""
-    state = f"\x1b[{colour}m{task.state:<8}\x1b[0m" if colour else f"{task.state:<8}"
     tail = harmless(task.history[-1]["error"])[:80] if task.history and task.state != "complete" else ""
-    line = f"{task.id}  {state}  {_when(task.time_queue)}  {harmless(task.task_name)}"
+    line = f"{task.id}  {_painted(task.state)}  {_when(task.time_queue)}  {harmless(task.task_name)}"
     return f"{line}  attempt {task.attempt}: {tail}" if tail else line
+
+
+def _painted(state: str) -> str:
+    """*state* in eight columns, in its colour on a terminal; https://no-color.org is kept."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return f"{state:<8}"
+    return f"\x1b[{_COLOURS[state]}m{state:<8}\x1b[0m"
 
 
 def _when(moment: datetime | None) -> str:
@@ -60,24 +72,23 @@ def count(options: argparse.Namespace) -> int:
         return 0
     for state in STATES:
         if counts.get(state):
-            print(f"{state:<10}{counts[state]:>10}")
-    print(f"{'total':<10}{sum(counts.values()):>10}")
+            print(f"{_painted(state)}  {counts[state]:>10}")
+    print(f"{'total':<8}  {sum(counts.values()):>10}")
     return 0
 
 
 def show(options: argparse.Namespace) -> int:
-    """Everything about one task."""
+    """Everything about one task, and why it waits if it does."""
     with open_desk(options) as desk:
         task = desk.show(task_id(options.id))
-    details = task_details(task)
+        details = task_details(task) | {"waiting": desk.why_waiting(task)}
     if options.json:
         print(json.dumps(details, ensure_ascii=False))
         return 0
     texts = {name: details.pop(name) for name in ("output", "result", "history")}
     for name, value in details.items():
         if value not in (None, [], {}):
-            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            print(f"{name:<14}{harmless(shown)}")
+            print(f"{name:<14}{_shown(name, value)}")
     for entry in task.history:
         print(f"attempt {entry['attempt']:<6}{_when(entry['at'])}  {harmless(entry['error'])}")
     for name in ("output", "result"):
@@ -85,6 +96,12 @@ def show(options: argparse.Namespace) -> int:
             print(f"{name}:")
             print(_indented(texts[name]))
     return 0
+
+
+def _shown(name: str, value: Any) -> str:
+    if name == "state":
+        return _painted(value).rstrip()
+    return harmless(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _indented(value: object) -> str:

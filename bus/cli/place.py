@@ -10,10 +10,10 @@ import argparse
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from .. import registry
 from ..clock import Clock
@@ -21,12 +21,16 @@ from ..config import Config, load
 from ..connecting import CONTROL_SOCKET, is_embedded, remote
 from ..context import capture
 from ..desk import Desk
-from ..errors import StoreHeld, StoreUnavailable
-from ..model import MonQTask
+from ..errors import ConfigError, StoreHeld, StoreUnavailable
+from ..model import READY, MonQTask
 from ..posting import PostOffice, prepare
 from ..registry import Options
-from ..remote import Remote
-from ..store import open_store
+from ..remote import Posted, Remote
+from ..rows import why_waiting
+from ..store import Store, open_store
+
+HELD_SECONDS: Final = 3.0
+LOOK_SECONDS: Final = 0.05
 
 
 def config_path(options: argparse.Namespace) -> Path:
@@ -39,66 +43,103 @@ def read_config(options: argparse.Namespace) -> Config:
     return load(config_path(options), os.environ)
 
 
+class OwnDesk(Desk):
+    """The desk of a store that this command has opened itself."""
+
+    def __init__(self, store: Store, clock: Clock, config: Config) -> None:
+        super().__init__(store, clock, keep_failed=timedelta(seconds=config.monqbus.keep_failed))
+        self._config = config
+
+    def why_waiting(self, task: MonQTask) -> str | None:
+        """As Remote.why_waiting, by the apps of the config: imports them."""
+        if task.state == READY and is_embedded(self._config):
+            return "no daemon runs on this store; start one with `monqbus run`"
+        now = Clock().now()
+        try:
+            known = registry.load(self._config.monqbus.apps, self._config.monqbus.path).tasks
+        except ConfigError:
+            return why_waiting(task, now, lambda _: True)
+        return why_waiting(task, now, known.__contains__)
+
+
 @contextmanager
-def open_desk(options: argparse.Namespace) -> Iterator[Desk | Remote]:
+def open_desk(options: argparse.Namespace) -> Iterator[OwnDesk | Remote]:
     """The operator's desk of the configured store."""
     config = read_config(options)
-    if is_embedded(config) and _daemon_answers(config):
-        yield remote(config)
-        return
-    store = open_store(config.monqbus.store.reveal(), config.monqbus.data_dir)
-    try:
-        yield Desk(store, Clock(), keep_failed=timedelta(seconds=config.monqbus.keep_failed))
-    except StoreHeld as error:
-        raise StoreUnavailable(str(error)) from error
-    finally:
-        store.close()
+    place = _open(config)
+    with closing(place):
+        yield place if isinstance(place, Remote) else OwnDesk(place, Clock(), config)
 
 
 class Local:
-    """Posts to a store that this command has opened itself, with the options the apps declare."""
+    """Posts to a store that this command has opened itself, with the options the apps declare.
 
-    def __init__(self, office: PostOffice, clock: Clock) -> None:
+    *is_attended*: a daemon may be at work on the store, so that waiting for an end has a point.
+    """
+
+    def __init__(self, office: PostOffice, clock: Clock, *, is_attended: bool) -> None:
         self._office = office
         self._clock = clock
         self.publish = office.publish
         self.join = office.join
+        self.is_attended = is_attended
 
     def post_named(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], changes: Mapping[str, Any]
-    ) -> MonQTask:
+    ) -> Posted:
         """Post by name; see Remote.post_named."""
         declared = registry.registry().tasks.get(name)
         options = (declared.defaults if declared else Options()).but(changes)
-        return self._office.submit(prepare(self._clock, name, args, kwargs, options, capture()))
+        task = self._office.submit(prepare(self._clock, name, args, kwargs, options, capture()))
+        return Posted(task, declared is not None)
 
 
 @contextmanager
 def open_poster(options: argparse.Namespace) -> Iterator[Local | Remote]:
     """Something to post to. Without a daemon to ask, the apps are imported for their declarations."""
     config = read_config(options)
-    if is_embedded(config) and _daemon_answers(config):
-        yield remote(config)
-        return
-    registry.load(config.monqbus.apps, config.monqbus.path)
-    store = open_store(config.monqbus.store.reveal(), config.monqbus.data_dir)
-    try:
+    if not (is_embedded(config) and daemon_answers(config)):
+        registry.load(config.monqbus.apps, config.monqbus.path)
+    place = _open(config)
+    with closing(place):
+        if isinstance(place, Remote):
+            yield place
+            return
         keep = timedelta(seconds=config.monqbus.keep_events)
-        yield Local(PostOffice(store, registry.registry, Clock(), keep_events=keep), Clock())
-    finally:
-        store.close()
+        office = PostOffice(place, registry.registry, Clock(), keep_events=keep)
+        yield Local(office, Clock(), is_attended=place.shared)
 
 
-def _daemon_answers(config: Config) -> bool:
+def _open(config: Config) -> Store | Remote:
+    """The daemon that holds the embedded store, or else the store, opened by this command.
+
+    Waits a moment for a file that another command has, or a daemon that is starting or stopping.
+    Raises StoreHeld, StoreUnavailable.
+    """
+    clock = Clock()
+    deadline = clock.monotonic() + HELD_SECONDS
+    while True:
+        if is_embedded(config) and daemon_answers(config):
+            return remote(config)
+        try:
+            return open_store(config.monqbus.store.reveal(), config.monqbus.data_dir)
+        except StoreHeld:
+            if clock.monotonic() >= deadline:
+                raise
+        clock.sleep(LOOK_SECONDS)
+
+
+def daemon_answers(config: Config) -> bool:
+    """True when a daemon listens on the control socket. Raises StoreUnavailable when it must not be asked."""
     path = config.monqbus.data_dir / CONTROL_SOCKET
-    if not path.exists():
-        return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(5)
         try:
             probe.connect(str(path))
-        except ConnectionRefusedError:
-            return False  # the file of a daemon that was killed
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+            return False  # the last: the file of a daemon that was killed
         except OSError as error:
-            raise StoreUnavailable(f"{path}: {error}; run the command as the daemon's user") from error
+            raise StoreUnavailable(
+                f"{path}: {error.strerror or error}; run the command as the daemon's user"
+            ) from error
     return True

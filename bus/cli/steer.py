@@ -10,13 +10,13 @@ from collections.abc import Callable
 from bson import ObjectId
 
 from ..clock import Clock
-from ..desk import Step
+from ..desk import PAGE, Step
 from ..errors import NotFound, UsageError
 from ..model import Filter
 from .filters import filter_of
 from .place import open_desk
 
-Act = Callable[[Filter, ObjectId | None], Step]
+Act = Callable[[Filter, "ObjectId | None", int], Step]
 
 
 def retry(options: argparse.Namespace) -> int:
@@ -41,10 +41,6 @@ def purge(options: argparse.Namespace) -> int:
 
 
 def _meant(options: argparse.Namespace, verb: str) -> Filter:
-    if options.limit is not None:
-        raise UsageError(
-            f"--limit: {verb} works on everything that matches; narrow it with --older or --newer"
-        )
     which = filter_of(options, Clock().now())
     if which.is_empty and not options.all:
         raise UsageError(f"{verb}: expected IDs or a filter; --all means every task that can be")
@@ -52,15 +48,15 @@ def _meant(options: argparse.Namespace, verb: str) -> Filter:
 
 
 def _walk(act: Act, which: Filter, options: argparse.Namespace, done: str) -> int:
-    total, last = 0, None
+    total, last, left = 0, None, options.limit or sys.maxsize
     show_progress = sys.stderr.isatty()
-    while True:
-        step = act(which, last)
-        total, last = total + step.done, step.last
-        if show_progress:
-            print(f"\r{done} {total} …", end="", file=sys.stderr, flush=True)
+    while left > 0:
+        step = act(which, last, min(left, PAGE))
+        total, last, left = total + step.done, step.last, left - step.done
         if last is None:
             break
+        if show_progress:
+            print(f"\r{done} {total} …", end="", file=sys.stderr, flush=True)
     if show_progress:
         print("\r\x1b[K", end="", file=sys.stderr)
     print(json.dumps({done: total}) if options.json else f"{done} {total}")

@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
         print(f"monqbus: {message}; see `{self.prog} --help`", file=sys.stderr)
         sys.exit(USAGE_CODE)
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]  # overloads
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse, but the command that was given too much says so, not the whole program."""
         options, extra = super().parse_known_args(args, namespace)
         if extra:

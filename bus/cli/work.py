@@ -7,12 +7,17 @@ import json
 import sys
 from typing import Any
 
+from bson import ObjectId
+
+from ..clock import Clock
 from ..errors import JoinTimeout, TaskFailed, UsageError
 from ..model import MonQTask
 from ..registry import NAME, TOPIC
 from ..remote import Remote
 from ..rows import plain
 from ..strictjson import BadJson, parse
+from ..textual import harmless
+from .moments import seconds, seconds_until
 from .place import Local, open_poster
 
 
@@ -20,14 +25,17 @@ def post(options: argparse.Namespace) -> int:
     """Post one task, print its id, with --wait its result."""
     if NAME.fullmatch(options.name) is None:
         raise UsageError(f"NAME: expected module.function, got {options.name!r}")
-    changes = {
-        name: value for name in ("delay", "priority", "key") if (value := getattr(options, name)) is not None
-    }
+    changes = {name: value for name in ("priority", "key") if (value := getattr(options, name)) is not None}
+    if options.delay is not None:
+        changes["delay"] = seconds_until("--delay", options.delay, Clock().now())
     args, kwargs = _arguments(options)
+    wait = None if options.wait is None else seconds("--wait", options.wait)
     with open_poster(options) as poster:
-        task = poster.post_named(options.name, args, kwargs, changes)
+        task, is_known = poster.post_named(options.name, args, kwargs, changes)
         print(task.id, flush=True)
-        return 0 if options.wait is None else _wait([task], options.wait, poster)
+        if not is_known:
+            print(f"monqbus: no app declares {options.name}; the task waits until one does", file=sys.stderr)
+        return 0 if wait is None else _wait([task], wait, poster)
 
 
 def event(options: argparse.Namespace) -> int:
@@ -35,18 +43,19 @@ def event(options: argparse.Namespace) -> int:
     if TOPIC.fullmatch(options.topic) is None:
         raise UsageError(f"TOPIC: expected letters, digits and _.:-, got {options.topic!r}")
     args, kwargs = _arguments(options)
+    wait = None if options.wait is None else seconds("--wait", options.wait)
     with open_poster(options) as poster:
         receipt = poster.publish(options.topic, args, kwargs)
         for one in (receipt.event_id, *receipt.task_ids):
             print(one, flush=True)
         if not receipt.task_ids:
             print(f"monqbus: no handler for topic {options.topic}; the event is recorded", file=sys.stderr)
-        if options.wait is None:
+        if wait is None or not receipt.task_ids:
             return 0
-        return _wait([_known(task_id) for task_id in receipt.task_ids], options.wait, poster)
+        return _wait([_to_join(task_id) for task_id in receipt.task_ids], wait, poster)
 
 
-def _known(task_id: Any) -> MonQTask:
+def _to_join(task_id: ObjectId) -> MonQTask:
     """A task of which only the id matters: join looks it up."""
     return MonQTask(task_id, "", [], {}, task_id.generation_time)
 
@@ -68,12 +77,21 @@ def _json(option: str, text: str, kind: type) -> Any:
     return value
 
 
-def _wait(tasks: list[MonQTask], seconds: float, poster: Local | Remote) -> int:
+def _wait(tasks: list[MonQTask], patience: float, poster: Local | Remote) -> int:
+    """Print the result of each task in its turn; *patience* seconds for all of them together."""
+    if not poster.is_attended:
+        print("monqbus: --wait: no daemon runs on this store; what was posted waits for one", file=sys.stderr)
+        return 1
+    clock = Clock()
+    deadline = clock.monotonic() + patience
     code = 0
     for task in tasks:
         try:
-            print(json.dumps(plain(poster.join(task, seconds)), ensure_ascii=False))
+            left = round(max(0.0, deadline - clock.monotonic()), 1)
+            print(json.dumps(plain(poster.join(task, left)), ensure_ascii=False), flush=True)
         except (TaskFailed, JoinTimeout) as error:
-            print(f"monqbus: {error}", file=sys.stderr)
+            # several lines: the remote traceback is what was asked for
+            for line in f"monqbus: {error}".splitlines():
+                print(harmless(line), file=sys.stderr)
             code = 1
     return code

@@ -24,7 +24,12 @@ class Rescuer:
     """
 
     def __init__(
-        self, store: Store, worker: Worker, clock: Clock, policy: Policy, wake: Callable[[], None]
+        self,
+        store: Store,
+        worker: Worker,
+        clock: Clock,
+        policy: Callable[[], Policy],
+        wake: Callable[[], None],
     ) -> None:
         self.loop = Loop("rescuer", self.tick)
         self._store = store
@@ -40,7 +45,7 @@ class Rescuer:
             return PAUSE_SECONDS
         now = self._clock.now()
         outcomes = [
-            decide(task, Crashed(f"{task.process or task.worker} is gone"), now, self._policy)
+            decide(task, Crashed(f"{task.process or task.worker} is gone"), now, self._policy())
             for task in orphans
         ]
         reports = [Report(task.claim, out.fields) for task, out in zip(orphans, outcomes, strict=True)]

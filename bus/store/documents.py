@@ -41,7 +41,7 @@ def task_from_document(document: dict[str, Any]) -> MonQTask:
         time_queue=document.get("time_queue") or document["_id"].generation_time.astimezone(UTC),
         context=document.get("context") or {},
         state=document.get("state") or "ready",
-        priority=document.get("priority", DEFAULT_PRIORITY),
+        priority=DEFAULT_PRIORITY if document.get("priority") is None else document["priority"],
         result_type=document.get("result_type") or "forget",
         result=document.get("result"),
         time_start=document.get("time_start"),

@@ -50,6 +50,8 @@ class Group(Generic[Item, Answer]):
             gevent.spawn(self._drain)
         slot.wait(timeout=seconds)  # not get(timeout): that would swallow a caller's own Timeout
         if not slot.ready():
+            # not handed over yet: then it never will be, or it would outlive the caller's patience
+            self._waiting = [waiting for waiting in self._waiting if waiting[1] is not slot]
             raise StoreUnavailable(
                 f"store: no answer within {seconds:g} s, the outcome is unknown; "
                 "see whether its disk or server is overloaded"

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Sends a sample payload signed as GitHub signs it: send.sh push|pull_request|release [delivery id]
+set -eu
+event=$1
+delivery=${2:-$(date +%s%N)}
+payload=$(dirname "$0")/payloads/$event.json
+signature=$(openssl dgst -sha256 -hmac "$GITHUB_WEBHOOK_SECRET" -r "$payload" | cut -d' ' -f1)
+curl -sS -X POST "${MONQBUS_URL:-http://127.0.0.1:8080}/hooks/github" \
+    -H 'Content-Type: application/json' \
+    -H "X-GitHub-Event: $event" \
+    -H "X-GitHub-Delivery: $delivery" \
+    -H "X-Hub-Signature-256: sha256=$signature" \
+    --data-binary "@$payload"

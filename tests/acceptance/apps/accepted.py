@@ -1,0 +1,51 @@
+"""What the accepted daemons run: every handler writes down that it ran."""
+
+import os
+from pathlib import Path
+
+import gevent
+
+from monqbus import c, event_handler, task
+
+
+def _write(*words):
+    with Path(os.environ["RAN"]).open("a") as file:
+        file.write(" ".join(str(word) for word in words) + "\n")
+
+
+@event_handler("github.push", "github.pull_request", "github.release", "github.issues", "github.ping")
+def note(topic, event):
+    """One line a delivery."""
+    _write(topic, event.delivery, event.json["number"])
+
+
+@event_handler("github.release")
+def note_again(topic, event):
+    """A second handler of one topic."""
+    _write("again", topic, event.delivery, event.json["number"])
+
+
+@task
+def add(left, right):
+    """A result to wait for."""
+    return left + right
+
+
+@task
+def whose():
+    """The context it was posted in."""
+    return [c.project, c.user]
+
+
+@task(max_attempts=1)
+def fail(text):
+    """Always in vain."""
+    raise ValueError(text)
+
+
+@task
+def linger(seconds):
+    """Says when it begins and when it ends."""
+    _write("began", c.task.attempt)
+    gevent.sleep(seconds)
+    _write("ended", c.task.attempt)

@@ -1,0 +1,106 @@
+"""What was answered 202 runs, once for each handler; what was forged does not."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import random
+from datetime import datetime, timezone
+from uuid import uuid4
+
+import gevent
+import pytest
+from bson import ObjectId
+
+from tests.mongod import Deployment
+
+from .conftest import SECRET, New
+
+TYPES = ("push", "pull_request", "release", "issues", "ping")
+DELIVERIES = 200
+
+
+@pytest.fixture(params=["sqlite", "standalone", "replica_set"])
+def address(request: pytest.FixtureRequest) -> str:
+    """The address of an empty store of each kind."""
+    if request.param == "sqlite":
+        return "sqlite"
+    deployment: Deployment = request.getfixturevalue(request.param)
+    return deployment.address(f"accepted_{uuid4().hex[:8]}")
+
+
+def delivery(number: int, kind: str, secret: str = SECRET) -> tuple[bytes, dict[str, str]]:
+    """Body and headers as GitHub sends them."""
+    body = json.dumps({"action": "opened", "number": number}).encode()
+    signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return body, {
+        "Content-Type": "application/json",
+        "X-GitHub-Event": kind,
+        "X-GitHub-Delivery": f"d-{number}",
+        "X-Hub-Signature-256": f"sha256={signature}",
+    }
+
+
+def test_every_delivery_runs_once_for_each_of_its_handlers(address, new_daemon: New, ran):
+    """200 deliveries of five types, some twice, some forged: what ran is what was accepted."""
+    daemon = new_daemon(address).start()
+    dice = random.Random(7)
+    kinds = {number: dice.choice(TYPES) for number in range(DELIVERIES)}
+    forged = set(dice.sample(sorted(kinds), 20))
+    twice = set(dice.sample(sorted(kinds.keys() - forged), 40))
+    sent = [*kinds, *twice]
+    dice.shuffle(sent)
+    answers: dict[int, list[tuple[int, dict[str, object]]]] = {}
+
+    def send(number: int) -> None:
+        body, headers = delivery(number, kinds[number], "guessed" if number in forged else SECRET)
+        answers.setdefault(number, []).append(daemon.request("POST", "/hooks/github", body, headers))
+
+    for start in range(0, len(sent), 20):
+        gevent.joinall([gevent.spawn(send, number) for number in sent[start : start + 20]], raise_error=True)
+    expected = sorted(
+        line
+        for number, kind in kinds.items()
+        if number not in forged
+        for line in [f"github.{kind} d-{number} {number}"]
+        + [f"again github.release d-{number} {number}"] * (kind == "release")
+    )
+    daemon.wait_for("task.finished", times=len(expected))
+    code = daemon.stop()
+
+    assert expected == sorted(ran())
+    for number, got in answers.items():
+        statuses = sorted(status for status, _ in got)
+        assert ([401] if number in forged else [200, 202] if number in twice else [202]) == statuses
+        assert 1 == len({json.dumps([answer.get("event"), answer.get("tasks")]) for _, answer in got})
+        assert (number in twice) == any("duplicate" in answer for _, answer in got)
+    assert 0 == code
+
+
+def test_an_event_that_nobody_handles_is_recorded(new_daemon: New):
+    """A topic without a handler is answered 202 without tasks, and told."""
+    daemon = new_daemon().start()
+
+    status, answer = daemon.request("POST", "/hooks/open", b"x", {"X-Kind": "unheard"})
+
+    assert (202, []) == (status, answer["tasks"])
+    assert "topic=open.unheard" in daemon.wait_for("event.unhandled")
+
+
+def test_a_foreign_document_with_thirteen_fields_runs(standalone: Deployment, new_daemon: New):
+    """Allura's fields alone, written by another program that rings no bell, are found by the poll."""
+    database = f"foreign_{uuid4().hex[:8]}"
+    daemon = new_daemon(standalone.address(database)).start()
+    collection = standalone.client[database]["monq_task"]
+    collection.insert_one(
+        {
+            "_id": ObjectId(), "state": "ready", "priority": 10, "result_type": "forget",
+            "time_queue": datetime.now(timezone.utc), "time_start": None, "time_stop": None,
+            "task_name": "accepted.add", "process": None, "context": {}, "args": [40, 2], "kwargs": {},
+            "result": None,
+        }
+    )  # fmt: skip
+    daemon.wait_for("task.finished", seconds=8)
+
+    assert 42 == collection.find_one({})["result"]

@@ -1,0 +1,163 @@
+"""Records how runs ended: together, fenced, and later when the store is away."""
+
+from __future__ import annotations
+
+import pytest
+
+from bus.desk import Desk
+from bus.engine.recorder import BATCH, FULL
+from bus.engine.run import Run
+from bus.errors import Drained, Withdrawn
+from bus.model import Filter, Report, Worker
+from bus.retry import Outcome, Policy, Returned, Stopped, decide
+
+PATIENCE = 5.0
+
+
+def ended(engine, count: int = 1, ending=None) -> list[Run]:
+    """Runs of claimed tasks that are over, handed to the recorder."""
+    engine.declare(lambda: None, "ended")
+    for _ in range(count):
+        engine.waiting(name="ended")
+    runs = []
+    for task in engine.store.claim(engine.worker, ["ended"], count, engine.clock.now()).tasks:
+        runs.append(Run(task, engine.clock.monotonic()))
+        outcome = decide(task, ending or Returned(1), engine.clock.now(), Policy())
+        engine.recorder.put(runs[-1], outcome)
+    return runs
+
+
+def test_ends_are_written_together(engine, facts):
+    """In one call for a whole batch, the rest at once in the next."""
+    ended(engine, BATCH + 1)
+    assert BATCH + 1 == engine.recorder.depth
+
+    assert [0, None] == [engine.recorder.tick(), engine.recorder.tick()]
+    assert {"complete": BATCH + 1} == engine.store.count(Filter())
+    assert {"task.finished"} == set(facts.names)
+
+
+def test_with_nothing_to_write_the_store_is_not_asked(engine):
+    engine.faulty.sleep()
+
+    assert engine.recorder.tick() is None
+
+
+def test_an_outage_keeps_the_ends_and_writes_them_later(engine, facts):
+    """They wait in memory; nothing is told as finished before it is."""
+    ended(engine, 3)
+    engine.faulty.sleep()
+    pauses = [engine.recorder.tick() for _ in range(2)]
+    assert 3 == engine.recorder.depth
+    assert ["store.failed"] == facts.names
+    engine.faulty.wake()
+    engine.recorder.tick()
+
+    assert [0.75, 0.75] == pauses
+    assert (0, {"complete": 3}) == (engine.recorder.depth, engine.store.count(Filter()))
+    assert ["store.failed", "store.recovered", *["task.finished"] * 3] == facts.names
+    assert (3, 3) == (facts.told[0][1]["waiting"], facts.told[1][1]["waiting"])
+
+
+def test_it_is_full_before_memory_is(engine):
+    """Then nothing more is begun until what has ended is recorded."""
+    run = Run(engine.waiting(), 0.0)
+    for _ in range(FULL - 1):
+        engine.recorder.put(run, Outcome("complete", {"state": "complete"}))
+    almost = engine.recorder.is_full
+    engine.recorder.put(run, Outcome("complete", {"state": "complete"}))
+
+    assert (False, True) == (almost, engine.recorder.is_full)
+
+
+def test_a_lost_claim_is_told_and_changes_nothing(engine, facts):
+    """The task was rescued and runs elsewhere: a late end is not its end."""
+    (run,) = ended(engine)
+    engine.store.report([Report(run.task.claim, {"state": "ready", "worker": None})])
+    other = Worker("w2", "elsewhere")
+    (theirs,) = engine.store.claim(other, ["ended"], 1, engine.clock.now()).tasks
+    engine.recorder.tick()
+
+    now = engine.now(run.task)
+    assert ("busy", "w2", theirs.generation, None) == (now.state, now.worker, now.generation, now.result)
+    assert ["task.lost"] == facts.names
+    assert run.task is facts.told[0][1]["task"]
+
+
+def test_a_withdrawn_task_is_skipped_not_lost(engine, facts):
+    """The operator has written the end already."""
+    (run,) = ended(engine, ending=Stopped("Withdrawn"))
+    run.interrupted = Withdrawn()
+    Desk(engine.store, engine.clock).cancel(Filter())
+    engine.recorder.tick()
+
+    assert ["task.moved", "task.skipped"] == facts.names
+    assert ("skipped", "cancelled by an operator") == (
+        engine.now(run.task).state,
+        engine.now(run.task).result,
+    )
+
+
+def test_only_the_last_progress_of_a_task_is_written(engine):
+    (run,) = ended(engine)
+    for fraction in (0.1, 0.2):
+        engine.recorder.note(Report(run.task.claim, {"progress": {"fraction": fraction}}))
+    engine.recorder.tick()
+
+    assert {"fraction": 0.2} == engine.now(run.task).progress
+
+
+def test_progress_is_written_before_the_end_that_closes_the_claim(engine):
+    (run,) = ended(engine)
+    engine.recorder.note(Report(run.task.claim, {"progress": {"fraction": 1.0}}))
+    engine.recorder.tick()
+
+    assert ("complete", {"fraction": 1.0}) == (engine.now(run.task).state, engine.now(run.task).progress)
+
+
+def test_progress_of_a_lost_claim_changes_nothing(engine):
+    (run,) = ended(engine)
+    engine.recorder.tick()
+    engine.recorder.note(Report(run.task.claim, {"progress": {"fraction": 0.5}}))
+    engine.recorder.tick()
+
+    assert engine.now(run.task).progress is None
+
+
+@pytest.mark.parametrize(("state", "when"), [("ready", "soon"), ("complete", None)])
+def test_whoever_claims_is_told_of_tasks_that_wait_again(engine, state, when):
+    told = []
+    engine.recorder.waiting_again = told.extend
+    (run,) = ended(engine)
+    engine.recorder.tick()
+    engine.waiting(name="ended")
+    (task,) = engine.store.claim(engine.worker, ["ended"], 1, engine.clock.now()).tasks
+    fields = {"state": state} | ({"time_queue": engine.clock.now()} if when else {})
+    engine.recorder.put(Run(task, 0.0), Outcome("retry" if when else "complete", fields))
+    engine.recorder.tick()
+
+    assert ([engine.clock.now()] if when else []) == told
+    assert run.interrupted is None
+
+
+def test_a_released_task_waits_again_under_its_own_time(engine, facts):
+    told = []
+    engine.recorder.waiting_again = told.extend
+    (run,) = ended(engine, ending=Stopped("Drained"))
+    run.interrupted = Drained()
+    engine.recorder.tick()
+
+    assert [run.task.time_queue] == told
+    assert ["task.released"] == facts.names
+
+
+def test_draining_waits_for_the_ends_and_not_for_ever(engine):
+    """With the loop running they are written; with the store away it gives up on time."""
+    ended(engine, 3)
+    assert 3 == engine.recorder.drain(0.02)
+
+    engine.recorder.loop.start()
+    engine.recorder._clock = engine.pool._clock  # a real one: drain yields to the loop
+    assert 0 == engine.recorder.drain(PATIENCE)
+    engine.recorder.loop.stop()
+    assert {"complete": 3} == engine.store.count(Filter())

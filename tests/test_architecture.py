@@ -1,0 +1,136 @@
+"""The house keeps its floors: imports go down, walls stand, files and functions stay small."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FLOORS = (
+    {"errors", "clock", "strictjson", "textual"},
+    {"model", "codec", "telemetry"},
+    {"retry", "config", "registry", "context"},
+    {"store", "http"},
+    {"posting", "desk", "rows"},
+    {"engine"},
+    {"webhook", "api", "journal", "remote", "testing"},
+    {"connecting"},
+    {"daemon"},
+    {"cli"},
+)
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+# a word may use the ground and the word it is made of; the codec and the retry rules name nouns
+SAME_FLOOR = {("registry", "context"), ("rows", "desk"), ("codec", "model")}
+MODULES = sorted(
+    path for path in (ROOT / "bus").rglob("*.py") if path.parent != ROOT / "bus" or path.stem != "__init__"
+)
+LONGEST_FILE = 500
+LONGEST_FUNCTION = 50
+
+# who may import what; the names are rooms, "cli" and others are kept out by not being listed
+WALLS = {
+    "flask": {"webhook", "api"},
+    "werkzeug": {"webhook", "api", "http"},
+    "sqlite3": {"store"},
+    "pymongo": {"store"},
+    "gevent": {"store", "http", "engine", "daemon", "testing"},
+}
+
+
+def room_of(path: Path) -> str:
+    """The room a module is in: its folder below bus/, or itself."""
+    parts = path.relative_to(ROOT / "bus").with_suffix("").parts
+    return parts[0]
+
+
+def imports_of(path: Path) -> Iterator[tuple[str, bool]]:
+    """What *path* imports: (room, True) for our own, (top-level name, False) for others."""
+    depth = len(path.relative_to(ROOT / "bus").parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.split(".")[0], False) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield str(node.module).split(".")[0], False
+        elif isinstance(node, ast.ImportFrom) and node.level == depth:
+            names = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
+            yield from ((name, True) for name in names if name in FLOOR_OF)
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_imports_point_down(path):
+    """Outside its own room, a module imports only from floors below."""
+    room = room_of(path)
+    wrong = {
+        other
+        for other, is_ours in imports_of(path)
+        if is_ours and other != room and FLOOR_OF[other] >= FLOOR_OF[room] and (room, other) not in SAME_FLOOR
+    }
+
+    assert set() == wrong
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_walls_stand(path):
+    """Drivers stay in their adapter, flask in the faces, the engine away from the faces."""
+    room = room_of(path)
+    names = {name for name, is_ours in imports_of(path) if not is_ours}
+    broken = {name for name in names & WALLS.keys() if room not in WALLS[name]}
+    faces_know_the_engine = (
+        FLOOR_OF[room] == FLOOR_OF["api"] and room != "testing" and ("engine", True) in imports_of(path)
+    )
+
+    assert set() == broken
+    assert not faces_know_the_engine
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_only_the_entry_patches(path):
+    """gevent.monkey is named in monqbus.py and nowhere in bus."""
+    assert "monkey" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_an_adapter_is_named_only_at_its_door(path):
+    """Nobody but store/__init__ knows that there is a sqlite or a mongo module."""
+    if room_of(path) == "store":
+        pytest.skip("the room itself")
+    text = path.read_text()
+
+    assert "store.sqlite" not in text
+    assert "store.mongo" not in text
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_files_and_functions_stay_small(path):
+    """A file fits a sitting, a function fits a screen."""
+    text = path.read_text()
+    long_functions = [
+        node.name
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= LONGEST_FUNCTION
+    ]
+
+    assert text.count("\n") <= LONGEST_FILE
+    assert [] == long_functions
+
+
+def test_every_room_has_a_floor():
+    """A new room says where it belongs."""
+    assert set() == {room_of(path) for path in MODULES} - FLOOR_OF.keys() - {"__init__"}
+
+
+@pytest.mark.parametrize(
+    "word", ["import pickle", "import marshal", "import shelve", "eval(", "exec(", "shell=True", "yaml.load"]
+)
+def test_nothing_that_turns_text_into_code(word):
+    """No byte from a store, a socket or a file is ever run."""
+    guilty = [relative(path) for path in MODULES for line in path.read_text().splitlines() if word in line]
+
+    assert [] == guilty

@@ -1,0 +1,379 @@
+"""What may become a task, under which name, and what `.post()` makes of it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from bus import registry
+from bus.clock import FrozenClock
+from bus.errors import BadDeclaration, ConfigError, NotBound
+from bus.model import MonQTask, Receipt
+from bus.posting import prepare
+from bus.registry import Options, Registry, Task, event_handler, g, load, post_event, task
+
+
+class Clerk:
+    """A poster that only writes down what it was asked for."""
+
+    def __init__(self) -> None:
+        self.posts: list[tuple[str, tuple[Any, ...], dict[str, Any], Options]] = []
+
+    def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
+        self.posts.append((name, tuple(args), dict(kwargs), options))
+        return prepare(FrozenClock(), name, args, kwargs, options, {})
+
+    def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
+        self.posts.append((topic, tuple(args), dict(kwargs), Options()))
+        return Receipt([], ObjectId())
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """An empty registry in place of the process's."""
+    empty = Registry()
+    monkeypatch.setattr(registry, "_registry", empty)
+    return empty
+
+
+@pytest.fixture
+def clerk() -> Iterator[Clerk]:
+    clerk = Clerk()
+    registry.bind(clerk)
+    yield clerk
+    registry.bind(None)
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for modules of apps; they are forgotten after the test."""
+    before = set(sys.modules)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # edits within a second must be seen
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.startswith("app_"):
+            del sys.modules[name]
+
+
+def add(a: int, b: int = 0) -> int:
+    """Adds."""
+    return a + b
+
+
+def other(a: int) -> int:
+    return a
+
+
+# declaring
+
+
+def test_a_declared_function_is_still_that_function(fresh):
+    """Called directly it runs here and now; name, module and docstring stay."""
+    declared = task(add)
+
+    assert 3 == declared(1, b=2)
+    assert ("add", "Adds.", add.__module__) == (declared.__name__, declared.__doc__, declared.__module__)
+    assert {f"{__name__}.add": declared} == fresh.tasks
+    assert declared.where == f"{__file__}:{add.__code__.co_firstlineno}"
+
+
+def test_options_of_a_declaration_become_its_defaults():
+    declared = task(name="x", timeout=30, max_attempts=5, priority=20, delay=1.5, result_type="keep")(add)
+
+    assert Options(20, 1.5, 5, 30, None, "keep") == declared.defaults
+
+
+def test_a_static_method_is_a_task_on_either_side_of_the_decorator(fresh):
+    """Allura declares them both ways."""
+
+    class Artifact:
+        @staticmethod
+        @task(name="inner")
+        def inner(n: int) -> int:
+            return n + 1
+
+        @task(name="outer")
+        @staticmethod
+        def outer(n: int) -> int:
+            return n + 2
+
+    assert [3, 4] == [Artifact.inner(2), Artifact.outer(2)]
+    assert ["inner", "outer"] == list(fresh.tasks)
+
+
+def test_a_task_of_a_class_is_named_after_it(app):
+    """module.Class.function, Allura's name for it."""
+    (app / "app_class.py").write_text(
+        "from monqbus import task\nclass Feed:\n    @staticmethod\n    @task\n    def update(): pass\n"
+    )
+
+    assert ["app_class.Feed.update"] == list(load(["app_class"], [app]).tasks)
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (lambda: None, "cannot be found again after a restart; move the function to the top of its module"),
+        (3, "expected a function, got 3"),
+        (dict, "expected a function, got <class 'dict'>"),
+        (partial(add, 1), "cannot be found again"),
+        ([].append, "expected a function, got <built-in method append"),
+    ],
+)
+def test_what_has_no_name_to_be_found_by_is_refused(function, sentence):
+    with pytest.raises(BadDeclaration) as caught:
+        registry._declare(function, None, Options())
+
+    assert sentence in str(caught.value)
+
+
+def test_a_function_inside_a_function_needs_a_name_of_its_own(fresh):
+    def local() -> None: ...
+
+    with pytest.raises(BadDeclaration, match=r"<locals>.*@task\(name='my.task'\)"):
+        task(local)
+    task(name="my.task")(local)
+
+    assert ["my.task"] == list(fresh.tasks)
+
+
+@pytest.mark.parametrize("name", ["1st", "a b", "ä", "a" * 129, "a\n"])
+def test_a_name_has_letters_digits_and_a_few_signs(name):
+    with pytest.raises(BadDeclaration, match="cannot be found again"):
+        task(name=name)(add)
+
+
+def test_two_functions_under_one_name_are_refused_with_both_places():
+    """One of them would never run, and nobody would notice."""
+    task(name="x")(add)
+
+    with pytest.raises(BadDeclaration, match=r"task x: declared at .*test_registry.py:\d+ and again at"):
+        task(name="x")(other)
+
+
+def test_the_same_function_may_be_declared_twice(fresh):
+    """A module that is imported under the same name again is no mistake."""
+    task(name="x")(add)
+    task(name="x")(add)
+
+    assert ["x"] == list(fresh.tasks)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"priority": "high"}, {"priority": True}, {"delay": -1}, {"delay": float("nan")}, {"delay": 1e12},
+        {"delay": "5"}, {"max_attempts": 0}, {"max_attempts": 1.5}, {"timeout": 0}, {"timeout": float("inf")},
+        {"key": 7}, {"result_type": "other"},
+    ],
+)  # fmt: skip
+def test_an_option_out_of_its_range_is_refused_by_name(options):
+    """At the declaration, at `.options()` and as __task_ keyword alike."""
+    (name,) = options
+    declared = task(add)
+
+    for act in (
+        lambda: task(name="x", **options),
+        lambda: declared.options(**options),
+        lambda: declared.post(1, **{f"__task_{name}": options[name]}),
+    ):
+        with pytest.raises(BadDeclaration, match=f"task option {name}: expected .*, got"):
+            registry.bind(Clerk())
+            act()
+    registry.bind(None)
+
+
+def test_an_unknown_option_is_refused_with_the_known_ones():
+    with pytest.raises(BadDeclaration, match="task option retries: expected one of delay, key, max_attempts"):
+        task(name="x", retries=3)  # type: ignore[call-overload]
+
+
+# events
+
+
+def test_every_handler_of_a_topic_is_found_in_order_of_declaration(fresh):
+    first = event_handler("a", "b", name="one")(add)
+    second = event_handler("b", name="two")(other)
+
+    assert [[first], [first, second], []] == [fresh.handlers_of(topic) for topic in "abc"]
+    assert (["a", "b"], ("a", "b")) == (fresh.topics, first.topics)
+
+
+def test_a_handler_may_be_a_task_already(fresh):
+    """@event_handler on top of @task is one task with a topic, and its options stay."""
+    declared = event_handler("a")(task(name="x", timeout=7)(add))
+
+    assert ([declared], {"x": declared}) == (fresh.handlers_of("a"), fresh.tasks)
+    assert 7 == declared.defaults.timeout
+
+
+def test_handlers_may_be_stacked(fresh):
+    declared = event_handler("a", name="x")(event_handler("b", name="x")(add))
+
+    assert [[declared], [declared]] == [fresh.handlers_of("a"), fresh.handlers_of("b")]
+
+
+@pytest.mark.parametrize("topics", [(), ("",), ("a b",), ("*",), (add,), (b"a",), ("x" * 129,)])
+def test_a_topic_is_a_plain_word(topics):
+    """Also where the decorator was written without parentheses."""
+    with pytest.raises(BadDeclaration, match="@event_handler: expected topics"):
+        event_handler(*topics)
+
+
+# posting
+
+
+def test_a_post_hands_name_arguments_and_options_to_the_poster(clerk):
+    declared = task(name="x", priority=3)(add)
+    declared.post(1, b=2)
+    declared.options(delay=60, key="k").post(1)
+
+    assert [
+        ("x", (1,), {"b": 2}, Options(priority=3)),
+        ("x", (1,), {}, Options(priority=3, delay=60, key="k")),
+    ] == clerk.posts
+
+
+def test_alluras_keywords_are_options(clerk):
+    """__task_delay never reaches the function."""
+    task(name="x")(add).post(1, __task_delay=60, __task_priority=5, __task_flush_immediately=True)
+
+    assert [("x", (1,), {}, Options(priority=5, delay=60))] == clerk.posts
+
+
+def test_alluras_keywords_work_in_a_class_whose_compiler_mangles_them(clerk):
+    """Inside `class Forum` Python makes `_Forum__task_delay` of the keyword (Allura's bug of years)."""
+    declared = task(name="x")(add)
+
+    class Forum:
+        def save(self) -> None:
+            declared.post(1, __task_delay=60)
+
+    class _Hidden_Class_2:  # noqa: N801 - a name with underscores is mangled, too
+        def save(self) -> None:
+            declared.post(1, b=3, __task_delay=61)
+
+    Forum().save()
+    _Hidden_Class_2().save()
+
+    assert [("x", (1,), {}, Options(delay=60)), ("x", (1,), {"b": 3}, Options(delay=61))] == clerk.posts
+
+
+def test_a_post_cannot_wait_for_the_end_of_the_request():
+    with pytest.raises(BadDeclaration, match="a post is always stored at once"):
+        task(add).post(1, __task_flush_immediately=False)
+
+
+def test_an_unbound_process_says_how_to_bind_it():
+    for act in (lambda: task(add).post(1), lambda: post_event("a")):
+        with pytest.raises(NotBound, match=r"monqbus.connect\('monqbus.ini'\)"):
+            act()
+
+
+def test_g_posts_events_as_the_function_does(clerk):
+    ids = [g.post_event("a", 1, x=2), post_event("a", 1, x=2)]
+
+    assert [ObjectId, ObjectId] == [type(event_id) for event_id in ids]
+    assert [("a", (1,), {"x": 2}, Options())] * 2 == clerk.posts
+
+
+# loading and reloading
+
+
+def test_the_reload_of_good_apps_replaces_everything_they_declared(app):
+    """Functions that went are gone, sub-modules are imported anew."""
+    (app / "app_good.py").write_text(
+        "from monqbus import task\nimport app_part\n@task\ndef one(): return app_part.VALUE\n"
+    )
+    (app / "app_part.py").write_text("VALUE = 1\n")
+    before = load(["app_good"], [app])
+    assert 1 == before.tasks["app_good.one"]()
+
+    (app / "app_good.py").write_text(
+        "from monqbus import task\nimport app_part\n@task\ndef two(): return app_part.VALUE\n"
+    )
+    (app / "app_part.py").write_text("VALUE = 2\n")
+    after = load(["app_good"], [app], afresh=True)
+
+    assert (["app_good.one"], ["app_good.two"]) == (list(before.tasks), list(after.tasks))
+    assert 2 == after.tasks["app_good.two"]()
+    assert after is registry.registry()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("def broken(:\n", r"app_bad.py:1: SyntaxError"),
+        ("from monqbus import task\n\n1 / 0\n", r"app_bad.py:3: ZeroDivisionError: division by zero"),
+        ("import sys\nsys.exit(3)\n", r"app_bad.py:2: SystemExit: 3"),
+        ("import app_missing\n", r"no module named 'app_missing'; install it"),
+        (
+            "from monqbus import task\n@task\ndef one(): pass\ntask(lambda: 1)\n",
+            r"app_bad: @task: .*<lambda>",
+        ),
+    ],
+)
+def test_the_reload_of_bad_apps_keeps_the_old_ones(app, text, sentence):
+    """Registry and modules, down to their identity; the message names the place."""
+    (app / "app_bad.py").write_text("from monqbus import task\nimport app_side\n@task\ndef one(): return 1\n")
+    (app / "app_side.py").write_text("VALUE = 1\n")
+    before = load(["app_bad"], [app])
+    modules = {name: sys.modules[name] for name in ("app_bad", "app_side")}
+    (app / "app_bad.py").write_text(text)
+
+    with pytest.raises(ConfigError, match=sentence):
+        load(["app_bad"], [app], afresh=True)
+
+    assert before is registry.registry()
+    assert ["app_bad.one"] == list(before.tasks)
+    assert modules == {name: sys.modules[name] for name in modules}
+
+
+def test_an_app_that_is_not_there_is_refused_with_the_remedy(app):
+    with pytest.raises(ConfigError, match=r"no module named 'app_gone'; add its folder to \[monqbus\] path"):
+        load(["app_gone"], [app])
+
+
+def test_a_folder_of_apps_never_hides_an_installed_module(app):
+    """It comes last on the path."""
+    load([], [app, app])
+
+    assert [str(app)] == sys.path[-1:]
+    assert 1 == sys.path.count(str(app))
+
+
+# trust
+
+
+def test_a_name_from_a_store_is_only_ever_a_key(fresh):
+    """`os.system` in a document is not a task, whatever can be imported."""
+    task(name="x")(add)
+
+    assert not {"os.system", f"{__name__}.other", "x.__globals__"} & set(fresh.tasks)
+
+
+def test_only_the_load_of_the_configured_apps_imports_by_name():
+    """No other line turns text into code, but the command line's own table of commands."""
+    bus = Path(registry.__file__).parent
+    found = []
+    for file in sorted(bus.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            name = getattr(node, "attr", getattr(node, "id", ""))
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if name in ("import_module", "__import__", "eval", "exec", "run_path") or "pickle" in modules:
+                found.append((file.name, name))
+
+    assert [("door.py", "import_module"), ("registry.py", "import_module")] == found
+
+
+def test_a_task_shows_its_name_and_nothing_else():
+    assert "<task x>" == repr(task(name="x")(add))
+    assert isinstance(task(name="x")(add), Task)
