@@ -76,13 +76,18 @@ def storable_result(value: Any) -> Any:
         return value
     try:
         data = encode({"result": value})
-    except Exception as error:  # noqa: BLE001 - a user's mapping may do anything while it is read
-        return _marker(value, str(error)[:200], repr=_short_repr(value))
+    except BaseException as error:  # noqa: BLE001 - a user's mapping may do anything while it is read
+        return _marker(
+            value,
+            type(error).__name__ if not isinstance(error, _ENCODE_ERRORS) else str(error)[:200],
+            repr=_short_repr(value),
+        )
     if len(data) > MAX_RESULT_BYTES:
         return _marker(value, "larger than 8 MiB", bytes=len(data))
     if _may_be_deep(data) and any(depth > MAX_DEPTH for _, _, depth in _walk(value, "result")):
         return _marker(value, f"nested deeper than {MAX_DEPTH} levels", bytes=len(data))
-    return value
+    kept = decode(data)["result"]  # a copy: the handler's own value may still change
+    return undo_references(kept) if b"$ref" in data else kept
 
 
 def _marker(value: Any, why: str, **more: Any) -> dict[str, Any]:
@@ -97,7 +102,7 @@ def _may_be_deep(data: bytes) -> bool:
 def _short_repr(value: Any) -> str:
     try:
         text = repr(value)
-    except Exception as error:  # noqa: BLE001 - a user's __repr__ may do anything
+    except BaseException as error:  # noqa: BLE001 - a user's __repr__ may do anything, sys.exit() too
         text = f"<repr failed: {type(error).__name__}>"
     return _utf8(text[:MAX_REPR])
 

@@ -38,18 +38,19 @@ from .engine.pool import Pool
 from .engine.pruner import Pruner
 from .engine.recorder import Recorder
 from .engine.rescuer import Rescuer
-from .errors import Drained, MonqbusError, StoreError, Withdrawn
+from .errors import ConfigError, Drained, MonqbusError, StoreError, Withdrawn
 from .http import Limits, Server, listen_tcp, listen_unix
 from .journal import Journal, JournalHandler
 from .model import Report, Worker
 from .posting import PostOffice
 from .retry import Policy
 from .store import Store, open_store
-from .telemetry import emit, listen
+from .telemetry import counted, emit, listen
 from .webhook.receive import create_app
 
 SECOND_SIGNAL_SECONDS: Final = 1.0
 RECORD_SECONDS: Final = 5.0
+HEARING_SECONDS: Final = 0.1
 # how long a native thread that comes back from the disk waits for a busy hub; Python's default is 5 ms
 SWITCH_SECONDS: Final = 0.0005
 CONTROL_SOCKET: Final = "control.sock"
@@ -66,14 +67,14 @@ class Names:
     only: tuple[str, ...] = ("*",)
     but: tuple[str, ...] = ()
 
-    def of(self, known: Mapping[str, Any]) -> list[str]:
+    def of(self, known: Mapping[str, Any]) -> frozenset[str]:
         """Those names of *known* that this daemon claims."""
-        return [
+        return frozenset(
             name
             for name in known
             if any(fnmatch.fnmatchcase(name, pattern) for pattern in self.only)
             and not any(fnmatch.fnmatchcase(name, pattern) for pattern in self.but)
-        ]
+        )
 
 
 class Daemon:
@@ -84,7 +85,7 @@ class Daemon:
         self.clock = clock
         self.names = names
         self.worker = Worker(uuid.uuid4().hex, f"monqbus/{socket.gethostname()} pid {os.getpid()}")
-        self._claimed_names: list[str] = []
+        self._claimed_names: frozenset[str] = frozenset()
         self._stop = Event()
         self._stop_asked_at: float | None = None
         self._undo: list[Callable[[], Any]] = []
@@ -92,6 +93,7 @@ class Daemon:
     def run(self) -> int:
         """Start everything, serve until TERM or INT, drain. The exit code; raises MonqbusError."""
         sys.setswitchinterval(SWITCH_SECONDS)
+        gevent.get_hub().SYSTEM_ERROR = ()  # sys.exit() in a greenlet that a handler started ends only that
         try:
             self._start()
             self._stop.wait()
@@ -108,6 +110,7 @@ class Daemon:
         self._load_apps()
         self._open_store()
         self._build_engine()
+        self._bind_doors()
         self._start_engine()
         self._open_doors()
         self._install_signals()
@@ -137,7 +140,13 @@ class Daemon:
         self._claimed_names = self.names.of(registry.registry().tasks)
 
     def _open_store(self) -> None:
-        self.config.monqbus.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = self.config.monqbus.data_dir
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"[monqbus] data_dir: cannot make {folder}: {error.strerror}; choose a folder of this user"
+            ) from error
         self.store = self._new_store(daemon=True)
         self._undo.append(self.store.close)
 
@@ -211,13 +220,24 @@ class Daemon:
             Lookout(self.store, lambda: registry.registry().tasks).loop,
             self.claimer.loop,
         ]
-        if self.store.shared:
-            loops.append(Listener(self.store, wake).loop)
         for loop in loops:
             loop.start()
             self._undo.append(loop.stop)
+        if self.store.shared:
+            listener = Listener(self.store, wake).loop
+            listener.start()
+            # it listens for seconds at a time; what it would still hear is of no use any more
+            self._undo.append(lambda: listener.stop(HEARING_SECONDS))
+
+    def _bind_doors(self) -> None:
+        """Take the addresses before any task begins: a port in use must not cost a task its run."""
+        self._control_listener = listen_unix(self.config.monqbus.data_dir / CONTROL_SOCKET)
+        self._undo.append(self._control_listener.close)
+        self._public_listener = listen_tcp(*self.config.http.listen)
+        self._undo.append(self._public_listener.close)
 
     def _open_doors(self) -> None:
+        """Accept connections, last of all: what comes in can be stored and run."""
         http = self.config.http
         limits = Limits(
             connections=http.connections,
@@ -225,8 +245,8 @@ class Daemon:
             body_seconds=http.body_timeout,
             idle_seconds=http.idle_timeout,
         )
-        control = listen_unix(self.config.monqbus.data_dir / CONTROL_SOCKET)
-        self.control = Server(control, create_api(Api(self.desk, self.office, registry.registry, self.clock)))
+        api = create_api(Api(self.desk, self.office, registry.registry, self.clock))
+        self.control = Server(self._control_listener, api)
         self.control.start()
         self._undo.append(self.control.stop)
         app = create_app(
@@ -236,7 +256,7 @@ class Daemon:
             clock=self.clock,
             max_body=http.max_body,
         )
-        self.public = Server(listen_tcp(*http.listen), app, limits)
+        self.public = Server(self._public_listener, app, limits)
         self.public.start()
 
     @property
@@ -322,28 +342,26 @@ class Daemon:
 
     def _drain(self) -> None:
         """Doors, claimer, running tasks until the deadline while the lease lives on, then the ends."""
-        running = len(self.pool.running)
+        running, released = len(self.pool.running), counted["task.released"]
         seconds = self.config.worker.drain
-        emit("daemon.draining", running=running, seconds_left=seconds)
+        emit("daemon.draining", running=running, seconds_left=seconds, hint="a second signal stops at once")
         self.claimer.is_stopping = True
         deadline = self.clock.monotonic() + seconds
         self.public.stop(min(seconds, 5.0))
         self.pool.drain(max(0.0, deadline - self.clock.monotonic()))
-        released = len(self.pool.running)
         self.pool.interrupt(None, Drained)
         self.pool.drain(1.0)
         self.recorder.drain(RECORD_SECONDS)
-        self._give_back_the_stubborn()
+        released = counted["task.released"] - released + self._give_back_the_stubborn()
         emit("daemon.stopped", finished=running - released, released=released)
 
-    def _give_back_the_stubborn(self) -> None:
+    def _give_back_the_stubborn(self) -> int:
         """Release tasks whose handlers swallow every interrupt: they must not wait for a lease to end."""
         reports = [
             Report(run.task.claim, {"state": "ready", "worker": None, "attempt": run.task.attempt - 1})
             for run in self.pool.running.values()
         ]
-        if reports:
-            self.store.report(reports)
+        return sum(self.store.report(reports)) if reports else 0
 
 
 def _waiting_for_restart(old: Config, new: Config) -> list[str]:

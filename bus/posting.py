@@ -15,7 +15,7 @@ from bson import ObjectId
 from .clock import Clock
 from .codec import storable
 from .context import capture
-from .errors import JoinTimeout, NotFound, StoreUnavailable, TaskFailed, TaskSkipped
+from .errors import JoinTimeout, NotFound, TaskFailed, TaskSkipped
 from .model import (
     BUSY,
     COMPLETE,
@@ -65,6 +65,9 @@ class Starter(Protocol):
     """What can run a task of this process at once: the engine's claimer."""
 
     worker: Worker
+
+    def claims(self, name: str) -> bool:
+        """Whether this daemon runs tasks of this name at all."""
 
     def reserve(self, count: int) -> bool:
         """Set *count* slots aside; False when nothing may overtake what waits, or none is free."""
@@ -171,7 +174,7 @@ class PostOffice:
         reserved = self._reserve(starter, posting.tasks)
         try:
             (receipt,) = self._store.post([posting])
-        except StoreUnavailable:
+        except BaseException:  # also an Interrupt of a handler that posts: what is stored must not stay busy
             starter.doubt([task for task in posting.tasks if task.state == BUSY], reserved)
             raise
         is_repeated = posting.event is not None and receipt.event_id != posting.event.id
@@ -183,8 +186,7 @@ class PostOffice:
     def _reserve(self, starter: Starter, tasks: list[MonQTask]) -> int:
         """Mark *tasks* as begun by this daemon if all of them may; how many slots that took."""
         now = self._clock.now()
-        known = self._registry().tasks
-        if not tasks or any(task.time_queue > now or task.task_name not in known for task in tasks):
+        if not tasks or any(task.time_queue > now or not starter.claims(task.task_name) for task in tasks):
             return 0
         if not starter.reserve(len(tasks)):
             return 0

@@ -28,8 +28,7 @@ R = TypeVar("R")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
 TOPIC = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 LARGEST_WHOLE = 2**31 - 1  # every store can count so far
-# inside a class body Python mangles a keyword that starts with two underscores
-_CONTROL = re.compile(r"(?:_[A-Za-z0-9]\w*?)?__task_(\w+)")
+_CONTROL = re.compile(r"__task_(\w+)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,14 @@ def decide(
     if isinstance(ending, Raised) and isinstance(ending.error, Verdict):
         verdict = ending.error
         if isinstance(verdict, Cancel):
-            return _ended("cancel", SKIPPED, task, now, policy, verdict.reason or "cancelled by its handler")
+            return _ended(
+                "cancel",
+                SKIPPED,
+                task,
+                now,
+                policy,
+                _printable(str(verdict.reason)) or "cancelled by its handler",
+            )
         if isinstance(verdict, Snooze):
             pause = SNOOZE_SECONDS if verdict.delay is None else verdict.delay
             return _again("snooze", task, now + timedelta(seconds=pause), verdict.reason, counted=False)
@@ -185,7 +192,7 @@ def _error_line(ending: Raised | Overdue) -> str:
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - a user's __str__ may do anything
+    except BaseException:  # noqa: BLE001 - a user's __str__ may do anything, sys.exit() too
         return "<str() of the exception failed>"
 
 

@@ -38,6 +38,7 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "task.released": (logging.INFO, "a task went back to ready without using an attempt"),
     "task.doubted": (logging.WARNING, "a claim of unknown outcome was settled"),
     "task.parked": (logging.WARNING, "tasks wait under a name that no daemon knows"),
+    "task.unstorable": (logging.ERROR, "what a handler left behind cannot be stored; its end is, without it"),
     "task.lost": (logging.ERROR, "an end came after the claim was lost; it changed nothing"),
     "task.rescued": (logging.WARNING, "a dead daemon's task was taken back"),
     "loop.failed": (logging.ERROR, "a loop's tick failed; it goes on after a pause"),

@@ -77,7 +77,7 @@ class Bench:
         self.store.close()
 
     def run_ready(self) -> list[MonQTask]:
-        """Run everything that is due, also what that posts; the tasks as they stand after their run.
+        """Run everything that is due, also what that posts; the task of every run, as it stands now.
 
         In the daemon's order: priority, then age. Raises MonqbusError when there is no end to it.
         """

@@ -34,8 +34,14 @@ LOOK_SECONDS: Final = 0.05
 
 
 def config_path(options: argparse.Namespace) -> Path:
-    """The INI file the user means."""
-    return Path(options.config or os.environ.get("MONQBUS_CONFIG") or "monqbus.ini")
+    """The INI file the user means. Raises ConfigError when $MONQBUS_CONFIG names none."""
+    if options.config is None and (named := os.environ.get("MONQBUS_CONFIG")):
+        if not Path(named).exists():
+            raise ConfigError(
+                f"$MONQBUS_CONFIG: no file {named} in {Path.cwd()}; unset it or make it absolute"
+            )
+        return Path(named)
+    return Path(options.config or "monqbus.ini")
 
 
 def read_config(options: argparse.Namespace) -> Config:

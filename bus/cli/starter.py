@@ -34,6 +34,8 @@ ExecReload=/bin/kill -HUP $MAINPID
 WorkingDirectory={directory}
 Restart=on-failure
 RestartSec=1
+# usage, store held, configuration: another start would fail the same way
+RestartPreventExitStatus=64 73 78
 # longer than [worker] drain
 TimeoutStopSec=35
 UMask=0077

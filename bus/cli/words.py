@@ -107,7 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     _looking(command)
     _steering(command)
     command("config", "setup", "print the fully commented sample config", "monqbus config > monqbus.ini")
-    command("version", "setup", "print the version")
+    command("version", "setup", "print the version", "monqbus version")
     return parser
 
 

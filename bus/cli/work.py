@@ -10,9 +10,9 @@ from typing import Any
 from bson import ObjectId
 
 from ..clock import Clock
-from ..errors import JoinTimeout, TaskFailed, UsageError
+from ..errors import BadDeclaration, JoinTimeout, TaskFailed, UsageError
 from ..model import MonQTask
-from ..registry import NAME, TOPIC
+from ..registry import NAME, TOPIC, Options
 from ..remote import Remote
 from ..rows import plain
 from ..strictjson import BadJson, parse
@@ -28,6 +28,10 @@ def post(options: argparse.Namespace) -> int:
     changes = {name: value for name in ("priority", "key") if (value := getattr(options, name)) is not None}
     if options.delay is not None:
         changes["delay"] = seconds_until("--delay", options.delay, Clock().now())
+    try:
+        Options().but(changes)
+    except BadDeclaration as error:
+        raise UsageError(str(error)) from error
     args, kwargs = _arguments(options)
     wait = None if options.wait is None else seconds("--wait", options.wait)
     with open_poster(options) as poster:

@@ -81,7 +81,9 @@ class Router(io.TextIOBase):
         self.plain = plain
 
     def write(self, text: str) -> int:
-        """Write *text* where it belongs."""
+        """Write *text* where it belongs. Raises TypeError for anything but text, as a real stream does."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         output = current.get()
         if output is None:
             return self.plain.write(text)

@@ -83,6 +83,10 @@ class Claimer:
 
     # posting.Starter
 
+    def claims(self, name: str) -> bool:
+        """Whether *name* is known here and not left to other daemons."""
+        return name in self._names()
+
     def reserve(self, count: int) -> bool:
         """Set *count* slots aside, only while nothing waits that would have to go first."""
         return (
@@ -103,6 +107,7 @@ class Claimer:
         """Remember *tasks* whose storing has an unknown outcome, to release what was stored."""
         self._pool.give_back(reserved)
         self._doubted.extend(tasks)
+        self.loop.wake()
 
     def expect(self, tasks: Sequence[MonQTask]) -> None:
         """*tasks* were stored as ready: look at once, or when the first becomes due."""

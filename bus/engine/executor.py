@@ -11,7 +11,7 @@ from ..context import restored
 from ..errors import Interrupt, TimedOut
 from ..model import MonQTask
 from ..registry import Registry, Task
-from ..retry import Ending, Overdue, Policy, Raised, Returned, Stopped, decide
+from ..retry import Ending, Outcome, Overdue, Policy, Raised, Returned, Stopped, decide
 from ..telemetry import emit
 from .capture import current
 from .recorder import Recorder
@@ -51,17 +51,20 @@ class Executor:
         else:
             ending = self._perform(run, declared)
         run.is_over = True
-        outcome = decide(
-            task,
-            ending,
-            self._clock.now(),
-            self.policy,
-            limit=declared.defaults.max_attempts if declared else None,
-            chance=self._clock.chance(),
-        )
+        try:
+            outcome = self._decide(run, ending, declared)
+        except BaseException as error:  # noqa: BLE001 - reading what a handler left behind runs its code
+            fault = RuntimeError(f"its end could not be read: {type(error).__name__}")
+            outcome = self._decide(run, Raised(fault, _traceback(fault)), declared)
+        self._recorder.put(run, outcome)
+
+    def _decide(self, run: Run, ending: Ending, declared: Task[..., Any] | None) -> Outcome:
+        limit = declared.defaults.max_attempts if declared else None
+        chance = self._clock.chance()
+        outcome = decide(run.task, ending, self._clock.now(), self.policy, limit=limit, chance=chance)
         if (output := run.output.text()) is not None:
             outcome.fields["output"] = output
-        self._recorder.put(run, outcome)
+        return outcome
 
     def _perform(self, run: Run, declared: Task[..., Any]) -> Ending:
         task = run.task

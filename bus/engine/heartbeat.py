@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import gevent
 from gevent.threadpool import ThreadPool
 
 from ..clock import Clock
-from ..errors import StoreError
 from ..model import Worker
 from ..store import Store
 from ..telemetry import emit
@@ -20,13 +20,14 @@ from .loop import Loop
 
 BEATS_PER_LEASE: Final = 6
 LOOK_SECONDS: Final = 1.0
+CLOSE_SECONDS: Final = 1.0
 
 
 class Heartbeat:
     """Renews the lease of *worker*; *open_store* opens a store for the thread alone.
 
-    Claiming stops after two thirds of a lease without a renewal; at its end *fence* is called
-    once: what still runs here may by then have been given to another daemon.
+    Claiming stops after two thirds of a lease without a renewal; from its end on *fence* is called
+    at every look: what still runs here may by then have been given to another daemon.
     """
 
     def __init__(
@@ -94,12 +95,14 @@ class Heartbeat:
             self._renew_quietly(store, self._lease)
         self._renew_quietly(store, 0.0)
         store.close()
+        # the driver's own greenlets end in this thread's hub or never: at exit it waits a second for each
+        gevent.get_hub().join(CLOSE_SECONDS)
 
     def _renew_quietly(self, store: Store, seconds: float) -> None:
         try:
             self._renew(store, seconds)
-        except StoreError:
-            return  # the age of the lease tells, and tick looks at it
+        except Exception:  # noqa: BLE001 - the thread outlives it: the age of the lease tells, and tick looks
+            return
 
     def _renew(self, store: Store, seconds: float | None = None) -> None:
         asked_at = self._clock.monotonic()

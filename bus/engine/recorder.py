@@ -73,6 +73,8 @@ class Recorder:
             held = self._store.report(reports)
         except StoreError as error:
             return self._pause(error)
+        except Exception:  # noqa: BLE001 - one of them cannot be stored; it must not hold up the others
+            held = [self._report_alone(report) for report in reports]
         self._recovered()
         del self._ends[: len(batch)]
         self._tell(batch, held[len(notes) :])
@@ -85,6 +87,16 @@ class Recorder:
             self.loop.wake()
             self._clock.sleep(0.005)
         return len(self._ends)
+
+    def _report_alone(self, report: Report) -> bool:
+        """Write one report; when it cannot be stored as it is, say so in its place."""
+        try:
+            return self._store.report([report])[0]
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the codec says of a value
+            emit("task.unstorable", task_id=report.claim.id, error=error)
+            return self._store.report([Report(report.claim, _without_values(report.fields, error))])[0]
 
     def _pause(self, error: StoreError) -> float:
         if not self._failing:
@@ -112,3 +124,11 @@ class Recorder:
                 emit("task.lost", task=task, outcome=outcome, seconds=seconds)
         if again:
             self.waiting_again(again)
+
+
+def _without_values(fields: dict[str, Any], error: Exception) -> dict[str, Any]:
+    """*fields* without what a handler may have put into them."""
+    kept = {name: value for name, value in fields.items() if name not in ("history", "progress", "output")}
+    if "result" in kept:
+        kept["result"] = f"the end of this run could not be stored: {type(error).__name__}"
+    return kept or {"progress": None}

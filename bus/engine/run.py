@@ -67,6 +67,9 @@ class RunningTask:
 
     def progress(self, fraction: float, text: str = "") -> None:
         """Show how far this run is: *fraction* 0.0 to 1.0 and a short text. Does not block."""
-        note = {"fraction": max(0.0, min(1.0, float(fraction))), "text": str(text)[:200]}
+        note = {
+            "fraction": max(0.0, min(1.0, float(fraction))),
+            "text": str(text)[:200].encode("utf-8", "backslashreplace").decode(),
+        }
         self._run.task.progress = note
         self._report(Report(self._run.task.claim, {"progress": note}))

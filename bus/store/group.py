@@ -38,16 +38,18 @@ class Group(Generic[Item, Answer]):
         """How many items wait for the next call."""
         return len(self._waiting)
 
-    def submit(self, item: Item, seconds: float) -> Answer:
+    def submit(self, item: Item, seconds: float, *, patience: float = 0.0) -> Answer:
         """Hand in *item*, block this greenlet until it is done, return its answer.
 
+        With *patience* it may wait so many seconds for others that are in a hurry, and ride along.
         Raises StoreUnavailable after *seconds*; the item may still be performed later.
         """
         slot = AsyncResult()
         self._waiting.append((item, slot))
-        if not self._busy:
-            self._busy = True
-            gevent.spawn(self._drain)
+        if not patience:
+            self._begin()
+        elif not self._busy:
+            gevent.spawn_later(patience, self._begin)
         slot.wait(timeout=seconds)  # not get(timeout): that would swallow a caller's own Timeout
         if not slot.ready():
             # not handed over yet: then it never will be, or it would outlive the caller's patience
@@ -58,6 +60,11 @@ class Group(Generic[Item, Answer]):
             )
         answer: Answer = slot.get()
         return answer
+
+    def _begin(self) -> None:
+        if not self._busy and self._waiting:
+            self._busy = True
+            gevent.spawn(self._drain)
 
     def _drain(self) -> None:
         try:

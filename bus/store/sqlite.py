@@ -11,7 +11,6 @@ import dataclasses
 import fcntl
 import json
 import os
-import re
 import socket
 import sqlite3
 import threading
@@ -23,11 +22,12 @@ from typing import Any, Generic, TypeVar
 from bson import ObjectId
 
 from ..codec import decode, encode
-from ..errors import StoreError, StoreHeld, StoreUnavailable
+from ..errors import ConfigError, StoreError, StoreHeld, StoreUnavailable
 from ..model import Claimed, Event, Filter, MonQTask, Posting, Receipt, Report, State, Worker
 from .contract import CALL_SECONDS, Heard
 from .documents import event_from_document, event_to_document
 from .group import Group
+from .sqlite_filter import one_by_one, quoted, result_matches, where_clause
 from .sqlite_rows import (
     COLUMNS,
     INSERT_EVENT,
@@ -44,6 +44,8 @@ from .sqlite_rows import (
 
 OLDEST_SQLITE = (3, 35, 0)  # the first with RETURNING
 MEMORY = ":memory:"
+# An end rides along with the next post or claim: alone it would make the next sender wait for its commit
+REPORT_PATIENCE_SECONDS = 0.003
 
 Answer = TypeVar("Answer")
 Job = Callable[[], Answer]
@@ -84,7 +86,10 @@ class SqliteStore:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise StoreError(f"SQLite: expected 3.35 or newer, got {sqlite3.sqlite_version}; update Python")
         if self._path != MEMORY:
-            self._lock(Path(self._path))
+            try:
+                self._lock(Path(self._path))
+            except OSError as error:
+                raise ConfigError(_unusable(Path(self._path).parent, error)) from error
         if self._daemon:
             from gevent.threadpool import ThreadPool
 
@@ -118,7 +123,7 @@ class SqliteStore:
         connection = sqlite3.connect(
             self._path, isolation_level=None, check_same_thread=False, cached_statements=256
         )
-        connection.create_function("result_matches", 2, _result_matches, deterministic=True)
+        connection.create_function("result_matches", 2, result_matches, deterministic=True)
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -150,10 +155,10 @@ class SqliteStore:
 
     # one transaction for all that waits
 
-    def _transact(self, job: Job[Answer]) -> Answer:
+    def _transact(self, job: Job[Answer], *, patience: float = 0.0) -> Answer:
         """Run *job* in a committed transaction, together with whatever else waits."""
         if self._group is not None:
-            answer: Answer = self._group.submit(job, CALL_SECONDS)
+            answer: Answer = self._group.submit(job, CALL_SECONDS, patience=patience)
             return answer
         with self._turn:
             (answer,) = self._commit([job])
@@ -199,8 +204,8 @@ class SqliteStore:
             answers = [job() for job in jobs]
             if self._sql.total_changes == changes:
                 self._sql.execute("COMMIT")  # nothing was written, so nothing waits for the disk
-            else:
-                away(self._sql.commit)
+            elif (error := away(self._commit_now)) is not None:
+                raise error
         except Exception as error:  # noqa: BLE001 - handed to the caller whose job it was
             if self._connection is not None and self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -208,6 +213,14 @@ class SqliteStore:
                 return [self._run_all([job], away)[0] for job in jobs]
             return [self._translated(error)]
         return answers
+
+    def _commit_now(self) -> sqlite3.Error | None:
+        """Commit; what goes wrong is returned: gevent's pool prints a traceback of what is raised there."""
+        try:
+            self._sql.commit()
+        except sqlite3.Error as error:
+            return error
+        return None
 
     def _translated(self, error: Exception) -> Exception:
         if isinstance(error, sqlite3.OperationalError):
@@ -331,7 +344,9 @@ class SqliteStore:
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; the fence is in the WHERE clause."""
-        return self._transact(lambda: [self._report(report) for report in reports])
+        return self._transact(
+            lambda: [self._report(report) for report in reports], patience=REPORT_PATIENCE_SECONDS
+        )
 
     def _report(self, report: Report) -> bool:
         columns, values = assignments(report.fields)
@@ -364,7 +379,7 @@ class SqliteStore:
         """See the contract."""
         pages = [
             self._page(dataclasses.replace(which, states=states), limit, before)
-            for states in _one_by_one(which.states)
+            for states in one_by_one(which.states)
         ]
         return sorted((task for page in pages for task in page), key=lambda task: task.id, reverse=True)[
             :limit
@@ -372,7 +387,7 @@ class SqliteStore:
 
     def _page(self, which: Filter, limit: int, before: ObjectId | None) -> list[MonQTask]:
         """One state at a time, so that an index gives the order and no sort is needed."""
-        where, values = _where(which)
+        where, values = where_clause(which)
         if before is not None:
             where += " AND id < ?"
             values.append(before.binary)
@@ -384,7 +399,7 @@ class SqliteStore:
 
     def count(self, which: Filter) -> dict[str, int]:
         """See the contract."""
-        where, values = _where(which)
+        where, values = where_clause(which)
         return dict(self._read(f"SELECT state, count(*) FROM task WHERE {where} GROUP BY state", values))
 
     def waiting(self) -> dict[str, int]:
@@ -403,14 +418,14 @@ class SqliteStore:
     def move(self, ids: Sequence[ObjectId], states: Collection[State], fields: Mapping[str, Any]) -> int:
         """See the contract."""
         columns, values = assignments(fields)
-        sql = f"UPDATE OR IGNORE task SET {columns} WHERE id = ? AND state IN ({_quoted(states)})"
+        sql = f"UPDATE OR IGNORE task SET {columns} WHERE id = ? AND state IN ({quoted(states)})"
         return self._scan(
             lambda: sum(self._sql.execute(sql, (*values, task_id.binary)).rowcount for task_id in ids)
         )
 
     def delete(self, ids: Sequence[ObjectId], states: Collection[State]) -> int:
         """See the contract."""
-        sql = f"DELETE FROM task WHERE id = ? AND state IN ({_quoted(states)})"
+        sql = f"DELETE FROM task WHERE id = ? AND state IN ({quoted(states)})"
         return self._scan(lambda: sum(self._sql.execute(sql, (task_id.binary,)).rowcount for task_id in ids))
 
     def prune(self, now: datetime, limit: int) -> int:
@@ -443,41 +458,5 @@ class SqliteStore:
         raise StoreError("embedded store: no other daemon can ring here")
 
 
-def _one_by_one(states: tuple[State, ...]) -> list[tuple[State, ...]]:
-    return [(state,) for state in states] if states else [()]
-
-
-def _quoted(states: Collection[State]) -> str:
-    return ", ".join(f"'{state}'" for state in states)
-
-
-def _where(which: Filter) -> tuple[str, list[Any]]:
-    clauses, values = ["1"], list[Any]()
-    if which.ids:
-        clauses.append(f"id IN ({', '.join('?' * len(which.ids))})")
-        values.extend(task_id.binary for task_id in which.ids)
-    if which.states:
-        clauses.append(f"state IN ({_quoted(which.states)})")
-    if which.name:
-        clauses.append("substr(task_name, 1, ?) = ?")
-        values += [len(which.name), which.name]
-    if which.topic:
-        clauses.append("topic = ?")
-        values.append(which.topic)
-    if which.error:
-        clauses.append("result_matches(result, ?)")
-        values.append(which.error)
-    if which.older is not None:
-        clauses.append("time_queue < ?")
-        values.append(to_ms(which.older))
-    if which.newer is not None:
-        clauses.append("time_queue > ?")
-        values.append(to_ms(which.newer))
-    return " AND ".join(clauses), values
-
-
-def _result_matches(result: bytes | None, pattern: str) -> bool:
-    if result is None:
-        return False
-    value = decode(result)["v"]
-    return isinstance(value, str) and re.search(pattern, value) is not None
+def _unusable(folder: Path, error: OSError) -> str:
+    return f"[monqbus] data_dir: cannot write to {folder}: {error.strerror}; choose a folder of this user"

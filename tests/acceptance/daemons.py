@@ -34,6 +34,7 @@ class Daemon:
     def __init__(self, config: Path, **environ: str) -> None:
         self.config = config
         self.log = config.with_suffix(".log")
+        self.printed = config.with_suffix(".out")
         self.environ = {**os.environ, **environ}
         self.process: subprocess.Popen[bytes] | None = None
         self._seen = 0
@@ -46,11 +47,11 @@ class Daemon:
 
     def launch(self, *words: str) -> None:
         """Start it without waiting."""
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, self.printed.open("ab") as printed:
             self._seen = log.tell()
             self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "monqbus.py"), "run", "--config", str(self.config), *words],
-                stderr=log, stdout=subprocess.DEVNULL, cwd=self.config.parent, env=self.environ,
+                stderr=log, stdout=printed, cwd=self.config.parent, env=self.environ,
             )  # fmt: skip
 
     @property
@@ -68,6 +69,10 @@ class Daemon:
             return lines
 
         return until(found, times, seconds)[-1]
+
+    def printed_line(self, words: str) -> str:
+        """The first line of its standard output with *words*."""
+        return until(lambda: [line for line in self.printed.read_text().splitlines() if words in line], 1)[0]
 
     @property
     def address(self) -> tuple[str, int]:

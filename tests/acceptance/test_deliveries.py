@@ -7,6 +7,7 @@ import hmac
 import json
 import random
 from datetime import datetime, timezone
+from pathlib import Path
 from uuid import uuid4
 
 import gevent
@@ -17,8 +18,21 @@ from tests.mongod import Deployment
 
 from .conftest import SECRET, New
 
-TYPES = ("push", "pull_request", "release", "issues", "ping")
+PAYLOADS = Path(__file__).parents[2] / "examples" / "github" / "payloads"
+TYPES: dict[str, dict[str, object]] = {
+    **{
+        kind: json.loads((PAYLOADS / f"{kind}.json").read_text())
+        for kind in ("push", "pull_request", "release")
+    },
+    "issues": {"action": "opened", "issue": {"title": "It is slow", "state": "open", "labels": []}},
+    "ping": {
+        "zen": "Keep it logically awesome.",
+        "hook_id": 30,
+        "hook": {"type": "Repository", "active": True},
+    },
+}
 DELIVERIES = 200
+FORGED = 30
 
 
 @pytest.fixture(params=["sqlite", "standalone", "replica_set"])
@@ -30,10 +44,10 @@ def address(request: pytest.FixtureRequest) -> str:
     return deployment.address(f"accepted_{uuid4().hex[:8]}")
 
 
-def delivery(number: int, kind: str, secret: str = SECRET) -> tuple[bytes, dict[str, str]]:
+def delivery(number: int, kind: str) -> tuple[bytes, dict[str, str]]:
     """Body and headers as GitHub sends them."""
-    body = json.dumps({"action": "opened", "number": number}).encode()
-    signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    body = json.dumps({**TYPES[kind], "number": number}).encode()
+    signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
     return body, {
         "Content-Type": "application/json",
         "X-GitHub-Event": kind,
@@ -42,31 +56,47 @@ def delivery(number: int, kind: str, secret: str = SECRET) -> tuple[bytes, dict[
     }
 
 
+def forgery(number: int, kind: str) -> tuple[bytes, dict[str, str]]:
+    """A delivery by somebody who does not know the secret: in turn four ways to try."""
+    body, headers = delivery(number, kind)
+    if number % 4 == 0:
+        return body.replace(b'"number"', b'"Number"'), headers
+    if number % 4 == 1:
+        del headers["X-Hub-Signature-256"]
+    elif number % 4 == 2:
+        headers["X-Hub-Signature-256"] = "sha256=" + hmac.new(b"guessed", body, hashlib.sha256).hexdigest()
+    else:
+        headers["X-Hub-Signature-256"] = "sha256="
+    return body, headers
+
+
+def lines_of(number: int, kind: str) -> list[str]:
+    """What the handlers of one delivery write."""
+    again = [f"again github.release d-{number} {number}"] if kind == "release" else []
+    return [f"github.{kind} d-{number} {number}", *again]
+
+
 def test_every_delivery_runs_once_for_each_of_its_handlers(address, new_daemon: New, ran):
     """200 deliveries of five types, some twice, some forged: what ran is what was accepted."""
     daemon = new_daemon(address).start()
     dice = random.Random(7)
-    kinds = {number: dice.choice(TYPES) for number in range(DELIVERIES)}
-    forged = set(dice.sample(sorted(kinds), 20))
+    kinds = {number: dice.choice(list(TYPES)) for number in range(DELIVERIES + FORGED)}
+    forged = set(dice.sample(sorted(kinds), FORGED))
     twice = set(dice.sample(sorted(kinds.keys() - forged), 40))
     sent = [*kinds, *twice]
     dice.shuffle(sent)
     answers: dict[int, list[tuple[int, dict[str, object]]]] = {}
 
     def send(number: int) -> None:
-        body, headers = delivery(number, kinds[number], "guessed" if number in forged else SECRET)
+        body, headers = (forgery if number in forged else delivery)(number, kinds[number])
         answers.setdefault(number, []).append(daemon.request("POST", "/hooks/github", body, headers))
 
     for start in range(0, len(sent), 20):
         gevent.joinall([gevent.spawn(send, number) for number in sent[start : start + 20]], raise_error=True)
-    expected = sorted(
-        line
-        for number, kind in kinds.items()
-        if number not in forged
-        for line in [f"github.{kind} d-{number} {number}"]
-        + [f"again github.release d-{number} {number}"] * (kind == "release")
-    )
+    true = kinds.keys() - forged
+    expected = sorted(line for number in true for line in lines_of(number, kinds[number]))
     daemon.wait_for("task.finished", times=len(expected))
+    counted = json.loads(daemon.monqbus("count", "--json").stdout)
     code = daemon.stop()
 
     assert expected == sorted(ran())
@@ -75,6 +105,7 @@ def test_every_delivery_runs_once_for_each_of_its_handlers(address, new_daemon: 
         assert ([401] if number in forged else [200, 202] if number in twice else [202]) == statuses
         assert 1 == len({json.dumps([answer.get("event"), answer.get("tasks")]) for _, answer in got})
         assert (number in twice) == any("duplicate" in answer for _, answer in got)
+    assert [len(expected)] * 2 == [counted["complete"], counted["total"]]
     assert 0 == code
 
 

@@ -151,6 +151,19 @@ def test_a_released_task_waits_again_under_its_own_time(engine, facts):
     assert ["task.released"] == facts.names
 
 
+def test_an_end_that_cannot_be_stored_holds_up_no_other(engine, facts):
+    """It is recorded without what the handler left behind, and told."""
+    good, bad = ended(engine, 2)
+    engine.recorder._ends[1][1].fields["result"] = "\ud800"
+    engine.recorder.tick()
+
+    assert ("complete", 1) == (engine.now(good.task).state, engine.now(good.task).result)
+    assert "complete" == engine.now(bad.task).state
+    assert "the end of this run could not be stored" in engine.now(bad.task).result
+    assert [bad.task.id] == [told["task_id"] for told in facts.of("task.unstorable")]
+    assert 2 == len(facts.of("task.finished"))
+
+
 def test_draining_waits_for_the_ends_and_not_for_ever(engine):
     """With the loop running they are written; with the store away it gives up on time."""
     ended(engine, 3)

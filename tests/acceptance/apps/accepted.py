@@ -49,3 +49,12 @@ def linger(seconds):
     _write("began", c.task.attempt)
     gevent.sleep(seconds)
     _write("ended", c.task.attempt)
+
+
+@task
+def stumble():
+    """The first run never ends, every later one at once."""
+    _write("began", c.task.generation)
+    if c.task.generation == 1:
+        gevent.sleep(600)
+    _write("ended", c.task.generation)

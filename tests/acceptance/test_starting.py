@@ -1,0 +1,107 @@
+"""How a start goes well, how it fails, and what a newcomer sees."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import CONFIG, New
+from .daemons import ROOT, Daemon
+
+
+def test_a_newcomer_is_three_commands_from_a_task_that_runs(tmp_path: Path):
+    """`init`, `run`, and the line that `run` prints to paste: the greeting appears in the log."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    words = [sys.executable, str(ROOT / "monqbus.py"), "init", str(tmp_path)]
+    subprocess.run(words, check=True, capture_output=True)
+    config = tmp_path / "monqbus.ini"
+    config.write_text(config.read_text().replace(";listen = 127.0.0.1:8080", "listen = 127.0.0.1:0"))
+    daemon = Daemon(config)
+    try:
+        daemon.start()
+        match = re.search(r"try it: +(curl .*)", daemon.printed_line("try it"))
+        assert match is not None
+        subprocess.run(match[1].split(), check=True, capture_output=True, timeout=10)
+
+        assert "Hello, World!" in daemon.wait_for("task.printed", "name=hello.greet")
+        assert "'World' has 5 letters" in daemon.wait_for("task.printed", "name=hello.count_letters")
+    finally:
+        daemon.kill()
+
+
+def test_a_port_that_is_taken_is_exit_78_with_the_remedy(new_daemon: New):
+    """The line names the setting, the address, and how to find who has it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        daemon = new_daemon(text=CONFIG.replace("127.0.0.1:0", f"127.0.0.1:{port}"))
+        daemon.launch()
+        code = daemon.wait()
+
+    (line,) = [line for line in daemon.lines if line.startswith("monqbus:")]
+    assert 78 == code
+    assert f"[http] listen: cannot listen on 127.0.0.1:{port}: the port is in use; stop who has it" in line
+
+
+def test_an_unreachable_mongodb_is_exit_69_with_the_remedy(new_daemon: New):
+    """The line says which servers did not answer, and nothing of the password."""
+    daemon = new_daemon("mongodb://me:hush@127.0.0.1:1/x?timeoutMS=300")
+    daemon.launch()
+    code = daemon.wait()
+
+    (line,) = [line for line in daemon.lines if line.startswith("monqbus:")]
+    assert 69 == code
+    assert "mongodb://127.0.0.1:1/x: no answer" in line
+    assert "see whether its servers run" in line
+    assert "hush" not in "\n".join(daemon.lines)
+
+
+def test_a_second_daemon_on_the_same_data_is_refused_and_the_first_goes_on(new_daemon: New):
+    """Exit 73, the message names who holds the store."""
+    first = new_daemon().start()
+    second = new_daemon(name="second")
+    second.launch()
+    code = second.wait()
+
+    assert 73 == code
+    assert first.process is not None
+    assert f"held by pid {first.process.pid}" in "\n".join(second.lines)
+    assert (200, {"status": "ready"}) == first.request("GET", "/readyz")
+
+
+def test_a_name_that_no_app_declares_waits_until_one_does(new_daemon: New, tmp_path: Path):
+    """Parked, told, and run after the reload that brings the name."""
+    text = CONFIG.replace("path = {apps}", "path = {apps}, ./apps")
+    app = tmp_path / "apps" / "later.py"
+    app.parent.mkdir()
+    daemon = new_daemon(text=text).start()
+    task_id = daemon.monqbus("post", "later.arrive", "--args", "[5]").stdout.strip()
+    shown = daemon.monqbus("show", task_id).stdout
+    app.write_text("from monqbus import task\n\n@task\ndef arrive(number):\n    return number\n")
+    daemon.config.write_text(daemon.config.read_text().replace("apps = accepted", "apps = accepted, later"))
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for("task.finished", task_id)
+
+    assert "parked: no app declares later.arrive" in shown
+
+
+def test_only_what_it_is_told_to_claim_runs(new_daemon: New, ran):
+    """`--only` and `--except` leave the rest to other daemons."""
+    daemon = new_daemon()
+    daemon.launch("--only", "accepted.*", "--except", "accepted.linger")
+    daemon.wait_for("daemon.started")
+    left = daemon.monqbus("post", "accepted.linger", "--args", "[0]").stdout.strip()
+    done = daemon.monqbus("post", "accepted.add", "--args", "[1, 2]", "--wait", "10")
+
+    assert "3" == done.stdout.split()[-1]
+    assert '"state": "ready"' in daemon.monqbus("show", left, "--json").stdout
+    assert [] == ran()

@@ -1,0 +1,164 @@
+"""Keeps the lease alive from a native thread, and stops work when it cannot."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, cast
+
+import gevent
+import pytest
+from gevent.monkey import get_original
+
+from bus.clock import Clock, FrozenClock
+from bus.engine.heartbeat import LOOK_SECONDS, Heartbeat
+from bus.errors import StoreUnavailable
+from bus.model import Worker
+from bus.store import Store
+
+WORKER = Worker("w", "p")
+PATIENCE = 5.0
+
+
+class Leases:
+    """A store of which only the leases are there."""
+
+    def __init__(self) -> None:
+        self.renewals: list[tuple[float, float]] = []
+        self.threads: set[int] = set()
+        self.error: Exception | None = None
+        self.is_closed = False
+
+    def renew(self, worker: Worker, seconds: float) -> None:
+        if self.error is not None:
+            raise self.error
+        self.threads.add(get_original("_thread", "get_ident")())
+        self.renewals.append((time.monotonic(), seconds))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.fixture
+def leases():
+    return Leases()
+
+
+@pytest.fixture
+def new_heartbeat(leases):
+    """A heartbeat on *leases*; stopped at the end of the test."""
+    hearts = []
+
+    def new(clock: Clock, lease_seconds: float, **more: Any) -> Heartbeat:
+        options = {"fence": lambda: None} | more
+        hearts.append(
+            Heartbeat(lambda: cast(Store, leases), WORKER, clock, lease_seconds=lease_seconds, **options)
+        )
+        return hearts[-1]
+
+    yield new
+    for heart in hearts:
+        heart.stop()
+
+
+def until(holds) -> None:
+    with gevent.Timeout(PATIENCE):
+        while not holds():
+            gevent.idle()
+
+
+def test_renewals_go_on_while_the_hub_is_blocked(new_heartbeat, leases):
+    """A task that computes for a second without yielding costs no lease."""
+    heart = new_heartbeat(Clock(), 1.2)
+    heart.start()
+    begun = time.monotonic()
+    while time.monotonic() < begun + 1.0:
+        pass
+
+    during = [when for when, _ in leases.renewals if begun <= when <= begun + 1.0]
+    assert len(during) >= 3
+    assert heart.is_safe
+    assert get_original("_thread", "get_ident")() not in leases.threads
+    assert 1 == len(leases.threads)
+
+
+def test_the_lease_is_taken_before_anything_is_claimed(new_heartbeat, leases):
+    """When `start` returns, others see it."""
+    new_heartbeat(Clock(), 60).start()
+
+    assert [60] == [seconds for _, seconds in leases.renewals]
+
+
+def test_without_a_store_the_daemon_does_not_start(new_heartbeat, leases):
+    leases.error = StoreUnavailable("away")
+
+    with pytest.raises(StoreUnavailable):
+        new_heartbeat(Clock(), 60).start()
+
+
+def test_stopping_ends_the_lease_at_once(new_heartbeat, leases):
+    """Others need not wait for it to run out."""
+    heart = new_heartbeat(Clock(), 60)
+    heart.start()
+    heart.stop()
+
+    assert 0.0 == leases.renewals[-1][1]
+    assert leases.is_closed
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), RuntimeError("a driver's bug")])
+def test_renewals_go_on_after_an_outage(new_heartbeat, leases, error):
+    """Whatever the store raised: a thread that died of it would cost the lease for good."""
+    heart = new_heartbeat(Clock(), 0.6)
+    heart.start()
+    leases.error = error
+    until(lambda: not heart.is_safe)
+    leases.error = None
+    until(lambda: heart.is_safe)
+
+
+def test_a_daemon_that_cannot_renew_stops_claiming_and_then_fences_itself(new_heartbeat, leases, facts):
+    """Two thirds of the lease without a renewal: no new work. At its end: whatever runs is interrupted."""
+    clock, fenced = FrozenClock(), []
+    heart = new_heartbeat(clock, 60, fence=lambda: fenced.append(clock.monotonic()))
+    seen = []
+    for seconds in (39.5, 0.5, 1.0, 18.5, 0.5):
+        clock.advance(seconds)
+        assert LOOK_SECONDS == heart.tick()
+        seen.append((clock.monotonic(), heart.is_safe))
+
+    assert [(39.5, True), (40.0, False), (41.0, False), (59.5, False), (60.0, False)] == seen
+    assert ["lease.lost"] == facts.names
+    assert [60.0] == fenced
+
+
+def test_a_renewal_makes_it_safe_again(new_heartbeat, leases, facts):
+    clock = FrozenClock()
+    heart = new_heartbeat(clock, 60)
+    clock.advance(45)
+    heart.tick()
+    heart._renew(cast(Store, leases))
+    heart.tick()
+
+    assert heart.is_safe
+    assert ["lease.lost", "lease.regained"] == facts.names
+
+
+def test_the_age_of_a_lease_counts_from_before_the_store_was_asked(new_heartbeat, leases):
+    """An answer that took 20 s says that the lease was taken up to 20 s ago."""
+    clock = FrozenClock()
+    heart = new_heartbeat(clock, 60)
+    leases.renew = lambda *_: clock.advance(20)  # type: ignore[method-assign]
+    heart._renew(cast(Store, leases))
+    clock.advance(20)
+
+    assert not heart.is_safe
+
+
+def test_no_native_thread_is_left_behind(new_heartbeat):
+    before = threading.active_count()
+    heart = new_heartbeat(Clock(), 60)
+    heart.start()
+    heart.stop()
+
+    assert before == threading.active_count()

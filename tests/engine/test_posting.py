@@ -1,0 +1,327 @@
+"""The verbs that bring work in: every path ends in one durable write."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import timedelta
+
+import gevent
+import pytest
+from gevent.event import Event as Signal
+
+from bus.context import c, restored
+from bus.errors import (
+    Cancel,
+    Interrupt,
+    JoinTimeout,
+    NotFound,
+    NotStorable,
+    StoreUnavailable,
+    TaskFailed,
+    TaskSkipped,
+)
+from bus.model import DEFAULT_PRIORITY, Event, Filter
+from bus.posting import PostOffice
+from bus.registry import Options
+
+PATIENCE = 5.0
+
+
+@pytest.fixture
+def office(engine):
+    """A post office of a process that runs nothing itself, such as a web application."""
+    return PostOffice(engine.store, lambda: engine.registry, engine.clock)
+
+
+def delivery(engine, number: str | None = "1", topic: str = "a", body: bytes = b"{}") -> Event:
+    clock = engine.clock
+    return Event(clock.new_id(), topic, clock.now(), hook="x", delivery=number, body=body)
+
+
+def count(engine) -> int:
+    return sum(engine.store.count(Filter()).values())
+
+
+def perform_all(engine) -> None:
+    for _ in range(20):
+        engine.claimer.tick()
+        assert 0 == engine.pool.drain(PATIENCE)
+        engine.recorder.tick()
+
+
+# post
+
+
+def test_a_post_is_stored_with_its_options_and_defaults(engine, office, facts):
+    plain = office.post("t", [1], {"b": 2}, Options())
+    chosen = office.post("t", [], {}, Options(5, 60, 3, 7, "k", "keep"))
+
+    assert ([1], {"b": 2}, DEFAULT_PRIORITY, "forget") == (
+        plain.args, plain.kwargs, plain.priority, plain.result_type,
+    )  # fmt: skip
+    assert (5, 3, 7, "k", "keep") == (
+        chosen.priority, chosen.max_attempts, chosen.timeout, chosen.key, chosen.result_type,
+    )  # fmt: skip
+    assert engine.clock.now() + timedelta(seconds=60) == chosen.time_queue
+    assert [plain, chosen] == [engine.now(plain), engine.now(chosen)]
+    assert ["task.posted", "task.posted"] == facts.names
+
+
+def test_the_context_of_the_poster_is_captured(engine, office):
+    with restored({}):
+        c.user, c.project = 7, "p"
+        task = office.post("t", [], {}, Options())
+
+    assert {"user_id": 7, "project_id": "p"} == engine.now(task).context
+
+
+def test_what_a_handler_posts_carries_its_own_context(engine):
+    """The chain of tasks keeps the user on whose behalf it began."""
+    engine.declare(lambda: engine.office.post("child", [], {}, Options()), "parent")
+    engine.declare(lambda: None, "child")
+    with restored({}):
+        c.user = 7
+        engine.office.post("parent", [], {}, Options())
+    perform_all(engine)
+
+    assert [{"user_id": 7}] * 2 == [task.context for task in engine.store.find(Filter(), 9)]
+
+
+def test_what_cannot_be_stored_is_refused_where_it_is_posted(engine, office):
+    """Arguments and context alike; nothing is stored."""
+    with pytest.raises(NotStorable, match=r"args\[0\]"):
+        office.post("t", [object()], {}, Options())
+    with restored({}), pytest.raises(NotStorable, match=r"context\['user_id'\]"):
+        c.user = object()
+        office.post("t", [], {}, Options())
+
+    assert 0 == count(engine)
+
+
+def test_a_key_holds_until_its_task_has_ended(engine, office, facts):
+    """The second post changes nothing and gets the holder; after the end the key is free."""
+    engine.declare(lambda n: n)
+    first = office.post("t", [1], {}, Options(key="k"))
+    second = office.post("t", [2], {}, Options(key="k"))
+    assert (first.id, [1], 1) == (second.id, second.args, count(engine))
+    assert ["task.posted"] == facts.names
+    perform_all(engine)
+
+    third = office.post("t", [3], {}, Options(key="k"))
+    assert third.id != first.id
+    assert 1 == first.join(0)
+    assert 1 == second.join(0)
+
+
+def test_a_post_while_the_store_is_away_says_so(engine, office):
+    engine.faulty.sleep()
+
+    with pytest.raises(StoreUnavailable):
+        office.post("t", [], {}, Options())
+
+
+def test_a_prepared_task_may_be_submitted_again(engine, office):
+    """After an unknown outcome: its id makes it one task."""
+    task = office.post("t", [1], {}, Options())
+    office.submit(task)
+
+    assert 1 == count(engine)
+
+
+def test_an_interrupted_post_leaks_neither_slot_nor_task(engine):
+    """A handler may time out while its own post is under way: then the task still runs, once."""
+    engine.declare(lambda: ran.append(1))
+    ran: list[int] = []
+    engine.claimer.tick()
+    entered, leave = Signal(), Signal()
+    post = engine.store.post
+
+    def slow(postings):
+        receipts = post(postings)
+        entered.set()
+        leave.wait(PATIENCE)
+        return receipts
+
+    engine.faulty.__dict__["post"] = slow
+    posting = gevent.spawn(engine.office.post, "t", [], {}, Options())
+    assert entered.wait(PATIENCE)
+    posting.kill(Interrupt(), block=False)
+    posting.join(PATIENCE)
+    assert isinstance(posting.exception, Interrupt)
+    perform_all(engine)
+
+    assert [1] == ran
+    assert 4 == engine.pool.free
+
+
+# events
+
+
+def test_an_event_becomes_one_task_for_each_handler_in_one_step(engine, office, facts):
+    """Stored whole or not at all, so that no handler is forgotten by a crash in between."""
+    for name in ("h1", "h2", "h3"):
+        engine.declare(lambda *_: None, name, topic="a")
+    engine.declare(lambda *_: None, "other", topic="b")
+    steps = []
+    post = engine.store.post
+    engine.faulty.__dict__["post"] = lambda postings: steps.append(postings) or post(postings)
+    receipt = office.publish("a", [1], {"x": 2})
+    tasks = [engine.store.get(task_id) for task_id in receipt.task_ids]
+
+    assert ["h1", "h2", "h3"] == [task.task_name for task in tasks]
+    assert [(["a", 1], {"x": 2}, "a", receipt.event_id)] * 3 == [
+        (task.args, task.kwargs, task.topic, task.event_id) for task in tasks
+    ]
+    assert [1] == [len(postings) for postings in steps]
+    assert receipt.task_ids == engine.store.event(receipt.event_id).task_ids
+    assert ["event.received", *["task.posted"] * 3] == facts.names
+
+
+def test_each_handler_is_retried_alone(engine, office):
+    ran = []
+    engine.declare(lambda *_: ran.append("good"), "good", topic="a")
+    engine.declare(lambda *_: ran.append("bad") or 1 / 0, "bad", topic="a", max_attempts=2)
+    office.publish("a", [], {})
+    for _ in range(2):
+        engine.claimer.tick()
+        assert 0 == engine.pool.drain(PATIENCE)
+        engine.recorder.tick()
+        engine.clock.advance(60)
+
+    assert ["bad", "bad", "good"] == sorted(ran)
+    assert {"complete": 1, "error": 1} == engine.store.count(Filter())
+
+
+def test_a_handler_keeps_the_options_of_its_declaration(engine, office):
+    engine.declare(lambda *_: None, "h", topic="a", priority=3, delay=9, max_attempts=2, timeout=4)
+    (task_id,) = office.publish("a", [], {}).task_ids
+    task = engine.store.get(task_id)
+
+    assert (3, 2, 4) == (task.priority, task.max_attempts, task.timeout)
+    assert 9 == (task.time_queue - engine.clock.now()).total_seconds()
+
+
+def test_an_event_that_nobody_handles_is_recorded_and_told(engine, office, facts):
+    """Nothing is silently dropped."""
+    receipt = office.deliver(delivery(engine))
+
+    assert ([], "a") == (receipt.task_ids, engine.store.event(receipt.event_id).topic)
+    assert ["event.unhandled"] == facts.names
+
+
+@pytest.mark.parametrize("office_of", ["the daemon", "another process"])
+def test_a_repeated_delivery_gives_the_first_ids(engine, office, facts, office_of):
+    """And changes nothing, whatever its body says the second time."""
+    engine.declare(lambda *_: None, "h", topic="a")
+    house = engine.office if office_of == "the daemon" else office
+    engine.claimer.tick()
+    first = house.deliver(delivery(engine))
+    for _ in range(9):
+        again = house.deliver(delivery(engine, body=b"{1}"))
+        assert (first.task_ids, first.event_id, True) == (again.task_ids, again.event_id, again.duplicate)
+    assert 0 == engine.pool.drain(PATIENCE)
+
+    assert (1, 4) == (count(engine), engine.pool.free)
+    assert b"{}" == engine.store.event(first.event_id).body
+    assert 9 == len(facts.of("event.repeated"))
+
+
+def test_deliveries_without_an_id_are_all_new(engine, office):
+    engine.declare(lambda *_: None, "h", topic="a")
+    for _ in range(3):
+        assert not office.deliver(delivery(engine, None)).duplicate
+
+    assert 3 == count(engine)
+
+
+def test_an_event_is_forgotten_thirty_days_after_it_came(engine, office):
+    receipt = office.publish("a", [], {})
+
+    assert engine.clock.now() + timedelta(days=30) == engine.store.event(receipt.event_id).expire_at
+
+
+def test_a_fan_out_begins_at_once_where_all_of_it_fits(engine):
+    """All or none: handlers of one event do not overtake each other."""
+    for name in ("h1", "h2", "h3"):
+        engine.declare(lambda *_: engine.gate.wait(PATIENCE), name, topic="a")
+    engine.claimer.tick()
+    engine.office.publish("a", [], {})
+    engine.office.publish("a", [], {})
+
+    assert {"busy": 3, "ready": 3} == engine.store.count(Filter())
+    assert 1 == engine.pool.free
+    assert engine.claimer.loop.is_woken
+
+
+# join
+
+
+def test_a_join_returns_the_result(engine):
+    engine.declare(lambda n: {"twice": 2 * n})
+    task = engine.office.post("t", [2], {}, Options())
+    perform_all(engine)
+
+    assert {"twice": 4} == task.join(0)
+
+
+def test_a_join_waits_for_the_end(engine, office):
+    """It looks again and again, at most half a second apart."""
+    engine.declare(lambda n: n)
+    task = office.post("t", [2], {}, Options())
+    looks = []
+    get = engine.store.get
+
+    def look(task_id):
+        looks.append(engine.clock.monotonic())
+        if len(looks) == 20:
+            perform_all(engine)
+        return get(task_id)
+
+    engine.faulty.__dict__["get"] = look
+
+    assert 2 == task.join()
+    gaps = [after - before for before, after in itertools.pairwise(looks)]
+    assert (0.01, 0.5) == (pytest.approx(gaps[0]), pytest.approx(gaps[-1]))
+
+
+def test_a_join_of_a_failed_task_raises_its_traceback(engine):
+    engine.declare(lambda: 1 / 0, max_attempts=1)
+    task = engine.office.post("t", [], {}, Options())
+    perform_all(engine)
+
+    with pytest.raises(TaskFailed, match=r"failed after 1 attempts\nTraceback") as caught:
+        task.join(0)
+    assert "ZeroDivisionError: division by zero" in caught.value.traceback
+
+
+def test_a_join_of_a_cancelled_task_says_why(engine):
+    def cancel():
+        raise Cancel("moot")
+
+    engine.declare(cancel)
+    task = engine.office.post("t", [], {}, Options())
+    perform_all(engine)
+
+    with pytest.raises(TaskSkipped, match="skipped: moot"):
+        task.join(0)
+
+
+def test_a_join_gives_up_on_time_and_names_the_last_error(engine, office):
+    engine.declare(lambda: 1 / 0)
+    task = office.post("t", [], {}, Options())
+    engine.claimer.tick()
+    assert 0 == engine.pool.drain(PATIENCE)
+    engine.recorder.tick()
+    begun = engine.clock.monotonic()
+
+    with pytest.raises(JoinTimeout, match="still ready after 3 s; last error: ZeroDivisionError"):
+        task.join(3)
+    assert 3 <= engine.clock.monotonic() - begun < 3.5
+
+
+def test_a_join_of_a_forgotten_task_says_that_it_is_gone(engine, office):
+    task = office.post("t", [], {}, Options())
+    engine.store.delete([task.id], ["ready"])
+
+    with pytest.raises(NotFound, match="no longer stored"):
+        task.join(1)

@@ -1,0 +1,314 @@
+"""The control socket: the API as other processes and people ask it, and `Remote` as its client."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from bus.api import Api, create_api
+from bus.clock import Clock
+from bus.context import c, restored
+from bus.desk import Desk
+from bus.errors import BadDeclaration, NotFound, NotStorable, StoreUnavailable
+from bus.http import Server, listen_unix
+from bus.model import Filter, MonQTask
+from bus.posting import PostOffice
+from bus.registry import Options, Registry, Task
+from bus.remote import Remote
+from bus.store import Store, open_memory_store
+
+MOMENT = datetime(2026, 5, 6, 7, 8, 9, 123000, tzinfo=timezone.utc)
+
+
+class Place:
+    """A store with its API on a control socket; nothing runs the tasks."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.store: Store = open_memory_store()
+        self.registry = Registry()
+        for name in ("shop.sell", "shop.note"):
+            self.registry.add(Task(lambda *_: None, name, Options(priority=15)))
+        self.registry.subscribe(self.registry.tasks["shop.note"], ["sold"])
+        desk = Desk(self.store, Clock())
+        self.office = PostOffice(self.store, lambda: self.registry, Clock())
+        self._app = create_api(Api(desk, self.office, lambda: self.registry, Clock()))
+        self._server: Server | None = None
+
+    def open(self) -> None:
+        self._server = Server(listen_unix(self.path), self._app)
+        self._server.start()
+
+    def shut(self) -> None:
+        if self._server is not None:
+            self._server.stop(0.0)
+            self._server = None
+
+    def ask(self, method: str, path: str, body: bytes | str | None = None) -> tuple[int, Any]:
+        """One request as a person with curl makes it: JSON, no headers."""
+        connection = http.client.HTTPConnection("localhost", timeout=5)
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(5)
+        connection.sock.connect(str(self.path))
+        try:
+            connection.request(method, f"/api/v1{path}", body)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    def stored(self) -> list[MonQTask]:
+        return self.store.find(Filter(), 100)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """An open API on an empty store."""
+    opened = Place(tmp_path / "control.sock")
+    opened.open()
+    yield opened
+    opened.shut()
+    opened.store.close()
+
+
+@pytest.fixture
+def remote(place: Place) -> Iterator[Remote]:
+    """A client of it, as another process has one."""
+    client = Remote(place.path, Clock())
+    yield client
+    client.close()
+
+
+@contextmanager
+def surrounded(**given: Any) -> Iterator[None]:
+    """A `c` with the attributes *given*."""
+    with restored({}):
+        for name, value in given.items():
+            setattr(c, name, value)
+        yield
+
+
+def lose_the_first_answer(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the connection break after the next request has been carried out."""
+    receive = http.client.HTTPConnection.getresponse
+    lost: list[bool] = []
+
+    def getresponse(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+        answer = receive(connection)
+        if not lost:
+            lost.append(True)
+            answer.read()
+            raise http.client.RemoteDisconnected("the answer was lost")
+        return answer
+
+    remote.count(Filter())  # only a kept connection is asked again
+    monkeypatch.setattr(http.client.HTTPConnection, "getresponse", getresponse)
+
+
+def test_values_keep_their_types_on_the_way(place: Place, remote: Remote) -> None:
+    """The socket carries BSON: what a task gets does not depend on where it was posted."""
+    given = [MOMENT, b"\x00\xff", ObjectId("6b04ec3f28e9893927a81901"), 2**40, [1.5, None]]
+
+    task = remote.post("shop.sell", given, {"when": MOMENT}, Options())
+
+    assert given == place.store.get(task.id).args  # type: ignore[union-attr]
+    assert given == remote.show(task.id).args
+    assert {"when": MOMENT} == remote.show(task.id).kwargs
+
+
+def test_the_context_of_the_poster_travels_with_a_task(place: Place, remote: Remote) -> None:
+    """`c` is captured in the process that posts, not in the daemon."""
+    with surrounded(project="p1", user=7):
+        task = remote.post("shop.sell", [], {}, Options())
+
+    assert {"project_id": "p1", "user_id": 7} == remote.show(task.id).context
+
+
+def test_the_context_of_the_publisher_travels_with_an_event(place: Place, remote: Remote) -> None:
+    """Each handler's task has the context of the process that published."""
+    with surrounded(project="p1"):
+        receipt = remote.publish("sold", [1], {"to": "you"})
+
+    (task,) = place.stored()
+    assert [task.id] == receipt.task_ids
+    assert {"project_id": "p1"} == task.context
+    assert (["sold", 1], {"to": "you"}) == (task.args, task.kwargs)
+
+
+def test_a_post_whose_answer_was_lost_is_stored_once(
+    place: Place, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The id is chosen by the poster; asked again, the daemon finds what it stored."""
+    lose_the_first_answer(remote, monkeypatch)
+
+    task = remote.post("shop.sell", [1], {}, Options())
+
+    assert [task.id] == [stored.id for stored in place.stored()]
+
+
+def test_an_event_whose_answer_was_lost_is_published_once(
+    place: Place, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for events: their handlers get one task each."""
+    lose_the_first_answer(remote, monkeypatch)
+
+    receipt = remote.publish("sold", [], {})
+
+    assert receipt.task_ids == [stored.id for stored in place.stored()]
+
+
+def test_a_restarted_daemon_is_found_again(place: Place, remote: Remote) -> None:
+    """A kept connection that the daemon closed is opened anew without anybody noticing."""
+    remote.post("shop.sell", [], {}, Options())
+    place.shut()
+    place.open()
+
+    assert {"ready": 1} == remote.count(Filter())
+
+
+def test_a_daemon_that_is_gone_is_named_with_a_remedy(place: Place, remote: Remote) -> None:
+    """No daemon: the message has the socket's path and says how to start one."""
+    place.shut()
+
+    with pytest.raises(StoreUnavailable, match=r"control\.sock: no daemon answers .*monqbus run"):
+        remote.count(Filter())
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "words"),
+    [
+        (lambda remote: remote.show(ObjectId()), NotFound, "not found"),
+        (lambda remote: remote.event(ObjectId()), NotFound, "not found"),
+        (lambda remote: remote.post_named("a.b", [], {}, {"colour": 1}), BadDeclaration, "colour"),
+        (lambda remote: remote.post_named("a.b", [], {}, {"delay": "soon"}), BadDeclaration, "delay"),
+        (lambda remote: remote.post("a.b", [object()], {}, Options()), NotStorable, r"args\[0\]"),
+    ],
+    ids=["task", "event", "option", "value of an option", "argument"],
+)
+def test_errors_come_back_as_what_they_are(
+    remote: Remote, act: Callable[[Remote], object], error: type[Exception], words: str
+) -> None:
+    """A caller of the socket catches the same classes as a caller of the store."""
+    with pytest.raises(error, match=words):
+        act(remote)
+
+
+def test_a_store_that_fails_is_told_as_unavailable(place: Place, remote: Remote) -> None:
+    """503 on the socket, StoreUnavailable at the caller."""
+    place.store.close()
+
+    with pytest.raises(StoreUnavailable):
+        remote.post("shop.sell", [], {}, Options())
+
+
+def test_the_declaration_fills_what_the_request_leaves_open(place: Place, remote: Remote) -> None:
+    """The daemon's @task options count, the request's changes go before them."""
+    plain, is_known = remote.post_named("shop.sell", [], {}, {})
+    changed, _ = remote.post_named("shop.sell", [], {}, {"priority": 3})
+    unknown, is_unknown_known = remote.post_named("no.such", [], {}, {})
+
+    assert [15, 3, 10] == [plain.priority, changed.priority, unknown.priority]
+    assert [True, False] == [is_known, is_unknown_known]
+
+
+def test_why_a_task_waits_is_told(place: Place, remote: Remote) -> None:
+    """Delayed, parked, due: three reasons; an ended task has none."""
+    delayed, _ = remote.post_named("shop.sell", [], {}, {"delay": 3600})
+    parked, _ = remote.post_named("no.such", [], {}, {})
+    due, _ = remote.post_named("shop.sell", [], {}, {})
+    remote.cancel(Filter(ids=(due.id,)))
+
+    assert str(remote.why_waiting(delayed)).startswith("due at 2")
+    assert "parked: no app declares no.such" in str(remote.why_waiting(parked))
+    assert remote.why_waiting(due) is None
+
+
+def test_a_bulk_action_stops_at_the_number_asked_for(place: Place, remote: Remote) -> None:
+    """*most* bounds a page, the newest go first."""
+    tasks = [remote.post("shop.sell", [], {}, Options()) for _ in range(3)]
+
+    step = remote.cancel(Filter(), None, 2)
+
+    assert 2 == step.done
+    assert ["ready", "skipped", "skipped"] == [remote.show(task.id).state for task in tasks]
+
+
+def test_people_get_json(place: Place) -> None:
+    """Without an Accept header the socket speaks JSON, moments as RFC 3339 UTC."""
+    status, posted = place.ask("POST", "/tasks", '{"name": "shop.sell", "args": [1]}')
+    _, found = place.ask(
+        "POST", "/tasks/find", '{"which": {"name": "shop.", "newer": "2026-01-01T00:00:00Z"}}'
+    )
+    _, counted = place.ask("POST", "/tasks/count", "{}")
+    _, shown = place.ask("GET", f"/tasks/{posted['task']['_id']}")
+
+    assert 201 == status
+    assert [posted["task"]["_id"]] == [row["id"] for row in found["tasks"]]
+    assert found["tasks"][0]["time_queue"].endswith("Z")
+    assert {"ready": 1} == counted["counts"]
+    assert [1] == shown["task"]["args"]
+
+
+def test_an_action_that_the_state_forbids_is_a_conflict(place: Place) -> None:
+    """A ready task cannot be retried: 409, and the message says what it is."""
+    _, posted = place.ask("POST", "/tasks", '{"name": "shop.sell"}')
+    task_id = posted["task"]["_id"]
+
+    refused = place.ask("POST", f"/tasks/{task_id}/retry", "{}")
+    done = place.ask("POST", f"/tasks/{task_id}/cancel", "{}")
+
+    assert (409, "illegal_move") == (refused[0], refused[1]["code"])
+    assert "that is ready" in refused[1]["detail"]
+    assert (200, {"done": 1}) == done
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "word"),
+    [
+        ("/tasks", "{", "body"),
+        ("/tasks", "[]", "object"),
+        ("/tasks", "{}", "name"),
+        ("/tasks", '{"name": "a b"}', "name"),
+        ("/tasks", '{"name": "a.b", "args": {}}', "args"),
+        ("/tasks", '{"name": "a.b", "kwargs": 1}', "kwargs"),
+        ("/tasks", '{"name": "a.b", "options": []}', "options"),
+        ("/tasks", '{"name": "a.b", "context": "x"}', "context"),
+        ("/tasks", '{"name": "a.b", "id": "x"}', "id"),
+        ("/tasks/find", '{"limit": "ten"}', "limit"),
+        ("/tasks/find", '{"limit": 0}', "limit"),
+        ("/tasks/find", '{"which": {"colour": "red"}}', "colour"),
+        ("/tasks/find", '{"which": {"ids": ["x"]}}', "id"),
+        ("/tasks/find", '{"which": {"older": "yesterday"}}', "older"),
+        ("/tasks/find", '{"which": {"name": 1}}', "name"),
+        ("/tasks/purge", '{"most": -1}', "most"),
+        ("/events", '{"topic": ""}', "topic"),
+    ],
+)  # fmt: skip
+def test_a_malformed_request_is_answered_400_with_its_subject(
+    place: Place, path: str, body: str, word: str
+) -> None:
+    """A problem document that names the part; nothing is stored."""
+    status, problem = place.ask("POST", path, body)
+
+    assert (400, "malformed") == (status, problem["code"])
+    assert word in problem["detail"]
+    assert [] == place.stored()
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/tasks", 405)])
+def test_an_unknown_path_or_method_is_a_problem_document(
+    place: Place, method: str, path: str, status: int
+) -> None:
+    """Flask's own errors are told in the same form."""
+    answer, problem = place.ask(method, path)
+
+    assert (status, status) == (answer, problem["status"])
