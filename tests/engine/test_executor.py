@@ -123,35 +123,6 @@ def test_a_result_that_cannot_be_stored_does_not_keep_its_task_from_completing(e
     assert type(value).__name__ == task.result["not_storable"]
 
 
-class Exiting(dict[str, int]):
-    """A value whose reading ends the process, if one lets it."""
-
-    def __repr__(self) -> str:
-        raise SystemExit
-
-    __str__ = __repr__
-
-
-class Unreadable(Exception):
-    def __str__(self) -> str:
-        raise SystemExit
-
-
-@pytest.mark.parametrize("what", ["result", "error"])
-def test_what_a_handler_leaves_behind_cannot_end_the_daemon_when_it_is_read(engine, what):
-    """Its slot is free again and its task has an end."""
-
-    def work():
-        if what == "error":
-            raise Unreadable
-        return Exiting({1: object()})  # type: ignore[dict-item]
-
-    engine.declare(work, max_attempts=1)
-    task = engine.perform(engine.waiting())
-
-    assert ("complete" if what == "result" else "error") == task.state
-
-
 def test_arguments_that_do_not_fit_are_a_failure_like_any_other(engine):
     engine.declare(lambda a: a)
 
