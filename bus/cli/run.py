@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from ..clock import Clock
 from ..daemon import Daemon, Names
@@ -13,7 +14,10 @@ from .place import read_config
 def run(options: argparse.Namespace) -> int:
     """Run the daemon in the foreground until TERM or INT."""
     names = Names(_names("--only", options.only), _names("--except", options.but) if options.but else ())
-    return Daemon(read_config(options), Clock(), names).run()
+    config = read_config(options)
+    for warning in config.warnings:
+        print(f"monqbus: warning: {warning}", file=sys.stderr)
+    return Daemon(config, Clock(), names).run()
 
 
 def _names(option: str, text: str) -> tuple[str, ...]:

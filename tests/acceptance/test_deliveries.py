@@ -132,6 +132,6 @@ def test_a_foreign_document_with_thirteen_fields_runs(standalone: Deployment, ne
             "result": None,
         }
     )  # fmt: skip
-    daemon.wait_for("task.finished", seconds=8)
+    daemon.wait_for("task.finished", seconds=6)
 
     assert 42 == collection.find_one({})["result"]

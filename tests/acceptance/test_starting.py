@@ -58,8 +58,9 @@ def test_an_unreachable_mongodb_is_exit_69_with_the_remedy(new_daemon: New):
     daemon.launch()
     code = daemon.wait()
 
-    (line,) = [line for line in daemon.lines if line.startswith("monqbus:")]
+    warning, line = [line for line in daemon.lines if line.startswith("monqbus:")]
     assert 69 == code
+    assert "run: chmod 600" in warning  # the address has a password
     assert "mongodb://127.0.0.1:1/x: no answer" in line
     assert "see whether its servers run" in line
     assert "hush" not in "\n".join(daemon.lines)
