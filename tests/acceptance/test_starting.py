@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import CONFIG, New
+from .conftest import CONFIG, New, Ran
 from .daemons import ROOT, Daemon
 
 
@@ -105,4 +106,19 @@ def test_only_what_it_is_told_to_claim_runs(new_daemon: New, ran):
 
     assert "3" == done.stdout.split()[-1]
     assert '"state": "ready"' in daemon.monqbus("show", left, "--json").stdout
+    assert [] == ran()
+
+
+def test_a_port_in_use_costs_no_task_its_run(new_daemon: New, ran: Ran):
+    """The address is taken before any task begins: a waiting one still waits, without a crash."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        daemon = new_daemon(text=CONFIG.replace("127.0.0.1:0", address))
+        daemon.monqbus("post", "accepted.linger", "--args", "[60]")
+        daemon.launch()
+        code = daemon.wait()
+    listed = json.loads(daemon.monqbus("list", "--json").stdout)
+
+    assert 78 == code
+    assert ("ready", 0) == (listed["state"], listed["attempt"])
     assert [] == ran()
