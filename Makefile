@@ -5,18 +5,34 @@ BIN := $(VENV)/bin
 CONFIG ?= config.example.ini
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types format bench docs binary clean
+.PHONY: help run test check lint types format bench chaos docs binary test-binary clean FORCE
+.PHONY: suite-early suite-late suite-chaos suite-binary suite-rest
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: $(VENV)/.ready ## start the daemon on the embedded store with the example app
 	$(BIN)/monqbus run --config $(CONFIG)
 
-test: $(VENV)/.ready-for-tests ## run every test
-	$(BIN)/python -m pytest
+# Many tests wait more than they compute: several suites at a time, each prints when it is over.
+SUITES := $(MAKE) --no-print-directory --jobs 3 --output-sync=target --keep-going
+PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 
-check: lint types test ## what CI runs
+test: $(VENV)/.ready-for-tests ## run every test
+	@$(SUITES) suite-rest suite-late suite-early suite-chaos
+
+suite-early:
+	$(PYTEST) tests/acceptance/test_[a-r]*.py
+suite-late:
+	$(PYTEST) tests/acceptance/test_[s-z]*.py
+suite-chaos:
+	$(PYTEST) tests/chaos
+suite-binary:
+	$(PYTEST) tests/binary
+suite-rest:
+	$(PYTEST) --ignore tests/acceptance --ignore tests/chaos --ignore tests/binary
+
+check: lint types test test-binary ## what CI runs
 
 lint: $(VENV)/.ready-for-tests ## style and format
 	$(BIN)/ruff check .
@@ -32,15 +48,37 @@ format: $(VENV)/.ready-for-tests ## format the code
 bench: $(VENV)/.ready-for-tests ## measure, print tables; BENCH="drain http" for some
 	$(BIN)/python -m tests.bench $(BENCH)
 
+chaos: $(VENV)/.ready-for-tests ## show that nothing acknowledged is lost, up to 15 min; CHAOS="--list"
+	$(BIN)/python -m tests.chaos $(CHAOS)
+
 docs: $(VENV)/.ready ## write the generated pages and config.example.ini again
 	$(BIN)/python -m tests.generate
 
-binary: $(VENV)/.ready ## dist/monqbus, one file
-	$(BIN)/python -m pip install --quiet --editable '.[binary]'
-	$(BIN)/pyinstaller --noconfirm --log-level WARN build.spec
+binary: dist/monqbus ## dist/monqbus, one file; UNPACK_DIR=/path: where it unpacks itself at start
+
+test-binary: dist/monqbus $(VENV)/.ready-for-tests ## run the tests of the executable, then acceptance and chaos with it
+	@MONQBUS_BINARY=dist/monqbus $(SUITES) suite-binary suite-late suite-early suite-chaos
 
 clean: ## forget everything that was built
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# the same sources and versions give the same bytes
+dist/monqbus: build.spec build/venv/.ready build/unpack-dir monqbus.py $(shell find bus -type f -not -name '*.pyc')
+	PYTHONHASHSEED=1 UNPACK_DIR=$(UNPACK_DIR) build/venv/bin/pyinstaller \
+		--noconfirm --log-level ERROR --workpath build/pyinstaller build.spec
+
+# an environment of its own: what tests need would leak in
+build/venv/.ready: setup.py binary.lock
+	$(PYTHON) -m venv --clear build/venv
+	build/venv/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint binary.lock --editable '.[binary]'
+	@touch $@
+
+# written only when it is another one than last time
+build/unpack-dir: FORCE
+	@mkdir -p build; echo '$(UNPACK_DIR)' | cmp -s - $@ || echo '$(UNPACK_DIR)' > $@
+
+FORCE:
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || { echo "make: a virtual environment needs the venv module (Debian: apt-get install python3-venv)"; exit 1; }

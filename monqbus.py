@@ -66,14 +66,31 @@ def connect(config: str | Path = "monqbus.ini") -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The `monqbus` command; the exit code."""
+    from bus.frozen import settle
+
+    settle()  # first of all: whatever is forked or started from here on inherits a clean environment
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["run"]:
+    if _asks_to_run(words):
+        from bus.cpu import zygote
+
+        zygote.start()  # before this process has threads, locks or connections that a fork would copy
         from gevent import monkey  # before anything imports sockets, threads or locks
 
         monkey.patch_all()
     from bus.cli import main as command
 
     return command(words)
+
+
+def _asks_to_run(words: Sequence[str]) -> bool:
+    """Whether the command among *words* is `run`; --config FILE and --debug may stand in front of it."""
+    rest = iter(words)
+    for word in rest:
+        if word == "--config":
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word == "run"
+    return False
 
 
 if __name__ == "__main__":

@@ -17,9 +17,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     py_modules=["monqbus"],
-    packages=find_packages(include=["bus", "bus.*"]),
-    package_data={"bus": ["py.typed"]},
-    install_requires=["gevent>=25.4.1", "pymongo>=4.9", "Flask>=3"],
+    packages=[*find_packages(include=["bus", "bus.*"]), "monqbus-stubs"],
+    package_dir={"monqbus-stubs": "stubs"},
+    # all that is not code: pages, styles, markers
+    package_data={"": ["*.pyi", "py.typed", "*.html", "*.css", "*.js", "*.svg", "*.ico", "*.json"]},
+    install_requires=["gevent>=25.4.1", "pymongo>=4.9", "Flask>=3", "setproctitle>=1.3"],
     extras_require={
         "test": [
             "pytest>=8",

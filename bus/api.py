@@ -7,9 +7,11 @@ callers are trusted: the socket has mode 0600.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from bson import ObjectId
@@ -41,6 +43,7 @@ Part = TypeVar("Part", list[Any], dict[str, Any])
 BSON_TYPE: Final = "application/bson"
 BODY_LIMIT: Final = 16 * 1024 * 1024
 PAGE_LIMIT: Final = 1000
+ABSOLUTE_PATH: Final = re.compile(r"/[^\x00]{1,4000}")
 _CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
     (NotFound, 404, "not_found"),
     (NotStorable, 422, "not_storable"),
@@ -58,6 +61,7 @@ ROUTES: Final = (
     ("POST", "/tasks/<task_id>/<any(retry, cancel):action>", "act_on_task"),
     ("POST", "/events", "publish_event"),
     ("GET", "/events/<event_id>", "show_event"),
+    ("POST", "/backup", "back_up"),
 )
 
 
@@ -149,6 +153,12 @@ class Api:
     def show_event(self, event_id: str) -> Response:
         """One event as it was received."""
         return _answer({"event": event_to_document(self._desk.event(_id(event_id)))})
+
+    def back_up(self) -> Response:
+        """Write the store to a new file of this machine, named by its absolute path."""
+        path = Path(_text(_asked(), "path", ABSOLUTE_PATH))
+        self._desk.backup(path)
+        return _answer({"path": str(path), "size": path.stat().st_size}, 201)
 
 
 def create_api(api: Api) -> Flask:
@@ -259,7 +269,7 @@ def _moment(name: str, value: Any) -> datetime | None:
 
 def _which(document: Mapping[str, Any]) -> Filter:
     which = dict(_part(document, "which", dict))
-    for name in ("ids", "states"):
+    for name in ("ids", "states", "names"):
         which[name] = tuple(_part(which, name, list))
     which["ids"] = tuple(_id(value) for value in which["ids"])
     for name in ("older", "newer"):

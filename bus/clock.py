@@ -23,6 +23,9 @@ def whole_ms(moment: datetime) -> datetime:
 class Clock:
     """Wall time, monotonic time, fresh ids and a random fraction."""
 
+    def __init__(self) -> None:
+        self._sleep = time.sleep  # as it is now: a handler that replaces it does not stop the daemon's
+
     def now(self) -> datetime:
         """The wall clock: for stored moments, never for measuring how long something took."""
         return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)
@@ -37,7 +40,7 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         """Block this greenlet or thread. For pollers that nobody wakes; loops wait on their event."""
-        time.sleep(seconds)
+        self._sleep(seconds)
 
     def chance(self) -> float:
         """A random fraction, 0.0 ≤ x < 1.0."""
@@ -48,6 +51,7 @@ class FrozenClock(Clock):
     """A clock that moves only when told to: the twin for tests."""
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
+        super().__init__()
         self._now = start
         self._elapsed = 0.0
 

@@ -7,29 +7,34 @@ the same copy that a handler started tomorrow will get.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from enum import Enum
+from typing import Any, Final, NamedTuple
 
 import bson
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from bson.dbref import DBRef
-from bson.errors import InvalidDocument
+from bson.errors import InvalidBSON
 
 from .clock import UTC
 from .errors import NotStorable
+from .textual import shown
 
 OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     tz_aware=True, tzinfo=UTC, uuid_representation=UuidRepresentation.STANDARD
 )
-MAX_ARGUMENT_BYTES = 8 * 1024 * 1024
-MAX_RESULT_BYTES = 8 * 1024 * 1024
-MAX_DEPTH = 100
-MAX_REPR = 2048
+MIB: Final = 1024 * 1024
+# with history, output and progress beside them they stay below the 16 MiB of a MongoDB document
+MAX_ARGUMENT_BYTES: Final = 8 * MIB
+MAX_RESULT_BYTES: Final = 4 * MIB
+MAX_DEPTH: Final = 100
+MAX_REPR: Final = 2048
 
-_ENCODE_ERRORS = (InvalidDocument, OverflowError, UnicodeError, RecursionError, TypeError, ValueError)
+_NESTING: Final = (Mapping, list, tuple)
 
 
 def encode(document: Mapping[str, Any]) -> bytes:
@@ -55,48 +60,71 @@ def storable(args: list[Any], kwargs: dict[str, Any], context: dict[str, Any]) -
     given = {"args": args, "kwargs": kwargs, "context": context}
     try:
         data = encode(given)
-        kept = decode(data)
-    except _ENCODE_ERRORS as error:
-        raise NotStorable(_complaint(given) or f"arguments: {error}") from error
+    except Exception as error:  # an argument's own code may raise anything while it is read
+        raise NotStorable(_complaint(given) or f"arguments: {_utf8(str(error))[:200]}") from error
     if len(data) > MAX_ARGUMENT_BYTES:
         raise NotStorable(
             f"arguments: expected at most {MAX_ARGUMENT_BYTES} bytes as BSON, got {len(data)}; "
             "store the data elsewhere and pass its address"
         )
-    if kept != given or _may_be_deep(data):
-        complaint = _complaint(given)
-        if complaint:
-            raise NotStorable(complaint)
+    try:
+        kept = decode(data)
+    except InvalidBSON as error:  # a date that Python cannot hold
+        raise NotStorable(_complaint(given) or f"arguments: {error}") from error
+    if (_differs(kept, given) or _is_deep(data, kept)) and (complaint := _complaint(given)):
+        raise NotStorable(complaint)
     return Storable(**kept)
 
 
 def storable_result(value: Any) -> Any:
-    """*value*, or a marker in its place: a result that cannot be stored never re-runs its task."""
-    if value is None or isinstance(value, (bool, float)):
+    """*value* as it will be stored, or a marker in its place: a result never re-runs its task.
+
+    Gentler than `storable`: a moment loses its microseconds, a naive one is taken for UTC.
+    """
+    if value is None or type(value) in (bool, float):
         return value
     try:
-        data = encode({"result": value})
+        return _kept_result(value)
     except BaseException as error:  # noqa: BLE001 - a user's mapping may do anything while it is read
-        return _marker(
-            value,
-            type(error).__name__ if not isinstance(error, _ENCODE_ERRORS) else str(error)[:200],
-            repr=_short_repr(value),
-        )
+        why = _complaint({"result": value}, strictly=False) or type(error).__name__
+        return _marker(value, why, repr=_short_repr(value))
+
+
+def _kept_result(value: Any) -> Any:
+    data = encode({"result": value})
     if len(data) > MAX_RESULT_BYTES:
-        return _marker(value, "larger than 8 MiB", bytes=len(data))
-    if _may_be_deep(data) and any(depth > MAX_DEPTH for _, _, depth in _walk(value, "result")):
+        return _marker(value, f"larger than {MAX_RESULT_BYTES // MIB} MiB", bytes=len(data))
+    kept = decode(data)  # a copy: the handler's own value may still change
+    if _is_deep(data, kept):
         return _marker(value, f"nested deeper than {MAX_DEPTH} levels", bytes=len(data))
-    kept = decode(data)["result"]  # a copy: the handler's own value may still change
-    return undo_references(kept) if b"$ref" in data else kept
+    return undo_references(kept["result"]) if b"$ref" in data else kept["result"]
 
 
 def _marker(value: Any, why: str, **more: Any) -> dict[str, Any]:
     return {"not_storable": type(value).__name__, **more, "why": _utf8(why)}
 
 
-def _may_be_deep(data: bytes) -> bool:
-    """False when *data* cannot hold MAX_DEPTH documents and arrays: each begins with its type byte."""
-    return data.count(b"\x03") + data.count(b"\x04") > MAX_DEPTH
+def _differs(kept: Any, value: Any) -> bool:
+    """Whether *value* says that *kept* is not equal to it, or cannot say."""
+    try:
+        return bool(kept != value)
+    except Exception:  # noqa: BLE001 - a user's __eq__ may do anything
+        return True
+
+
+def _is_deep(data: bytes, kept: dict[str, Any]) -> bool:
+    """Whether a value of *kept*, decoded from *data*, lies deeper than MAX_DEPTH."""
+    if data.count(b"\x03") + data.count(b"\x04") <= MAX_DEPTH:
+        return False  # every document and every array begins with its type byte
+    level: list[Any] = [kept]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
+    return any(level)
 
 
 def _short_repr(value: Any) -> str:
@@ -111,68 +139,92 @@ def _utf8(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _complaint(given: dict[str, Any]) -> str | None:
-    """The sentence about the first value that BSON does not give back equal, if there is one."""
-    for name, part in given.items():
-        for path, value, depth in _walk(part, name):
-            if sentence := _judge(path, value, depth):
-                return sentence
+def _complaint(given: Mapping[str, Any], *, strictly: bool = True) -> str | None:
+    """The sentence about the first value that BSON does not give back equal, if there is one.
+
+    Unless *strictly*, about the first one that BSON cannot hold at all.
+    """
+    for path, part in given.items():
+        try:
+            for path, value, depth in _walk(part, path):  # noqa: B020, PLW2901 - the last one that was read
+                if sentence := _judge(path, value, depth, strictly=strictly):
+                    return sentence
+        except Exception as error:  # noqa: BLE001 - a user's mapping may do anything while it is read
+            return f"{path}: could not be read, it raised {type(error).__name__}; pass plain lists and dicts"
     return None
 
 
 def _walk(value: Any, path: str) -> Iterator[tuple[str, Any, int]]:
     """Every value with its path, parents first; iterative, so that no depth can overflow it."""
-    stack = [(path, value, 0)]
-    while stack:
-        path, value, depth = stack.pop()
-        yield path, value, depth
-        if depth > MAX_DEPTH:
-            continue
-        if isinstance(value, Mapping):
-            stack.extend((f"{path}[{key!r:.80}]", item, depth + 1) for key, item in value.items())
-        elif isinstance(value, (list, tuple)):
-            stack.extend((f"{path}[{i}]", item, depth + 1) for i, item in enumerate(value))
+    yield path, value, 0
+    levels = [(path, _content(value))]
+    while levels:
+        outer, content = levels[-1]
+        for key, inner in content:
+            path = f"{outer}[{shown(key, 80)}]"
+            yield path, inner, len(levels)
+            if len(levels) <= MAX_DEPTH and isinstance(inner, _NESTING):
+                levels.append((path, _content(inner)))
+                break
+        else:
+            levels.pop()
 
 
-def _judge(path: str, value: Any, depth: int) -> str | None:
+def _content(value: Any) -> Iterator[tuple[Any, Any]]:
+    """What the encoder finds in *value*: of a subclass it does not ask the methods."""
+    if isinstance(value, dict):
+        return iter(dict.items(value))
+    if isinstance(value, Mapping):
+        return iter(list(value.items()))
+    if isinstance(value, list):
+        return enumerate(list.__iter__(value))
+    return enumerate(tuple.__iter__(value)) if isinstance(value, tuple) else iter(())
+
+
+def _judge(path: str, value: Any, depth: int, *, strictly: bool) -> str | None:
     if depth > MAX_DEPTH:
         return f"{path[:80]}…: expected at most {MAX_DEPTH} levels of nesting; flatten it or pass its address"
     if isinstance(value, Mapping):
-        return _judge_keys(path, value)
-    if isinstance(value, (list, tuple)):
+        return _judge_keys(path, [key for key, _ in _content(value)], strictly=strictly)
+    if isinstance(value, (list, tuple)) or (type(value) is str and value.isascii()):
         return None
-    if isinstance(value, datetime):
-        return _judge_moment(path, value)
     try:
         kept = decode(encode({"v": value}))["v"]
     except OverflowError:
-        return f"{path}: expected a whole number of 64 bits, got {value!r:.60}; pass it as a string"
+        bounds = "the years 1 to 9999" if isinstance(value, datetime) else "64 bits"
+        return f"{path}: expected {_kind(value)} within {bounds}, got {shown(value)}; pass it as a string"
     except UnicodeError:
-        return f"{path}: expected text that UTF-8 can hold, got {value!r:.60}; pass bytes"
-    except _ENCODE_ERRORS:
+        return f"{path}: expected text that UTF-8 can hold, got {shown(value)}; pass bytes"
+    except BaseException:  # noqa: BLE001 - the driver takes the value's repr(), which may do anything
         return f"{path}: expected a value that BSON can hold, got {_kind(value)}; {_remedy(value)}"
-    if kept != value and not (isinstance(value, float) and math.isnan(value)):
+    if not strictly:
+        return None
+    if isinstance(value, datetime):
+        return _judge_moment(path, value)
+    if _differs(kept, value) and not (isinstance(value, float) and math.isnan(value)):
         return f"{path}: {_kind(value)} would come back as {_kind(kept)}; {_remedy(value)}"
     return None
 
 
-def _judge_keys(path: str, value: Mapping[Any, Any]) -> str | None:
-    for key in value:
+def _judge_keys(path: str, keys: list[Any], *, strictly: bool) -> str | None:
+    for key in keys:
         if not isinstance(key, str):
-            return f"{path}: expected text as keys, got {key!r:.60} ({type(key).__name__}); use str(key)"
+            return f"{path}: expected text as keys, got {shown(key)} ({type(key).__name__}); use str(key)"
         if "\x00" in key:
-            return f"{path}: a key holds a NUL character, {key!r:.60}; remove it"
-    if "$ref" in value and "$id" in value:
+            return f"{path}: a key holds a NUL character, {shown(key)}; remove it"
+        if not key.isascii() and _utf8(key) != key:
+            return f"{path}: expected keys that UTF-8 can hold, got {shown(key)}; remove the lone surrogate"
+    if strictly and "$ref" in keys and "$id" in keys:
         return f"{path}: keys '$ref' and '$id' together mean a database reference in BSON; rename one"
     return None
 
 
 def _judge_moment(path: str, value: datetime) -> str | None:
     if value.utcoffset() is None:
-        return f"{path}: expected a datetime with a time zone, got {value!r}; use datetime.now(timezone.utc)"
+        return f"{path}: expected a time zone, got {shown(value)}; use datetime.now(timezone.utc)"
     if value.microsecond % 1000:
         return (
-            f"{path}: BSON keeps milliseconds, got {value!r}; use "
+            f"{path}: BSON keeps milliseconds, got {shown(value)}; use "
             ".replace(microsecond=value.microsecond // 1000 * 1000) or .isoformat()"
         )
     return None
@@ -189,15 +241,26 @@ _REMEDIES = {
     "date": "pass value.isoformat()",
     "time": "pass value.isoformat()",
     "timedelta": "pass value.total_seconds()",
+    "Fraction": "pass str(value)",
     "Path": "pass str(path)",
     "PosixPath": "pass str(path)",
     "bytearray": "pass bytes(value)",
     "memoryview": "pass bytes(value)",
     "complex": "pass its two parts",
+    "range": "pass list(value)",
+    "generator": "pass list(value)",
+    "deque": "pass list(value)",
+    "Pattern": "pass bson.Regex.from_native(value)",
+    "Binary": "pass bytes(value), or value.as_uuid() of a UUID",
+    "DatetimeMS": "pass value.as_datetime() if the year is 1 to 9999",
 }
 
 
 def _remedy(value: Any) -> str:
+    if isinstance(value, Enum):
+        return "pass value.value"
+    if dataclasses.is_dataclass(value):
+        return "pass dataclasses.asdict(value)"
     return _REMEDIES.get(type(value).__name__, "pass its id, or plain lists, dicts, text and numbers")
 
 

@@ -6,7 +6,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from . import registry
+from . import declaring, registry
 from .clock import Clock
 from .config import Config, load
 from .posting import PostOffice
@@ -34,7 +34,7 @@ def remote(config: Config) -> Remote:
 
 def office(config: Config) -> PostOffice:
     """A post office on MongoDB. Imports the apps, so that events find their handlers."""
-    registry.load(config.monqbus.apps, config.monqbus.path)
+    declaring.load(config)
     return PostOffice(
         open_store(config.monqbus.store.reveal(), config.monqbus.data_dir),
         registry.registry,

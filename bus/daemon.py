@@ -1,8 +1,8 @@
 """The assembly: builds every room's residents, starts them in order, stops them in reverse.
 
 One process, with these greenlets beside the tasks and the connections: claimer, recorder, rescuer,
-pruner, lookout, and on a shared store listener and fence. Native threads: the embedded store's writer, or
-the heartbeat of a shared store.
+pruner, lookout, and on a shared store listener and fence. Native threads: the watchdog, and the embedded
+store's writer or the heartbeat of a shared store.
 """
 
 from __future__ import annotations
@@ -17,40 +17,58 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import gevent
 from gevent.event import Event
 
-from . import __version__, registry
+from . import __version__, birth, declaring, registry
 from .api import Api, create_api
 from .clock import Clock
-from .config import Config, Hook, load
+from .config import Config, Hook
 from .config.table import GROUPS, rows
+from .cpu import zygote
 from .desk import Desk
+from .engine import workforce
+from .engine.auditor import Auditor
+from .engine.bulwark import Bulwark
 from .engine.capture import Capture, current
 from .engine.claimer import Claimer
+from .engine.depth import Depth
+from .engine.errands import Errands
 from .engine.executor import Executor
 from .engine.heartbeat import Heartbeat
+from .engine.lanes import Lanes
 from .engine.listener import Listener
 from .engine.lookout import Lookout
+from .engine.loop import Loop
+from .engine.plan import lanes_of
 from .engine.pool import Pool
 from .engine.pruner import Pruner
 from .engine.recorder import Recorder
 from .engine.rescuer import Rescuer
-from .errors import ConfigError, Drained, MonqbusError, StoreError, Withdrawn
-from .http import Limits, Server, listen_tcp, listen_unix
-from .journal import Journal, JournalHandler
+from .engine.spooler import Spooler
+from .engine.steward import Steward
+from .engine.watchdog import Watchdog
+from .errors import ConfigError, Drained, StoreError, Withdrawn
+from .http import ControlSocket, Limits, Server, listen_tcp
+from .journal import Journal, JournalHandler, own_stream
 from .model import Report, Worker
 from .posting import PostOffice
+from .reloading import Reloader
 from .retry import Policy
-from .store import Store, open_store
+from .store import Store, open_spool, open_store
+from .supervisor import Supervisor
 from .telemetry import counted, emit, listen
+from .webhook.gate import Gate
 from .webhook.receive import create_app
 
 SECOND_SIGNAL_SECONDS: Final = 1.0
 RECORD_SECONDS: Final = 5.0
 HEARING_SECONDS: Final = 0.1
+DOORS_SECONDS: Final = 5.0
+LEAVING_SECONDS: Final = 1.0
 # how long a native thread that comes back from the disk waits for a busy hub; Python's default is 5 ms
 SWITCH_SECONDS: Final = 0.0005
 CONTROL_SOCKET: Final = "control.sock"
@@ -81,14 +99,20 @@ class Daemon:
     """`monqbus run`: lives until it is told to stop. Needs a process that gevent has patched."""
 
     def __init__(self, config: Config, clock: Clock, names: Names) -> None:
-        self.config = config
+        self.supervisor = Supervisor(os.environ, clock)  # first: nothing else may see its variables
+        self.config = self._started_with = config
         self.clock = clock
         self.names = names
-        self.worker = Worker(uuid.uuid4().hex, f"monqbus/{socket.gethostname()} pid {os.getpid()}")
+        self.worker = Worker(
+            uuid.uuid4().hex, f"monqbus/{socket.gethostname()} pid {os.getpid()}", birth.of_this_process()
+        )
         self._claimed_names: frozenset[str] = frozenset()
         self._stop = Event()
+        self._hurry = Event()
         self._stop_asked_at: float | None = None
+        self._code = 0
         self._undo: list[Callable[[], Any]] = []
+        self.reloader = Reloader(config.path, os.environ, self._take_over)
 
     def run(self) -> int:
         """Start everything, serve until TERM or INT, drain. The exit code; raises MonqbusError."""
@@ -101,7 +125,9 @@ class Daemon:
         finally:
             while self._undo:
                 self._undo.pop()()
-        return 0
+        # Python waits for threads at its end, and those that handlers have left running may never end
+        gevent.spawn_later(LEAVING_SECONDS, os._exit, self._code)
+        return self._code
 
     # start, in this order; what is undone at the end stands beside what was done
 
@@ -111,22 +137,23 @@ class Daemon:
         self._open_store()
         self._build_engine()
         self._bind_doors()
+        self._start_farm()
+        self._install_signals()  # before anything is claimed: until then a signal may simply end the process
         self._start_engine()
         self._open_doors()
-        self._install_signals()
         self._announce()
 
     def _open_journal(self) -> None:
         settings = self.config.monqbus
         hub = gevent.get_hub()
         self.journal = Journal(
-            sys.stderr,
+            own_stream(),
             self.clock,
             level=settings.log_level,
             log_format=settings.log_format,
             later=hub.loop.run_callback,
         )
-        self._undo += [self.journal.flush, listen(self.journal)]
+        self._undo += [self.journal.flush, listen(self.journal), listen(self.supervisor)]
         root = logging.getLogger()
         handler = JournalHandler(self.journal)
         handler.addFilter(lambda _: current.get() is None)  # a task's records are told as task.printed
@@ -135,8 +162,7 @@ class Daemon:
         self._undo.append(lambda: root.removeHandler(handler))
 
     def _load_apps(self) -> None:
-        settings = self.config.monqbus
-        registry.load(settings.apps, settings.path)
+        declaring.load(self.config)
         self._claimed_names = self.names.of(registry.registry().tasks)
 
     def _open_store(self) -> None:
@@ -148,51 +174,84 @@ class Daemon:
                 f"[monqbus] data_dir: cannot make {folder}: {error.strerror}; choose a folder of this user"
             ) from error
         self.store = self._new_store(daemon=True)
-        self._undo.append(self.store.close)
+        self._undo.append(self._close_store)
+        self._open_spool()
+
+    def _open_spool(self) -> None:
+        """Open the spool of a shared store, or one that an earlier run has left something in."""
+        settings = self.config
+        most = settings.http.spool if self.store.shared else 0
+        self.spool = open_spool(settings.monqbus.data_dir, most, min_free=settings.monqbus.min_free)
+        if self.spool is not None:
+            self._undo.append(self.spool.close)
+
+    def _close_store(self) -> None:
+        """Close it; a driver takes seconds to say farewell to servers that are away, and is left to it."""
+        if self.store.shared:
+            gevent.spawn(self.store.close).join(LEAVING_SECONDS)
+        else:
+            self.store.close()
 
     def _new_store(self, *, daemon: bool) -> Store:
         settings = self.config.monqbus
-        return open_store(settings.store.reveal(), settings.data_dir, daemon=daemon)
+        return open_store(
+            settings.store.reveal(), settings.data_dir, daemon=daemon, min_free=settings.min_free
+        )
 
     def _build_engine(self) -> None:
         clock, worker = self.clock, self.worker
         self.recorder = Recorder(self.store, clock)
         self.executor = Executor(registry.registry, self.recorder, clock, self._policy())
         self.executor.default_timeout = self.config.worker.timeout or None
-        self.pool = Pool(self.config.worker.greenlets, self.executor.run, clock)
+        self.watchdog = Watchdog(clock, self.journal.say_now)
         self.heartbeat = Heartbeat(
             lambda: self._new_store(daemon=False),
             worker,
             clock,
             lease_seconds=self.config.worker.lease,
-            fence=lambda: self.pool.interrupt(None, Drained),
+            fence=lambda: self.lanes.interrupt(None, Drained),
         )
-        self.claimer = Claimer(
-            self.store,
-            worker,
-            self.pool,
-            self.recorder,
-            clock,
-            names=lambda: self._claimed_names,
-            may_claim=lambda: not self.store.shared or self.heartbeat.is_safe,
+        self.lanes = Lanes(
+            worker, clock, lambda slots: Pool(slots, self.executor.run, clock), self._new_claimer
         )
+        self._arrange()
+        self.recorder.waiting_again = self.lanes.expect_at
+        self.depth = Depth(self.store, clock, self.config.http.max_pending)
+        self.spooler = Spooler(self.spool, self.store, clock, self.lanes.expect) if self.spool else None
         self.office = PostOffice(
             self.store,
             registry.registry,
             clock,
             keep_events=timedelta(seconds=self.config.monqbus.keep_events),
-            starter=self.claimer,
+            starter=self.lanes,
+            spooler=self.spooler if self.spooler is not None and self.spooler.takes else None,
         )
         self.desk = Desk(
             self.store,
             clock,
             keep_failed=timedelta(seconds=self.config.monqbus.keep_failed),
-            withdraw=lambda ids: self.pool.interrupt(ids, Withdrawn),
+            withdraw=lambda ids: self.lanes.interrupt(ids, Withdrawn),
             wake=self._look_again,
+            known=lambda: registry.registry().tasks,
         )
 
+    def _new_claimer(self, pool: Pool, names: Callable[[], frozenset[str]]) -> Claimer:
+        return Claimer(
+            self.store,
+            self.worker,
+            pool,
+            self.recorder,
+            self.clock,
+            names=names,
+            may_claim=lambda: not self.store.shared or self.heartbeat.is_safe,
+        )
+
+    def _arrange(self) -> None:
+        known = registry.registry().tasks
+        self.lanes.arrange(lanes_of(self.config, known, self._claimed_names))
+
     def _look_again(self) -> None:
-        self.claimer.loop.wake()
+        self.lanes.wake()
         self.store.ring()
 
     def _policy(self) -> Policy:
@@ -203,26 +262,55 @@ class Daemon:
             timedelta(seconds=settings.monqbus.keep_failed),
         )
 
+    def _start_farm(self) -> None:
+        """Take over the zygote; a process that was started without one runs cpu tasks itself."""
+        if (descriptor := zygote.connection()) is not None:
+            known = registry.registry().tasks
+            farm = workforce.start(descriptor, self.config, known, self._farm_lost)
+            self._undo.append(farm.stop)
+            self.executor.errands = Errands(farm, lambda: self.office, self.clock)
+
+    def _farm_lost(self) -> None:
+        """No worker can be forked any more: whoever watches this daemon shall start it anew."""
+        if workforce.any_cpu(registry.registry().tasks):
+            self._code = 1
+            self._ask_to_stop()
+
     def _start_engine(self) -> None:
-        capture = Capture()
+        capture, bulwark = Capture(), Bulwark()
         capture.start()
-        self._undo.append(capture.stop)
+        bulwark.start()
+        self._undo += [bulwark.stop, capture.stop]
         registry.bind(self.office)
         self._undo.append(lambda: registry.bind(None))
-        wake = self.claimer.loop.wake
+        self.watchdog.start()
+        self._undo.append(self.watchdog.stop)
+        wake = self.lanes.wake
         if self.store.shared:
             self.heartbeat.start()
             self._undo.append(self.heartbeat.stop)
-        loops = [
+        self.lookout = Lookout(self.store, lambda: registry.registry().tasks)
+        self._loops = loops = [
+            Steward(self.store).loop,
             self.recorder.loop,
             Rescuer(self.store, self.worker, self.clock, lambda: self.executor.policy, wake).loop,
             Pruner(self.store, self.clock).loop,
-            Lookout(self.store, lambda: registry.registry().tasks).loop,
-            self.claimer.loop,
+            Auditor(self.store, self.worker, self.lanes, self.recorder, self.clock).loop,
+            self.lookout.loop,
+            self.depth.loop,
+            Loop("supervisor", self.supervisor.beat),
         ]
+        if self.spool is not None and self.spooler is not None:
+            loops.append(Steward(self.spool).loop)
+            self.spooler.loop.start()
+            # handing over may be broken off anywhere: the next start does it again
+            self._undo.append(partial(self.spooler.loop.stop, HEARING_SECONDS))
         for loop in loops:
             loop.start()
             self._undo.append(loop.stop)
+        self._undo += [listen(self.depth), listen(self.lookout)]
+        self.lanes.start_claiming()
+        self._undo.append(self.lanes.stop)
         if self.store.shared:
             listener = Listener(self.store, wake).loop
             listener.start()
@@ -231,33 +319,31 @@ class Daemon:
 
     def _bind_doors(self) -> None:
         """Take the addresses before any task begins: a port in use must not cost a task its run."""
-        self._control_listener = listen_unix(self.config.monqbus.data_dir / CONTROL_SOCKET)
-        self._undo.append(self._control_listener.close)
+        self.control = ControlSocket(self.config.monqbus.data_dir / CONTROL_SOCKET)
+        self._undo.append(self.control.stop)
         self._public_listener = listen_tcp(*self.config.http.listen)
         self._undo.append(self._public_listener.close)
 
     def _open_doors(self) -> None:
         """Accept connections, last of all: what comes in can be stored and run."""
         http = self.config.http
-        limits = Limits(
-            connections=http.connections,
-            header_seconds=http.header_timeout,
-            body_seconds=http.body_timeout,
-            idle_seconds=http.idle_timeout,
-        )
         api = create_api(Api(self.desk, self.office, registry.registry, self.clock))
-        self.control = Server(self._control_listener, api)
-        self.control.start()
+        self.control.serve(api)
         self._undo.append(self.control.stop)
         app = create_app(
             hooks=lambda: self.hooks,
             publish=self.office.deliver,
             ready=self.not_ready,
+            remark=lambda: self.spooler.remark if self.spooler is not None else None,
             clock=self.clock,
             max_body=http.max_body,
+            gate=Gate(http.max_waiting, lambda: self.depth.is_full),
         )
-        self.public = Server(self._public_listener, app, limits)
+        self.public = Server(self._public_listener, app, Limits.of(http))
         self.public.start()
+        for loop in (Loop("doorkeeper", self.control.look), self.reloader.loop):
+            loop.start()
+            self._undo.append(loop.stop)
 
     @property
     def hooks(self) -> Mapping[str, Hook]:
@@ -268,6 +354,11 @@ class Daemon:
         """Why `/readyz` says no: a sentence, or None when all is well. Asks the store."""
         if self._stop.is_set():
             return "draining: this daemon is stopping"
+        return self._store_complaint() or self.depth.complaint or self.watchdog.complaint
+
+    def _store_complaint(self) -> str | None:
+        if self.spooler is not None and self.spooler.is_open:
+            return self.spooler.complaint
         try:
             self.store.ping()
         except StoreError as error:
@@ -298,7 +389,7 @@ class Daemon:
         for number, act in (
             (signal.SIGTERM, self._ask_to_stop),
             (signal.SIGINT, self._ask_to_stop),
-            (signal.SIGHUP, self.reload),
+            (signal.SIGHUP, self.reloader.ask),
             (signal.SIGUSR1, self.describe),
         ):
             watcher = gevent.signal_handler(number, act)
@@ -311,30 +402,31 @@ class Daemon:
             self._stop_asked_at = now
             self._stop.set()
         elif now - self._stop_asked_at > SECOND_SIGNAL_SECONDS:
-            self.pool.interrupt(None, Drained)
+            self._hurry.set()
+            self.lanes.interrupt(None, Drained)
 
-    def reload(self) -> None:
-        """Read config and apps again; when either is bad, everything stays as it was."""
-        try:
-            config = load(self.config.path, os.environ)
-            fresh = registry.load(config.monqbus.apps, config.monqbus.path, afresh=True)
-        except MonqbusError as error:
-            emit("config.refused", error=error)
-            return
-        later = ",".join(_waiting_for_restart(self.config, config))
+    def _take_over(self, config: Config) -> None:
+        """Use what the reloader has read; running tasks go on with the code they began with."""
+        known = registry.registry()
+        later = ",".join(_waiting_for_restart(self._started_with, config))
         self.config = config
         self.executor.policy = self._policy()
         self.desk.keep_failed = self.executor.policy.keep_failed
         self.executor.default_timeout = config.worker.timeout or None
-        self._claimed_names = self.names.of(fresh.tasks)
-        self.claimer.loop.wake()
-        emit("config.reloaded", tasks=len(fresh.tasks), hooks=len(config.hooks), needs_restart=later)
+        self._claimed_names = self.names.of(known.tasks)
+        if self.executor.errands is not None:
+            workforce.renew(self.executor.errands.farm, config, known.tasks)
+        self._arrange()
+        self.lanes.wake()
+        self.lookout.loop.wake()
+        needs = {"needs_restart": later} if later else {}
+        emit("config.reloaded", tasks=len(known.tasks), hooks=len(config.hooks), **needs)
 
     def describe(self) -> None:
         """Log what every slot is doing (USR1)."""
         now = self.clock.monotonic()
-        runs = list(self.pool.running.values())
-        emit("slots.described", taken=len(runs), size=self.pool.size, unrecorded=self.recorder.depth)
+        runs = self.lanes.running
+        emit("slots.described", taken=len(runs), size=self.lanes.size, unrecorded=self.recorder.depth)
         for run in runs:
             emit("slot.described", task=run.task, seconds=now - run.started)
 
@@ -342,26 +434,45 @@ class Daemon:
 
     def _drain(self) -> None:
         """Doors, claimer, running tasks until the deadline while the lease lives on, then the ends."""
-        running, released = len(self.pool.running), counted["task.released"]
+        running, released = len(self.lanes.running), counted["task.released"]
         seconds = self.config.worker.drain
         emit("daemon.draining", running=running, seconds_left=seconds, hint="a second signal stops at once")
-        self.claimer.is_stopping = True
+        self.reloader.loop.stop(0)
+        self.lanes.stop_claiming()
         deadline = self.clock.monotonic() + seconds
-        self.public.stop(min(seconds, 5.0))
-        self.pool.drain(max(0.0, deadline - self.clock.monotonic()))
-        self.pool.interrupt(None, Drained)
-        self.pool.drain(1.0)
+        self.public.stop(min(seconds, DOORS_SECONDS))
+        self.lanes.stop()  # a claim that was under way may still have brought tasks
+        while self.lanes.running and not self._hurry.wait(0.01) and self.clock.monotonic() < deadline:
+            pass
+        self.lanes.interrupt(None, Drained)
+        self.lanes.drain(LEAVING_SECONDS)
+        unrecorded = self._record_the_last()
+        released = counted["task.released"] - released
+        if not unrecorded:  # else the store is away
+            released += self._give_back_the_stubborn()
+        finished = running - released - unrecorded
+        emit("daemon.stopped", finished=finished, released=released, unrecorded=unrecorded)
+
+    def _record_the_last(self) -> int:
+        """Write the ends that wait; how many could not be written while the store was away."""
+        for loop in self._loops:
+            if loop is not self.recorder.loop:
+                loop.retire()  # together, so that calls of a store that is away end together
         self.recorder.drain(RECORD_SECONDS)
-        released = counted["task.released"] - released + self._give_back_the_stubborn()
-        emit("daemon.stopped", finished=running - released, released=released)
+        self.recorder.loop.stop(LEAVING_SECONDS)
+        return self.recorder.abandon()
 
     def _give_back_the_stubborn(self) -> int:
         """Release tasks whose handlers swallow every interrupt: they must not wait for a lease to end."""
         reports = [
             Report(run.task.claim, {"state": "ready", "worker": None, "attempt": run.task.attempt - 1})
-            for run in self.pool.running.values()
+            for run in self.lanes.running
         ]
-        return sum(self.store.report(reports)) if reports else 0
+        try:
+            return sum(self.store.report(reports)) if reports else 0
+        except StoreError as error:
+            emit("store.failed", doing="releasing", waiting=len(reports), error=error)
+            return 0
 
 
 def _waiting_for_restart(old: Config, new: Config) -> list[str]:

@@ -8,8 +8,9 @@ A page holds at most *most* tasks, and never more than PAGE.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from bson import ObjectId
@@ -21,6 +22,7 @@ from .store import Store
 from .telemetry import emit
 
 PAGE = 500
+NOBODYS_NAME = "-"  # registry.NAME does not allow it
 ENDED_STATES: tuple[State, ...] = (COMPLETE, ERROR, SKIPPED)
 
 
@@ -34,7 +36,8 @@ class Step(NamedTuple):
 class Desk:
     """See and steer the tasks of one store.
 
-    *withdraw* interrupts those of the ids that run in this process; *wake* lets the claimer look.
+    *withdraw* interrupts those of the ids that run in this process; *wake* lets the claimer look;
+    *known* is asked for the task names that are declared, to tell which tasks are parked.
     """
 
     def __init__(
@@ -45,20 +48,22 @@ class Desk:
         keep_failed: timedelta = timedelta(days=30),
         withdraw: Callable[[list[ObjectId]], None] | None = None,
         wake: Callable[[], None] | None = None,
+        known: Callable[[], Container[str]] | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self.keep_failed = keep_failed
         self._withdraw = withdraw
         self._wake = wake or store.ring
+        self._known = known
 
     def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
         """Tasks that match, newest first."""
-        return self._store.find(which, limit, before)
+        return self._store.find(self._resolved(which), limit, before)
 
     def count(self, which: Filter) -> dict[str, int]:
         """How many tasks match, by state."""
-        return self._store.count(which)
+        return self._store.count(self._resolved(which))
 
     def show(self, task_id: ObjectId) -> MonQTask:
         """One task with everything that is stored. Raises NotFound."""
@@ -133,8 +138,23 @@ class Desk:
         states = tuple(state for state in which.states or allowed if state in allowed)
         if not states:
             return []
-        page = self._store.find(dataclasses.replace(which, states=states), min(most, PAGE), last)
+        page = self._store.find(
+            self._resolved(dataclasses.replace(which, states=states)), min(most, PAGE), last
+        )
         return [task.id for task in page]
+
+    def backup(self, path: Path) -> None:
+        """Write the whole store to the new file *path* while the work goes on; see Store.backup."""
+        self._store.backup(path)
+
+    def _resolved(self, which: Filter) -> Filter:
+        """*which* with the names of parked tasks in place of the word."""
+        if not which.parked:
+            return which
+        known = self._known() if self._known else None
+        parked = () if known is None else tuple(name for name in self._store.waiting() if name not in known)
+        # without a name everything would match
+        return dataclasses.replace(which, parked=False, states=(READY,), names=parked or (NOBODYS_NAME,))
 
 
 def _end_of(ids: list[ObjectId], most: int) -> ObjectId | None:

@@ -11,10 +11,13 @@
     ├── NotStorable            the caller's: a value the store cannot keep
     ├── StoreError             the store's
     │   ├── StoreUnavailable   it does not answer; the outcome may be unknown   exit 69, HTTP 503
+    │   │   └── StoreFull      it takes nothing new for now; nothing was stored
+    │   ├── StoreUnusable      its file is damaged or of a newer version        exit 69
     │   └── StoreHeld          another daemon holds the embedded store          exit 73
     ├── TaskFailed             the task's: raised by join()
     │   └── TaskSkipped        it was cancelled
     ├── JoinTimeout            the task has not ended yet
+    ├── CommandFailed          the command's: it ended with another exit code than 0
     └── Refused                the sender's: an HTTP answer other than 2xx
 
     Verdict                    raised BY a handler, read by the executor: not an error of ours
@@ -25,7 +28,8 @@
     Interrupt                  BaseException thrown INTO a running task, at most one per run
     ├── TimedOut               its time is up
     ├── Drained                the daemon stops; the task goes back to ready
-    └── Withdrawn              an operator cancelled it
+    ├── Withdrawn              an operator cancelled it
+    └── Superseded             it is another daemon's now: ours was taken for dead
 """
 
 from __future__ import annotations
@@ -82,6 +86,14 @@ class StoreUnavailable(StoreError):
     """The store did not answer in time or cannot write; the outcome of the call is unknown."""
 
 
+class StoreFull(StoreUnavailable):
+    """The store takes nothing new for now, for want of room. What was handed in is certainly not stored."""
+
+
+class StoreUnusable(StoreError):
+    """The embedded store's file cannot be worked with as it is: damaged, or of a newer version."""
+
+
 class StoreHeld(StoreError):
     """The embedded store belongs to one daemon, and another one has it."""
 
@@ -100,6 +112,10 @@ class TaskSkipped(TaskFailed):
 
 class JoinTimeout(MonqbusError, TimeoutError):
     """The awaited task has not ended within the time given to join()."""
+
+
+class CommandFailed(MonqbusError):
+    """The program that a handler runs has failed; what it printed is kept with the task."""
 
 
 class Refused(MonqbusError):
@@ -160,3 +176,7 @@ class Drained(Interrupt):
 
 class Withdrawn(Interrupt):
     """An operator cancelled the running task."""
+
+
+class Superseded(Interrupt):
+    """The running task's claim is gone: this daemon was taken for dead, and another one has it."""

@@ -5,8 +5,10 @@ Lines of one turn of the hub are written together; a busy daemon says thousands 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -24,6 +26,7 @@ from .textual import harmless
 
 _PLAIN = re.compile(r"[\w.:/@+,-]+")
 FIELD_LIMIT = 2000
+OWN_NUMBER = 64  # above what shells redirect and programs close
 _LEVELS = {number: logging.getLevelName(number) for number in (10, 20, 30, 40)}
 
 
@@ -121,17 +124,38 @@ class Journal:
             self._moment = self._clock.now()  # one look at the clock for all lines of one turn
         self._lines.append(self._render(self._moment, level, fact, fields))
 
+    def say_now(self, fact: str, fields: Mapping[str, Any]) -> None:
+        """Write one line before returning, from any thread, also while the hub stands still.
+
+        What has gathered stays where it is: it is the hub's. The stream keeps lines whole, each
+        comes in one write.
+        """
+        number = FACTS[fact][0]
+        if number >= self._threshold:
+            self._write([self._render(self._clock.now(), _LEVELS[number], fact, fields)])
+
     def flush(self) -> None:
         """Write what has gathered. A reader that went away must not stop the daemon."""
         lines, self._lines = self._lines, []
-        if not lines:
-            return
+        if lines:
+            self._write(lines)
+
+    def _write(self, lines: list[str]) -> None:
         try:
             self._stream.write("\n".join(lines) + "\n")
             self._stream.flush()
         except (OSError, ValueError) as error:
             if self._stream is not sys.__stderr__:
                 print(f"monqbus: log: {error}", file=sys.__stderr__)
+
+
+def own_stream() -> TextIO:
+    """The standard error under a number of the log's own: a handler that closes 2 does not close the log.
+
+    What is opened next would get that number, and the lines of the log would end up in it.
+    """
+    number = fcntl.fcntl(sys.stderr.fileno(), fcntl.F_DUPFD_CLOEXEC, OWN_NUMBER)
+    return os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace")
 
 
 class JournalHandler(logging.Handler):

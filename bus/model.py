@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, NamedTuple
 from bson import ObjectId
 
 from . import strictjson
+from .birth import Birth
 
 State = Literal["ready", "busy", "complete", "error", "skipped"]
 
@@ -181,15 +182,23 @@ class Claimed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One daemon in the store's eyes: a fresh `id` per start, the rest is for people."""
+    """One daemon in the store's eyes: a fresh `id` per start, `process` for people.
+
+    `birth` tells other daemons of its machine whether it still lives; None = they wait for its lease.
+    """
 
     id: str
     process: str
+    birth: Birth | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which tasks an operator means. Every given part must match; moments compare `time_queue`."""
+    """Which tasks an operator means. Every given part must match; moments compare `time_queue`.
+
+    *name* is a prefix, *names* are whole. *parked* means those that wait under a name nobody knows; the
+    desk, which knows the names, turns it into *names* before a store is asked.
+    """
 
     ids: tuple[ObjectId, ...] = ()
     states: tuple[State, ...] = ()
@@ -198,6 +207,8 @@ class Filter:
     error: str = ""
     older: datetime | None = None
     newer: datetime | None = None
+    names: tuple[str, ...] = ()
+    parked: bool = False
 
     @property
     def is_empty(self) -> bool:

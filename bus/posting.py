@@ -7,6 +7,7 @@ already says `busy` and the task begins at once (direct start): two steps and a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -15,13 +16,12 @@ from bson import ObjectId
 from .clock import Clock
 from .codec import storable
 from .context import capture
-from .errors import JoinTimeout, NotFound, TaskFailed, TaskSkipped
+from .errors import NotFound, StoreFull, StoreUnavailable
+from .joining import await_end
 from .model import (
     BUSY,
-    COMPLETE,
     DEFAULT_PRIORITY,
-    ENDED,
-    SKIPPED,
+    READY,
     Event,
     MonQTask,
     Posting,
@@ -31,9 +31,6 @@ from .model import (
 from .registry import Options, Registry
 from .store import Store
 from .telemetry import emit
-
-FIRST_LOOK_SECONDS = 0.01
-SLOWEST_LOOK_SECONDS = 0.5
 
 
 def prepare(  # noqa: PLR0917 - a call and all that surrounds it
@@ -61,32 +58,50 @@ def prepare(  # noqa: PLR0917 - a call and all that surrounds it
     )
 
 
+class Reserved(Protocol):
+    """Slots that were set aside for tasks before they are stored."""
+
+    def start(self, stored: Sequence[MonQTask]) -> None:
+        """Run those of the tasks that were *stored*, as busy; the other slots are free again."""
+
+    def doubt(self) -> None:
+        """The tasks may or may not be stored as busy: release them once the store answers again."""
+
+
 class Starter(Protocol):
-    """What can run a task of this process at once: the engine's claimer."""
+    """What can run a task of this process at once: the engine's lanes."""
 
     worker: Worker
 
     def claims(self, name: str) -> bool:
         """Whether this daemon runs tasks of this name at all."""
 
-    def reserve(self, count: int) -> bool:
-        """Set *count* slots aside; False when nothing may overtake what waits, or none is free."""
-
-    def start(self, tasks: Sequence[MonQTask], reserved: int) -> None:
-        """Run *tasks*, stored as busy, and give back what else of *reserved* was set aside."""
-
-    def doubt(self, tasks: Sequence[MonQTask], reserved: int) -> None:
-        """*tasks* may or may not be stored as busy: release them once the store answers again."""
+    def reserve(self, tasks: Sequence[MonQTask]) -> Reserved | None:
+        """Set slots aside for all of *tasks*; None when one may not overtake what waits, or none is free."""
 
     def expect(self, tasks: Sequence[MonQTask]) -> None:
         """*tasks* were stored as ready and wait to be claimed."""
 
 
+class Spooler(Protocol):
+    """What keeps deliveries while the store is away: the engine's spooler."""
+
+    is_open: bool
+    """Deliveries go through it, because the store is away or others still wait in it."""
+
+    def begin(self, error: StoreUnavailable) -> None:
+        """The store did not take a delivery: from now on this does."""
+
+    def keep(self, posting: Posting) -> Receipt:
+        """Keep *posting*, durable when it returns. Raises StoreUnavailable when it cannot."""
+
+
 class PostOffice:
     """Implements registry.Poster on a store of this process.
 
-    *starter* is there only in the daemon. *keep_events* is how long an event is remembered, and
-    with it the delivery id by which a repeated delivery is recognised.
+    *starter* is there only in the daemon, *spooler* only where a spool is configured. *keep_events*
+    is how long an event is remembered, and with it the delivery id by which a repeated delivery is
+    recognised.
     """
 
     def __init__(
@@ -97,12 +112,14 @@ class PostOffice:
         *,
         keep_events: timedelta = timedelta(days=30),
         starter: Starter | None = None,
+        spooler: Spooler | None = None,
     ) -> None:
         self._store = store
         self._registry = registry
         self._clock = clock
         self._keep_events = keep_events
         self._starter = starter
+        self._spooler = spooler
 
     def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
         """Store one task and return it; an unfinished task with the same key is returned instead."""
@@ -137,9 +154,10 @@ class PostOffice:
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended; see MonQTask.join."""
-        return await_end(self._now, task, timeout, self._clock)
+        return await_end(self.look, task, timeout, self._clock)
 
-    def _now(self, task_id: ObjectId) -> MonQTask:
+    def look(self, task_id: ObjectId) -> MonQTask:
+        """A task as it is stored now. Raises NotFound."""
         if (task := self._store.get(task_id)) is None:
             raise NotFound(f"task {task_id}: no longer stored; ended tasks are forgotten after a while")
         return task
@@ -156,7 +174,8 @@ class PostOffice:
             tasks.append(task)
         event.task_ids = [task.id for task in tasks]
         event.expire_at = event.received + self._keep_events
-        receipt = self._store_and_start(Posting(tasks, event))
+        store = self._store_and_start if event.hook is None else self._store_or_spool
+        receipt = store(Posting(tasks, event))
         if receipt.event_id != event.id:
             emit("event.repeated", event=event, first=receipt.event_id)
             return receipt
@@ -164,6 +183,21 @@ class PostOffice:
         for task in tasks:
             emit("task.posted", task=task)
         return receipt
+
+    def _store_or_spool(self, posting: Posting) -> Receipt:
+        """Store a delivery; while the store is away, or others wait in the spool, let the spool keep it.
+
+        The outcome of the store's try may be unknown: the spool gets the same ids, so that it is once.
+        """
+        spooler = self._spooler
+        if spooler is None:
+            return self._store_and_start(posting)
+        if not spooler.is_open:
+            try:
+                return self._store_and_start(posting)
+            except StoreUnavailable as error:
+                spooler.begin(error)
+        return spooler.keep(Posting([_unclaimed(task) for task in posting.tasks], posting.event))
 
     def _store_and_start(self, posting: Posting) -> Receipt:
         starter = self._starter
@@ -174,57 +208,42 @@ class PostOffice:
         reserved = self._reserve(starter, posting.tasks)
         try:
             (receipt,) = self._store.post([posting])
+        except StoreFull:
+            if reserved is not None:
+                reserved.start(())  # certainly not stored: the slots are free again
+            raise
         except BaseException:  # also an Interrupt of a handler that posts: what is stored must not stay busy
-            starter.doubt([task for task in posting.tasks if task.state == BUSY], reserved)
+            if reserved is not None:
+                reserved.doubt()
             raise
         is_repeated = posting.event is not None and receipt.event_id != posting.event.id
         new = [] if is_repeated else _stored(posting.tasks, receipt)
-        starter.start([task for task in new if task.state == BUSY], reserved)
-        starter.expect([task for task in new if task.state != BUSY])
+        if reserved is not None:
+            reserved.start(new)
+        elif new:
+            starter.expect(new)
+            self._store.ring()
         return receipt
 
-    def _reserve(self, starter: Starter, tasks: list[MonQTask]) -> int:
-        """Mark *tasks* as begun by this daemon if all of them may; how many slots that took."""
+    def _reserve(self, starter: Starter, tasks: list[MonQTask]) -> Reserved | None:
+        """Mark *tasks* as begun by this daemon if all of them may, and set slots aside for them."""
         now = self._clock.now()
         if not tasks or any(task.time_queue > now or not starter.claims(task.task_name) for task in tasks):
-            return 0
-        if not starter.reserve(len(tasks)):
-            return 0
-        for task in tasks:
-            task.state, task.time_start = BUSY, now
-            task.worker, task.process = starter.worker.id, starter.worker.process
-            task.attempt = task.generation = 1
-        return len(tasks)
+            return None
+        reserved = starter.reserve(tasks)
+        if reserved is not None:
+            for task in tasks:
+                task.state, task.time_start = BUSY, now
+                task.worker, task.process = starter.worker.id, starter.worker.process
+                task.attempt = task.generation = 1
+        return reserved
+
+
+def _unclaimed(task: MonQTask) -> MonQTask:
+    """*task* as it waits: a copy, because the store may still be at work on the one that was begun."""
+    return replace(task, state=READY, worker=None, process=None, time_start=None, attempt=0, generation=0)
 
 
 def _stored(tasks: list[MonQTask], receipt: Receipt) -> list[MonQTask]:
     """Those of *tasks* that were stored themselves and not found under their key."""
     return [task for task, stored in zip(tasks, receipt.task_ids, strict=True) if task.id == stored]
-
-
-def await_end(
-    look: Callable[[ObjectId], MonQTask], task: MonQTask, timeout: float | None, clock: Clock
-) -> Any:
-    """Look at *task* again and again until it has ended; its result. Raises as MonQTask.join."""
-    deadline = None if timeout is None else clock.monotonic() + timeout
-    pause = FIRST_LOOK_SECONDS
-    while (now := look(task.id)).state not in ENDED:
-        if deadline is not None and clock.monotonic() >= deadline:
-            raise JoinTimeout(_still(now, timeout))
-        clock.sleep(pause)
-        pause = min(pause * 1.5, SLOWEST_LOOK_SECONDS)
-    return _result_of(now)
-
-
-def _result_of(task: MonQTask) -> Any:
-    if task.state == COMPLETE:
-        return task.result
-    text = task.result if isinstance(task.result, str) else repr(task.result)
-    if task.state == SKIPPED:
-        raise TaskSkipped(f"task {task.id} {task.task_name}: skipped: {text}")
-    raise TaskFailed(f"task {task.id} {task.task_name}: failed after {task.attempt} attempts", text)
-
-
-def _still(task: MonQTask, timeout: float | None) -> str:
-    last = f"; last error: {task.history[-1]['error']}" if task.history else ""
-    return f"task {task.id} {task.task_name}: still {task.state} after {timeout:g} s{last}"

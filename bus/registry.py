@@ -10,9 +10,11 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
+import site
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
@@ -21,6 +23,7 @@ from bson import ObjectId
 
 from .errors import LONGEST_DELAY_SECONDS, BadDeclaration, ConfigError, NotBound
 from .model import MonQTask, Receipt
+from .textual import shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,12 +31,18 @@ R = TypeVar("R")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
 TOPIC = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 LARGEST_WHOLE = 2**31 - 1  # every store can count so far
+LONGEST_KEY = 1024
 _CONTROL = re.compile(r"__task_(\w+)")
+# compiled modules cannot be imported twice in one process (numpy says so), so these stay loaded
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a task is stored and run. `delay` and `timeout` in seconds; None = the daemon's default."""
+    """How a task is stored and run. `delay` and `timeout` in seconds; None = the daemon's default.
+
+    `cpu` belongs to the declaration: it runs in a process of its own, and cannot be changed by a post.
+    """
 
     priority: int | None = None
     delay: float = 0.0
@@ -41,6 +50,7 @@ class Options:
     timeout: float | None = None
     key: str | None = None
     result_type: str = "forget"
+    cpu: bool = False
 
     def __post_init__(self) -> None:
         _expect(
@@ -53,8 +63,11 @@ class Options:
         )
         limit = self.timeout
         _expect(limit is None or (_is_pause(limit) and limit > 0), "timeout", "seconds above 0", limit)
-        _expect(self.key is None or isinstance(self.key, str), "key", "text", self.key)
+        _expect(
+            self.key is None or _is_key(self.key), "key", f"text of 1 to {LONGEST_KEY} characters", self.key
+        )
         _expect(self.result_type in ("keep", "forget"), "result_type", "'keep' or 'forget'", self.result_type)
+        _expect(isinstance(self.cpu, bool), "cpu", "True or False", self.cpu)
 
     def but(self, changes: Mapping[str, Any]) -> Options:
         """These options with *changes*; an unknown name raises BadDeclaration."""
@@ -64,9 +77,23 @@ class Options:
         return dataclasses.replace(self, **changes)
 
 
+def _for_one_post(options: Options, changes: Mapping[str, Any]) -> Options:
+    """*options* with what one post may change of them."""
+    _expect("cpu" not in changes, "cpu", "it in @task(...), where it belongs", "it for one post")
+    return options.but(changes) if changes else options
+
+
 def _expect(holds: bool, name: str, expectation: str, value: object) -> None:
     if not holds:
-        raise BadDeclaration(f"task option {name}: expected {expectation}, got {value!r:.80}")
+        raise BadDeclaration(f"task option {name}: expected {expectation}, got {shown(value, 80)}")
+
+
+def _is_key(value: object) -> bool:
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= LONGEST_KEY
+        and value.encode("utf-8", "replace").decode() == value
+    )
 
 
 def _is_whole(value: object) -> bool:
@@ -113,7 +140,9 @@ class Task(Generic[P, R]):
     def where(self) -> str:
         """``file:line`` of the declaration."""
         code = getattr(self.function, "__code__", None)
-        return f"{code.co_filename}:{code.co_firstlineno}" if code else self.__module__
+        if code is None:
+            return getattr(self.function, "where", self.__module__)
+        return f"{code.co_filename}:{code.co_firstlineno}"
 
     def post(self, *args: P.args, **kwargs: P.kwargs) -> MonQTask:
         """Store this call as a MonQTask; it is durable when this returns. Blocks on the store.
@@ -125,7 +154,7 @@ class Task(Generic[P, R]):
 
     def options(self, **changes: Any) -> Prepared[P]:
         """The same task with other options for one post: delay, priority, key, max_attempts, timeout, …"""
-        return Prepared(self, self.defaults.but(changes))
+        return Prepared(self, _for_one_post(self.defaults, changes))
 
     def _post(self, options: Options, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> MonQTask:
         plain = {}
@@ -138,7 +167,7 @@ class Task(Generic[P, R]):
         # Allura's posts could wait for the end of the request; here a post is always durable at once
         if controls.pop("flush_immediately", True) is not True:
             raise BadDeclaration("__task_flush_immediately: expected True, a post is always stored at once")
-        return poster().post(self.name, args, plain, options.but(controls) if controls else options)
+        return poster().post(self.name, args, plain, _for_one_post(options, controls))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +214,19 @@ class Registry:
 
 
 _registry = Registry()
+# While apps are imported anew, what is in use must not change: an import may wait, and others go on
+_filling: ContextVar[Registry | None] = ContextVar("monqbus_filling", default=None)
 _poster: Poster | None = None
 
 
 def registry() -> Registry:
-    """The registry that decorators fill now."""
+    """The registry in use: what may run, and what handles which topic."""
     return _registry
+
+
+def _being_filled() -> Registry:
+    """The registry that decorators fill, in this greenlet."""
+    return _filling.get() or _registry
 
 
 def bind(new: Poster | None) -> None:
@@ -221,7 +257,7 @@ def _declare(function: Any, name: str | None, options: Options) -> Any:
             "its module, or give it a name: @task(name='my.task')"
         )
     task: Task[..., Any] = Task(function, full, options)
-    _registry.add(task)
+    _being_filled().add(task)
     return task
 
 
@@ -238,6 +274,7 @@ def task(
     max_attempts: int | None = None,
     timeout: float | None = None,
     result_type: str = "forget",
+    cpu: bool = False,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
@@ -261,6 +298,7 @@ def event_handler(
     max_attempts: int | None = None,
     timeout: float | None = None,
     result_type: str = "forget",
+    cpu: bool = False,
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Register a function for *topics*; every event becomes one MonQTask for each handler.
 
@@ -269,15 +307,21 @@ def event_handler(
     for topic in topics or ("",):
         if not isinstance(topic, str) or TOPIC.fullmatch(topic) is None:
             raise BadDeclaration(
-                f"@event_handler: expected topics of letters, digits and _.:- in quotes, got {topic!r:.80}"
+                "@event_handler: expected topics of letters, digits and _.:- in quotes, "
+                f"got {shown(topic, 80)}"
             )
     chosen = Options(
-        priority=priority, delay=delay, max_attempts=max_attempts, timeout=timeout, result_type=result_type
+        priority=priority,
+        delay=delay,
+        max_attempts=max_attempts,
+        timeout=timeout,
+        result_type=result_type,
+        cpu=cpu,
     )
 
     def declare(function: Callable[P, R]) -> Task[P, R]:
         declared: Task[P, R] = _declare(function, name, chosen)
-        _registry.subscribe(declared, topics)
+        _being_filled().subscribe(declared, topics)
         return declared
 
     return declare
@@ -287,8 +331,12 @@ def post_event(topic: str, *args: Any, **kwargs: Any) -> ObjectId:
     """Publish an event: one task for each handler of *topic*, stored in one step. Returns its id.
 
     Handlers are called with ``(topic, *args, **kwargs)``. Blocks on the store. Raises NotStorable,
-    NotBound, StoreUnavailable.
+    NotBound, StoreUnavailable, and BadDeclaration for a topic that no handler could have.
     """
+    if not isinstance(topic, str) or TOPIC.fullmatch(topic) is None:
+        raise BadDeclaration(
+            f"post_event: expected a topic of letters, digits and _.:-, got {shown(topic, 80)}"
+        )
     event_id = poster().publish(topic, args, kwargs).event_id
     assert event_id is not None  # noqa: S101 - an event's receipt always names it
     return event_id
@@ -303,23 +351,42 @@ class Globals:
 g = Globals()
 
 
-def load(apps: Sequence[str], folders: Sequence[Path], *, afresh: bool = False) -> Registry:
-    """Import *apps* from *folders* and return the registry of what they declare.
+def load(
+    apps: Sequence[str],
+    folders: Sequence[Path],
+    *,
+    afresh: bool = False,
+    also: Callable[[], None] = lambda: None,
+) -> Registry:
+    """Import *apps* from *folders* and return the registry of what they, and *also*, declare.
 
-    With *afresh* the modules are imported anew and everything stays as it was when one of them
-    fails. Raises ConfigError with the place of the failure.
+    With *afresh* the modules are imported anew and what they declare takes the place of all that was
+    declared before; when one of them fails, everything stays as it was. Raises ConfigError with the
+    place of the failure.
     """
+    global _registry  # noqa: PLW0603 - see bind
     for folder in folders:
         if str(folder) not in sys.path:
-            sys.path.append(str(folder))
+            _search(folder)
     if not afresh:
         for app in apps:
             _import(app)
+        also()
         return _registry
     with _clean_slate(apps, folders) as new:
         for app in apps:
             _import(app)
-        return new
+        also()
+    _registry = new
+    return new
+
+
+def _search(folder: Path) -> None:
+    """Look for modules in *folder* too, last: what the program brings along wins."""
+    if folder.name in _INSTALLED:
+        site.addsitedir(str(folder))  # its .pth files count: editable installs are nothing else
+    else:
+        sys.path.append(str(folder))
 
 
 def _import(app: str) -> None:
@@ -349,23 +416,35 @@ def _last_place(error: BaseException) -> str:
 
 @contextmanager
 def _clean_slate(apps: Sequence[str], folders: Sequence[Path]) -> Iterator[Registry]:
-    """Import as if for the first time; on any error the old registry and modules are back."""
-    global _registry  # noqa: PLW0603 - see bind
-    before, _registry = _registry, Registry()
+    """Import as if for the first time; on any error the old modules are back."""
     mine = {name: module for name, module in sys.modules.items() if _is_app(name, module, apps, folders)}
     for name in mine:
         del sys.modules[name]
     importlib.invalidate_caches()
+    new = Registry()
+    token = _filling.set(new)
     try:
-        yield _registry
+        yield new
     except BaseException:
-        _registry = before
+        for name, module in list(sys.modules.items()):
+            if _is_app(name, module, apps, folders):
+                del sys.modules[name]
         sys.modules.update(mine)
         raise
+    finally:
+        _filling.reset(token)
 
 
 def _is_app(name: str, module: Any, apps: Sequence[str], folders: Sequence[Path]) -> bool:
+    """Whether *module* is the user's own code: an app, or beside one; not what was installed for it."""
     if any(name == app or name.startswith(f"{app}.") for app in apps):
         return True
     file = getattr(module, "__file__", None)
-    return file is not None and any(Path(file).is_relative_to(folder) for folder in folders)
+    # a namespace package has no file, but it remembers its modules as attributes
+    places = [Path(file)] if file else [Path(place) for place in getattr(module, "__path__", ())]
+    return any(
+        place.is_relative_to(folder) and not _INSTALLED & set(place.relative_to(folder).parts)
+        for folder in folders
+        if not _INSTALLED & set(folder.parts)
+        for place in places
+    )

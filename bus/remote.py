@@ -21,12 +21,13 @@ from .codec import decode, encode, storable
 from .context import capture
 from .desk import PAGE, Step
 from .errors import BadDeclaration, MonqbusError, NotFound, NotStorable, StoreUnavailable
+from .joining import await_end
 from .model import Event, Filter, MonQTask, Receipt
-from .posting import await_end
 from .registry import Options
 from .store.documents import event_from_document, task_from_document
 
 ANSWER_SECONDS: Final = 30.0
+BACKUP_SECONDS: Final = 86_400.0
 BSON_TYPE: Final = "application/bson"
 _ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
     "not_found": NotFound,
@@ -135,6 +136,10 @@ class Remote:
         """As Desk.purge."""
         return self._step("purge", which, last, most)
 
+    def backup(self, path: Path) -> None:
+        """As Desk.backup; the daemon writes the file, as its user."""
+        self._ask("POST", "/backup", {"path": str(path)}, seconds=BACKUP_SECONDS)
+
     def _step(self, action: str, which: Filter, last: ObjectId | None, most: int) -> Step:
         asked = {"which": _filter(which), "last": last, "most": most}
         answer = self._ask("POST", f"/tasks/{action}", asked)
@@ -149,7 +154,14 @@ class Remote:
         if connection is not None:
             connection.close()
 
-    def _ask(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        document: Mapping[str, Any] | None = None,
+        *,
+        seconds: float = ANSWER_SECONDS,
+    ) -> dict[str, Any]:
         """One request; asked again once if the kept connection had been closed meanwhile.
 
         What is posted carries its id and, the second time, `again`: the first try may have arrived.
@@ -162,6 +174,7 @@ class Remote:
         connection: http.client.HTTPConnection = self._local.connection
         try:
             connection.request(method, f"/api/v1{path}", body, headers)
+            connection.sock.settimeout(seconds)
             answer = connection.getresponse()
             data = answer.read()
         except (OSError, http.client.HTTPException) as error:

@@ -4,13 +4,14 @@
 ending           outcome                                 attempt
 ===============  ======================================  ==========================================
 Returned         complete                                counts
-Raised           retry after back-off, else give up      counts
+Raised, Failed   retry after back-off, else give up      counts
 Raised Retry     retry after its delay, else give up     counts
 Raised Snooze    snooze                                  given back
 Raised Cancel    cancel                                  counts
 Overdue          as Raised                               counts
 Stopped          release                                 given back
 Crashed          release, the third time give up         given back, `crashes` counts instead
+Crashed unproven release, the tenth time give up         given back, `crashes` counts instead
 ===============  ======================================  ==========================================
 """
 
@@ -25,6 +26,7 @@ from .errors import Cancel, Retry, Snooze, Verdict
 from .model import COMPLETE, ERROR, READY, SKIPPED, MonQTask
 
 CRASH_LIMIT: Final = 3
+DEATH_LIMIT: Final = 10
 SNOOZE_SECONDS: Final = 60.0
 LONGEST_BACKOFF_SECONDS: Final = 6 * 3600.0
 HISTORY_LIMIT: Final = 20
@@ -35,15 +37,23 @@ Kind = Literal["complete", "retry", "snooze", "give_up", "cancel", "release"]
 
 
 class Returned(NamedTuple):
-    """The handler returned *value*."""
+    """The handler returned *value*; *is_storable* when `storable_result` has seen it already."""
 
     value: Any
+    is_storable: bool = False
 
 
 class Raised(NamedTuple):
     """The handler raised *error*, printed as *traceback*."""
 
     error: BaseException
+    traceback: str
+
+
+class Failed(NamedTuple):
+    """The handler raised in another process: the error in one *line*, printed as *traceback*."""
+
+    line: str
     traceback: str
 
 
@@ -61,12 +71,17 @@ class Stopped(NamedTuple):
 
 
 class Crashed(NamedTuple):
-    """The process that ran it is gone; *reason* says what is known of it."""
+    """The process that ran it is gone; *reason* says what is known of it.
+
+    *proven*: nothing else ran in that process. When a daemon dies, whatever it ran was only there:
+    it takes more such deaths to condemn it.
+    """
 
     reason: str
+    proven: bool = True
 
 
-Ending = Returned | Raised | Overdue | Stopped | Crashed
+Ending = Returned | Raised | Failed | Overdue | Stopped | Crashed
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +122,8 @@ def decide(
 ) -> Outcome:
     """What becomes of *task*. *limit* is what its declaration says about max_attempts."""
     if isinstance(ending, Returned):
-        return _ended("complete", COMPLETE, task, now, policy, storable_result(ending.value))
+        value = ending.value if ending.is_storable else storable_result(ending.value)
+        return _ended("complete", COMPLETE, task, now, policy, value)
     if isinstance(ending, Stopped):
         return _again("release", task, now, ending.reason, counted=False)
     if isinstance(ending, Crashed):
@@ -123,7 +139,7 @@ def decide(
                 task,
                 now,
                 policy,
-                _printable(str(verdict.reason)) or "cancelled by its handler",
+                _cut(_text_of(verdict)) or "cancelled by its handler",
             )
         if isinstance(verdict, Snooze):
             pause = SNOOZE_SECONDS if verdict.delay is None else verdict.delay
@@ -142,7 +158,7 @@ def _crashed(task: MonQTask, ending: Crashed, now: datetime, policy: Policy) -> 
     """A crash is not a failure: it is counted apart, and the third one quarantines the task."""
     crashes = task.crashes + 1
     history = _history(task, now, f"crash {crashes}: {ending.reason}")
-    if crashes >= CRASH_LIMIT:
+    if crashes >= (CRASH_LIMIT if ending.proven else DEATH_LIMIT):
         text = f"quarantined after {crashes} crashes: {ending.reason}"
         outcome = _ended("give_up", ERROR, task, now, policy, text, error=text)
     else:
@@ -183,9 +199,16 @@ def _history(task: MonQTask, now: datetime, error: str) -> list[dict[str, Any]]:
     return [*task.history, entry][-HISTORY_LIMIT:]
 
 
-def _error_line(ending: Raised | Overdue) -> str:
+def failure(error: BaseException, traceback: str) -> Failed:
+    """What can be told to another process of an *error*: plain text within bounds. Never raises."""
+    return Failed(_error_line(Raised(error, traceback)), _cut(traceback))
+
+
+def _error_line(ending: Raised | Failed | Overdue) -> str:
     if isinstance(ending, Overdue):
         return f"TimedOut: ran longer than its timeout of {ending.seconds:g} s"
+    if isinstance(ending, Failed):
+        return _printable(ending.line)[:ERROR_LINE_LIMIT]
     return _printable(f"{type(ending.error).__name__}: {_text_of(ending.error)}")[:ERROR_LINE_LIMIT]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 MAX_DEPTH = 64
@@ -36,6 +37,20 @@ def parse(body: bytes) -> Any:
     if _SURROGATE.search(body):
         _check_surrogates(value)
     return value
+
+
+def at_path(value: Any, path: str) -> str | None:
+    """The text of the scalar at *path* in parsed JSON; None when there is none."""
+    for step in path.split("."):
+        if isinstance(value, Mapping):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (str, int, float)) else None
 
 
 def _check_depth(body: bytes) -> None:

@@ -13,3 +13,11 @@ def harmless(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """`repr` of *value* as a message quotes it: at most *limit* characters, whatever its `__repr__` does."""
+    try:
+        return repr(value)[:limit]
+    except Exception:  # noqa: BLE001 - a user's __repr__ may do anything; that of a huge int raises
+        return f"<{type(value).__name__}>"

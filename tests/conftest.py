@@ -19,7 +19,7 @@ import pytest
 from bus.store.contract import Store
 from bus.store.mongo import MongoStore
 from bus.store.sqlite import MEMORY, SqliteStore
-from tests import mongod
+from tests import bad_disk, mongod
 
 GIVEN_URI = os.environ.get("MONQBUS_TEST_MONGODB_URI")
 NO_FAULTS = "MONQBUS_TEST_MONGODB_URI is used instead of servers of our own"
@@ -45,6 +45,12 @@ def replica_set() -> Iterator[mongod.Deployment]:
     deployment = mongod.replica_set()
     yield deployment
     deployment.remove()
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What makes a disk fail; skipped, or failed under CI, where there is no compiler."""
+    return bad_disk.compiled(tmp_path_factory.mktemp("shim"))
 
 
 @pytest.fixture

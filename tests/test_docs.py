@@ -16,7 +16,7 @@ from bus import __version__, errors, telemetry
 from bus.cli import door
 from bus.cli.words import build_parser
 from bus.config import load
-from bus.config.table import GROUPS, Hook, rows
+from bus.config.table import GROUPS, Handler, Hook, rows
 from bus.daemon import RELOADED
 from bus.model import LEGAL_MOVES, STATES
 from bus.registry import Options
@@ -29,6 +29,7 @@ from tests.markdown import DOCS, ROOT
 
 PAGES = markdown.pages()
 FACTS = telemetry.FACTS
+NAMED = {"hook:NAME": Hook, "handler:NAME": Handler}
 SIGNING_KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -60,12 +61,12 @@ def test_every_command_has_its_section(command):
     assert f"\n## monqbus {command}\n" in (DOCS / "cli.md").read_text()
 
 
-@pytest.mark.parametrize("name", [*GROUPS, "hook:NAME"])
+@pytest.mark.parametrize("name", [*GROUPS, *NAMED])
 def test_every_setting_is_in_the_reference(name):
     """As a row of its section's table."""
     listed = [row[0] for row in markdown.table(DOCS / "configuration.md", f"[{name}]")]
 
-    assert [row.key for row in rows(GROUPS.get(name, Hook))] == listed
+    assert [row.key for row in rows({**GROUPS, **NAMED}[name])] == listed
 
 
 def test_every_fact_is_in_the_table():
@@ -240,8 +241,9 @@ def test_ini_blocks_are_read_without_a_mistake(block, tmp_path):
     variables |= {"MONQBUS_STORE": "mongodb://127.0.0.1/shop"}
     path = tmp_path / "monqbus.ini"
     path.write_text(block.text)
-    for folder in re.findall(r"^path = (.+)$", block.text, re.MULTILINE):
-        (tmp_path / folder).mkdir()
+    for folders in re.findall(r"^path = (.+)$", block.text, re.MULTILINE):
+        for folder in folders.split(", "):
+            (tmp_path / folder).mkdir()
     for name in re.findall(r"file:(\S+)", block.text):
         (tmp_path / name).write_text(SIGNING_KEY)
 

@@ -6,19 +6,24 @@ import argparse
 import sys
 
 from .. import registry
+from ..command import declare
 from ..config import Config
 from ..connecting import is_embedded
 from ..errors import ConfigError, MonqbusError
+from ..http import Limits
 from ..store import open_store
 from .place import daemon_answers, read_config
 
 
 def check(options: argparse.Namespace) -> int:
-    """Print every task, handler and hook with its source line, every warning, every error."""
+    """Print every task, handler and hook with its source line, every warning, every error.
+
+    With ``--offline`` the store is left alone: a running daemon's reload asks for no more than that.
+    """
     config = read_config(options)
     problems = _app_problems(config)
     _print_declared(config)
-    store_error = _store_error(config)
+    store_error = None if options.offline else _store_error(config)
     for warning in (*config.warnings, *_unhandled(config)):
         print(f"warning: {warning}", file=sys.stderr)
     if problems:
@@ -37,16 +42,19 @@ def _app_problems(config: Config) -> list[str]:
             registry.load([app], config.monqbus.path)
         except ConfigError as error:
             problems += error.problems
+    declare(config.handlers.values())
     return problems
 
 
 def _print_declared(config: Config) -> None:
     known = registry.registry()
     for name, task in sorted(known.tasks.items()):
-        print(f"task     {name}  {task.where}")
+        print(f"task     {name}  {task.where}{'  (cpu)' if task.defaults.cpu else ''}")
     for topic in known.topics:
         for handler in known.handlers_of(topic):
             print(f"handler  {topic} → {handler.name}  {handler.where}")
+    most = Limits.of(config.http).most_bytes
+    print(f"memory   at most about {most / 2**20:.0f} MiB for requests on their way in")
     for hook in config.hooks.values():
         print(f"hook     /hooks/{hook.name} → {hook.topic} (verify = {hook.verify})  {hook.where}")
 
@@ -68,7 +76,7 @@ def _store_error(config: Config) -> MonqbusError | None:
         if is_embedded(config) and daemon_answers(config):
             print(f"store    {config.monqbus.store} {where} (a daemon is running on it)")
             return None
-        open_store(config.monqbus.store.reveal(), config.monqbus.data_dir).close()
+        open_store(config.monqbus.store.reveal(), config.monqbus.data_dir, examine=True).close()
     except MonqbusError as error:
         return error
     print(f"store    {config.monqbus.store} {where}".rstrip())

@@ -15,6 +15,7 @@ from ..errors import (
     MonqbusError,
     StoreHeld,
     StoreUnavailable,
+    StoreUnusable,
     UsageError,
 )
 from ..textual import harmless
@@ -33,6 +34,7 @@ _CODES: Final[tuple[tuple[type[MonqbusError], int], ...]] = (
     (UsageError, EX_USAGE),
     (StoreHeld, EX_HELD),
     (StoreUnavailable, EX_UNAVAILABLE),
+    (StoreUnusable, EX_UNAVAILABLE),
     (MonqbusError, EX_FAILED),
 )
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 import argparse
 import re
 from datetime import datetime
-from typing import cast
+from typing import Final, cast
 
 from bson import ObjectId
 from bson.errors import InvalidId
 
 from ..errors import UsageError
-from ..model import STATES, Filter, State
+from ..model import READY, STATES, Filter, State
 from .moments import moment_before
+
+PARKED: Final = "parked"
+"""The word for a view of `ready`: tasks under a name that no app declares."""
 
 
 def filter_of(options: argparse.Namespace, now: datetime) -> Filter:
     """What the options ask for. Raises UsageError."""
+    states = _states(options.state)
     return Filter(
         ids=tuple(dict.fromkeys(task_id(text) for text in getattr(options, "ids", ()))),
-        states=_states(options.state),
+        states=cast("tuple[State, ...]", (READY,) if PARKED in states else states),
+        parked=PARKED in states,
         name=options.name or "",
         topic=options.topic or "",
         error=_regex(options.error),
@@ -38,12 +43,14 @@ def task_id(text: str) -> ObjectId:
         ) from None
 
 
-def _states(text: str | None) -> tuple[State, ...]:
+def _states(text: str | None) -> tuple[str, ...]:
     states = tuple(word.strip() for word in text.split(",")) if text else ()
     for state in states:
-        if state not in STATES:
-            raise UsageError(f"--state: expected {', '.join(STATES)}, got {state!r}")
-    return cast("tuple[State, ...]", states)
+        if state not in (*STATES, PARKED):
+            raise UsageError(f"--state: expected {', '.join(STATES)} or {PARKED}, got {state!r}")
+    if PARKED in states and len(states) > 1:
+        raise UsageError(f"--state: expected {PARKED} alone, got {text!r}; it is a part of ready")
+    return states
 
 
 def _regex(text: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 from ..clock import Clock
 from ..desk import Desk
-from ..model import STATES, Filter, MonQTask
+from ..model import READY, STATES, Filter, MonQTask
 from ..remote import Remote
 from ..rows import plain, task_details, task_row
 from ..textual import harmless
@@ -66,13 +67,19 @@ def _when(moment: datetime | None) -> str:
 def count(options: argparse.Namespace) -> int:
     """How many tasks match, by state."""
     with open_desk(options) as desk:
-        counts = desk.count(filter_of(options, Clock().now()))
+        which = filter_of(options, Clock().now())
+        counts = desk.count(which)
+        waits = counts.get(READY, 0) and not which.parked
+        parked = desk.count(dataclasses.replace(which, parked=True)).get(READY, 0) if waits else 0
     if options.json:
-        print(json.dumps({state: counts.get(state, 0) for state in STATES} | {"total": sum(counts.values())}))
+        numbers = {state: counts.get(state, 0) for state in STATES}
+        print(json.dumps(numbers | {"total": sum(counts.values()), "parked": parked}))
         return 0
     for state in STATES:
         if counts.get(state):
             print(f"{_painted(state)}  {counts[state]:>10}")
+    if parked:
+        print(f"{'parked':<8}  {parked:>10}  of the ready ones: no app declares their names")
     print(f"{'total':<8}  {sum(counts.values()):>10}")
     return 0
 

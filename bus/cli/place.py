@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from .. import registry
+from .. import declaring, registry
 from ..clock import Clock
 from ..config import Config, load
 from ..connecting import CONTROL_SOCKET, is_embedded, remote
@@ -53,7 +53,12 @@ class OwnDesk(Desk):
     """The desk of a store that this command has opened itself."""
 
     def __init__(self, store: Store, clock: Clock, config: Config) -> None:
-        super().__init__(store, clock, keep_failed=timedelta(seconds=config.monqbus.keep_failed))
+        super().__init__(
+            store,
+            clock,
+            keep_failed=timedelta(seconds=config.monqbus.keep_failed),
+            known=lambda: declaring.load(config).tasks,
+        )
         self._config = config
 
     def why_waiting(self, task: MonQTask) -> str | None:
@@ -62,7 +67,7 @@ class OwnDesk(Desk):
             return "no daemon runs on this store; start one with `monqbus run`"
         now = Clock().now()
         try:
-            known = registry.load(self._config.monqbus.apps, self._config.monqbus.path).tasks
+            known = declaring.load(self._config).tasks
         except ConfigError:
             return why_waiting(task, now, lambda _: True)
         return why_waiting(task, now, known.__contains__)
@@ -105,7 +110,7 @@ def open_poster(options: argparse.Namespace) -> Iterator[Local | Remote]:
     """Something to post to. Without a daemon to ask, the apps are imported for their declarations."""
     config = read_config(options)
     if not (is_embedded(config) and daemon_answers(config)):
-        registry.load(config.monqbus.apps, config.monqbus.path)
+        declaring.load(config)
     place = _open(config)
     with closing(place):
         if isinstance(place, Remote):
@@ -128,7 +133,8 @@ def _open(config: Config) -> Store | Remote:
         if is_embedded(config) and daemon_answers(config):
             return remote(config)
         try:
-            return open_store(config.monqbus.store.reveal(), config.monqbus.data_dir)
+            settings = config.monqbus
+            return open_store(settings.store.reveal(), settings.data_dir, min_free=settings.min_free)
         except StoreHeld:
             if clock.monotonic() >= deadline:
                 raise

@@ -8,6 +8,7 @@ import sys
 from ..clock import Clock
 from ..daemon import Daemon, Names
 from ..errors import UsageError
+from ..frozen import sweep
 from .place import read_config
 
 
@@ -17,6 +18,7 @@ def run(options: argparse.Namespace) -> int:
     config = read_config(options)
     for warning in config.warnings:
         print(f"monqbus: warning: {warning}", file=sys.stderr)
+    sweep()
     return Daemon(config, Clock(), names).run()
 
 

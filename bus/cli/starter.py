@@ -20,26 +20,3 @@ def count_letters(name):
     print(f"{name!r} has {len(name)} letters")
     return len(name)
 '''
-
-UNIT = """\
-# Copy to /etc/systemd/system/monqbus.service, then: systemctl enable --now monqbus
-[Unit]
-Description=monqbus
-After=network-online.target
-Wants=network-online.target
-
-[Service]
-ExecStart={program} run --config {directory}/monqbus.ini
-ExecReload=/bin/kill -HUP $MAINPID
-WorkingDirectory={directory}
-Restart=on-failure
-RestartSec=1
-# usage, store held, configuration: another start would fail the same way
-RestartPreventExitStatus=64 73 78
-# longer than [worker] drain
-TimeoutStopSec=35
-UMask=0077
-
-[Install]
-WantedBy=multi-user.target
-"""

@@ -106,6 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     _posting(command)
     _looking(command)
     _steering(command)
+    _keeping(command)
     command("config", "setup", "print the fully commented sample config", "monqbus config > monqbus.ini")
     command("version", "setup", "print the version", "monqbus version")
     return parser
@@ -124,12 +125,20 @@ def _running(command: Command) -> None:
     run.add_argument("--except", dest="but", metavar="NAMES", default="", help="never claim these tasks")
     init = command("init", "setup", "write a starter: config, example app, systemd unit", "monqbus init shop")
     init.add_argument("directory", metavar="DIR", nargs="?", default=".", help="where (default: here)")
-    command(
+    check = command(
         "check",
         "check",
         "check config, imports, store and secrets; print tasks, handlers, hooks",
         "monqbus check --config monqbus.ini",
     )
+    check.add_argument("--offline", action="store_true", help="leave the store out")
+    doctor = command(
+        "doctor",
+        "doctor",
+        "show versions, limits, disk, store and clock, and the remedy for what is wrong",
+        "monqbus doctor --config monqbus.ini",
+    )
+    doctor.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def _arguments(sub: argparse.ArgumentParser) -> None:
@@ -165,7 +174,7 @@ def _posting(command: Command) -> None:
 
 
 def _filters(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--state", help="ready, busy, complete, error, skipped; several with commas")
+    sub.add_argument("--state", help="ready, busy, complete, error, skipped, several with commas; or parked")
     sub.add_argument("--name", metavar="PREFIX", help="task names that begin so")
     sub.add_argument("--topic", help="tasks of events with this topic")
     sub.add_argument("--error", metavar="REGEX", help="tasks whose error matches")
@@ -203,3 +212,25 @@ def _steering(command: Command) -> None:
         sub.add_argument(
             "--all", action="store_true", help="every task that can be, when no ID and no filter is given"
         )
+
+
+def _keeping(command: Command) -> None:
+    backup = command(
+        "backup",
+        "keep",
+        "write the embedded store to a new file, also while a daemon runs",
+        "monqbus backup /var/backups/monqbus.db",
+    )
+    backup.add_argument("file", metavar="FILE", help="the file to make; never replaces one")
+    copy = command(
+        "copy",
+        "keep",
+        "bring everything of a stopped daemon's embedded store into MongoDB",
+        "monqbus copy --to env:MONGODB_URI",
+    )
+    copy.add_argument(
+        "--to",
+        metavar="STORE",
+        required=True,
+        help="the store to fill, written as the setting store: an address, env:NAME or file:PATH",
+    )

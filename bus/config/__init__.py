@@ -6,12 +6,13 @@ settings in `table`.
 
 from .loading import load
 from .sample import hello, reference, sample
-from .secrets import Secret
-from .table import Config, Hook, Http, Monqbus, Worker
+from .secrets import Secret, store_named
+from .table import Config, Handler, Hook, Http, Monqbus, Worker
 from .values import is_loopback
 
 __all__ = [
     "Config",
+    "Handler",
     "Hook",
     "Http",
     "Monqbus",
@@ -22,4 +23,5 @@ __all__ = [
     "load",
     "reference",
     "sample",
+    "store_named",
 ]

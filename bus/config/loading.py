@@ -10,15 +10,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ConfigError
+from .environment import OURS, misfit, packages_of
 from .findings import Findings
+from .handlers import read_handler
 from .hooks import read_hook
 from .reading import Section, read
 from .sections import Reader
-from .table import GROUPS, Config, Hook
+from .table import GROUPS, Config, Handler, Hook
 from .values import is_loopback, nearest, shown
 
 LONGEST_RETRIES_SECONDS: Final = 76 * 3_600.0
 """Standard Webhooks 1.0.0: the schedule it proposes to senders ends after 75 h 35 min."""
+
+NAMED: Final = ("hook", "handler")
+"""The sections that there may be several of, each with a NAME behind a colon."""
 
 Lines = Mapping[tuple[str, str], int]
 """Where each (section, key) stands."""
@@ -39,6 +44,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     reader = Reader(findings, file, environ, written.mode)
     config, lines = _assemble(file, written.sections, reader)
     _check_folders(config, lines, findings)
+    _check_sizes(config, lines, findings)
     if findings.problems:
         raise ConfigError(*findings.problems)
     _warn(config, lines, findings)
@@ -48,6 +54,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
 def _assemble(file: Path, sections: tuple[Section, ...], reader: Reader) -> tuple[Config, Lines]:
     groups: dict[str, Any] = {}
     hooks: dict[str, Hook] = {}
+    handlers: dict[str, Handler] = {}
     lines: dict[tuple[str, str], int] = {}
     for section in sections:
         lines.update({(section.name, key): entry.line for key, entry in section.entries.items()})
@@ -58,24 +65,32 @@ def _assemble(file: Path, sections: tuple[Section, ...], reader: Reader) -> tupl
             hook = read_hook(section, reader)
             if hook:
                 hooks[hook.name] = hook
+        elif section.name.startswith("handler:"):
+            handler = read_handler(section, reader)
+            if handler:
+                handlers[handler.name] = handler
         else:
             reader.findings.problem(section.line, _unknown(section.name))
-    return _anchored(Config(file, **groups, hooks=hooks), file.parent), lines
+    return _anchored(Config(file, **groups, hooks=hooks, handlers=handlers), file.parent), lines
 
 
 def _anchored(config: Config, folder: Path) -> Config:
     """*config* with its relative paths starting at *folder*."""
     data_dir = folder / config.monqbus.data_dir
-    path = tuple(folder / one for one in config.monqbus.path)
-    return replace(config, monqbus=replace(config.monqbus, data_dir=data_dir, path=path))
+    path = tuple(packages_of(folder / one) for one in config.monqbus.path)
+    handlers = {
+        name: replace(handler, working_dir=folder / (handler.working_dir or ""))
+        for name, handler in config.handlers.items()
+    }
+    return replace(config, monqbus=replace(config.monqbus, data_dir=data_dir, path=path), handlers=handlers)
 
 
 def _unknown(name: str) -> str:
     head, *rest = re.split(r"[:\s]+", name.strip(), maxsplit=1)
-    near = nearest(head, (*GROUPS, "hook"))
-    if near == "hook":
-        near = f"hook:{rest[0] if rest and rest[0] else 'NAME'}"
-    known = ", ".join(f"[{one}]" for one in (*GROUPS, "hook:NAME"))
+    near = nearest(head, (*GROUPS, *NAMED))
+    if near in NAMED:
+        near = f"{near}:{rest[0] if rest and rest[0] else 'NAME'}"
+    known = ", ".join(f"[{one}]" for one in (*GROUPS, *(f"{one}:NAME" for one in NAMED)))
     remedy = f"did you mean [{near}]?" if near else f"known are {known}"
     return f"expected a known section, got {shown(f'[{name}]')}; {remedy}"
 
@@ -86,11 +101,26 @@ def _check_folders(config: Config, lines: Lines, findings: Findings) -> None:
         mode = _mode(folder)
         if mode is None or not stat.S_ISDIR(mode):
             findings.problem(line, f"[monqbus] path: expected a folder, got {folder}; create or correct it")
+        elif other := misfit(folder):
+            sentence = f"expected packages for Python {OURS}, got {folder} for Python {other}"
+            remedy = f"make that environment anew with python{OURS} -m venv"
+            findings.problem(line, f"[monqbus] path: {sentence}; {remedy}")
     mode = _mode(config.monqbus.data_dir)
     if mode is not None and not stat.S_ISDIR(mode):
         line = lines.get(("monqbus", "data_dir"), 0)
         sentence = f"expected a folder, got the file {config.monqbus.data_dir}; name another place"
         findings.problem(line, f"[monqbus] data_dir: {sentence}")
+
+
+def _check_sizes(config: Config, lines: Lines, findings: Findings) -> None:
+    http = config.http
+    if http.max_bodies < http.max_body:
+        line = lines.get(("http", "max_bodies")) or lines.get(("http", "max_body"), 0)
+        sentence = f"expected at least max_body, {http.max_body} bytes, got {http.max_bodies}; raise it"
+        findings.problem(line, f"[http] max_bodies: {sentence}")
+    if 0 < http.spool < http.max_body:
+        sentence = f"expected at least max_body, {http.max_body} bytes, got {http.spool}; raise it"
+        findings.problem(lines["http", "spool"], f"[http] spool: {sentence}")
 
 
 def _mode(path: Path) -> int | None:
@@ -111,6 +141,9 @@ def _warn(config: Config, lines: Lines, findings: Findings) -> None:
     if main.keep_events < LONGEST_RETRIES_SECONDS:
         sentence = "expected 76h or more, got less; a redelivery that comes later runs its handlers again"
         findings.warning(lines["monqbus", "keep_events"], f"[monqbus] keep_events: {sentence}")
+    if config.http.spool and main.store.reveal() == "sqlite":
+        sentence = "expected store = mongodb://..., got sqlite, which is never away; it has no effect"
+        findings.warning(lines["http", "spool"], f"[http] spool: {sentence}, remove it")
     if not is_loopback(config.http.listen):
         _warn_open_hooks(config, lines, findings)
 

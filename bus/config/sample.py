@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from .table import GROUPS, PURPOSE, Hook, Setting, rows
+from .table import GROUPS, PURPOSE, Handler, Hook, Setting, rows
 
 Live = Mapping[str, Mapping[str, str]]
 """Lines of a sample that are not commented out: section → key → value."""
@@ -29,6 +29,19 @@ EXAMPLE_HOOKS: Final[Live] = {
         "verify": "standard",
         "secret": "env:BILLING_OLD_SECRET\n    env:BILLING_NEW_SECRET",
         "tolerance": "5m",
+    },
+}
+
+EXAMPLE_HANDLERS: Final[Live] = {
+    "handler:announce": {
+        "topic": "github.push, github.release",
+        "command": "/bin/echo {topic} in {body:repository.full_name}",
+        "timeout": "2m",
+        "max_attempts": "3",
+        "max_concurrent": "1",
+        "priority": "20",
+        "working_dir": ".",
+        "environment": "DEPLOY_KEY",
     },
 }
 
@@ -88,6 +101,13 @@ secret = env:BILLING_OLD_SECRET
 """
 
 
+_HANDLERS_HEAD: Final = """\
+
+Each handler is a section of its own; NAME has 1 to 64 letters, digits, `_` and `-`. Its tasks are called
+`handler:NAME`. What the command is given and what its exit code means: [commands.md](commands.md).
+"""
+
+
 def hello(folder: str) -> Live:
     """The live lines that run the example app in *folder* behind a hook without verification."""
     return {
@@ -102,11 +122,17 @@ def sample(live: Live) -> str:
     for name, group in GROUPS.items():
         parts.append(f"\n[{name}]\n; {PURPOSE[name]}\n")
         parts.extend(_sample_row(row, live.get(name, {})) for row in rows(group))
-    parts.append(f"\n; [hook:NAME]: {PURPOSE['hook:NAME']}\n")
-    parts.extend(f"{_comment(_told(row))}\n" for row in rows(Hook))
+    parts.extend(_named("hook:NAME", Hook))
     parts.extend(_block(name, live[name], "") for name in live if name not in GROUPS)
     parts.extend(_block(name, keys, ";") for name, keys in EXAMPLE_HOOKS.items())
+    parts.extend(_named("handler:NAME", Handler))
+    parts.extend(_block(name, keys, ";") for name, keys in EXAMPLE_HANDLERS.items())
     return "".join(parts)
+
+
+def _named(title: str, group: type[Any]) -> Iterator[str]:
+    yield f"\n; [{title}]: {PURPOSE[title]}\n"
+    yield from (f"{_comment(_told(row))}\n" for row in rows(group))
 
 
 def _sample_row(row: Setting, live: Mapping[str, str]) -> str:
@@ -134,6 +160,8 @@ def reference() -> str:
     for name, group in GROUPS.items():
         parts.append(f"\n## [{name}]\n\n{PURPOSE[name]}\n\n{_markdown(group)}")
     parts.append(f"\n## [hook:NAME]\n\n{PURPOSE['hook:NAME']}\n{_HOOKS_HEAD}\n{_markdown(Hook)}")
+    title = "handler:NAME"
+    parts.append(f"\n## [{title}]\n\n{PURPOSE[title]}\n{_HANDLERS_HEAD}\n{_markdown(Handler)}")
     return "".join(parts)
 
 

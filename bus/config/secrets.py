@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
+from ..errors import ConfigError
 from .values import Kind, Unfit
 
 LARGEST_FILE: Final = 64 * 1024
@@ -179,3 +180,11 @@ STORE: Final = Kind(
 SECRET: Final = Kind(
     "one or several secrets, one a line", "env:GITHUB_WEBHOOK_SECRET", _read_secrets, secret=True
 )
+
+
+def store_named(text: str, folder: Path, environ: Mapping[str, str]) -> Secret:
+    """The store that *text* names in the way of the setting ``store``. Raises ConfigError."""
+    try:
+        return _read_store("\n".join(resolve(text, folder, environ).texts))
+    except Unfit as unfit:
+        raise ConfigError(f"store: {STORE.complaint('***', unfit)}") from None

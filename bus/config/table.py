@@ -11,16 +11,23 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
+from .commands import COMMAND
 from .secrets import SECRET, STORE, Secret
-from .topics import TOPIC
+from .topics import TOPIC, TOPICS
 from .values import (
     ADDRESS,
     FOLDER,
+    FOLDER_OR_NONE,
     FOLDERS,
     HEADER,
     MODULES,
+    NETWORKS,
+    PROCESSES,
+    USER,
+    VARIABLES,
     Address,
     Kind,
+    Network,
     choice,
     duration,
     size,
@@ -74,10 +81,18 @@ class Monqbus:
     )
     apps: tuple[str, ...] = setting("", MODULES, "The modules to import; they declare tasks and handlers.")
     path: tuple[Path, ...] = setting(
-        "", FOLDERS, "Where to import apps from; a virtual environment's site-packages may follow."
+        "",
+        FOLDERS,
+        "Where to import apps from, and virtual environments of the same Python version with what they need.",
     )
     log_level: LogLevel = setting("info", choice("debug", "info", "warning", "error"), "The least to log.")
     log_format: LogFormat = setting("text", choice("text", "json"), "How a line of the log is written.")
+    min_free: int = setting(
+        "64MiB",
+        size("1024GiB", 0),
+        "With less room than this on the disk of data_dir, new work is refused while what is under way "
+        "goes on. For the embedded store only; 0: no such limit.",
+    )
     keep_complete: float = setting("7d", duration("1s"), "How long a complete task is kept.")
     keep_failed: float = setting("30d", duration("1s"), "How long a task in error or skipped is kept.")
     keep_events: float = setting(
@@ -93,6 +108,21 @@ class Worker:
     """[worker]: how tasks run. Durations in seconds."""
 
     greenlets: int = setting("100", whole_number(1, 10_000), "How many tasks run at the same time.")
+    cpu_workers: int = setting(
+        "auto",
+        PROCESSES,
+        "How many processes run the tasks that are declared with cpu=True; auto: one for each core. They "
+        "are forked when they are needed and stay.",
+    )
+    max_tasks_per_worker: int = setting(
+        "0", whole_number(0, 1_000_000), "After how many tasks such a process is replaced; 0: never."
+    )
+    max_memory_per_worker: int = setting(
+        "0",
+        size("1024GiB", 0),
+        "With more memory than this after a task, such a process is replaced, what the apps take when they "
+        "are imported included; 0: no limit.",
+    )
     lease: float = setting(
         "60s",
         duration("10s", "1d"),
@@ -117,8 +147,42 @@ class Http:
 
     listen: Address = setting("127.0.0.1:8080", ADDRESS, "The address to listen on; port 0 takes a free one.")
     max_body: int = setting("1MiB", size("8MiB"), "The largest request body; more is answered with 413.")
+    max_bodies: int = setting(
+        "64MiB",
+        size("64GiB"),
+        "The most that the bodies of all requests take together, until they are answered. While it is "
+        "taken, slow senders and then new ones get 503. At least max_body.",
+    )
+    max_waiting: int = setting(
+        "256",
+        whole_number(1, 65_535),
+        "How many deliveries may wait for the store at the same time; further ones get 503.",
+    )
+    max_pending: int = setting(
+        "1000000",
+        whole_number(0, 999_999_999),
+        "With so many ready tasks in the store, deliveries get 503 until fewer wait. What handlers post is "
+        "never refused. 0: no limit.",
+    )
+    spool: int = setting(
+        "0",
+        size("1024GiB", least=0),
+        "With store = mongodb only: how much of data_dir deliveries may take while MongoDB is away. They "
+        "are answered 202 and handed over in order when it is back. 0: then they get 503.",
+    )
     connections: int = setting(
         "512", whole_number(1, 65_535), "How many connections are open at the same time; more have to wait."
+    )
+    connections_per_ip: int = setting(
+        "64",
+        whole_number(0, 65_535),
+        "How many of them may come from one address (IPv6: one /64); further ones get 429. 0: no limit. "
+        "This machine and trusted_proxies are not counted.",
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        "",
+        NETWORKS,
+        "The reverse proxies in front of this listener: everybody's connections come from there.",
     )
     header_timeout: float = setting(
         "10s", duration("1ms", "1h"), "How long a request's header may take to arrive."
@@ -173,6 +237,52 @@ class Hook:
 
 
 @dataclass(frozen=True)
+class Handler:
+    """[handler:NAME]: a command that is run for each event of its topics. Seconds.
+
+    *where* is the section's place, such as ``monqbus.ini:40``, for messages about this handler.
+    """
+
+    name: str
+    topics: tuple[str, ...] = setting(
+        None, TOPICS, "The topics whose events it is run for, separated by commas.", key="topic"
+    )
+    command: tuple[str, ...] = setting(
+        None,
+        COMMAND,
+        "The program and its arguments, split like a shell would but never run by one. Placeholders are "
+        "filled from the event, each within its one argument: {topic}, {id}, {hook}, {delivery}, {header:X}, "
+        "{body:dotted.path}, {args:0}, {kwargs:name}. An argument that a sender made look like an option "
+        "fails the task, unless -- stands before it.",
+    )
+    timeout: float = setting(
+        "1h", duration("1s", "30d"), "How long one run may take; then its process group is killed."
+    )
+    max_attempts: int = setting(
+        "0",
+        whole_number(0, 100),
+        "How often it is tried until it exits with 0; 0 means max_attempts of [worker].",
+    )
+    max_concurrent: int = setting(
+        "0", whole_number(0, 1000), "How many of its runs may go on at the same time; 0: as slots are free."
+    )
+    priority: int = setting("10", whole_number(0, 1000), "Its tasks' priority; higher ones go first.")
+    working_dir: Path | None = setting(
+        "", FOLDER_OR_NONE, "Where it runs; nothing means the folder of this file."
+    )
+    user: str = setting(
+        "", USER, "The user it runs as, with that user's groups. Only a daemon that is root may choose."
+    )
+    environment: tuple[str, ...] = setting(
+        "",
+        VARIABLES,
+        "Names of the daemon's environment variables to hand on. Without being named it gets PATH, HOME, "
+        "USER, LOGNAME, SHELL, LANG, TZ and TMPDIR only, so that secrets stay here.",
+    )
+    where: str = ""
+
+
+@dataclass(frozen=True)
 class Config:
     """All of the configuration, checked. *path* is None when there was no file; *warnings* are sentences."""
 
@@ -181,6 +291,7 @@ class Config:
     worker: Worker = Worker()
     http: Http = Http()
     hooks: Mapping[str, Hook] = field(default_factory=dict)
+    handlers: Mapping[str, Handler] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -190,4 +301,5 @@ PURPOSE: Final[Mapping[str, str]] = {
     "worker": "How tasks run.",
     "http": "What the outside world reaches.",
     "hook:NAME": "Who may send to POST /hooks/NAME, and the topic it becomes.",
+    "handler:NAME": "A command that is run for each event of a topic; no Python needed.",
 }

@@ -31,3 +31,20 @@ def _read_topic(text: str) -> str:
 TOPIC: Final = Kind(
     f"a topic of letters, digits and _ . : -, at most {LONGEST} characters", "github.{event}", _read_topic
 )
+
+
+def _read_topics(text: str) -> tuple[str, ...]:
+    topics = tuple(item for item in (part.strip() for part in re.split(r"[,\n]", text)) if item)
+    if not topics:
+        raise Unfit
+    for topic in topics:
+        if len(topic) > LONGEST or not _PLAIN.fullmatch(topic):
+            raise Unfit(shown(topic))
+    return topics
+
+
+TOPICS: Final = Kind(
+    f"topics of letters, digits and _ . : -, at most {LONGEST} characters each, separated by commas",
+    "github.push",
+    _read_topics,
+)

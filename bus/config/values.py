@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import keyword
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ from typing import Final, Generic, TypeVar
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
 Address = tuple[str, int]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+MOST_PROCESSES: Final = 1024
 LONGEST_SHOWN: Final = 60
 UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 UNIT_BYTES: Final = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -28,6 +31,8 @@ _SIZE = re.compile(r"([0-9]{1,12})(KiB|MiB|GiB|)")
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:\s]+)):([0-9]{1,5})")
 _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 
 
@@ -100,6 +105,12 @@ def whole_number(least: int, most: int) -> Kind[int]:
     return Kind(f"a whole number from {least} to {most}", str(max(10, least)), read)
 
 
+def _read_processes(text: str) -> int:
+    if text == "auto":
+        return len(os.sched_getaffinity(0))
+    return whole_number(1, MOST_PROCESSES).read(text)
+
+
 def duration(least: str = "0s", most: str = "36500d") -> Kind[float]:
     """A whole number with its unit, in seconds; a hundred years at most: a date can still hold it."""
 
@@ -117,17 +128,17 @@ def _seconds(match: re.Match[str] | None) -> float:
     return int(match[1]) * UNIT_SECONDS[match[2]] if match else 0.0
 
 
-def size(most: str) -> Kind[int]:
-    """A number of bytes, plain or with a binary unit, from 1 to *most*."""
+def size(most: str, least: int = 1) -> Kind[int]:
+    """A number of bytes, plain or with a binary unit, from *least* to *most*."""
 
     def read(text: str) -> int:
         match = _SIZE.fullmatch(text)
-        if not match or not 1 <= _bytes(match) <= largest:
+        if not match or not least <= _bytes(match) <= largest:
             raise Unfit
         return _bytes(match)
 
     largest = _bytes(_SIZE.fullmatch(most))
-    return Kind(f"a size from 1 to {most} (bytes, KiB, MiB or GiB)", most, read)
+    return Kind(f"a size from {least} to {most} (bytes, KiB, MiB or GiB)", most, read)
 
 
 def _bytes(match: re.Match[str] | None) -> int:
@@ -191,6 +202,43 @@ def _read_header(text: str) -> str:
     return text
 
 
+def _read_networks(text: str) -> tuple[Network, ...]:
+    networks = []
+    for item in _items(text):
+        try:
+            networks.append(ipaddress.ip_network(item))
+        except ValueError as error:
+            host_bits = "host bits" in str(error)
+            remedy = f"write {ipaddress.ip_network(item, strict=False)}" if host_bits else ""
+            raise Unfit(shown(item), remedy=remedy) from None
+    return tuple(networks)
+
+
+NETWORKS: Final = Kind(
+    "addresses or networks, separated by commas", "10.0.0.0/8, 2001:db8::/32", _read_networks
+)
+
+
+def _read_path_or_none(text: str) -> Path | None:
+    return _read_path(text) if text else None
+
+
+def _read_user(text: str) -> str:
+    if text and not _USER.fullmatch(text):
+        raise Unfit
+    return text
+
+
+def _read_variables(text: str) -> tuple[str, ...]:
+    for item in _items(text):
+        if not _VARIABLE.fullmatch(item):
+            raise Unfit(shown(item))
+    return tuple(_items(text))
+
+
+PROCESSES: Final = Kind(
+    f"a whole number from 1 to {MOST_PROCESSES}, or auto", "auto", _read_processes, ("auto",)
+)
 ADDRESS: Final = Kind("HOST:PORT", "127.0.0.1:8080", _read_address)
 MODULES: Final = Kind("dotted module names, separated by commas", "hello, myteam.billing", _read_modules)
 FOLDER: Final = Kind("a folder, absolute or relative to this file", "./data", _read_path)
@@ -198,3 +246,6 @@ FOLDERS: Final = Kind(
     "existing folders, absolute or relative to this file, separated by commas", "./apps", _read_paths
 )
 HEADER: Final = Kind("the name of an HTTP header", "X-Gitlab-Token", _read_header)
+FOLDER_OR_NONE: Final = Kind("a folder, absolute or relative to this file", "/srv/site", _read_path_or_none)
+USER: Final = Kind("the name of a user of this machine", "deploy", _read_user)
+VARIABLES: Final = Kind("names of environment variables, separated by commas", "DEPLOY_KEY", _read_variables)

@@ -1,4 +1,4 @@
-"""Takes waiting tasks from the store, as many as there are free slots, and never more.
+"""Takes waiting tasks of one lane from the store, as many as there are free slots, and never more.
 
 A wake-up is a hint, the poll is the truth: whatever the feed says or fails to say, a full pass
 happens every POLL_SECONDS, and at the moment the next delayed task becomes due.
@@ -23,9 +23,9 @@ POLL_SECONDS: Final = 5.0
 
 
 class Claimer:
-    """The only claimer of this daemon; implements posting.Starter for direct starts.
+    """The only claimer of its lane: fills *pool* with tasks of *names*.
 
-    *names* are the task names this daemon may run, *may_claim* is False while its lease is in doubt.
+    *may_claim* is False while this daemon's lease is in doubt.
     """
 
     def __init__(
@@ -42,8 +42,8 @@ class Claimer:
         self.worker = worker
         self.loop = Loop("claimer", self.tick)
         self.is_stopping = False
+        self.pool = pool
         self._store = store
-        self._pool = pool
         self._recorder = recorder
         self._clock = clock
         self._names = names
@@ -53,20 +53,20 @@ class Claimer:
         self._doubted: list[MonQTask] = []
         self._failing = False
         pool.on_free = self._slot_freed
-        recorder.waiting_again = self._expect_at
 
     def tick(self) -> float | None:
         """One claim pass; returns the pause until the next one is due without a wake."""
-        if self.is_stopping:
+        names = self._names()
+        if self.is_stopping or not names:
             return None
-        free = self._pool.free
+        free = self.pool.free
         if free <= 0 or self._recorder.is_full or not self._may_claim():
             self._more_waits = True
             return POLL_SECONDS
         # Half of the slots stay open to direct starts unless the last pass found more than it could take
         limit = free if self._more_waits else max(1, free // 2)
         try:
-            claimed = self._claim(limit)
+            claimed = self._claim(names, limit)
         except StoreError as error:
             return self._pause(error)
         self._recovered()
@@ -81,11 +81,7 @@ class Claimer:
         ahead = (claimed.next_due - self._clock.now()).total_seconds()
         return min(POLL_SECONDS, max(ahead, 0.001))
 
-    # posting.Starter
-
-    def claims(self, name: str) -> bool:
-        """Whether *name* is known here and not left to other daemons."""
-        return name in self._names()
+    # direct starts
 
     def reserve(self, count: int) -> bool:
         """Set *count* slots aside, only while nothing waits that would have to go first."""
@@ -94,43 +90,37 @@ class Claimer:
             and not self.is_stopping
             and not self._recorder.is_full
             and self._may_claim()
-            and self._pool.reserve(count)
+            and self.pool.reserve(count)
         )
 
     def start(self, tasks: Sequence[MonQTask], reserved: int) -> None:
         """Begin *tasks* in slots set aside before; the rest of *reserved* is free again."""
-        self._pool.give_back(reserved)
+        self.pool.give_back(reserved)
         if tasks:
-            self._pool.start(tasks)
+            self.pool.start(tasks)
 
-    def doubt(self, tasks: Sequence[MonQTask], reserved: int) -> None:
+    def doubt(self, tasks: Sequence[MonQTask]) -> None:
         """Remember *tasks* whose storing has an unknown outcome, to release what was stored."""
-        self._pool.give_back(reserved)
+        self.pool.give_back(len(tasks))
         self._doubted.extend(tasks)
         self.loop.wake()
 
-    def expect(self, tasks: Sequence[MonQTask]) -> None:
-        """*tasks* were stored as ready: look at once, or when the first becomes due."""
-        if tasks:
-            self._expect_at([task.time_queue for task in tasks])
-            self._store.ring()
-
-    def _expect_at(self, moments: list[datetime]) -> None:
-        first = min(moments)
-        if self._next_look is None or first < self._next_look or first <= self._clock.now():
+    def expect_at(self, moment: datetime) -> None:
+        """A task becomes due at *moment*: look at once, or then."""
+        if self._next_look is None or moment < self._next_look or moment <= self._clock.now():
             self.loop.wake()
 
     # inside
 
-    def _claim(self, limit: int) -> Claimed:
+    def _claim(self, names: Collection[str], limit: int) -> Claimed:
         """Claim under reserved slots: while the store works, direct starts must not take them."""
-        self._pool.reserve(limit)
+        self.pool.reserve(limit)
         try:
             self._settle_doubts()
-            claimed = self._store.claim(self.worker, self._names(), limit, self._clock.now())
+            claimed = self._store.claim(self.worker, names, limit, self._clock.now())
         finally:
-            self._pool.give_back(limit)
-        self._pool.start(claimed.tasks)
+            self.pool.give_back(limit)
+        self.pool.start(claimed.tasks)
         return claimed
 
     def _slot_freed(self) -> None:

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 from ..clock import Clock
+from ..command import Command
 from ..context import restored
 from ..errors import Interrupt, TimedOut
 from ..model import MonQTask
 from ..registry import Registry, Task
-from ..retry import Ending, Outcome, Overdue, Policy, Raised, Returned, Stopped, decide
+from ..retry import Crashed, Ending, Outcome, Overdue, Policy, Raised, Returned, Stopped, decide
 from ..telemetry import emit
 from .capture import current
+from .errands import Errands
 from .recorder import Recorder
 from .run import Run, RunningTask
 
@@ -23,6 +25,9 @@ class Executor:
 
     *default_timeout* in seconds, None for none, counts for tasks that name none.
     """
+
+    errands: Errands | None = None
+    """How runs reach the CPU workers; without it every handler runs in this process."""
 
     def __init__(
         self,
@@ -64,15 +69,36 @@ class Executor:
         outcome = decide(run.task, ending, self._clock.now(), self.policy, limit=limit, chance=chance)
         if (output := run.output.text()) is not None:
             outcome.fields["output"] = output
+        has_survived = not isinstance(ending, Crashed | Stopped)
+        if has_survived and declared is not None and self._is_suspect(run.task, declared):
+            outcome.fields["crashes"] = 0  # others brought those daemons down
         return outcome
 
     def _perform(self, run: Run, declared: Task[..., Any]) -> Ending:
         task = run.task
         seconds = task.timeout or declared.defaults.timeout or self.default_timeout
         emit("task.started", task=task)
+        running = RunningTask(run, self._recorder.note)
+        is_suspect = self._is_suspect(task, declared)
+        if self.errands is not None and (declared.defaults.cpu or is_suspect):
+            try:
+                return self.errands.perform(run, running, seconds, alone=is_suspect)
+            except Interrupt as interrupt:
+                return _interrupted(interrupt, seconds)
+        return self._perform_here(run, running, declared, seconds)
+
+    def _is_suspect(self, task: MonQTask, declared: Task[..., Any]) -> bool:
+        """Whether *task* may have brought down a daemon, or only been there: its next run will tell."""
+        is_here = not declared.defaults.cpu and not isinstance(declared.function, Command)
+        return task.crashes > 0 and is_here and self.errands is not None and not self.errands.farm.is_lost
+
+    def _perform_here(
+        self, run: Run, running: RunningTask, declared: Task[..., Any], seconds: float | None
+    ) -> Ending:
+        task = run.task
         token = current.set(run.output)
         try:
-            with restored(task.context, task=RunningTask(run, self._recorder.note)):
+            with restored(task.context, task=running):
                 if seconds:
                     with run.limited_to(seconds):
                         value = declared.function(*_arguments(task), **task.kwargs)

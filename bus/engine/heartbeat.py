@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 import gevent
+from gevent.event import AsyncResult
 from gevent.threadpool import ThreadPool
 
 from ..clock import Clock
@@ -21,13 +22,15 @@ from .loop import Loop
 BEATS_PER_LEASE: Final = 6
 LOOK_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 1.0
+STOP_SECONDS: Final = 2.5
 
 
 class Heartbeat:
     """Renews the lease of *worker*; *open_store* opens a store for the thread alone.
 
     Claiming stops after two thirds of a lease without a renewal; from its end on *fence* is called
-    at every look: what still runs here may by then have been given to another daemon.
+    at every look, and once after a lease that ran out before it was renewed: what still runs here
+    may have been given to another daemon.
     """
 
     def __init__(
@@ -48,7 +51,9 @@ class Heartbeat:
         self._renewed_at = clock.monotonic()
         self._is_stopping = False
         self._is_lost = False
+        self._has_lapsed = False
         self._thread = ThreadPool(1)
+        self._beating: AsyncResult | None = None
 
     @property
     def is_safe(self) -> bool:
@@ -63,14 +68,18 @@ class Heartbeat:
         """Renew once before anything is claimed, then keep renewing. Raises StoreUnavailable."""
         store = self._thread.apply(self._open_store)
         self._thread.apply(self._renew, (store,))
-        self._thread.spawn(self._beat, store)
+        self._beating = self._thread.spawn(self._beat, store)
         self.loop.start()
 
     def stop(self) -> None:
-        """End the lease, so that others need not wait for it to run out."""
+        """End the lease, so that others need not wait for it to run out.
+
+        Blocks for STOP_SECONDS at most: a store that is away must not hold up the end of the daemon.
+        """
         self._is_stopping = True
         self.loop.stop()
-        self._thread.join()
+        if self._beating is not None:
+            self._beating.wait(STOP_SECONDS)
 
     def tick(self) -> float:
         """Watch the lease from the hub."""
@@ -80,9 +89,11 @@ class Heartbeat:
         elif self.is_safe and self._is_lost:
             self._is_lost = False
             emit("lease.regained")
-        if self._age >= self._lease:
+        if self._has_lapsed or self._age >= self._lease:
+            self._has_lapsed = False
             self._fence()
-        return LOOK_SECONDS
+        left = self._lease - self._age
+        return min(left, LOOK_SECONDS) if left > 0 else LOOK_SECONDS
 
     def _beat(self, store: Store) -> None:
         """The thread's life. `Clock.sleep` blocks this thread only, its hub is not the daemon's."""
@@ -106,5 +117,7 @@ class Heartbeat:
 
     def _renew(self, store: Store, seconds: float | None = None) -> None:
         asked_at = self._clock.monotonic()
+        if self._age >= self._lease:
+            self._has_lapsed = True  # a stopped process may renew before its hub has looked
         store.renew(self._worker, self._lease if seconds is None else seconds)
         self._renewed_at = asked_at

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
 
 from ..store import Store
 from ..telemetry import emit
@@ -13,13 +13,24 @@ PAUSE_SECONDS: Final = 30.0
 
 
 class Lookout:
-    """Tells once about each parked name, and again when it comes back after having been gone."""
+    """Tells once about each parked name, and again when it comes back after having been gone.
+
+    It looks when the daemon itself has stored a task under a name it does not know, because it listens
+    to the facts, and every PAUSE_SECONDS for what others have stored.
+    """
 
     def __init__(self, store: Store, names: Callable[[], Collection[str]]) -> None:
         self.loop = Loop("lookout", self.tick)
         self._store = store
         self._names = names
         self._told: set[str] = set()
+
+    def __call__(self, fact: str, fields: Mapping[str, Any]) -> None:
+        """A telemetry listener."""
+        if fact == "task.posted":
+            name = fields["task"].task_name
+            if name not in self._told and name not in self._names():
+                self.loop.wake()
 
     def tick(self) -> float:
         """Compare what waits with what is known."""

@@ -45,11 +45,15 @@ class Loop:
 
     def stop(self, seconds: float = 5.0) -> None:
         """Let the present tick end, then stop; block for at most *seconds*."""
-        self._stopping = True
-        self._woken.set()
+        self.retire()
         if self._greenlet is not None:
             self._greenlet.join(seconds)
             self._greenlet.kill(block=False)
+
+    def retire(self) -> None:
+        """Let the present tick be the last one. Never blocks."""
+        self._stopping = True
+        self._woken.set()
 
     def _run(self) -> None:
         while not self._stopping:

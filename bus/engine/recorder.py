@@ -7,11 +7,12 @@ until the store has it. If the daemon dies first, the task runs again: that is a
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final
 
 from ..clock import Clock
 from ..errors import StoreError, Withdrawn
-from ..model import Report
+from ..model import Claim, Report
 from ..retry import Kind, Outcome
 from ..store import Store
 from ..telemetry import emit
@@ -31,7 +32,7 @@ FACT_OF: Final[dict[Kind, str]] = {
 
 
 class Recorder:
-    """One greenlet writes all ends; *waiting_again* is told of tasks that went back to ready."""
+    """One greenlet writes all ends; `waiting_again` is told names and moments of what is ready again."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
@@ -39,13 +40,18 @@ class Recorder:
         self._ends: list[tuple[Run, Outcome]] = []
         self._notes: dict[Any, Report] = {}
         self._failing = False
-        self.waiting_again: Callable[[list[Any]], None] = lambda _: None
+        self.waiting_again: Callable[[list[tuple[str, datetime]]], None] = lambda _: None
         self.loop = Loop("recorder", self.tick)
 
     @property
     def depth(self) -> int:
         """How many ends are not yet in the store."""
         return len(self._ends)
+
+    @property
+    def claims(self) -> set[Claim]:
+        """The claims under which ends wait to be written."""
+        return {run.task.claim for run, _ in self._ends}
 
     @property
     def is_full(self) -> bool:
@@ -74,11 +80,8 @@ class Recorder:
         except StoreError as error:
             return self._pause(error)
         except Exception:  # noqa: BLE001 - one of them cannot be stored; it must not hold up the others
-            held = [self._report_alone(report) for report in reports]
-        self._recovered()
-        del self._ends[: len(batch)]
-        self._tell(batch, held[len(notes) :])
-        return 0 if self._ends or self._notes else None
+            return self._write_one_by_one(list(notes.values()), batch)
+        return self._written(batch, held[len(notes) :])
 
     def drain(self, seconds: float) -> int:
         """Block until everything is recorded or *seconds* are over; how many ends are left."""
@@ -87,6 +90,34 @@ class Recorder:
             self.loop.wake()
             self._clock.sleep(0.005)
         return len(self._ends)
+
+    def abandon(self) -> int:
+        """Tell of each end that is not recorded yet and forget it; how many those were."""
+        ends, self._ends = self._ends, []
+        for run, outcome in ends:
+            seconds = self._clock.monotonic() - run.started
+            emit("task.unrecorded", task=run.task, outcome=outcome, seconds=seconds)
+        return len(ends)
+
+    def _write_one_by_one(self, notes: list[Report], batch: list[tuple[Run, Outcome]]) -> float | None:
+        """As `tick`; when the store fails on the way, what it has answered until then is done."""
+        held: list[bool] = []
+        try:
+            for note in notes:
+                self._report_alone(note)
+            for run, outcome in batch:
+                held.append(self._report_alone(Report(run.task.claim, outcome.fields)))
+        except StoreError as error:
+            self._written(batch[: len(held)], held)
+            return self._pause(error)
+        return self._written(batch, held)
+
+    def _written(self, batch: list[tuple[Run, Outcome]], held: list[bool]) -> float | None:
+        if held or not batch:
+            self._recovered()
+        del self._ends[: len(batch)]
+        self._tell(batch, held)
+        return 0 if self._ends or self._notes else None
 
     def _report_alone(self, report: Report) -> bool:
         """Write one report; when it cannot be stored as it is, say so in its place."""
@@ -117,7 +148,7 @@ class Recorder:
             if mine:
                 emit(FACT_OF[outcome.kind], task=task, outcome=outcome, seconds=seconds)
                 if outcome.fields["state"] == "ready":
-                    again.append(outcome.fields.get("time_queue", task.time_queue))
+                    again.append((task.task_name, outcome.fields.get("time_queue", task.time_queue)))
             elif isinstance(run.interrupted, Withdrawn):
                 emit("task.skipped", task=task, outcome=outcome, seconds=seconds)
             else:

@@ -1,10 +1,16 @@
-"""Takes back tasks whose daemon is dead, in every daemon, all the time."""
+"""Takes back tasks whose daemon is dead, in every daemon, all the time.
+
+A daemon of another machine is dead when its lease is over. One of this machine is dead when its
+process is: its lease is ended at once, so a daemon that was killed and started again has its tasks back
+in its first second.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
 
+from ..birth import is_dead
 from ..clock import Clock
 from ..model import Report, Worker
 from ..retry import Crashed, Policy, decide
@@ -40,12 +46,13 @@ class Rescuer:
 
     def tick(self) -> float:
         """Rescue one batch; come back at once while there is more."""
+        self._bury_the_dead()
         orphans = self._store.orphans(self._worker, BATCH)
         if not orphans:
             return PAUSE_SECONDS
         now = self._clock.now()
         outcomes = [
-            decide(task, Crashed(f"{task.process or task.worker} is gone"), now, self._policy())
+            decide(task, Crashed(f"{task.process or task.worker} is gone", proven=False), now, self._policy())
             for task in orphans
         ]
         reports = [Report(task.claim, out.fields) for task, out in zip(orphans, outcomes, strict=True)]
@@ -58,3 +65,10 @@ class Rescuer:
                 )
         self._wake()
         return 0 if len(orphans) == BATCH else PAUSE_SECONDS
+
+    def _bury_the_dead(self) -> None:
+        """End the leases of daemons whose process has certainly ended."""
+        for other in self._store.workers():
+            if other.birth is not None and is_dead(other.birth, self._worker.birth):
+                self._store.renew(other, 0)
+                emit("daemon.buried", process=other.process)

@@ -3,11 +3,14 @@
 ::
 
     listen   sockets that are open for connections
+    control  the Unix socket for commands, which comes back when its file is deleted
     server   accepts, caps, stops gracefully
     connection   one client: waits, reads, lets the application answer, closes
     wire     bytes from a socket under a deadline
     request  bytes → one strictly parsed request head
     body     bytes → one bounded body
+    bodies   the room for all of them together
+    crowd    how many connections one address has
     problem  an error → an RFC 9457 document
 
 Why not bare ``gevent.pywsgi``: it has no timeouts, lets a second Content-Length and folded headers
@@ -15,9 +18,19 @@ pass, drains what it refused, and buffers nothing on the way out (webhooks.md se
 """
 
 from .body import read_body
+from .control import ControlSocket
 from .limits import Limits
 from .listen import listen_tcp, listen_unix
 from .problem import REQUEST_ID
 from .server import Server, WsgiApp
 
-__all__ = ["REQUEST_ID", "Limits", "Server", "WsgiApp", "listen_tcp", "listen_unix", "read_body"]
+__all__ = [
+    "REQUEST_ID",
+    "ControlSocket",
+    "Limits",
+    "Server",
+    "WsgiApp",
+    "listen_tcp",
+    "listen_unix",
+    "read_body",
+]

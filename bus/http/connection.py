@@ -58,6 +58,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         self.idle_since = _CLOCK.monotonic()
         self.must_linger = False
         self.request_id = ""
+        self.share = server.bodies.share(self.wire)
 
     def handle(self) -> None:
         """Serve requests until one side has had enough. Never raises but to be killed."""
@@ -68,6 +69,17 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
                 self.linger()
         except (OSError, ClientGone):
             pass  # leaving is the client's right
+        finally:
+            self.socket.close()
+
+    def turn_away(self, refusal: Refused) -> None:
+        """Answer *refusal* without reading a request, and close. Tells no fact: this must stay cheap."""
+        self._forget_last()
+        try:
+            self._answer(refusal)
+            self.linger()
+        except (OSError, ClientGone):
+            pass
         finally:
             self.socket.close()
 
@@ -100,6 +112,8 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         except Exception:  # noqa: BLE001 - the HTTP edge: a bug costs one answer, not the daemon
             _LOG.exception("request %s: the application failed", self.request_id)
             self.refuse(Refused(500, "internal_error", "server: failed; its log says more under this id"))
+        finally:
+            self.share.give_back()
         return not self.close_connection
 
     def refuse(self, refusal: Refused) -> None:
@@ -108,12 +122,15 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         if self.response_length:
             self.close_connection = True  # a second answer inside the first one would only confuse
             return
-        status, headers, body = problem.answer(refusal, self.request_id)
-        self.headers_sent = False
         try:
-            self.start_response(status, headers)(b"" if self.command == "HEAD" else body)
+            self._answer(refusal)
         except ClientGone:
             self.close_connection = True
+
+    def _answer(self, refusal: Refused) -> None:
+        status, headers, body = problem.answer(refusal, self.request_id)
+        self.headers_sent = False
+        self.start_response(status, headers)(b"" if self.command == "HEAD" else body)
 
     def linger(self) -> None:
         """Read and forget for a moment: closing over unread bytes would reset the answer away."""
@@ -161,11 +178,13 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         self.command = head.method
         self.request_version = head.version
         self.close_connection = head.is_last
+        self.share = self.server.bodies.share(self.wire)
         self.wsgi_input = BodyStream(
             self.rfile,
             head.length,
+            self.share,
             socket=self.socket if head.expects_continue else None,
-            chunked_input=head.is_chunked,
+            chunked=head.is_chunked,
         )
         self.application = self.server.application
         self.environ = self._environ(head)

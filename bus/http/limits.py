@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from .crowd import LOOPBACK, Network
+
+if TYPE_CHECKING:
+    from ..config.table import Http
+
+READER_BYTES: Final = 64 * 1024
+"""What a connection holds beside header and body: its buffers, and a chunked body's pieces."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on connections, time and size. Sizes are bytes; the body's is the application's affair.
+    """Bounds on connections, time and size. Sizes are bytes; one body's is the application's affair.
+
+    `connections_per_ip` (0: any number) are open at once from one address, except from the `uncounted`
+    networks. `bodies` is for those of all requests together that are not yet answered.
 
     A request head must be complete `header_seconds` after its first byte, a body `body_seconds`
     after its head. An answer refused by the client's side for `send_seconds` is given up. After a
@@ -15,6 +27,9 @@ class Limits:
     """
 
     connections: int = 512
+    connections_per_ip: int = 64
+    uncounted: tuple[Network, ...] = LOOPBACK
+    bodies: int = 64 * 1024 * 1024
     idle_seconds: float = 15.0
     header_seconds: float = 10.0
     body_seconds: float = 30.0
@@ -23,3 +38,24 @@ class Limits:
     request_line: int = 8 * 1024
     header_bytes: int = 64 * 1024
     header_lines: int = 100
+
+    @classmethod
+    def of(cls, http: Http) -> Limits:
+        """Those that the configuration asks for."""
+        return cls(
+            connections=http.connections,
+            connections_per_ip=http.connections_per_ip,
+            uncounted=(*LOOPBACK, *http.trusted_proxies),
+            bodies=http.max_bodies,
+            header_seconds=http.header_timeout,
+            body_seconds=http.body_timeout,
+            idle_seconds=http.idle_timeout,
+        )
+
+    @property
+    def most_bytes(self) -> int:
+        """About how much memory the requests of all connections take at worst, on their way in.
+
+        Bodies count twice: while one is being stored, there is its copy in the store's own form.
+        """
+        return 2 * self.bodies + self.connections * (self.header_bytes + READER_BYTES)

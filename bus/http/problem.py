@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from .. import telemetry
+from ..clock import Clock
 from ..errors import Refused
 
+LONGEST_PAUSE_SECONDS: Final = 5
 REQUEST_ID = "monqbus.request_id"
 """Where the WSGI environ holds the request's id, the word that joins answer, fact and log."""
 
@@ -39,6 +41,11 @@ def answer(refusal: Refused, request_id: str) -> Answer:
         *refusal.headers.items(),
     ]
     return Answer(f"{refusal.status:d} {title}", headers, body)
+
+
+def retry_after(clock: Clock) -> dict[str, str]:
+    """The header that says when to try again: jittered, so that senders do not come back as one."""
+    return {"Retry-After": str(1 + int(clock.chance() * LONGEST_PAUSE_SECONDS))}
 
 
 def tell(refusal: Refused, *, request_id: str, hook: str = "", reason: str = "") -> None:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from socket import AF_UNIX
 from typing import Any
 
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 
+from ..clock import Clock
+from ..errors import Refused
+from . import problem
+from .bodies import Bodies
 from .connection import Connection
+from .crowd import Crowd
 from .limits import Limits
+from .listen import BACKLOG
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
+_CLOCK = Clock()
 _LOG = logging.getLogger("monqbus")
 _KILL_SECONDS = 1.0
 _PAUSE_SECONDS = 0.5
@@ -25,7 +31,8 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
     """Serves one WSGI application on one listening socket, TCP or Unix.
 
     `start()` returns at once, `address` is where it listens. At most `limits.connections` are open;
-    further ones wait in the kernel's queue, and the one idle for longest makes room for them.
+    further ones wait in the kernel's queue, and the one idle for longest makes room for them. Of these
+    one address has at most `limits.connections_per_ip`; a further one is answered 429 and closed.
     """
 
     handler_class = Connection
@@ -34,7 +41,10 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
         self.limits = limits or Limits()
         self.is_stopping = False
         self.connections: set[Connection] = set()
+        self.bodies = Bodies(self.limits.bodies)
+        self._crowd = Crowd(self.limits.connections_per_ip, self.limits.uncounted)
         address = listener.getsockname()
+        self._file = _identity(address) if isinstance(address, str) else None
         host, port = address[:2] if isinstance(address, tuple) else ("localhost", "")
         super().__init__(
             listener,
@@ -50,9 +60,16 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
         """Serve one accepted connection in its own greenlet until it ends."""
         connection = self.handler_class(sock, address, self)
         self.connections.add(connection)
+        who = self._crowd.who(address)
         try:
             self._make_room()
-            connection.handle()
+            if not self._crowd.enter(who):
+                connection.turn_away(_crowded())
+                return
+            try:
+                connection.handle()
+            finally:
+                self._crowd.leave(who)
         finally:
             self.connections.discard(connection)
 
@@ -74,7 +91,8 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
         Blocks until the last connection is closed.
         """
         self.is_stopping = True
-        if self.family == AF_UNIX and not self.closed:
+        self._accept_what_waits()
+        if self.has_its_file and not self.closed:
             Path(self.address).unlink(missing_ok=True)
         self.close()
         for connection in tuple(self.connections):
@@ -83,9 +101,41 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
         self.pool.join(timeout=seconds)
         self.pool.kill(timeout=_KILL_SECONDS)
 
+    @property
+    def has_its_file(self) -> bool:
+        """True while the file of this Unix socket is where it was made, so that clients can find it."""
+        return self._file is not None and _identity(self.address) == self._file
+
+    def _accept_what_waits(self) -> None:
+        """Take in whoever has connected already: closing the door would reset them."""
+        for _ in range(BACKLOG if self.started else 0):
+            if self.pool.full():
+                return
+            try:
+                accepted = super().do_read()
+            except OSError:
+                return
+            if accepted is None:
+                return
+            self.do_handle(*accepted)
+
     def _make_room(self) -> None:
         if not self.pool.full():
             return
         idle = [connection for connection in self.connections if connection.is_idle]
         if idle:
             min(idle, key=lambda connection: connection.idle_since).wire.hang_up()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file *path* is, None when there is none."""
+    try:
+        found = Path(path).lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _crowded() -> Refused:
+    detail = "connections: this address has as many open as it may have, close some or wait"
+    return Refused(429, "too_many_connections", detail, problem.retry_after(_CLOCK))

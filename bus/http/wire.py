@@ -20,24 +20,30 @@ class Wire(io.RawIOBase):
     """The reading side of a connected gevent socket.
 
     A limit per recv() would let a client send one byte at a time for ever; a deadline does not.
-    Reading blocks the greenlet; raises Refused(408) when the deadline passes, Refused(503) when the
-    server hung up first, OSError when the client did.
+    Reading blocks the greenlet; raises Refused(408) when the deadline passes, what `hang_up` was given
+    when the server hung up first, OSError when the client did. `received` counts the bytes.
     """
 
     def __init__(self, sock: Any) -> None:
         self._socket = sock
+        self.received = 0
         self._deadline = 0.0
         self._late = ""
-        self._is_hung_up = False
+        self._why_hung_up: Refused | None = None
 
     def allow(self, seconds: float, what: str) -> None:
         """From now on everything read must arrive within *seconds*; *what* is named if it does not."""
         self._deadline = _CLOCK.monotonic() + seconds
         self._late = f"{what}: expected to be complete within {seconds:g} s"
 
-    def hang_up(self) -> None:
-        """Wake the reader: what has arrived can still be read, nothing is waited for any more."""
-        self._is_hung_up = True
+    def hang_up(self, why: Refused | None = None) -> None:
+        """Wake the reader: what has arrived can still be read, nothing is waited for any more.
+
+        Then the reader gets *why*, by default that the server stops.
+        """
+        self._why_hung_up = why or Refused(
+            503, "draining", "server: stopping, send it again", {"Retry-After": "2"}
+        )
         with suppress(OSError):  # the client may have been faster
             self._socket.shutdown(SHUT_RD)
 
@@ -56,9 +62,10 @@ class Wire(io.RawIOBase):
         except TimeoutError:
             raise Refused(408, "too_slow", self._late) from None
         except OSError:
-            if not self._is_hung_up:
+            if self._why_hung_up is None:
                 raise
             count = self._socket.recv_into(buffer)  # gevent's shutdown() throws into a waiting recv()
-        if not count and self._is_hung_up:
-            raise Refused(503, "draining", "server: stopping, send it again", {"Retry-After": "2"})
+        if not count and self._why_hung_up is not None:
+            raise self._why_hung_up
+        self.received += count
         return count

@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .contract import CALL_SECONDS, Heard, Store
+from .contract import CALL_SECONDS, Heard, Notice, Store
 
-__all__ = ["CALL_SECONDS", "Heard", "Store", "open_memory_store", "open_store"]
+if TYPE_CHECKING:
+    from .spool import Spool as Spool
+
+__all__ = ["CALL_SECONDS", "Heard", "Notice", "Store", "open_memory_store", "open_spool", "open_store"]
 
 
-def open_store(address: str, data_dir: Path, *, daemon: bool = False) -> Store:
+def open_store(
+    address: str, data_dir: Path, *, daemon: bool = False, min_free: int = 0, examine: bool = False
+) -> Store:
     """The opened store behind *address*: ``sqlite`` (a file in *data_dir*) or a ``mongodb`` URI.
 
     A *daemon* is patched by gevent and groups its commits; any other process calls straight
-    through. Raises StoreHeld, StoreUnavailable.
+    through. The file takes nothing new while less than *min_free* bytes of its disk are free; with
+    *examine* all of it is read and checked before. Raises ConfigError, StoreError.
     """
     store: Store
     if address == "sqlite":
         from .sqlite import SqliteStore
 
-        store = SqliteStore(data_dir / "monqbus.db", daemon=daemon)
+        store = SqliteStore(data_dir / "monqbus.db", daemon=daemon, min_free=min_free, examine=examine)
     else:
         from .mongo import MongoStore
 
         store = MongoStore(address, daemon=daemon)
     store.open()
     return store
+
+
+def open_spool(data_dir: Path, most: int, *, min_free: int = 0) -> Spool | None:
+    """The opened spool in *data_dir* for about *most* bytes, to be used in a daemon.
+
+    With 0 it takes nothing, and is there only if an earlier run has left something in it. Raises
+    ConfigError, StoreError.
+    """
+    from .spool import Spool
+
+    path = data_dir / "spool.sqlite"
+    if not most and not path.exists():
+        return None
+    spool = Spool(path, most=most, min_free=min_free)
+    spool.open()
+    return spool
 
 
 def open_memory_store() -> Store:

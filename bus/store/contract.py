@@ -1,6 +1,6 @@
 """What a store promises: the prose of the whole queue.
 
-Seventeen verbs. An adapter is dumb and silent: it decides nothing, logs nothing and counts nothing.
+Twenty-four verbs. An adapter is dumb and silent: it decides nothing, logs nothing and counts nothing.
 Every verb may raise StoreUnavailable; the outcome of a write is then unknown, and asking again is
 safe because ids are chosen before the call. A verb blocks its caller (in the daemon: its greenlet,
 never the hub) for at most `CALL_SECONDS`.
@@ -10,15 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
 
 from bson import ObjectId
 
-from ..model import Claimed, Event, Filter, MonQTask, Posting, Receipt, Report, State, Worker
+from ..model import Claim, Claimed, Event, Filter, MonQTask, Posting, Receipt, Report, State, Worker
 
 CALL_SECONDS = 5.0
 
 Heard = Literal["rang", "quiet", "lost"]
+
+
+class Notice(NamedTuple):
+    """Something a store has noticed about itself: the *fact* to tell, with its *fields*."""
+
+    fact: str
+    fields: Mapping[str, Any]
 
 
 class Store(Protocol):
@@ -34,11 +42,15 @@ class Store(Protocol):
         """Give everything back; every verb after it raises StoreUnavailable."""
 
     def ping(self) -> None:
-        """Return when the store can write, raise StoreUnavailable when it cannot."""
+        """Return when the store takes new work, raise StoreUnavailable when it does not."""
+
+    def tend(self) -> Sequence[Notice]:
+        """Look after its own affairs, once a second; what has changed since the last call."""
 
     def post(self, postings: Sequence[Posting]) -> list[Receipt]:
         """Store each posting whole or not at all; durable when it returns.
 
+        Raises StoreFull while there is no room for new work; every other verb goes on then.
         A posting whose event key is stored already changes nothing and returns the first ids as a
         duplicate. A task whose `key` is held by an unfinished task is not stored: its receipt
         names the holder. Tasks may come in `busy` with their worker set (direct start).
@@ -55,11 +67,18 @@ class Store(Protocol):
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """Set fields of busy tasks, each only while its claim still holds; True where it did.
 
-        Finish, retry, release and progress are all this verb; a late report changes nothing.
+        Finish, retry, release and progress are all this verb; a late report changes nothing. Asked
+        again after StoreUnavailable, an end that was written before is True again.
         """
 
     def renew(self, worker: Worker, lease_seconds: float) -> None:
         """Extend the lease of this daemon, by the store's clock. 0 seconds ends it at once."""
+
+    def held(self, worker: Worker) -> list[Claim]:
+        """Every claim that *worker* holds in the store's eyes, in no order."""
+
+    def workers(self) -> list[Worker]:
+        """The daemons whose lease has not ended."""
 
     def orphans(self, worker: Worker, limit: int) -> list[MonQTask]:
         """Busy tasks whose daemon's lease is over, oldest first; never those of *worker* itself."""
@@ -72,6 +91,9 @@ class Store(Protocol):
 
     def count(self, which: Filter) -> dict[str, int]:
         """How many tasks match, by state; states without any are left out."""
+
+    def depth(self, most: int) -> int:
+        """How many tasks are ready, due or not, counted up to *most* (at least 1) from an index."""
 
     def waiting(self) -> dict[str, int]:
         """How many ready tasks wait under each task name."""
@@ -93,6 +115,23 @@ class Store(Protocol):
 
     def event(self, event_id: ObjectId) -> Event | None:
         """One event as it was received."""
+
+    def events(self, limit: int, before: ObjectId | None = None) -> list[Event]:
+        """Events, newest id first; *before* continues behind the last one of a page."""
+
+    # elsewhere
+
+    def adopt(self, tasks: Sequence[MonQTask], events: Sequence[Event]) -> None:
+        """Store what another store has, as it is there; what is here under its id stays as it is.
+
+        Raises StoreError when another unfinished task, or another event, holds the same key.
+        """
+
+    def backup(self, path: Path) -> None:
+        """Write everything to the new file *path* while the work goes on; blocks until it is there.
+
+        Raises StoreError: a shared store has tools of its own for that.
+        """
 
     def ring(self) -> None:
         """Tell the other daemons that there is work. A hint: may be lost, doubled, late."""

@@ -5,10 +5,18 @@ Allura's thirteen fields are always written, ours only when they say something.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
+from bson import ObjectId
+from bson.datetime_ms import DatetimeMS
+
 from ..clock import UTC
+from ..errors import StoreError
 from ..model import DEFAULT_PRIORITY, Event, MonQTask
+from .fields import holds
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 PLAIN = (
     "state", "priority", "result_type", "time_queue", "time_start", "time_stop", "task_name",
@@ -32,13 +40,17 @@ def task_to_document(task: MonQTask) -> dict[str, Any]:
 
 
 def task_from_document(document: dict[str, Any]) -> MonQTask:
-    """The task of *document*, which another program may have written with Allura's fields only."""
+    """The task of *document*, which another program may have written.
+
+    It may have Allura's fields only, or fewer; a field of a wrong type reads as absent.
+    """
+    given, document = document, {name: value for name, value in document.items() if holds(name, value)}
     task = MonQTask(
         id=document["_id"],
         task_name=document.get("task_name") or "",
         args=document.get("args") or [],
         kwargs=document.get("kwargs") or {},
-        time_queue=document.get("time_queue") or document["_id"].generation_time.astimezone(UTC),
+        time_queue=document.get("time_queue") or _time_queue(given),
         context=document.get("context") or {},
         state=document.get("state") or "ready",
         priority=DEFAULT_PRIORITY if document.get("priority") is None else document["priority"],
@@ -52,6 +64,14 @@ def task_from_document(document: dict[str, Any]) -> MonQTask:
         if (value := document.get(name)) is not None:
             setattr(task, name, value)
     return task
+
+
+def _time_queue(document: dict[str, Any]) -> datetime:
+    """The moment of a document without a sound one: it is never claimed, but it can be looked at."""
+    if isinstance(document.get("time_queue"), DatetimeMS):  # beyond the year 9999
+        return datetime.max.replace(microsecond=999_000, tzinfo=UTC)
+    task_id = document["_id"]
+    return task_id.generation_time.astimezone(UTC) if isinstance(task_id, ObjectId) else EPOCH
 
 
 def event_to_document(event: Event) -> dict[str, Any]:
@@ -82,3 +102,12 @@ def event_from_document(document: dict[str, Any]) -> Event:
         task_ids=document.get("task_ids") or [],
         expire_at=document.get("expire_at"),
     )
+
+
+def require_own(kind: str, item: MonQTask | Event, is_there: object) -> None:
+    """Raise StoreError unless *item*, which could not be stored, *is_there* already under its own id."""
+    if not is_there:
+        raise StoreError(
+            f"{kind} {item.id}: its key {item.key!r} is held by another {kind} of this store; "
+            "end or forget that one first"
+        )

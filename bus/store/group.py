@@ -11,10 +11,12 @@ from typing import Any, Generic, TypeVar
 import gevent
 from gevent.event import AsyncResult
 
-from ..errors import StoreUnavailable
+from ..errors import StoreFull, StoreUnavailable
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+
+MOST_WAITING = 10_000
 
 
 class Group(Generic[Item, Answer]):
@@ -23,13 +25,18 @@ class Group(Generic[Item, Answer]):
     *perform* gets up to *most* items in order of arrival and returns an answer for each: the
     answer itself, or an exception to raise at that item's caller. If *perform* raises, all of its
     callers get that. It runs in a greenlet of its own, which no interrupt of a caller can reach.
+    While *most_waiting* items wait, further ones are refused: memory stays bounded when a disk hangs.
     """
 
     def __init__(
-        self, perform: Callable[[Sequence[Item]], Sequence[Answer | Exception]], most: int = 1000
+        self,
+        perform: Callable[[Sequence[Item]], Sequence[Answer | Exception]],
+        most: int = 1000,
+        most_waiting: int = MOST_WAITING,
     ) -> None:
         self._perform = perform
         self._most = most
+        self._most_waiting = most_waiting
         self._waiting: list[tuple[Item, AsyncResult]] = []
         self._busy = False
 
@@ -42,8 +49,14 @@ class Group(Generic[Item, Answer]):
         """Hand in *item*, block this greenlet until it is done, return its answer.
 
         With *patience* it may wait so many seconds for others that are in a hurry, and ride along.
-        Raises StoreUnavailable after *seconds*; the item may still be performed later.
+        Raises StoreUnavailable after *seconds*; the item may still be performed later. Raises
+        StoreFull at once when too many wait already; the item will not be performed.
         """
+        if len(self._waiting) >= self._most_waiting:
+            raise StoreFull(
+                f"store: {self._most_waiting} calls wait for it already; try again in a moment, "
+                "and see whether its disk or server is overloaded"
+            )
         slot = AsyncResult()
         self._waiting.append((item, slot))
         if not patience:

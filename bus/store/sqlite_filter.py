@@ -32,6 +32,9 @@ def where_clause(which: Filter) -> tuple[str, list[Any]]:
     if which.name:
         clauses.append("substr(task_name, 1, ?) = ?")
         values += [len(which.name), which.name]
+    if which.names:
+        clauses.append(f"task_name IN ({', '.join('?' * len(which.names))})")
+        values.extend(which.names)
     if which.topic:
         clauses.append("topic = ?")
         values.append(which.topic)

@@ -76,7 +76,7 @@ def from_ms(ms: int | None) -> datetime | None:
 
 
 def _box(value: Any) -> bytes | None:
-    return encode({"v": value}) if value is not None and value != [] else None
+    return encode({"v": value}) if value is not None else None
 
 
 def _unbox(data: bytes | None) -> Any:
@@ -118,6 +118,8 @@ COLUMNS = (
 INSERT_TASK = f"""
     INSERT INTO task ({COLUMNS}) VALUES ({", ".join("?" * 22)}) ON CONFLICT DO NOTHING
 """
+HAS_TASK = "SELECT 1 FROM task WHERE id = ?"
+HAS_EVENT = "SELECT 1 FROM event WHERE id = ?"
 INSERT_EVENT = """
     INSERT INTO event (id, key, hook, expire_at, document) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
@@ -133,6 +135,12 @@ def assignments(fields: Mapping[str, Any]) -> tuple[str, list[Any]]:
     return ", ".join(columns), values
 
 
+def conditions(fields: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """The condition that a row has all *fields*, with its values. KeyError for a field that never changes."""
+    columns, values = assignments(fields)
+    return columns.replace(" = ?,", " IS ? AND").replace(" = ?", " IS ?"), values
+
+
 def task_to_row(task: MonQTask) -> tuple[Any, ...]:
     """The values of *task* in the order of COLUMNS."""
     body: dict[str, Any] = {"args": task.args, "kwargs": task.kwargs, "context": task.context}
@@ -144,7 +152,7 @@ def task_to_row(task: MonQTask) -> tuple[Any, ...]:
         task.id.binary, task.state, -task.priority, to_ms(task.time_queue), task.task_name,
         task.result_type, to_ms(task.time_start), to_ms(task.time_stop), task.process, task.attempt,
         task.crashes, task.worker, task.generation, task.key, _raw_id(task.event_id), task.topic,
-        to_ms(task.expire_at), task.output, encode(body), _box(task.result), _box(task.history),
+        to_ms(task.expire_at), task.output, encode(body), _box(task.result), _box(task.history or None),
         _box(task.progress),
     )  # fmt: skip
 

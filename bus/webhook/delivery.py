@@ -1,8 +1,8 @@
 """One delivery in, one durable event, then 202.
 
-The order of the steps is the law (webhooks.md section 6): encoding 415 → size 413 → raw bytes →
-sender 401 → JSON 400 → topic 400 → ONE durable write → answer. Nothing is parsed before it is
-verified, nothing is acknowledged before it is stored.
+The order of the steps is the law (webhooks.md section 6): room 503 → encoding 415 → size 413 → raw
+bytes → sender 401 → JSON 400 → topic 400 → ONE durable write → answer. Nothing is parsed before it
+is verified, nothing is acknowledged before it is stored.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from .. import strictjson
 from ..clock import Clock
-from ..errors import Refused, StoreUnavailable
+from ..errors import Refused, StoreError
 from ..http import problem, read_body
 from ..http.problem import Answer
 from ..model import Event, Receipt
 from . import topic
+from .gate import Gate
 from .presets import Preset, preset_of
 from .verify import Mismatch, verify
 
 if TYPE_CHECKING:
     from ..config import Hook
-
-RETRY_AFTER_SECONDS: Final = 5
 
 _SECRET = re.compile(r"authorization|cookie|token|secret|signature|api-?key|password")
 _STORABLE = re.compile(r"[a-z0-9-]+")  # a "$" or "." in a key is not for every database
@@ -34,10 +33,11 @@ _DELIVERY_ID = re.compile(r"[\x20-\x7e]{1,256}")
 
 
 class Receiver:
-    """Answers deliveries. *publish* returns when the event is durable, or raises StoreUnavailable."""
+    """Answers deliveries. *publish* returns when the event is durable, or raises StoreError."""
 
-    def __init__(self, publish: Callable[[Event], Receipt], clock: Clock, max_body: int) -> None:
+    def __init__(self, publish: Callable[[Event], Receipt], clock: Clock, max_body: int, gate: Gate) -> None:
         self._publish = publish
+        self._gate = gate
         self._clock = clock
         self._max_body = max_body
 
@@ -51,9 +51,10 @@ class Receiver:
 
     def retry_after(self) -> dict[str, str]:
         """The header that says when to try again: jittered, so that senders do not come back as one."""
-        return {"Retry-After": str(1 + int(self._clock.chance() * RETRY_AFTER_SECONDS))}
+        return problem.retry_after(self._clock)
 
     def _read(self, hook: Hook, environ: Mapping[str, Any]) -> Event:
+        self._gate.check(self._clock)  # before the body is read: turning away must stay cheap
         _check_encoding(environ)
         body = read_body(environ, self._max_body)
         headers = _headers(environ)
@@ -88,9 +89,11 @@ class Receiver:
             ) from mismatch
 
     def _store(self, event: Event) -> Receipt:
+        self._gate.check(self._clock)  # others came in while the body did
         try:
-            return self._publish(event)
-        except StoreUnavailable as error:
+            with self._gate.waiting():
+                return self._publish(event)
+        except StoreError as error:
             raise Refused(
                 503, "store_unavailable", "event: could not be stored, send it again", self.retry_after()
             ) from error
@@ -153,7 +156,7 @@ def _topic(hook: Hook, preset: Preset, headers: Mapping[str, str], content: Any)
         if placeholder == "event":
             return lookup(preset.event) if preset.event else hook.name
         kind, _, where = placeholder.partition(":")
-        return headers.get(where.lower()) if kind == "header" else topic.at_path(content, where)
+        return headers.get(where.lower()) if kind == "header" else strictjson.at_path(content, where)
 
     return topic.fill(hook.topic, lookup)
 

@@ -17,9 +17,11 @@ from werkzeug.routing import Rule
 
 from ..clock import Clock
 from ..errors import Refused
-from ..http import WsgiApp
+from ..http import REQUEST_ID, WsgiApp
+from ..http.problem import Answer, answer
 from ..model import Event, Receipt
 from .delivery import Receiver, refuse
+from .gate import Gate
 
 if TYPE_CHECKING:
     from ..config import Hook
@@ -36,17 +38,21 @@ def create_app(
     ready: Callable[[], str | None],
     clock: Clock,
     max_body: int,
+    gate: Gate | None = None,
+    remark: Callable[[], str | None] = lambda: None,
 ) -> Flask:
     """The application of the public listener: ``POST /hooks/NAME``, ``GET /healthz``, ``GET /readyz``.
 
     *hooks* gives the present hooks by name and is asked for each delivery, so that a reload swaps
-    them between two. *ready* gives the reason why no delivery should be sent here, or None. Errors
-    that nobody expected propagate to the server, which logs them and answers 500.
+    them between two. *ready* gives the reason why no delivery should be sent here, or None; *remark* what is
+    worth saying although they may come. *gate*
+    turns deliveries away when there are too many of them. Errors that nobody expected propagate to
+    the server, which logs them and answers 500.
     """
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.config["PROPAGATE_EXCEPTIONS"] = True
     app.url_map.merge_slashes = False
-    receiver = Receiver(publish, clock, max_body)
+    receiver = Receiver(publish, clock, max_body, gate or Gate())
 
     def turned_away(name: str) -> Response:
         if name not in hooks() or request.method == "POST":  # Werkzeug takes //hooks/NAME for /hooks/NAME
@@ -61,8 +67,11 @@ def create_app(
     def readyz() -> dict[str, str] | Response:
         reason = ready()
         if reason is not None:
-            return _refused(Refused(503, "not_ready", reason, receiver.retry_after()))
-        return {"status": "ready"}
+            # answered, but not told: a probe is not an event, and one comes every few seconds
+            refusal = Refused(503, "not_ready", reason, receiver.retry_after())
+            return _response(answer(refusal, request.environ.get(REQUEST_ID, "")))
+        detail = remark()
+        return {"status": "ready", "detail": detail} if detail else {"status": "ready"}
 
     # A rule without methods takes all of them: an unknown hook is 404 whatever the method.
     app.url_map.add(Rule(f"{_PREFIX}<name>", endpoint="turned_away"))
@@ -95,8 +104,11 @@ class Lane:
 
 
 def _refused(refusal: Refused, hook: str = "") -> Response:
-    status, headers, body = refuse(refusal, request.environ, hook=hook)
-    return Response(body, status, headers)
+    return _response(refuse(refusal, request.environ, hook=hook))
+
+
+def _response(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, answer.headers)
 
 
 def _not_routed(error: HTTPException) -> Response:

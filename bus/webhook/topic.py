@@ -7,9 +7,8 @@ Placeholders: ``{event}`` the sender's event type, ``{name}`` the hook, ``{heade
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 from ..errors import Refused
 
@@ -30,20 +29,6 @@ def fill(template: str, lookup: Callable[[str], str | None]) -> str:
     if not 1 <= len(topic) <= MAX_LENGTH:
         raise Refused(400, "bad_topic", f"topic: expected 1 to {MAX_LENGTH} characters, got {len(topic)}")
     return topic
-
-
-def at_path(value: Any, path: str) -> str | None:
-    """The text of the scalar at *path* in parsed JSON; None when there is none."""
-    for step in path.split("."):
-        if isinstance(value, Mapping):
-            value = value.get(step)
-        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-            value = value[int(step)]
-        else:
-            return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, (str, int, float)) else None
 
 
 @lru_cache(maxsize=256)

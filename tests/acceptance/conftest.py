@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+
+from tests.mongod import Deployment
 
 from .daemons import Daemon, until
 
@@ -31,6 +34,15 @@ topic = open.{{header:X-Kind}}
 SECRET = "It's a Secret to Everybody"
 
 New = Callable[..., Daemon]
+
+
+@pytest.fixture(params=["sqlite", "standalone"])
+def address(request: pytest.FixtureRequest) -> str:
+    """The address of an empty store of each kind."""
+    if request.param == "sqlite":
+        return "sqlite"
+    deployment: Deployment = request.getfixturevalue("standalone")
+    return deployment.address(f"accepted_{uuid4().hex[:8]}")
 
 
 @pytest.fixture

@@ -9,13 +9,15 @@ import re
 import select
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import gevent
 
-ROOT = Path(__file__).parents[2]
+from tests.program import PROGRAM, ROOT
+
+__all__ = ["ROOT", "Daemon", "until"]
+
 PATIENCE = 20.0
 LOOK_SECONDS = 0.02
 
@@ -29,7 +31,12 @@ def until(look: Callable[[], list[str]], count: int, seconds: float = PATIENCE) 
 
 
 class Daemon:
-    """`monqbus run` on *config*. Its log is a file that tests wait for lines in."""
+    """`monqbus run` on *config*. Its log is a file that tests wait for lines in.
+
+    *program* is what is run in place of monqbus: words of a command line.
+    """
+
+    program: Sequence[str] = PROGRAM
 
     def __init__(self, config: Path, **environ: str) -> None:
         self.config = config
@@ -50,7 +57,7 @@ class Daemon:
         with self.log.open("ab") as log, self.printed.open("ab") as printed:
             self._seen = log.tell()
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "monqbus.py"), "run", "--config", str(self.config), *words],
+                [*self.program, "run", "--config", str(self.config), *words],
                 stderr=log, stdout=printed, cwd=self.config.parent, env=self.environ,
             )  # fmt: skip
 
@@ -80,6 +87,13 @@ class Daemon:
         match = re.search(r"listen=http://([\d.]+):(\d+)", self.wait_for("daemon.started"))
         assert match is not None
         return match[1], int(match[2])
+
+    @property
+    def pid(self) -> int:
+        """The process that does the work: a binary has another one in front of it."""
+        match = re.search(r" pid=(\d+)", self.wait_for("daemon.started"))
+        assert match is not None
+        return int(match[1])
 
     def request(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -116,7 +130,7 @@ class Daemon:
     def monqbus(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run another monqbus command on the same config."""
         return subprocess.run(
-            [sys.executable, str(ROOT / "monqbus.py"), *words, "--config", str(self.config)],
+            [*PROGRAM, *words, "--config", str(self.config)],
             capture_output=True, text=True, timeout=PATIENCE, cwd=self.config.parent, env=self.environ,
             check=False,
         )  # fmt: skip

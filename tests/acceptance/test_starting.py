@@ -8,20 +8,21 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.program import PROGRAM
+
 from .conftest import CONFIG, New, Ran
-from .daemons import ROOT, Daemon
+from .daemons import Daemon
 
 
 def test_a_newcomer_is_three_commands_from_a_task_that_runs(tmp_path: Path):
     """`init`, `run`, and the line that `run` prints to paste: the greeting appears in the log."""
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    words = [sys.executable, str(ROOT / "monqbus.py"), "init", str(tmp_path)]
+    words = [*PROGRAM, "init", str(tmp_path)]
     subprocess.run(words, check=True, capture_output=True)
     config = tmp_path / "monqbus.ini"
     config.write_text(config.read_text().replace(";listen = 127.0.0.1:8080", "listen = 127.0.0.1:0"))
@@ -75,8 +76,7 @@ def test_a_second_daemon_on_the_same_data_is_refused_and_the_first_goes_on(new_d
     code = second.wait()
 
     assert 73 == code
-    assert first.process is not None
-    assert f"held by pid {first.process.pid}" in "\n".join(second.lines)
+    assert f"held by pid {first.pid}" in "\n".join(second.lines)
     assert (200, {"status": "ready"}) == first.request("GET", "/readyz")
 
 

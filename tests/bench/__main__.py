@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -253,7 +254,38 @@ def _claims(store: Store, times: int) -> float:
     return statistics.median(took)
 
 
-MEASUREMENTS = {"http": http, "drain": drain, "post": post, "wake": wake, "idle": idle, "claim": claim}
+def cpu(found: Stores) -> None:
+    """What CPU workers cost, how much of the machine they give, and what they leave to the hub."""
+    cores = os.cpu_count() or 1
+    words = [sys.executable, "-m", "tests.bench.farm", str(cores)]
+    farm = json.loads(subprocess.run(words, capture_output=True, check=True, text=True).stdout)
+    table(
+        "CPU workers",
+        ["empty p50 µs", "p99 µs", "new worker ms", f"{cores} plain processes s", "workers s", "of plain"],
+        [[*farm.values(), farm["plain"] / farm["workers"]]],
+    )
+    rows = [["idle", connections, *_beside_workers(connections, 0)] for connections in (1, 32)]
+    rows += [["all busy", connections, *_beside_workers(connections, cores)] for connections in (1, 32)]
+    table("HTTP beside CPU workers", ["workers", "connections", "accepted/s", "p50 ms", "p99 ms"], rows)
+
+
+def _beside_workers(connections: int, busy: int) -> list[object]:
+    from benchapp import burn
+
+    with place() as folder:
+        config = write_config(folder, "sqlite")
+        with daemon(config) as server:
+            monqbus.connect(config)
+            for _ in range(busy):
+                burn.post(HTTP_SECONDS + 3.0)
+            time.sleep(2.0)  # until the workers are there
+            measured = loaded(server, connections)
+    return [measured["rate"], measured["p50"], measured["p99"]]
+
+
+MEASUREMENTS = {
+    "http": http, "drain": drain, "post": post, "wake": wake, "idle": idle, "claim": claim, "cpu": cpu,
+}  # fmt: skip
 
 
 def main(names: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bus.birth import Birth
 from bus.model import COMPLETE, Report, Worker
 from bus.store.contract import Store
 
@@ -100,3 +101,36 @@ def test_a_workers_words_are_only_text(store: Store) -> None:
     (task,) = held(store, worker=worker)
 
     assert (worker.id, worker.process) == (task.worker, task.process)
+
+
+def test_a_worker_is_told_the_claims_it_holds(store: Store) -> None:
+    """Those, and not what waits, has ended, or is another's."""
+    mine = held(store, 3, worker=ONE)
+    held(store, worker=TWO)
+    post(store, a_task())
+    store.report([Report(mine[0].claim, {"state": COMPLETE})])
+
+    assert {task.claim for task in mine[1:]} == set(store.held(ONE))
+
+
+@pytest.mark.needs("shared")
+def test_the_workers_with_a_lease_are_known_by_their_birth(store: Store) -> None:
+    """Whoever lives on the same machine can see whether they still do."""
+    born = Worker("worker-born", "monqbus/$here pid 3", Birth("boot", "pid:[1]", 3, 77))
+    store.renew(born, 60)
+    store.renew(ONE, 60)
+    store.renew(TWO, 0)
+
+    assert {born, ONE} == set(store.workers())
+
+
+@pytest.mark.needs("shared")
+def test_anybody_can_end_the_lease_of_a_dead_worker(store: Store) -> None:
+    """Its tasks are orphans from then on."""
+    store.renew(TWO, 60)
+    (task,) = held(store, worker=TWO)
+    (other,) = store.workers()
+    store.renew(other, 0)
+
+    assert [] == store.workers()
+    assert [task] == store.orphans(ONE, 10)

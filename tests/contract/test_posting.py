@@ -254,3 +254,13 @@ def test_what_is_stored_does_not_change_with_the_callers_object(store: Store) ->
     task.args[0].append(2)
 
     assert given == store.get(task.id)
+
+
+def test_a_task_posted_again_is_itself_although_its_key_is_anothers_by_now(store: Store) -> None:
+    """The poster did not hear the first answer; meanwhile the task was cancelled and its key taken."""
+    (first,) = post(store, a_task(key="k"))
+    store.move([first.id], ["ready"], {"state": "skipped"})
+    post(store, a_task(key="k"))
+    (receipt,) = store.post([Posting([first])])
+
+    assert ([first.id], False) == (receipt.task_ids, receipt.duplicate)

@@ -198,3 +198,12 @@ def test_a_report_never_touches_another_task(store: Store) -> None:
     store.report([Report(mine.claim, {"state": COMPLETE})])
 
     assert other == store.get(other.id)
+
+
+def test_an_end_whose_answer_got_lost_can_be_reported_again(store: Store) -> None:
+    """It is the holder's own end that stands there: nothing was lost."""
+    (task,) = held(store)
+    report = Report(task.claim, {"state": COMPLETE, "result": {"n": [1, None]}, "time_stop": NOW})
+
+    assert [True] == store.report([report])
+    assert [True] == store.report([report])

@@ -60,6 +60,8 @@ def test_find_continues_behind_the_last_of_a_page(store: Store) -> None:
         ({"name": "shop."}, {"failed", "done", "busy", "new"}),
         ({"name": "hop"}, set()),
         ({"name": "shop.fail"}, {"failed"}),
+        ({"names": ("shop.fail", "shop")}, {"failed"}),
+        ({"names": ("shop.fail",), "name": "other"}, set()),
         ({"topic": "order.paid"}, {"done"}),
         ({"topic": "order"}, set()),
         ({"error": "ValueError"}, {"failed"}),
@@ -113,3 +115,10 @@ def test_a_found_task_is_complete(store: Store) -> None:
     assert [task] == store.find(Filter(), 1)
     (claimed,) = store.claim(ONE, {NAME}, 1, NOW).tasks
     assert [claimed] == store.find(Filter(), 1) == [store.get(task.id)]
+
+
+def test_depth_counts_what_is_ready_up_to_a_bound(store: Store, shop: dict[str, MonQTask]) -> None:
+    """Due or not; what is busy or has ended is not waiting."""
+    assert [1, 2, 2] == [store.depth(most) for most in (1, 2, 9)]
+    post(store, a_task("shop.more"))
+    assert 3 == store.depth(9)

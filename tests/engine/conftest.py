@@ -9,10 +9,11 @@ import gevent
 import pytest
 from gevent.event import Event as Signal
 
-from bus import telemetry
+from bus import birth, telemetry
 from bus.clock import Clock, FrozenClock
 from bus.engine.claimer import Claimer
 from bus.engine.executor import Executor
+from bus.engine.lanes import Lane, Lanes
 from bus.engine.pool import Pool
 from bus.engine.recorder import Recorder
 from bus.engine.run import Run
@@ -71,26 +72,55 @@ class Engine:
         self.clock = FrozenClock()
         self.faulty = FaultyStore(open_memory_store())
         self.store = cast(Store, self.faulty)
-        self.worker = Worker("w1", "monqbus/here pid 1")
+        self.worker = Worker("w1", "monqbus/here pid 1", birth.of_this_process())
         self.registry = Registry()
         self.is_safe = True
         self.gate = Signal()
         self.recorder = Recorder(self.store, self.clock)
         self.executor = Executor(lambda: self.registry, self.recorder, self.clock, Policy())
-        # the pool's clock is a real one, so that its drain yields to the tasks
+        self.lanes = Lanes(self.worker, self.clock, self._new_pool, self._new_claimer)
+        self.recorder.waiting_again = self.lanes.expect_at
+        self.slots = {"greenlets": slots}
+        self.names: dict[str, set[str]] = {"greenlets": set()}
+        self._arrange()
+        self.office = PostOffice(self.store, lambda: self.registry, self.clock, starter=self.lanes)
+
+    def add_lane(self, title: str, slots: int) -> None:
+        """One more lane; `pool` and `claimer` are its own from now on."""
+        self.slots[title], self.names[title] = slots, set()
+        self._arrange()
+
+    def _arrange(self) -> None:
+        self.lanes.arrange(
+            {title: Lane(self.slots[title], frozenset(self.names[title])) for title in self.slots}
+        )
+
+    def _new_pool(self, slots: int) -> Pool:
+        # its clock is a real one, so that its drain yields to the tasks
         self.pool = Pool(slots, self.executor.run, Clock())
+        return self.pool
+
+    def _new_claimer(self, pool: Pool, names: Callable[[], frozenset[str]]) -> Claimer:
         self.claimer = Claimer(
-            self.store, self.worker, self.pool, self.recorder, self.clock,
-            names=lambda: self.registry.tasks, may_claim=lambda: self.is_safe,
+            self.store, self.worker, pool, self.recorder, self.clock,
+            names=names, may_claim=lambda: self.is_safe,
         )  # fmt: skip
-        self.office = PostOffice(self.store, lambda: self.registry, self.clock, starter=self.claimer)
+        return self.claimer
 
     def declare(
-        self, function: Callable[..., Any], name: str = "t", *, topic: str = "", **options: Any
+        self,
+        function: Callable[..., Any],
+        name: str = "t",
+        *,
+        topic: str = "",
+        lane: str = "greenlets",
+        **options: Any,
     ) -> Task[..., Any]:
-        """Register *function* as a task, with *topic* as a handler of it."""
+        """Register *function* as a task of *lane*, with *topic* as a handler of it."""
         task: Task[..., Any] = Task(function, name, Options().but(options))
         self.registry.add(task)
+        self.names[lane].add(name)
+        self._arrange()
         if topic:
             self.registry.subscribe(task, [topic])
         return task

@@ -196,7 +196,7 @@ def test_a_post_of_a_delayed_task_shortens_the_pause_only_when_it_is_the_next(en
 def test_a_task_that_goes_back_to_ready_is_looked_at_when_it_is_due(engine):
     """A retry after one second does not wait for the poll."""
     idle(engine)
-    engine.recorder.waiting_again([engine.clock.now() + timedelta(seconds=1)])
+    engine.recorder.waiting_again([("held", engine.clock.now() + timedelta(seconds=1))])
 
     assert engine.claimer.loop.is_woken
 
@@ -218,8 +218,8 @@ def test_a_post_begins_at_once_while_nothing_waits(engine):
 
 def test_a_started_task_can_be_reported_under_its_claim(engine):
     """The fence of a direct start is the same as that of a claim."""
-    idle(engine)
     engine.declare(lambda n: n + 1)
+    idle(engine)
     task = engine.office.post("t", [1], {}, Options())
     assert 0 == engine.pool.drain(PATIENCE)
     engine.recorder.tick()

@@ -177,3 +177,19 @@ def test_without_a_claimer_of_its_own_a_retry_rings(engine):
 
     assert [True] == rings
     assert "t" == engine.office.post("t", [], {}, Options()).task_name
+
+
+def test_parked_means_what_waits_under_names_that_nobody_knows(engine):
+    """For listing, counting and cancelling; without knowing the names, it means nothing at all."""
+    desk = Desk(engine.store, engine.clock, known=lambda: {"known"})
+    parked = [engine.waiting(name="gone").id, engine.waiting(name="gone", delay=60).id]
+    engine.waiting(name="known")
+    which = Filter(parked=True)
+
+    assert parked == [task.id for task in desk.find(which, 10)][::-1]
+    assert {"ready": 2} == desk.count(which)
+    assert {} == desk.count(Filter(parked=True, name="known"))
+    assert 2 == desk.cancel(which).done
+    assert (0, 0) == (desk.cancel(which).done, desk.purge(which).done)
+    assert {"ready": 1, "skipped": 2} == engine.store.count(Filter())
+    assert 0 == Desk(engine.store, engine.clock).cancel(which).done

@@ -121,13 +121,14 @@ def test_a_daemon_that_cannot_renew_stops_claiming_and_then_fences_itself(new_he
     """Two thirds of the lease without a renewal: no new work. At its end: whatever runs is interrupted."""
     clock, fenced = FrozenClock(), []
     heart = new_heartbeat(clock, 60, fence=lambda: fenced.append(clock.monotonic()))
-    seen = []
+    seen, pauses = [], []
     for seconds in (39.5, 0.5, 1.0, 18.5, 0.5):
         clock.advance(seconds)
-        assert LOOK_SECONDS == heart.tick()
+        pauses.append(heart.tick())
         seen.append((clock.monotonic(), heart.is_safe))
 
     assert [(39.5, True), (40.0, False), (41.0, False), (59.5, False), (60.0, False)] == seen
+    assert [LOOK_SECONDS] * 3 + [0.5, LOOK_SECONDS] == pauses  # at its end, not at the next look
     assert ["lease.lost"] == facts.names
     assert [60.0] == fenced
 
@@ -142,6 +143,19 @@ def test_a_renewal_makes_it_safe_again(new_heartbeat, leases, facts):
 
     assert heart.is_safe
     assert ["lease.lost", "lease.regained"] == facts.names
+
+
+def test_a_lease_that_had_run_out_is_fenced_although_it_was_renewed_since(new_heartbeat, leases):
+    """A daemon that was stopped renews before it looks: what it held may have been given away meanwhile."""
+    clock, fenced = FrozenClock(), []
+    heart = new_heartbeat(clock, 60, fence=lambda: fenced.append(clock.monotonic()))
+    clock.advance(61)
+    heart._renew(cast(Store, leases))
+    for _ in range(2):
+        heart.tick()
+
+    assert [61.0] == fenced
+    assert heart.is_safe
 
 
 def test_the_age_of_a_lease_counts_from_before_the_store_was_asked(new_heartbeat, leases):

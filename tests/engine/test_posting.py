@@ -16,6 +16,7 @@ from bus.errors import (
     JoinTimeout,
     NotFound,
     NotStorable,
+    StoreFull,
     StoreUnavailable,
     TaskFailed,
     TaskSkipped,
@@ -325,3 +326,22 @@ def test_a_join_of_a_forgotten_task_says_that_it_is_gone(engine, office):
 
     with pytest.raises(NotFound, match="no longer stored"):
         task.join(1)
+
+
+def test_a_store_without_room_leaves_no_doubt(engine, facts, monkeypatch):
+    """Nothing was stored: the slot is free again, and nothing has to be settled later."""
+
+    def refuse(_):
+        raise StoreFull("no room")
+
+    engine.declare(lambda: None)
+    engine.claimer.tick()  # now it knows that nothing waits, so a post would start directly
+    free = engine.pool.free
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.faulty._store, "post", refuse)
+        with pytest.raises(StoreFull):
+            engine.office.post("t", [], {}, Options())
+    engine.claimer.tick()
+
+    assert free == engine.pool.free
+    assert [] == facts.of("task.doubted")

@@ -7,7 +7,7 @@ import pytest
 from bus.desk import Desk
 from bus.engine.recorder import BATCH, FULL
 from bus.engine.run import Run
-from bus.errors import Drained, Withdrawn
+from bus.errors import Drained, StoreUnavailable, Withdrawn
 from bus.model import Filter, Report, Worker
 from bus.retry import Outcome, Policy, Returned, Stopped, decide
 
@@ -136,7 +136,7 @@ def test_whoever_claims_is_told_of_tasks_that_wait_again(engine, state, when):
     engine.recorder.put(Run(task, 0.0), Outcome("retry" if when else "complete", fields))
     engine.recorder.tick()
 
-    assert ([engine.clock.now()] if when else []) == told
+    assert ([("ended", engine.clock.now())] if when else []) == told
     assert run.interrupted is None
 
 
@@ -147,7 +147,7 @@ def test_a_released_task_waits_again_under_its_own_time(engine, facts):
     run.interrupted = Drained()
     engine.recorder.tick()
 
-    assert [run.task.time_queue] == told
+    assert [("ended", run.task.time_queue)] == told
     assert ["task.released"] == facts.names
 
 
@@ -164,6 +164,32 @@ def test_an_end_that_cannot_be_stored_holds_up_no_other(engine, facts):
     assert 2 == len(facts.of("task.finished"))
 
 
+def test_a_store_that_fails_on_the_way_is_asked_only_for_the_rest(engine, facts, monkeypatch):
+    """What was answered is recorded and told; nothing of it is told as lost, nothing is written twice."""
+    runs = ended(engine, 4)
+    engine.recorder._ends[1][1].fields["result"] = "\ud800"  # so they are written one by one
+    whole, written = engine.faulty._store.report, []
+
+    def report(reports):
+        if len(written) == 2 and len(reports) == 1:
+            raise StoreUnavailable("disk")
+        answers = whole(reports)
+        written.extend(reports)
+        return answers
+
+    monkeypatch.setattr(engine.faulty._store, "report", report)
+    pause = engine.recorder.tick()
+    left = engine.recorder.depth
+    monkeypatch.setattr(engine.faulty._store, "report", whole)
+
+    assert (0.75, 2) == (pause, left)
+    assert engine.recorder.tick() is None
+    assert {"complete": 4} == engine.store.count(Filter())
+    assert [run.task for run in runs] == [told["task"] for told in facts.of("task.finished")]
+    assert [] == facts.of("task.lost")
+    assert ["store.failed", "store.recovered"] == [name for name in facts.names if name.startswith("store.")]
+
+
 def test_draining_waits_for_the_ends_and_not_for_ever(engine):
     """With the loop running they are written; with the store away it gives up on time."""
     ended(engine, 3)
@@ -174,3 +200,13 @@ def test_draining_waits_for_the_ends_and_not_for_ever(engine):
     assert 0 == engine.recorder.drain(PATIENCE)
     engine.recorder.loop.stop()
     assert {"complete": 3} == engine.store.count(Filter())
+
+
+def test_ends_that_cannot_be_written_before_the_daemon_stops_are_told_one_by_one(engine, facts):
+    """Each by name, once; nothing is left behind that a later tick would write."""
+    runs = ended(engine, 2)
+
+    assert (2, 0) == (engine.recorder.abandon(), engine.recorder.abandon())
+    assert [run.task for run in runs] == [told["task"] for told in facts.of("task.unrecorded")]
+    assert engine.recorder.tick() is None
+    assert {"busy": 2} == engine.store.count(Filter())

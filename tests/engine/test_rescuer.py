@@ -1,4 +1,4 @@
-"""Takes back tasks whose daemon is dead; the third crash quarantines a task."""
+"""Takes back tasks whose daemon is dead; too many deaths quarantine a task."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from bus.engine.rescuer import BATCH, PAUSE_SECONDS, Rescuer
 from bus.errors import StoreUnavailable
 from bus.model import Filter, Report, Worker
-from bus.retry import Policy
+from bus.retry import DEATH_LIMIT, Policy
 
 
 class Ward:
@@ -50,30 +50,51 @@ def test_an_orphan_is_ready_again_and_its_attempt_does_not_count(ward, engine, f
     assert 1 == ward.woken
 
 
-def test_the_third_crash_quarantines(ward, engine, facts):
-    """Whatever kills a daemon three times must not do it for ever."""
+def test_the_tenth_death_quarantines(ward, engine, facts):
+    """Many die with their daemon and are innocent; what is there every time must not go on for ever."""
     task = engine.waiting()
     states = []
-    for _ in range(3):
+    for _ in range(DEATH_LIMIT):
         ward.lose()
         ward.rescuer.tick()
         states.append((engine.now(task).state, engine.now(task).crashes))
 
-    assert [("ready", 1), ("ready", 2), ("error", 3)] == states
-    assert "quarantined after 3 crashes: monqbus/there pid 3 is gone" == engine.now(task).result
-    assert ["task.rescued", "task.rescued", "task.gave_up"] == facts.names
+    assert [("ready", n) for n in range(1, DEATH_LIMIT)] + [("error", DEATH_LIMIT)] == states
+    assert "quarantined after 10 crashes: monqbus/there pid 10 is gone" == engine.now(task).result
+    assert ["task.rescued"] * (DEATH_LIMIT - 1) + ["task.gave_up"] == facts.names
 
 
 def test_an_operator_retry_clears_the_crashes(ward, engine):
     from bus.desk import Desk
 
     task = engine.waiting()
-    for _ in range(3):
+    for _ in range(DEATH_LIMIT):
         ward.lose()
         ward.rescuer.tick()
     Desk(engine.store, engine.clock).retry(Filter())
 
     assert ("ready", 0) == (engine.now(task).state, engine.now(task).crashes)
+
+
+def test_the_lease_of_a_dead_process_of_this_machine_ends_at_once(ward, engine, facts):
+    """A daemon that was killed and started again does not wait for the lease of its former self."""
+    here = engine.worker.birth
+    later_process = here._replace(start=here.start + 1)
+    strangers = [
+        Worker("live", "another daemon", here),
+        Worker("reused", "its pid is another process now", later_process),
+        Worker("gone", "no such pid", here._replace(pid=2**22 + 1)),
+        Worker("elsewhere", "another machine", here._replace(boot="other", pid=2**22 + 1)),
+        Worker("container", "another pid namespace", here._replace(space="pid:[1]", pid=2**22 + 1)),
+        Worker("untold", "of an older monqbus"),
+    ]
+    ended = []
+    engine.faulty.__dict__["workers"] = lambda: strangers
+    engine.faulty.__dict__["renew"] = lambda worker, seconds: ended.append((worker.id, seconds))
+    ward.rescuer.tick()
+
+    assert [("reused", 0), ("gone", 0)] == ended
+    assert ["daemon.buried", "daemon.buried"] == facts.names
 
 
 def test_a_daemon_never_rescues_its_own_tasks(ward, engine):

@@ -33,11 +33,13 @@ class Answer(NamedTuple):
 class Stranger:
     """One connection. Reading fails the test when nothing comes for five seconds."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, source: str = "") -> None:
         family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.settimeout(PATIENCE_SECONDS)
         try:
+            if source:
+                self._socket.bind((source, 0))
             self._socket.connect(address)
         except OSError:
             self._socket.close()
@@ -69,6 +71,13 @@ class Stranger:
             return self._stream.read(1) == b""
         except ConnectionResetError:
             return True
+
+    def ends_in_order(self) -> bool:
+        """Wait for the end of the stream; a reset could have taken an answer with it."""
+        try:
+            return self._stream.read(1) == b""
+        except ConnectionResetError:
+            return False
 
     def _fields(self) -> Iterator[tuple[str, str]]:
         while (line := self._stream.readline().decode("latin-1").rstrip("\r\n")) != "":

@@ -14,7 +14,7 @@ from bson import ObjectId
 
 from bus.clock import FrozenClock
 from bus.config import Hook, Secret
-from bus.errors import StoreUnavailable
+from bus.errors import StoreUnavailable, StoreUnusable
 from bus.http import Server
 from bus.model import Event, Receipt
 from bus.webhook.receive import create_app
@@ -403,6 +403,22 @@ def test_the_process_says_that_it_is_alive_and_whether_it_is_ready(server: Serve
     assert (200, {"status": "ok"}) == _look(server, "/healthz")
     assert "draining" == _look(server, "/readyz")[1]["detail"]
     assert 503 == _look(server, "/readyz")[0]
+
+
+def test_a_probe_is_not_an_event(server: Server, office: Office) -> None:
+    """One comes every few seconds: the log would be full of them when it matters."""
+    office.reason = "draining"
+
+    with told() as facts:
+        assert 503 == _look(server, "/readyz")[0]
+    assert [] == facts
+
+
+def test_a_store_that_is_damaged_is_answered_as_one_that_is_away(send: Send, office: Office) -> None:
+    """The sender comes again; by then somebody may have put a backup in its place."""
+    office.failure = StoreUnusable("damaged")
+
+    assert (503, "store_unavailable") == ((answer := send("open")).status, answer.json["code"])
 
 
 def test_a_draining_daemon_still_takes_what_it_can_store(send: Send, office: Office) -> None:

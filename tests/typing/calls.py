@@ -26,7 +26,12 @@ class Artifact:
         return str(number)
 
 
-@event_handler("project.updated", timeout=5)
+@task(cpu=True, timeout=30)
+def heavy(number: int) -> float:
+    return number / 2
+
+
+@event_handler("project.updated", timeout=5, cpu=True)
 def on_update(topic: str, project: int) -> None: ...
 
 
@@ -41,6 +46,8 @@ def right_calls_are_accepted() -> None:
     assert_type(plain.options(delay=60, key="k").post("a@b", subject="hi"), MonQTask)
     assert_type(chosen(1), str)
     assert_type(chosen.options(priority=1).post(number=1), MonQTask)
+    assert_type(heavy(1), float)
+    assert_type(heavy.post(1), MonQTask)
     assert_type(Artifact.index(1), str)
     assert_type(Artifact.index.post(1), MonQTask)
     assert_type(on_update("project.updated", 1), None)
@@ -79,6 +86,12 @@ def wrong_declarations_are_errors() -> None:
 
     @task(timeout="30s")  # type: ignore[call-overload, untyped-decorator]
     def two() -> None: ...
+
+    @task(cpu="yes")  # type: ignore[call-overload, untyped-decorator]
+    def four() -> None: ...
+
+    @event_handler("a", cpu=1)  # type: ignore[arg-type]
+    def five(topic: str) -> None: ...
 
     @event_handler("a", max_attempts="3")  # type: ignore[arg-type]
     def three(topic: str) -> None: ...

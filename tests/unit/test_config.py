@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def test_every_kind_of_value_becomes_its_type(folder):
     config = read(
         "[monqbus]\ndata_dir = var\napps = hello, my.billing ; the two\npath = ./apps, /\n"
         "keep_complete = 2h\n[worker]\n  drain = 500ms\n  greenlets = 7\n"
-        "[http]\nlisten = [::1]:0\nmax_body = 64KiB\n# end\n"
+        "[http]\nlisten = [::1]:0\nmax_body = 64KiB\ntrusted_proxies = 10.0.0.0/8, ::1\n# end\n"
     )
 
     assert (folder / "monqbus.ini", folder / "var") == (config.path, config.monqbus.data_dir)
@@ -30,6 +31,7 @@ def test_every_kind_of_value_becomes_its_type(folder):
     assert (folder / "apps", Path("/")) == config.monqbus.path
     assert (7200.0, 0.5, 7) == (config.monqbus.keep_complete, config.worker.drain, config.worker.greenlets)
     assert (("::1", 0), 65536) == (config.http.listen, config.http.max_body)
+    assert (ip_network("10.0.0.0/8"), ip_network("::1")) == config.http.trusted_proxies
     assert () == config.warnings
 
 
@@ -116,6 +118,11 @@ WARNINGS = [
         "[monqbus]\nkeep_events = 75h\n",
         "2: [monqbus] keep_events: expected 76h or more, got less; "
         "a redelivery that comes later runs its handlers again",
+    ),
+    (
+        "[http]\nspool = 1GiB\n",
+        "2: [http] spool: expected store = mongodb://..., got sqlite, which is never away; it has no effect, "
+        "remove it",
     ),
     (
         "[monqbus]\ndata_dir = wide\n",

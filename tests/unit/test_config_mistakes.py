@@ -56,14 +56,16 @@ MISTAKES = [
     ("[hooks:a]\n", "1: expected a known section, got '[hooks:a]'; did you mean [hook:a]?"),
     (
         "[DEFAULT]\n",
-        "1: expected a known section, got '[DEFAULT]'; known are [monqbus], [worker], [http], [hook:NAME]",
+        "1: expected a known section, got '[DEFAULT]'; known are [monqbus], [worker], [http], [hook:NAME], "
+        "[handler:NAME]",
     ),
     ("[http]\nlistn = a\n", "2: [http]: expected a known key, got 'listn'; did you mean listen?"),
     ("[http]\nLISTEN = a\n", "2: [http]: expected a known key, got 'LISTEN'; did you mean listen?"),
     (
         "[worker]\ncpu = 2\n",
         "2: [worker]: expected a known key, got 'cpu'; "
-        "known are greenlets, lease, drain, max_attempts, timeout",
+        "known are greenlets, cpu_workers, max_tasks_per_worker, max_memory_per_worker, "
+        "lease, drain, max_attempts, timeout",
     ),
     (f"{HOOK}pfx = b\n", f"4: [hook:x]: expected a known key, got another one; known are {HOOK_KEYS}"),
     # values
@@ -96,6 +98,24 @@ MISTAKES = [
         "[http]\nmax_body = 1MB\n",
         "2: [http] max_body: expected a size from 1 to 8MiB (bytes, KiB, MiB or GiB), got '1MB'; "
         "write for example 8MiB",
+    ),
+    (
+        "[http]\nmax_bodies = 1KiB\nmax_body = 2KiB\n",
+        "2: [http] max_bodies: expected at least max_body, 2048 bytes, got 1024; raise it",
+    ),
+    (
+        "[http]\nspool = 1KiB\n",
+        "2: [http] spool: expected at least max_body, 1048576 bytes, got 1024; raise it",
+    ),
+    (
+        "[http]\ntrusted_proxies = 10.0.0.1, 10.0.0.1/8\n",
+        "2: [http] trusted_proxies: expected addresses or networks, separated by commas, got '10.0.0.1/8'; "
+        "write 10.0.0.0/8",
+    ),
+    (
+        "[http]\ntrusted_proxies = proxy.local\n",
+        "2: [http] trusted_proxies: expected addresses or networks, separated by commas, got 'proxy.local'; "
+        "write for example 10.0.0.0/8, 2001:db8::/32",
     ),
     (
         "[worker]\ngreenlets = 0\n",

@@ -8,7 +8,7 @@ import gevent
 import pytest
 from gevent.event import Event as Signal
 
-from bus.errors import Interrupt, StoreUnavailable
+from bus.errors import Interrupt, StoreFull, StoreUnavailable
 from bus.store.group import Group
 
 PATIENCE = 5.0
@@ -134,3 +134,18 @@ def test_an_interrupted_caller_does_not_disturb_the_others(slow):
 
     assert isinstance(asking[0].exception, Interrupt)
     assert -2 == asking[1].value
+
+
+def test_with_too_many_waiting_further_ones_are_refused_at_once(slow):
+    """A disk that hangs must not fill the memory. What was refused is never performed."""
+    group = Group[int, int](slow, most_waiting=2)
+    asking = ask(group, 1)
+    assert slow.begun.wait(PATIENCE)
+    asking += ask(group, 2, 3)
+
+    with pytest.raises(StoreFull, match="store: 2 calls wait for it already; try again in a moment"):
+        group.submit(4, PATIENCE)
+    slow.gate.set()
+    assert [-1, -2, -3] == answers(asking)
+    assert -5 == group.submit(5, PATIENCE)
+    assert [[1], [2, 3], [5]] == slow.batches

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 
+import gevent
 import pytest
 from bson import ObjectId
 from hypothesis import given
@@ -155,6 +156,38 @@ def test_lines_of_one_turn_are_written_together():
 
     assert ("", [writer.journal.flush]) == (writer.stream.getvalue(), writer.turns)
     assert 3 == len(writer.lines)
+
+
+def test_an_urgent_line_does_not_wait_for_the_turn_to_end():
+    """Nor does it take along what has gathered: that is the hub's, and only the hub writes it."""
+    writer = Writer(level="warning")
+    writer.journal("task.retried", {})
+    writer.journal.say_now("hub.blocked", {"task": TASK, "seconds": 0.8})
+    writer.journal.say_now("task.finished", {})
+    at_once = writer.stream.getvalue()
+
+    assert at_once.endswith(
+        " ERROR   hub.blocked task=000000000000000000000000 name=app.work attempt=2 ms=800.0\n"
+    )
+    assert ["hub.blocked", "task.retried"] == [line.split()[2] for line in writer.lines]
+
+
+def test_lines_of_two_threads_stay_whole(tmp_path):
+    """A native thread and the hub write to one stream at the same time."""
+    path = tmp_path / "log"
+    with path.open("w") as stream:
+        journal = Journal(stream, FrozenClock(), level="info", log_format="json", later=lambda _: None)
+        other = gevent.get_hub().threadpool.spawn(
+            lambda: [journal.say_now("hub.blocked", {"reason": "x" * 1500}) for _ in range(300)]
+        )
+        for _ in range(300):
+            for _ in range(20):
+                journal("task.finished", {"reason": "y" * 1500})
+            journal.flush()
+        other.get()
+
+    facts = [json.loads(line)["fact"] for line in path.read_text().splitlines()]
+    assert [300, 6000] == [facts.count("hub.blocked"), facts.count("task.finished")]
 
 
 def test_a_reader_that_went_away_does_not_stop_the_daemon(monkeypatch):

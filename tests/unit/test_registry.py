@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 from bson import ObjectId
 
@@ -192,7 +193,7 @@ def test_an_option_out_of_its_range_is_refused_by_name(options):
 
 
 def test_an_unknown_option_is_refused_with_the_known_ones():
-    with pytest.raises(BadDeclaration, match="task option retries: expected one of delay, key, max_attempts"):
+    with pytest.raises(BadDeclaration, match="task option retries: expected one of cpu, delay, key"):
         task(name="x", retries=3)  # type: ignore[call-overload]
 
 
@@ -378,3 +379,60 @@ def test_only_the_load_of_the_configured_apps_imports_by_name():
 def test_a_task_shows_its_name_and_nothing_else():
     assert "<task x>" == repr(task(name="x")(add))
     assert isinstance(task(name="x")(add), Task)
+
+
+def test_while_apps_are_reloaded_the_old_declarations_serve(app):
+    """An import that waits lets deliveries in: they must not meet a registry that is half filled."""
+    text = "from monqbus import event_handler\n@event_handler('t')\ndef one(topic): return {number}\n"
+    (app / "app_slow.py").write_text(text.format(number=1))
+    before = load(["app_slow"], [app])
+    (app / "app_slow.py").write_text(f"import gevent\ngevent.sleep(0.05)\n{text.format(number=2)}")
+
+    reload = gevent.spawn(load, ["app_slow"], [app], afresh=True)
+    gevent.sleep(0)
+    meanwhile = registry.registry()
+    after = reload.get(timeout=5)
+
+    assert before is meanwhile
+    assert [1, 2] == [known.tasks["app_slow.one"]("t") for known in (before, after)]
+
+
+def test_a_reloaded_module_shares_nothing_with_the_old_one(app):
+    """Not through a package without __init__ either, which remembers its modules as attributes."""
+    (app / "space").mkdir()
+    (app / "space" / "part.py").write_text("seen = []\n")
+    text = "from monqbus import task\nfrom space import part\n@task\ndef look():\n    part.seen.append(1)\n"
+    (app / "app_space.py").write_text(f"{text}    return len(part.seen)\n")
+    before = load(["app_space"], [app])
+
+    after = load(["app_space"], [app], afresh=True)
+
+    assert [1, 2, 1] == [known.tasks["app_space.look"]() for known in (before, before, after)]
+
+
+def test_what_was_installed_for_the_apps_stays_loaded(app):
+    """Compiled packages cannot be imported twice in one process."""
+    packages = app / "lib" / "site-packages"
+    packages.mkdir(parents=True)
+    (packages / "app_installed.py").write_text("import os\n")
+    (app / "app_user.py").write_text("import app_installed\n")
+    load(["app_user"], [app, packages])
+    before = [sys.modules["app_user"], sys.modules["app_installed"]]
+
+    load(["app_user"], [app, packages], afresh=True)
+    after = [sys.modules["app_user"], sys.modules["app_installed"]]
+
+    assert [False, True] == [old is new for old, new in zip(before, after, strict=True)]
+
+
+def test_cpu_belongs_to_the_declaration(clerk):
+    """Where a task runs is decided before it is posted: one post cannot ask for something else."""
+    heavy = task(cpu=True)(add)
+
+    assert heavy.defaults.cpu
+    with pytest.raises(BadDeclaration, match=r"task option cpu: expected it in @task\(...\), where"):
+        heavy.options(cpu=False)
+    with pytest.raises(BadDeclaration, match="task option cpu: expected it in"):
+        heavy.post(__task_cpu=True)
+    with pytest.raises(BadDeclaration, match="task option cpu: expected True or False, got 1"):
+        task(cpu=1)

@@ -20,6 +20,7 @@ POLICY = Policy(max_attempts=8, keep_complete=timedelta(days=7), keep_failed=tim
 TRACE = "Traceback (most recent call last)"
 FAILED = Raised(ValueError("no"), TRACE)
 GONE = Crashed("pid 7 is gone")
+DIED = Crashed("pid 7 is gone", proven=False)
 
 
 def a_task(attempt: int, crashes: int = 0, **fields: object) -> MonQTask:
@@ -62,6 +63,9 @@ SLIDE = [
     (GONE,                                    8, 1, "release",  "ready",    7,    None),
     (GONE,                                    1, 2, "give_up",  "error",    None, None),
     (GONE,                                    1, 9, "give_up",  "error",    None, None),
+    (DIED,                                    1, 2, "release",  "ready",    0,    None),
+    (DIED,                                    1, 8, "release",  "ready",    0,    None),
+    (DIED,                                    1, 9, "give_up",  "error",    None, None),
 ]  # fmt: skip
 
 

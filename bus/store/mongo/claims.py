@@ -19,6 +19,7 @@ from pymongo.database import Database
 from ...model import BUSY, READY, Claimed, Event, MonQTask, Worker
 from ..documents import event_from_document, task_from_document
 from .connection import Connection, Document
+from .foreign import SOUND, set_aside
 from .schema import CLAIM, DUE, EVENTS, TASKS
 
 NAMES_PER_QUERY: Final = 150  # the server merges up to 200 index scans, beyond that it sorts
@@ -88,13 +89,15 @@ class Claims:
             "time_start": now,
             "time_stop": None,
         }
-        database[TASKS].update_many(
-            {"_id": {"$in": ids}, "state": READY},
+        taken = database[TASKS].update_many(
+            {"_id": {"$in": ids}, "state": READY, **SOUND},
             {"$set": mine, "$inc": {"generation": 1, "attempt": 1}},
         )
+        if taken.matched_count < len(ids):
+            set_aside(database[TASKS], ids, now)
         fence = {"_id": {"$in": ids}, "state": BUSY, "worker": worker.id}
         found = {document["_id"]: task_from_document(document) for document in database[TASKS].find(fence)}
-        tasks = [found[task_id] for task_id in ids if task_id in found]
+        tasks = [found[task_id] for task_id in ids if not isinstance(task_id, dict) and task_id in found]
         _attach_deliveries(database[EVENTS], tasks)
         return tasks
 
@@ -113,7 +116,8 @@ def _due(tasks: MongoCollection[Document], names: list[str], limit: int, now: da
 
 def _rank(document: Document) -> tuple[float, Any, Any]:
     priority = document.get("priority")  # null is lowest, as in the index
-    return (float("inf") if priority is None else -priority, document["time_queue"], document["_id"])
+    rank = -priority if isinstance(priority, (int, float)) else float("inf")
+    return (rank, document["time_queue"], document["_id"])
 
 
 def _next_due(tasks: MongoCollection[Document], names: list[str], now: datetime) -> datetime | None:

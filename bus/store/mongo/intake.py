@@ -20,7 +20,7 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from ...errors import NotStorable, StoreError, StoreUnavailable
 from ...model import READY, Event, MonQTask, Posting, Receipt
-from ..documents import event_to_document, task_to_document
+from ..documents import event_to_document, require_own, task_to_document
 from .connection import DUPLICATE_KEY, Connection, Document, refusals
 from .schema import EVENTS, TASKS, UNENDED
 
@@ -49,6 +49,16 @@ class Intake:
                 return [error]
         # one of them cannot be stored: asking again is safe, the ids are chosen
         return [answer for posting in postings for answer in self.store([posting])]
+
+    def adopt(self, tasks: Sequence[MonQTask], events: Sequence[Event]) -> None:
+        """Insert *tasks* and *events* as they are; see contract.adopt."""
+        documents = [{**event_to_document(event), "fanned_out": True} for event in events]
+        with self._connection.call() as database:
+            for place, refusal in _insert(database[EVENTS], documents).items():
+                require_own("event", events[place], "_id" in refusal["keyPattern"])
+            tasks_there = _insert(database[TASKS], [task_to_document(task) for task in tasks])
+            for place, refusal in tasks_there.items():
+                require_own("task", tasks[place], "_id" in refusal["keyPattern"])
 
 
 def _store(database: Database[Document], postings: Sequence[Posting]) -> list[Receipt]:

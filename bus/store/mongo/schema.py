@@ -26,6 +26,7 @@ NAMESPACE_EXISTS: Final = 48
 
 CLAIM: Final = "monqbus_claim"
 DUE: Final = "monqbus_due"
+STATE: Final = "monqbus_state"
 
 UNENDED: Final = {"$in": [READY, BUSY]}
 
@@ -41,7 +42,7 @@ _TASK_INDEXES: Final = (
         name=DUE,
         partialFilterExpression={"state": READY},
     ),
-    IndexModel([("state", 1), ("_id", 1)], name="monqbus_state"),
+    IndexModel([("state", 1), ("_id", 1)], name=STATE),
     IndexModel(
         [("key", 1)],
         name="monqbus_key",
@@ -85,6 +86,16 @@ def create_indexes(database: Database[dict[str, Any]]) -> None:
     options: dict[str, Any] = {"commitQuorum": "majority"} if in_set else {}
     database[TASKS].create_indexes(list(_TASK_INDEXES), **options)
     database[EVENTS].create_indexes(list(_EVENT_INDEXES), **options)
+
+
+def missing_indexes(database: Database[dict[str, Any]]) -> list[str]:
+    """Those that `create_indexes` would build, as ``collection.index``."""
+    return [
+        f"{collection}.{index.document['name']}"
+        for collection, indexes in ((TASKS, _TASK_INDEXES), (EVENTS, _EVENT_INDEXES))
+        for index in indexes
+        if index.document["name"] not in database[collection].index_information()
+    ]
 
 
 def prepare_feed(database: Database[dict[str, Any]]) -> None:

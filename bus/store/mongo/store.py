@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bson import ObjectId
@@ -18,6 +19,7 @@ from pymongo import DESCENDING, UpdateOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
+from ...birth import Birth
 from ...codec import undo_references
 from ...errors import StoreError, StoreUnavailable
 from ...model import (
@@ -25,6 +27,7 @@ from ...model import (
     ENDED,
     READY,
     STATES,
+    Claim,
     Claimed,
     Event,
     Filter,
@@ -35,7 +38,7 @@ from ...model import (
     State,
     Worker,
 )
-from ..contract import CALL_SECONDS, Heard
+from ..contract import CALL_SECONDS, Heard, Notice
 from ..documents import event_from_document, task_from_document
 from .claims import Claims
 from .connection import DUPLICATE_KEY, Connection, Document, refusals
@@ -45,6 +48,7 @@ from .reports import Reports, change
 from .schema import (
     EVENTS,
     INDEX_SECONDS,
+    STATE,
     TASKS,
     UNENDED,
     WORKERS,
@@ -113,6 +117,10 @@ class MongoStore:
                     f"{self._connection.name}: no primary; see whether most of its servers run"
                 )
 
+    def tend(self) -> Sequence[Notice]:
+        """Nothing to do: its servers look after their disks."""
+        return ()
+
     # in
 
     def post(self, postings: Sequence[Posting]) -> list[Receipt]:
@@ -149,9 +157,24 @@ class MongoStore:
         """See the contract."""
         until = {"$add": ["$$NOW", int(lease_seconds * 1000)]}
         # $literal: a pipeline would evaluate a "$" in the name of a host
-        lease = {"process": {"$literal": worker.process}, "lease_until": until}
+        lease: Document = {"process": {"$literal": worker.process}, "lease_until": until}
+        if worker.birth is not None:
+            lease["birth"] = {"$literal": worker.birth._asdict()}
         with self._connection.call() as database:
             database[WORKERS].update_one({"_id": worker.id}, [{"$set": lease}], upsert=True)
+
+    def held(self, worker: Worker) -> list[Claim]:
+        """See the contract."""
+        query = {"state": BUSY, "worker": worker.id}
+        with self._connection.call() as database:
+            found = database[TASKS].find(query, {"generation": 1})
+            return [Claim(task["_id"], worker.id, task.get("generation") or 0) for task in found]
+
+    def workers(self) -> list[Worker]:
+        """See the contract."""
+        query = {"$expr": {"$gt": ["$lease_until", "$$NOW"]}}
+        with self._connection.call() as database:
+            return [_worker(document) for document in database[WORKERS].find(query)]
 
     def orphans(self, worker: Worker, limit: int) -> list[MonQTask]:
         """See the contract. Busy tasks without a `worker` belong to another program and stay."""
@@ -189,9 +212,15 @@ class MongoStore:
         query = {"state": {"$in": list(STATES)}, **_query(which)}
         return self._numbers(query, "$state")
 
+    def depth(self, most: int) -> int:
+        """See the contract."""
+        with self._connection.call() as database:
+            return database[TASKS].count_documents({"state": READY}, limit=most, hint=STATE)
+
     def waiting(self) -> dict[str, int]:
         """See the contract."""
-        return self._numbers({"state": READY}, "$task_name")
+        names = self._numbers({"state": READY}, "$task_name")
+        return {name: count for name, count in names.items() if isinstance(name, str)}
 
     def _numbers(self, query: Document, by: str) -> dict[str, int]:
         stages = [{"$match": query}, {"$group": {"_id": by, "count": {"$sum": 1}}}]
@@ -203,6 +232,23 @@ class MongoStore:
         with self._connection.call() as database:
             document = database[EVENTS].find_one({"_id": event_id})
         return event_from_document(document) if document else None
+
+    def events(self, limit: int, before: ObjectId | None = None) -> list[Event]:
+        """See the contract."""
+        query = {} if before is None else {"_id": {"$lt": before}}
+        with self._connection.call() as database:
+            found = database[EVENTS].find(query).sort("_id", DESCENDING).limit(limit)
+            return [event_from_document(document) for document in found]
+
+    # elsewhere
+
+    def adopt(self, tasks: Sequence[MonQTask], events: Sequence[Event]) -> None:
+        """See the contract."""
+        self._intake.adopt(tasks, events)
+
+    def backup(self, path: Path) -> None:
+        """Never: a copy without the server's help would not be of one moment."""
+        raise StoreError(f"{path}: expected the embedded store, got MongoDB; use mongodump --oplog")
 
     # operate and forget
 
@@ -251,6 +297,11 @@ def _tasks(documents: Iterable[Document]) -> list[MonQTask]:
     return tasks
 
 
+def _worker(document: Document) -> Worker:
+    birth = document.get("birth")
+    return Worker(document["_id"], document.get("process") or "", Birth(**birth) if birth else None)
+
+
 def _living(database: Database[Document], holders: set[str]) -> set[str]:
     """The workers whose lease holds, by the server's clock; long dead ones without tasks are forgotten."""
     until, now = "$lease_until", "$$NOW"
@@ -277,6 +328,8 @@ def _query(which: Filter) -> Document:
         query["state"] = {"$in": list(which.states)}
     if which.name:
         query["task_name"] = {"$regex": "^" + re.escape(which.name)}
+    if which.names:
+        query.setdefault("task_name", {})["$in"] = list(which.names)
     if which.topic:
         query["topic"] = which.topic
     if which.error:

@@ -1,6 +1,7 @@
 """What the accepted daemons run: every handler writes down that it ran."""
 
 import os
+import time
 from pathlib import Path
 
 import gevent
@@ -57,4 +58,14 @@ def stumble():
     _write("began", c.task.generation)
     if c.task.generation == 1:
         gevent.sleep(600)
+    _write("ended", c.task.generation)
+
+
+@task
+def burn(seconds):
+    """Computes without yielding; says when it begins and when it ends."""
+    _write("began", c.task.generation)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
     _write("ended", c.task.generation)

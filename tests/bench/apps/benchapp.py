@@ -17,6 +17,28 @@ def nothing():
     _done += 1
 
 
+@task(cpu=True)
+def nothing_elsewhere():
+    """The same in a CPU worker."""
+
+
+@task(cpu=True)
+def count_up(number):
+    """Pure Python on one core; the seconds it took."""
+    started = time.monotonic()
+    for _ in range(number):
+        pass
+    return time.monotonic() - started
+
+
+@task(cpu=True)
+def burn(seconds):
+    """Computes on one core."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
 @task
 def done():
     """How many no-ops have run in this daemon, and when it was asked (monotonic seconds)."""

@@ -1,0 +1,65 @@
+"""Which process of which machine a worker is, so that its death can be known for certain at once.
+
+A process id alone proves nothing, it is used again; with the moment of its start and the boot of
+the kernel it names one process for ever. Linux only: elsewhere a birth is unknown, and nobody is
+ever called dead.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_SPACE = Path("/proc/self/ns/pid")
+_DEAD = ("Z", "X")  # proc_pid_stat(5): a zombie does nothing any more
+
+
+class Birth(NamedTuple):
+    """A process, unmistakably: *boot* of its kernel, its pid *space*, its *pid*, its *start* in ticks."""
+
+    boot: str
+    space: str
+    pid: int
+    start: int
+
+
+def of_this_process() -> Birth | None:
+    """The birth of the calling process, None where the system does not tell."""
+    found = _state_and_start(os.getpid())
+    if found is None:
+        return None
+    try:
+        return Birth(
+            _BOOT.read_text().strip(), str(Path("/proc/self/ns/pid").readlink()), os.getpid(), found[1]
+        )
+    except OSError:
+        return None
+
+
+def is_dead(other: Birth, here: Birth | None) -> bool:
+    """Whether *other* has certainly ended, as *here*, the calling process, can see it.
+
+    Certain means: born under the same boot in the same pid namespace, and its pid is free, taken by
+    a later process, or a zombie's. False for everything that cannot be seen from here.
+    """
+    if here is None or (other.boot, other.space) != (here.boot, here.space):
+        return False
+    try:
+        os.kill(other.pid, 0)  # not /proc: it may hide the processes of other users (hidepid)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    found = _state_and_start(other.pid)
+    return found is not None and (found[0] in _DEAD or found[1] != other.start)
+
+
+def _state_and_start(pid: int) -> tuple[str, int] | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()  # the name before may hold spaces and parentheses
+    return fields[0], int(fields[19])

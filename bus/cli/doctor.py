@@ -1,0 +1,71 @@
+"""`doctor`: what there is, whether it is well, and what to do where it is not.
+
+Works beside a running daemon and with a config that nobody else can read; it changes nothing. The apps
+are not imported: that is what `check` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from contextlib import closing
+
+from ..clock import Clock
+from ..config import Config
+from ..connecting import is_embedded, remote
+from ..diagnosis import Diagnosis
+from ..errors import ConfigError, MonqbusError
+from ..model import Filter
+from ..store.diagnosis import file, servers
+from ..textual import harmless
+from .machine import data, limits, program
+from .place import config_path, daemon_answers, read_config
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Print one line for each part; 1 when one of them is a problem."""
+    worst = 0
+    for found in _found(options):
+        print(json.dumps(found._asdict(), ensure_ascii=False) if options.json else _line(found))
+        worst = max(worst, int(found.verdict == "problem"))
+    return worst
+
+
+def _line(found: Diagnosis) -> str:
+    note = f"; {found.note}" if found.note else ""
+    return harmless(f"{found.verdict:<8} {found.name:<11} {found.value}{note}")
+
+
+def _found(options: argparse.Namespace) -> Iterator[Diagnosis]:
+    yield from program()
+    try:
+        path = config_path(options)
+        config = read_config(options)
+    except ConfigError as error:
+        for problem in error.problems:
+            yield Diagnosis("config", problem, "problem")
+        return
+    yield Diagnosis("config", str(path))
+    for warning in config.warnings:
+        yield Diagnosis("config", warning, "warning")
+    yield from limits(config)
+    yield from data(config)
+    try:
+        yield from _store(config)
+    except MonqbusError as error:
+        yield Diagnosis("store", str(error), "problem")
+
+
+def _store(config: Config) -> Iterator[Diagnosis]:
+    answers = daemon_answers(config)
+    if answers:
+        with closing(remote(config)) as desk:
+            count = sum(desk.count(Filter()).values())
+        yield Diagnosis("daemon", f"answers on its control socket, {count} tasks stored")
+    else:
+        yield Diagnosis("daemon", "none runs here", note="start one with: monqbus run")
+    if not is_embedded(config):
+        yield from servers(config.monqbus.store.reveal(), Clock())
+    elif not answers:
+        yield file(config.monqbus.data_dir, config.monqbus.min_free)

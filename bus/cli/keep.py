@@ -1,0 +1,63 @@
+"""`backup` and `copy`: the whole store, into a file and into another store."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from ..config import store_named
+from ..connecting import is_embedded
+from ..copying import copy as copy_store
+from ..copying import size
+from ..errors import UsageError
+from ..store import open_store
+from .place import open_desk, read_config
+
+BAR_WIDTH = 30
+
+
+def backup(options: argparse.Namespace) -> int:
+    """Write the embedded store to a new file."""
+    path = Path(options.file).absolute()
+    with open_desk(options) as desk:
+        desk.backup(path)
+    print(path)
+    return 0
+
+
+def copy(options: argparse.Namespace) -> int:
+    """Bring everything of the embedded store into another one."""
+    config = read_config(options)
+    if not is_embedded(config):
+        raise UsageError(f"copy: expected store = sqlite in {config.path}, got {config.monqbus.store}")
+    target_named = store_named(options.to, Path.cwd(), os.environ)
+    if target_named.reveal() == "sqlite":
+        raise UsageError("copy: expected a MongoDB address, got sqlite; for a copy in a file: monqbus backup")
+    settings = config.monqbus
+    with (
+        closing(open_store("sqlite", settings.data_dir)) as source,
+        closing(open_store(target_named.reveal(), settings.data_dir)) as target,
+    ):
+        copied = copy_store(source, target, _Bar(size(source)) if sys.stderr.isatty() else lambda _: None)
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr)
+    print(f"copied {copied.events} events and {copied.tasks} tasks, all of them found in {target_named}")
+    print(
+        f"next: write that store into {config.path or 'the configuration'}, and start the daemon on it only"
+    )
+    return 0
+
+
+class _Bar:
+    """How far it is, on one line of standard error."""
+
+    def __init__(self, total: int) -> None:
+        self._total = max(total, 1)
+
+    def __call__(self, done: int) -> None:
+        part = min(done / self._total, 1.0)
+        bar = ("█" * round(part * BAR_WIDTH)).ljust(BAR_WIDTH, "░")
+        print(f"\r{bar} {part:4.0%} {done}", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,87 @@
+"""What a look at the program and its machine shows, for `monqbus doctor`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+from .. import __version__, frozen
+from ..config import Config
+from ..diagnosis import Diagnosis
+from ..store.diagnosis import disk, library
+
+LIBRARIES: Final = ("gevent", "greenlet", "pymongo", "Flask", "Werkzeug")
+SPARE_FILES: Final = 256  # listeners, the store, workers, what handlers open
+PLENTY_BYTES: Final = 1024**3
+
+
+def program() -> Iterator[Diagnosis]:
+    """Versions: of monqbus, of Python, of the libraries."""
+    built = frozen.built_with()
+    how = f"one executable, PyInstaller {built['pyinstaller']}" if built else "installed"
+    yield Diagnosis("monqbus", f"{__version__}, {how}: {sys.executable}")
+    yield Diagnosis("python", platform.python_version())
+    yield _glibc(built.get("glibc", ""))
+    for name in LIBRARIES:
+        try:
+            yield Diagnosis(name.lower(), version(name))
+        except PackageNotFoundError:
+            yield Diagnosis(name.lower(), "not installed", "problem", "install monqbus again")
+    yield library()
+
+
+def _glibc(needed: str) -> Diagnosis:
+    here = platform.libc_ver()[1] or "unknown"
+    # that it runs shows that it is new enough; the floor is for those who want to carry it elsewhere
+    return Diagnosis("glibc", here, note=f"the executable needs {needed} or newer" if needed else "")
+
+
+def limits(config: Config) -> Iterator[Diagnosis]:
+    """How many files may be open."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = config.http.connections + SPARE_FILES
+    if most == resource.RLIM_INFINITY or most >= wanted:
+        yield Diagnosis("open files", "unlimited" if most == resource.RLIM_INFINITY else str(most))
+    else:
+        remedy = f"[http] connections wants {wanted}: ulimit -n {wanted}, or LimitNOFILE={wanted} in the unit"
+        yield Diagnosis("open files", str(most), "warning", remedy)
+
+
+def data(config: Config) -> Iterator[Diagnosis]:
+    """The folder of data_dir: whose, how open, on what, with how much room."""
+    folder = config.monqbus.data_dir
+    yield _folder(folder)
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    yield disk(there)
+    free = shutil.disk_usage(there).free
+    value = f"{free / 2**30:.1f} GiB free"
+    if free < config.monqbus.min_free:
+        yield Diagnosis("room", value, "problem", "free some: below [monqbus] min_free nothing new is taken")
+    elif free < PLENTY_BYTES:
+        yield Diagnosis("room", value, "warning", "free some: deliveries are kept for [monqbus] keep_events")
+    else:
+        yield Diagnosis("room", value)
+
+
+def _folder(folder: Path) -> Diagnosis:
+    try:
+        found = folder.stat()
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            return Diagnosis("data_dir", f"{folder}, not there yet", note="it is made at the first start")
+        remedy = "run this as the daemon's user"
+        return Diagnosis("data_dir", f"{folder}: {error.strerror}", "problem", remedy)
+    value = f"{folder}, mode {found.st_mode & 0o7777:04o}"
+    if found.st_uid != os.geteuid():
+        note = f"it belongs to user {found.st_uid}: run this as that one, or give it over with chown"
+        return Diagnosis("data_dir", value, "warning", note)
+    if found.st_mode & 0o077:
+        return Diagnosis("data_dir", value, "warning", f"run: chmod 700 {folder}")
+    return Diagnosis("data_dir", value)

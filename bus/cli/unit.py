@@ -1,0 +1,130 @@
+"""The systemd unit that `init` writes: how the daemon is started, watched, and fenced in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from string import Template
+from typing import Final
+
+_HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
+
+_UNIT: Final = Template("""\
+# monqbus under systemd. To use it, as root:
+#   useradd --system --home-dir $plain --shell /usr/sbin/nologin monqbus
+#   chown -R monqbus: $plain
+#   cp $plain/monqbus.service /etc/systemd/system/
+#   systemctl daemon-reload && systemctl enable --now monqbus
+# Changes go into /etc/systemd/system/monqbus.service.d/*.conf (systemctl edit monqbus).
+#
+# The log is in the journal: journalctl -u monqbus -f. For files instead, put into such a .conf
+#   [Service]
+#   LogsDirectory=monqbus
+#   StandardError=append:/var/log/monqbus/monqbus.log
+# and let logrotate copy and truncate, because the daemon keeps the file open:
+#   /var/log/monqbus/*.log { weekly rotate 8 compress missingok notifempty copytruncate }
+
+[Unit]
+Description=monqbus: webhooks and events in, tasks run
+After=network-online.target
+Wants=network-online.target
+# ten starts that fail within a minute: leave it to a person
+StartLimitIntervalSec=60
+StartLimitBurst=10
+
+[Service]
+User=monqbus
+# "started" means that it listens; STATUS in `systemctl status` says what it does
+Type=notify
+# the executable is two processes, and the second one is the daemon
+NotifyAccess=all
+ExecStart=$program run --config $config
+# new configuration and apps; bad ones are refused, and the old ones stay
+ExecReload=/bin/kill -HUP $$MAINPID
+WorkingDirectory=$directory
+# secrets without a file that the daemon's user can read at other times: secret = credential:NAME
+#LoadCredential=NAME:/etc/monqbus/NAME
+
+# it beats twice a minute; a task that holds up everything else for a minute has it killed and started anew
+WatchdogSec=60
+Restart=on-failure
+RestartSec=1
+# usage, store held by another daemon, configuration: the next start would fail the same way
+RestartPreventExitStatus=64 73 78
+# TERM reaches the daemon alone: it lets tasks end, with their workers and commands, and asks for the
+# time that [worker] drain needs. What is left then is killed.
+KillMode=mixed
+TimeoutStopSec=35
+# a worker that takes too much memory dies, the daemon lives and counts it
+OOMPolicy=continue
+LimitNOFILE=65536
+TasksMax=1024
+#MemoryMax=2G
+
+# Files: all is read-only but data_dir and the folders below. What else your tasks write to: ReadWritePaths.
+UMask=0077
+ProtectSystem=strict
+ProtectHome=$protect_home
+ReadWritePaths=$data
+PrivateTmp=yes
+# the executable unpacks itself here, where nobody else can write, programs may run and no cleaner comes
+CacheDirectory=monqbus
+CacheDirectoryMode=0700
+Environment=TMPDIR=%C/monqbus
+
+# Rights: those of its user and no more, whatever it starts. A command with `user =` needs root: then
+# set User=root, CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_KILL and SystemCallFilter=@setuid.
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+RestrictSUIDSGID=yes
+LockPersonality=yes
+# Kernel and machine: nothing to see, nothing to change. ProcSubset=pid is left out on purpose: by the
+# boot's number the daemon knows that an earlier one is dead, and takes its tasks back at once.
+PrivateDevices=yes
+ProtectProc=invisible
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RemoveIPC=yes
+KeyringMode=private
+# Sockets: TCP, UDP and the local ones, nothing raw
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+# System calls: those of services, without the privileged ones. Others fail, they do not kill.
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged
+SystemCallErrorNumber=EPERM
+# Memory that is written and then run: forbid it when no app compiles at run time (numba, cffi callbacks)
+#MemoryDenyWriteExecute=yes
+
+[Install]
+WantedBy=multi-user.target
+""")
+
+
+def unit(program: Path, directory: Path, data_dir: Path) -> str:
+    """The unit of the place *directory*, run by *program*; all paths absolute."""
+    lives_at_home = any(path.is_relative_to(home) for path in (program, directory) for home in _HOMES)
+    return _UNIT.substitute(
+        program=_word(program),
+        config=_word(directory / "monqbus.ini"),
+        data=_word(data_dir),
+        directory=_escaped(directory),
+        plain=directory,
+        protect_home="read-only" if lives_at_home else "yes",
+    )
+
+
+def _word(path: Path) -> str:
+    """*path* as one word of a unit file's line; systemd.syntax(7)."""
+    text = _escaped(path).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    return f'"{text}"' if any(sign in text for sign in " \t'\"\\") else text
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("%", "%%")

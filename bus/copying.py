@@ -1,0 +1,88 @@
+"""Everything of one store into another, page by page; can be stopped and begun again at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
+
+from bson import ObjectId
+
+from .errors import StoreError
+from .model import Event, Filter, MonQTask
+from .store import Store
+
+PAGE: Final = 200
+EVERYTHING: Final = Filter()
+
+Item = TypeVar("Item", Event, MonQTask)
+Progress = Callable[[int], None]
+
+
+class Copied(NamedTuple):
+    """How much was there, and is in the other store now."""
+
+    events: int
+    tasks: int
+
+
+def copy(source: Store, target: Store, progress: Progress = lambda _: None) -> Copied:
+    """Bring every event and task of *source* into *target*, under the same ids and as they are.
+
+    Nothing else may use *source* meanwhile. What *target* has already stays as it is, so a second
+    copy completes the first. *progress* is told after each page how many came so far. Blocks as long
+    as it takes. Raises StoreError when something cannot be copied, or *target* has other tasks.
+    """
+    _require_nothing_else(source, target)
+    done = 0
+
+    def tell(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done)
+
+    def bring_events(page: list[Event]) -> None:
+        target.adopt([], page)
+        tell(len(page))
+
+    def bring_tasks(page: list[MonQTask]) -> None:
+        target.adopt(page, [])
+        _require_all(target, page)
+        tell(len(page))
+
+    # the events first: a daemon that finds a task finds what it is about
+    events = _walk(source.events, bring_events)
+    tasks = _walk(lambda limit, before: source.find(EVERYTHING, limit, before), bring_tasks)
+    return Copied(events, tasks)
+
+
+def size(source: Store) -> int:
+    """How many tasks and events there are to copy; reads all events."""
+    return sum(source.count(EVERYTHING).values()) + _walk(source.events, lambda _: None)
+
+
+def _walk(pages: Callable[[int, ObjectId | None], list[Item]], act: Callable[[list[Item]], Any]) -> int:
+    count, before = 0, None
+    while page := pages(PAGE, before):
+        act(page)
+        count, before = count + len(page), page[-1].id
+    return count
+
+
+def _require_nothing_else(source: Store, target: Store) -> None:
+    """Two queues made one by mistake could never be taken apart again."""
+    newest = target.find(EVERYTHING, PAGE)
+    for task in newest:
+        if source.get(task.id) is None:
+            raise StoreError(
+                f"task {task.id} {task.task_name}: is in the target and not in this store; "
+                "name an empty database, or the one that an earlier copy of this store has begun"
+            )
+
+
+def _require_all(target: Store, page: list[MonQTask]) -> None:
+    found = target.find(Filter(ids=tuple(task.id for task in page)), len(page))
+    missing = {task.id for task in page} - {task.id for task in found}
+    if missing:
+        raise StoreError(
+            f"{len(missing)} of {len(page)} tasks did not arrive, the first is {min(missing)}; copy again"
+        )

@@ -1,0 +1,98 @@
+"""How a handler in a worker reaches the store: its requests go to the daemon, which answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+from bson import ObjectId
+
+from ..clock import Clock
+from ..codec import storable, undo_references
+from ..context import capture
+from ..errors import NotBound, StoreUnavailable
+from ..joining import await_end
+from ..model import MonQTask, Receipt
+from ..registry import Options
+from .gate import Gate
+from .message import error_of, task_of
+from .wire import Wire
+
+
+class Courier:
+    """Implements registry.Poster in a worker. Any thread of the handler may use it; one is served at a time.
+
+    It carries nothing outside of a run, and nothing for a process that the handler has forked.
+    """
+
+    def __init__(self, wire: Wire, gate: Gate, clock: Clock) -> None:
+        self._wire = wire
+        self._gate = gate
+        self._clock = clock
+        self._lock = Lock()
+        self._process = os.getpid()
+        self._is_open = False
+
+    # registry.Poster
+
+    def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
+        """Have one task stored by the daemon; durable when this returns."""
+        kept = storable(list(args), dict(kwargs), capture())
+        answer = self.ask("post", name=name, options=dataclasses.asdict(options), **kept._asdict())
+        task = task_of(answer["task"])
+        task.waiter = self.join
+        return task
+
+    def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
+        """Have one event stored by the daemon, with a task for each of its handlers."""
+        kept = storable(list(args), dict(kwargs), capture())
+        return Receipt(**self.ask("publish", topic=topic, **kept._asdict()))
+
+    def join(self, task: MonQTask, timeout: float | None) -> Any:
+        """Block until *task* has ended; see MonQTask.join."""
+        return await_end(self._look, task, timeout, self._clock)
+
+    def _look(self, task_id: ObjectId) -> MonQTask:
+        task = task_of(self.ask("look", id=task_id)["task"])
+        task.result = undo_references(task.result)
+        return task
+
+    # the way
+
+    def open(self) -> None:
+        """Carry from now on: a run has begun."""
+        self._is_open = True
+
+    def close(self) -> None:
+        """Carry nothing more. Blocks until what another thread has asked is answered."""
+        with self._lock:
+            self._is_open = False
+
+    def ask(self, verb: str, **words: Any) -> dict[str, Any]:
+        """Ask the daemon and wait for its answer. Raises what the daemon says, NotBound outside of a run."""
+        with self._turn():
+            self._wire.send({"ask": verb, **words})
+            answer = self._wire.receive()
+        if answer is None:
+            raise StoreUnavailable("worker: the daemon is gone")
+        if "error" in answer:
+            raise error_of(answer)
+        return answer
+
+    def tell(self, **words: Any) -> None:
+        """Tell the daemon something that needs no answer."""
+        with self._turn():
+            self._wire.send(words)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if os.getpid() != self._process:  # before the lock, which nobody may be left to let go of
+            raise NotBound
+        with self._gate.shield(), self._lock:
+            if not self._is_open:
+                raise NotBound
+            yield

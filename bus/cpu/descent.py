@@ -1,0 +1,76 @@
+"""What a forked process makes of itself first: whom it dies with, what it hears, what it may use."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from setproctitle import setproctitle
+
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_CHILD_SUBREAPER: Final = 36
+NICENESS: Final = 5
+OOM_SCORE: Final = 800
+"""How much sooner than others the kernel takes a process when memory is short: -1000 to 1000."""
+
+GROUP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""What a terminal or a service manager sends to all processes of the daemon; the daemon alone decides."""
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with(parent: int, number: int = signal.SIGKILL) -> None:
+    """Let the kernel send *number* to this process when *parent* is gone, however it went."""
+    _prctl(PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:  # it died before the call above
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent dies, in place of init."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"prctl({option}, {value}): {os.strerror(error)}")
+
+
+def stand_alone() -> None:
+    """Leave the daemon's session, process group and standard input."""
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+
+
+def ignore_group_signals() -> None:
+    """Hear nothing of what is sent to the whole group."""
+    for number in GROUP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def leave_manager() -> None:
+    """Forget how to talk with the service manager: that is the daemon's affair."""
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+        os.environ.pop(name, None)
+
+
+def be_expendable() -> None:
+    """Let the hub go first on a busy machine, and the kernel take this process first when memory ends."""
+    with suppress(OSError):
+        os.nice(NICENESS)
+    for name, value in (("oom_score_adj", OOM_SCORE), ("autogroup", NICENESS)):
+        # a session is scheduled as a group where autogroups are on: niceness then counts only inside it
+        with suppress(OSError):
+            Path(f"/proc/self/{name}").write_text(str(value))
+
+
+def be_called(words: str) -> None:
+    """Show *words* in `ps` and `top`."""
+    setproctitle(f"monqbus {words}")

@@ -1,0 +1,205 @@
+"""One worker as the daemon sees it: its wire, its process, what it runs."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final
+
+import gevent
+from gevent import socket
+from gevent.event import AsyncResult
+
+from ..errors import Drained, Interrupt, MonqbusError
+from ..model import MonQTask
+from ..retry import Crashed, Ending, Overdue, Stopped
+from ..telemetry import emit
+from .gate import NUMBER_OF
+from .message import ending_of, of_error, of_task
+from .oom import OomCounter
+from .parent import Child
+from .wire import BadFrame, Wire
+
+GRACE_SECONDS: Final = 5.0
+"""How long a handler may go on after its timeout was thrown into it, before its worker is killed."""
+
+HEED_SECONDS: Final = 2.0
+"""The same after it was cancelled."""
+
+LEAVE_SECONDS: Final = 0.7
+"""The same when the daemon stops, which waits a second itself."""
+
+LAST_SECONDS: Final = 1.0
+"""How long a process may live on after it has closed its connection."""
+
+KILL_SECONDS: Final = 5.0
+"""How long a killed process may take to be gone; only a broken disk or kernel keeps it longer."""
+
+BURST: Final = 16
+"""How many frames of one worker are read before the hub turns."""
+
+Answer = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A task to run within *seconds* (None: any time), and who answers what its handler asks for."""
+
+    task: MonQTask
+    seconds: float | None
+    answer: Answer
+
+
+class Peer:
+    """Runs one job after the other in one worker. *on_gone* is called when the worker has ended."""
+
+    def __init__(
+        self, stream: socket.socket, child: Child, oom: OomCounter, on_gone: Callable[[Peer], None]
+    ) -> None:
+        self.child = child
+        self.runs = 0
+        self.bytes = 0
+        self.is_spent = False
+        self.is_gone = False
+        self._stream = stream
+        self._wire = Wire(stream)
+        self._oom = oom
+        self._kills_before = 0
+        self._on_gone = on_gone
+        self._job: Job | None = None
+        self._end: AsyncResult = AsyncResult()
+        gevent.spawn(self._listen)
+
+    def carry_out(self, job: Job) -> Ending:
+        """Run *job* and say how it ended; blocks the calling greenlet only.
+
+        An Interrupt of that greenlet is passed on to the handler, and raised when the run is over: the
+        worker is then spent.
+        """
+        self._job, self._end = job, AsyncResult()
+        self._kills_before = self._oom.kills()
+        self.runs += 1
+        is_sent = False
+        try:
+            is_sent = self._send_run(job)
+            limit = None if job.seconds is None else job.seconds + GRACE_SECONDS
+            ending: Ending | None = self._end.wait(limit)
+        except Interrupt as reason:
+            self._cut_short(reason, is_sent=is_sent)
+            raise
+        finally:
+            self._job = None
+        return ending or self._overdue(job)
+
+    def _send_run(self, job: Job) -> bool:
+        try:
+            self._wire.send({"run": of_task(job.task), "seconds": job.seconds})
+        except BadFrame as error:
+            self._end.set(Crashed(str(error)))
+        except OSError:
+            pass  # it is gone or going; the listener will know how
+        return True
+
+    def _overdue(self, job: Job) -> Ending:
+        self.kill()
+        self._end.wait(KILL_SECONDS)
+        text = f"the handler went on {GRACE_SECONDS:g} s after its timeout; its worker was killed\n"
+        return Overdue(job.seconds or 0.0, text)
+
+    def _cut_short(self, reason: Interrupt, *, is_sent: bool) -> None:
+        """Let the handler hear of *reason*; kill what does not heed it. At most one Interrupt comes."""
+        self.is_spent = True  # the signal may arrive after the run: nobody else must get it
+        if is_sent and (number := NUMBER_OF.get(type(reason))) is not None:
+            self.child.signal(number)
+            if self._end.wait(LEAVE_SECONDS if isinstance(reason, Drained) else HEED_SECONDS) is not None:
+                return
+        self.kill()
+        self._end.wait(KILL_SECONDS)
+
+    def dismiss(self) -> None:
+        """Let the idle worker end. Never blocks."""
+        self.is_spent = True
+        with suppress(OSError):  # it has gone already
+            self._stream.shutdown(socket.SHUT_WR)
+
+    def kill(self) -> None:
+        """End the worker and its process group at once; its end is noticed as always."""
+        self.is_spent = True
+        self.child.kill()
+
+    # what comes from the worker
+
+    def _listen(self) -> None:
+        complaint = ""
+        try:
+            for turn in count(1):
+                frame = self._wire.receive()
+                if frame is None:
+                    break
+                self._understand(frame)
+                if turn % BURST == 0:
+                    gevent.sleep(0)  # a worker that prints and prints must not keep the hub
+        except BadFrame as error:
+            complaint = str(error)
+            self.kill()
+        except OSError:
+            pass  # as good as its end
+        self._conclude(complaint)
+
+    def _understand(self, frame: Mapping[str, Any]) -> None:
+        job = self._job
+        if "ended" in frame:
+            if job is None and not self.is_spent:
+                raise BadFrame(f"frame: expected nothing of an idle worker, got {frame!r:.200}")
+            self.bytes = int(frame.get("bytes", 0))
+            self._end.set(ending_of(frame, job.seconds if job else None))
+            return
+        answer = self._answer(job, frame) if job else {"error": "NotBound", "text": ""}
+        if "ask" in frame:
+            self._wire.send(answer or {})
+
+    def _answer(self, job: Job, frame: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        try:
+            return job.answer(frame)
+        except MonqbusError as error:
+            return of_error(error)
+        except Exception as error:  # whatever a handler gone wild has sent
+            raise BadFrame(f"frame: expected something that can be answered, got {frame!r:.200}") from error
+
+    def _conclude(self, complaint: str) -> None:
+        """The connection is at its end: learn how the process ended, and tell."""
+        was_expected, self.is_spent = self.is_spent, True
+        status = self.child.wait(LAST_SECONDS)
+        if status is None:
+            complaint = complaint or "closed its connection to the daemon"
+            self.kill()
+            status = self.child.wait(KILL_SECONDS)
+        self.is_gone = True
+        self._stream.close()
+        if not self._end.ready():
+            self._end.set(self._death(status, complaint))
+        if not was_expected:
+            emit("worker.crashed", pid=self.child.pid, reason=complaint or self._told(status))
+        self._on_gone(self)
+
+    def _death(self, status: int | str | None, complaint: str) -> Ending:
+        if not self.child.was_born:
+            return Stopped(f"no worker could be started: {status}")
+        if isinstance(status, str):
+            return Crashed(f"its worker was killed: {status}", proven=False)
+        return Crashed(complaint or self._told(status))
+
+    def _told(self, status: int | str | None) -> str:
+        """What people call the end of a process."""
+        if not isinstance(status, int):
+            return f"killed: {status or 'it did not end'}"
+        if status >= 0:
+            return f"exited with code {status}"
+        number = -status
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        if number == signal.SIGKILL and self._oom.kills() > self._kills_before:
+            name += ", the kernel's OOM killer"
+        return f"killed by {name}"

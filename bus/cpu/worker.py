@@ -1,0 +1,178 @@
+"""A worker: runs one task after the other in a process of its own, forked from a template.
+
+It never opens the daemon's store: whatever its handlers ask for goes over its one socket.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from socket import socket as plain_socket
+from typing import Any, Final
+
+from .. import registry
+from ..clock import Clock
+from ..codec import storable_result
+from ..context import restored
+from ..errors import Interrupt, TimedOut
+from ..model import MonQTask
+from ..registry import Task
+from ..retry import Ending, Overdue, Raised, Returned, Stopped
+from . import descent
+from .courier import Courier
+from .gate import INTERRUPTS, Gate
+from .message import of_ending, task_of
+from .speech import Mouth
+from .wire import BadFrame, Wire
+
+PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+def live(_: dict[str, Any], descriptor: int, template: int) -> None:
+    """The life of a worker: run what comes on *descriptor* until nothing more can come."""
+    descent.die_with(template)
+    descent.stand_alone()
+    descent.be_expendable()
+    descent.be_called("worker: idle")
+    stream = plain_socket(fileno=descriptor)
+    stream.setblocking(True)
+    if "gevent" in sys.modules:  # an app has imported it: its loop belongs to the template
+        sys.modules["gevent"].reinit()
+    _hear_nothing()
+    _let_children_go(stream)
+    Worker(Wire(stream)).serve()
+
+
+def _hear_nothing() -> None:
+    """A deaf ear for signals to the group, which programs that handlers start do not inherit."""
+    for number in descent.GROUP_SIGNALS:
+        signal.signal(number, lambda *_: None)
+
+
+def _let_children_go(stream: plain_socket) -> None:
+    """What a handler forks can be ended by a signal, and our connection is not its own."""
+    numbers = (*descent.GROUP_SIGNALS, *INTERRUPTS)
+
+    def unblock() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+
+    def in_child() -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+        stream.close()
+        unblock()
+
+    # blocked meanwhile: one that comes to the child before it is itself must not be lost
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, numbers),
+        after_in_parent=unblock,
+        after_in_child=in_child,
+    )
+
+
+class RunningTask:
+    """`c.task` in a worker: what a handler may know and say about its own run."""
+
+    def __init__(self, task: MonQTask, courier: Courier) -> None:
+        self._task = task
+        self._courier = courier
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+    @property
+    def log(self) -> str:
+        """What this run has printed and logged so far."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return str(self._courier.ask("log")["text"])
+
+    def progress(self, fraction: float, text: str = "") -> None:
+        """Show how far this run is: *fraction* 0.0 to 1.0 and a short text. Does not wait for the store."""
+        short = str(text)[:200].encode("utf-8", "backslashreplace").decode()
+        self._courier.tell(progress=float(fraction), text=short)
+
+
+class Worker:
+    """Serves one wire in the main thread of its process."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._gate = Gate()
+        self._clock = Clock()
+        self._courier = Courier(wire, self._gate, self._clock)
+        self._mouth = Mouth(self._courier)
+        self._memory = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+
+    def serve(self) -> None:
+        """Run tasks until the daemon says goodbye or is gone. Blocks."""
+        self._gate.guard()
+        registry.bind(self._courier)
+        try:
+            while (frame := self._wire.receive()) is not None:
+                self._carry_out(frame)
+        except OSError:
+            return  # the daemon is gone, and this process with it
+
+    def _carry_out(self, frame: dict[str, Any]) -> None:
+        task, seconds = task_of(frame["run"]), frame["seconds"]
+        descent.be_called(f"worker: {task.task_name} {task.id}")
+        self._courier.open()
+        self._mouth.open()
+        ending = of_ending(self._ending(task, seconds))
+        self._mouth.close()
+        self._courier.close()
+        descent.be_called("worker: idle")
+        try:
+            self._wire.send({**ending, "bytes": self._size()})
+        except BadFrame as error:  # no ending of ours is that large; say so rather than say nothing
+            self._wire.send({"ended": "failed", "line": str(error), "traceback": "", "bytes": self._size()})
+
+    def _size(self) -> int:
+        """How much memory this process holds, in bytes, what it shares with its template included."""
+        return int(os.pread(self._memory, 200, 0).split()[1]) * PAGE_BYTES
+
+    def _ending(self, task: MonQTask, seconds: float | None) -> Ending:
+        declared = registry.registry().tasks.get(task.task_name)
+        if declared is None:
+            return Stopped("no task of this name is registered any more")
+        began = self._clock.monotonic()
+        try:
+            ending = self._perform(task, declared, seconds)
+        except Interrupt as late:  # it came between the handler's end and the closing of the gate
+            ending = Raised(late, "")
+        finally:
+            self._gate.close()
+        if self._gate.thrown is not None or (seconds and self._clock.monotonic() - began > seconds):
+            return self._cut_short(ending, seconds)
+        return Returned(storable_result(ending.value)) if isinstance(ending, Returned) else ending
+
+    def _perform(self, task: MonQTask, declared: Task[..., Any], seconds: float | None) -> Ending:
+        args = [task.topic, task.event] if task.event is not None else task.args
+        try:
+            self._gate.open(seconds)
+            with restored(task.context, task=RunningTask(task, self._courier)):
+                value = declared.function(*args, **task.kwargs)
+            self._gate.close()
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its task, not the worker
+            self._gate.close()
+            return Raised(error, _traceback(error))
+        return Returned(value)
+
+    def _cut_short(self, ending: Ending, seconds: float | None) -> Ending:
+        """The ending of a run that was interrupted or took too long, whatever its handler made of that."""
+        thrown = self._gate.thrown
+        if thrown is not None and not isinstance(thrown, TimedOut):
+            return Stopped(type(thrown).__name__)
+        if isinstance(ending, Raised) and isinstance(ending.error, TimedOut):
+            return Overdue(seconds or 0.0, ending.traceback)
+        return Overdue(seconds or 0.0, "the handler went on after its timeout and came to its end too late\n")
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback from the handler's own frame on: our frame above it helps nobody."""
+    step = error.__traceback__
+    inner = step.tb_next if step is not None and step.tb_next is not None else step
+    return "".join(traceback.format_exception(type(error), error, inner))

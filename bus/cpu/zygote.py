@@ -1,0 +1,51 @@
+"""The zygote: forked from `monqbus run` before anything else happens there.
+
+What forks later is copied from it: one thread, nothing patched, no socket, lock or client of the
+daemon. It imports no apps itself, so that a reload can begin afresh.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import traceback
+
+_ours: int | None = None
+
+
+def start() -> None:
+    """Fork the zygote of this process. To be called once, before gevent is imported; blocks shortly."""
+    global _ours  # noqa: PLW0603 - one process, one zygote, forked long before there is a daemon to hold it
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    parent = os.getpid()
+    if os.fork() == 0:
+        try:
+            ours.close()
+            serve(theirs, parent)
+        except BaseException:  # noqa: BLE001 - this process must not go on as a second daemon
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    theirs.close()
+    _ours = ours.detach()
+
+
+def connection() -> int | None:
+    """The descriptor on which the zygote takes its orders; None in a process that has none."""
+    return _ours
+
+
+def serve(control: socket.socket, parent: int) -> None:
+    """Be the zygote of process *parent*: fork templates as told on *control* until *parent* is gone."""
+    from . import descent  # here, and what follows: the daemon itself has no use for it
+    from .nursery import Nursery
+    from .template import live
+
+    descent.die_with(parent, signal.SIGKILL)
+    descent.stand_alone()
+    descent.ignore_group_signals()
+    descent.leave_manager()
+    descent.adopt_orphans()
+    descent.be_called("zygote")
+    Nursery(control, leaders=False).serve(live)

@@ -1,0 +1,165 @@
+"""The lanes: kinds of slots that fill and empty independently, each with a claimer of its own.
+
+A burst of slow work in one lane neither takes the slots of another nor holds up its direct starts.
+Which lane a task belongs to is decided by its name alone, so that the store can be asked for a lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from ..clock import Clock
+from ..errors import Interrupt
+from ..model import MonQTask, Worker
+from .claimer import Claimer
+from .pool import Pool
+from .run import Run
+
+Names = Callable[[], frozenset[str]]
+NewClaimer = Callable[[Pool, Names], Claimer]
+
+
+class Lane(NamedTuple):
+    """What a lane should be: its number of slots and the task names it claims."""
+
+    slots: int
+    names: frozenset[str]
+
+
+class Reservation:
+    """Slots set aside for tasks that are being stored as busy. Implements posting.Reserved."""
+
+    def __init__(self) -> None:
+        self.slots: list[tuple[Claimer, list[MonQTask]]] = []
+
+    def start(self, stored: Sequence[MonQTask]) -> None:
+        """Run those tasks that were *stored*; the other slots are free again."""
+        ids = {task.id for task in stored}
+        for claimer, tasks in self.slots:
+            claimer.start([task for task in tasks if task.id in ids], len(tasks))
+
+    def doubt(self) -> None:
+        """The tasks may or may not be stored as busy: settle it once the store answers again."""
+        for claimer, tasks in self.slots:
+            claimer.doubt(tasks)
+
+
+class Lanes:
+    """All slots of a daemon. Implements posting.Starter by asking the lane of each task's name.
+
+    *new_pool* makes the slots of a lane, *new_claimer* who fills them. Only the hub's thread may
+    call it.
+    """
+
+    def __init__(
+        self, worker: Worker, clock: Clock, new_pool: Callable[[int], Pool], new_claimer: NewClaimer
+    ) -> None:
+        self.worker = worker
+        self._clock = clock
+        self._new_pool = new_pool
+        self._new_claimer = new_claimer
+        self._claimers: dict[str, Claimer] = {}
+        self._names: dict[str, frozenset[str]] = {}
+        self._lane_of: dict[str, Claimer] = {}
+        self._is_started = False
+
+    # what lanes there are
+
+    def arrange(self, plan: Mapping[str, Lane]) -> None:
+        """Make the lanes be as *plan* says. One that is gone claims nothing more; what it runs, runs on."""
+        for title, lane in plan.items():
+            claimer = self._claimers.get(title)
+            if claimer is None:
+                self._add(title, lane.slots)
+            else:
+                claimer.pool.size = lane.slots
+        self._names = {title: lane.names for title, lane in plan.items()}
+        self._lane_of = {name: self._claimers[title] for title, lane in plan.items() for name in lane.names}
+
+    def _add(self, title: str, slots: int) -> None:
+        def names() -> frozenset[str]:
+            return self._names.get(title, frozenset())
+
+        claimer = self._claimers[title] = self._new_claimer(self._new_pool(slots), names)
+        if self._is_started:
+            claimer.loop.start()
+
+    def start_claiming(self) -> None:
+        """Begin to claim in every lane."""
+        self._is_started = True
+        for claimer in self._claimers.values():
+            claimer.loop.start()
+
+    def stop_claiming(self) -> None:
+        """Begin nothing new; what runs, runs on."""
+        for claimer in self._claimers.values():
+            claimer.is_stopping = True
+
+    def stop(self) -> None:
+        """End the claimers themselves."""
+        self.stop_claiming()
+        for claimer in self._claimers.values():
+            claimer.loop.stop()
+
+    def wake(self) -> None:
+        """Look for work in every lane soon. Never blocks."""
+        for claimer in self._claimers.values():
+            claimer.loop.wake()
+
+    # what runs in them
+
+    @property
+    def running(self) -> list[Run]:
+        """Every run of this daemon."""
+        return [run for claimer in self._claimers.values() for run in claimer.pool.running.values()]
+
+    @property
+    def size(self) -> int:
+        """How many slots there are in all lanes."""
+        return sum(claimer.pool.size for claimer in self._claimers.values())
+
+    def interrupt(self, ids: Sequence[object] | None, reason: type[Interrupt]) -> None:
+        """Cut short those of *ids* that run here, or everything when None."""
+        for run in self.running:
+            if ids is None or run.task.id in ids:
+                run.interrupt(reason())
+
+    def drain(self, seconds: float) -> None:
+        """Block until nothing runs any more, or *seconds* are over."""
+        deadline = self._clock.monotonic() + seconds
+        for claimer in self._claimers.values():
+            claimer.pool.drain(max(0.0, deadline - self._clock.monotonic()))
+
+    # posting.Starter
+
+    def claims(self, name: str) -> bool:
+        """Whether *name* is known here and not left to other daemons."""
+        return name in self._lane_of
+
+    def reserve(self, tasks: Sequence[MonQTask]) -> Reservation | None:
+        """Set a slot aside for each of *tasks*, all or none; only where nothing waits that goes first."""
+        reservation = Reservation()
+        for claimer, own in self._by_lane(tasks):
+            if not claimer.reserve(len(own)):
+                reservation.start([])
+                return None
+            reservation.slots.append((claimer, own))
+        return reservation
+
+    def expect(self, tasks: Sequence[MonQTask]) -> None:
+        """*tasks* were stored as ready and wait to be claimed."""
+        self.expect_at([(task.task_name, task.time_queue) for task in tasks])
+
+    def expect_at(self, moments: Sequence[tuple[str, datetime]]) -> None:
+        """Tasks of these names become due at these moments."""
+        for name, moment in moments:
+            if (claimer := self._lane_of.get(name)) is not None:
+                claimer.expect_at(moment)
+
+    def _by_lane(self, tasks: Sequence[MonQTask]) -> list[tuple[Claimer, list[MonQTask]]]:
+        lanes: dict[Claimer, list[MonQTask]] = {}
+        for task in tasks:
+            lanes.setdefault(self._lane_of[task.task_name], []).append(task)
+        return list(lanes.items())

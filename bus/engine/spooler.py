@@ -1,0 +1,152 @@
+"""Keeps deliveries in the spool while the store is away, and hands them over when it is back.
+
+From the first delivery that the store did not take until the last one has left the spool, all of
+them go through it: that keeps their order. Each keeps the ids with which its sender was answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from bson import ObjectId
+
+from ..clock import Clock
+from ..errors import StoreError, StoreFull, StoreUnavailable
+from ..model import MonQTask, Posting, Receipt
+from ..store import Store
+from ..telemetry import emit
+from .loop import Loop
+
+if TYPE_CHECKING:
+    from ..store import Spool
+
+BATCH: Final = 500
+PAUSE_SECONDS: Final = 0.5
+MOMENT_SECONDS: Final = 0.01
+
+
+class Spooler:
+    """Implements posting.Spooler. *expect* is told of tasks that now wait in the store.
+
+    Handing over is safe to repeat: the store knows the ids. So a posting leaves the spool only when
+    the store has it, and a daemon that is killed in between hands it over again.
+    """
+
+    def __init__(
+        self, spool: Spool, store: Store, clock: Clock, expect: Callable[[Sequence[MonQTask]], None]
+    ) -> None:
+        self.loop = Loop("spooler", self.tick)
+        self.is_open = False
+        self._spool = spool
+        self._store = store
+        self._clock = clock
+        self._expect = expect
+        self._entering = 0
+        self._handed = 0
+        self._began = 0.0
+        self._is_full = False
+        self._stuck: set[ObjectId] = set()
+        if spool.size:
+            self._open()
+
+    @property
+    def takes(self) -> bool:
+        """Whether it is there for new deliveries, and not only for what an earlier run left behind."""
+        return self._spool.most > 0
+
+    @property
+    def remark(self) -> str | None:
+        """What `/readyz` says beside that deliveries may come."""
+        return f"spooling: {self._spool.size} deliveries wait for the store" if self.is_open else None
+
+    @property
+    def complaint(self) -> str | None:
+        """Why no delivery should be sent here, or None: while the spool takes them, they may. Asks it."""
+        if not self.is_open:
+            return None
+        if self._spool.is_full:
+            return "spool: full, and the store is away"
+        try:
+            self._spool.ping()
+        except StoreError as error:
+            return f"spool: {error}"
+        return None
+
+    def begin(self, error: StoreUnavailable) -> None:
+        """The store did not take a delivery: from now on the spool does. Never blocks."""
+        if not self.is_open:
+            self._open(error=error)
+            self.loop.wake()
+
+    def keep(self, posting: Posting) -> Receipt:
+        """Put *posting* into the spool; durable when it returns. Raises StoreUnavailable."""
+        self._entering += 1
+        try:
+            receipt = self._spool.keep(posting)
+        except StoreFull as error:
+            if not self._is_full:
+                self._is_full = True
+                emit("spool.filled", waiting=self._spool.size, error=error)
+            raise
+        finally:
+            self._entering -= 1
+        self._is_full = False
+        return receipt
+
+    def tick(self) -> float | None:
+        """Hand one batch over, which is also how the store's return is noticed."""
+        if not self.is_open:
+            return None
+        try:
+            batch = self._spool.oldest(BATCH, self._stuck)
+            if batch:
+                self._hand_over(batch)
+                return 0
+            if self._entering:
+                return MOMENT_SECONDS
+            self._store.ping()
+        except StoreError:
+            return PAUSE_SECONDS
+        return None if self._close() else 0
+
+    def _open(self, **why: StoreUnavailable) -> None:
+        self.is_open = True
+        self._handed = 0
+        self._began = self._clock.monotonic()
+        emit("spool.began", waiting=self._spool.size, **why)
+
+    def _close(self) -> bool:
+        """Let deliveries go to the store again, unless one entered the spool while it was asked."""
+        if self._entering or self._spool.size > len(self._stuck):
+            return False
+        self.is_open = False
+        emit("spool.handed_over", count=self._handed, seconds=self._clock.monotonic() - self._began)
+        return True
+
+    def _hand_over(self, batch: list[Posting]) -> None:
+        try:
+            receipts = self._store.post(batch)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one of them cannot be stored; it must not hold up the others
+            if len(batch) == 1:
+                self._set_aside(batch[0], error)
+                return
+            for posting in batch:
+                self._hand_over([posting])
+            return
+        self._spool.forget([posting.event.id for posting in batch if posting.event])
+        self._handed += len(batch)
+        for posting, receipt in zip(batch, receipts, strict=True):
+            if posting.event and receipt.event_id != posting.event.id:
+                emit("event.repeated", event=posting.event, first=receipt.event_id)
+        if tasks := [task for posting in batch for task in posting.tasks]:
+            self._expect(tasks)
+            self._store.ring()
+
+    def _set_aside(self, posting: Posting, error: Exception) -> None:
+        """Leave a posting that no store can keep where it is: it was promised, and somebody may look."""
+        if posting.event:
+            self._stuck.add(posting.event.id)
+            emit("spool.stuck", event=posting.event, error=error)

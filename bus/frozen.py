@@ -1,0 +1,136 @@
+"""The program as one executable: what makes it behave like any other program on the machine.
+
+A onefile binary of PyInstaller is two processes. The bootloader unpacks the libraries into a folder
+of its own (``_MEI…`` in $TMPDIR or /tmp), starts itself again as Python, waits, passes signals on and
+removes the folder. Unfrozen, everything here does nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+PR_SET_PDEATHSIG: Final = 1
+TAKEN: Final = "monqbus-taken"
+"""A file in the folder, written once its lock is held: without it a folder may still be unpacked."""
+
+_BOOTLOADER_VARIABLES: Final = ("_PYI_", "_MEIPASS")
+_PROGRAM: Final = "/proc/self/exe"
+
+
+def is_frozen() -> bool:
+    """True inside the executable."""
+    return bool(getattr(sys, "frozen", False))
+
+
+def settle() -> None:
+    """Part from the bootloader; the first thing `main` does. Blocks for a few system calls.
+
+    Never returns in a child that `multiprocessing` of an app has started with this executable.
+    """
+    if not is_frozen():
+        return
+    _die_with_bootloader()
+    _give_environment_back()
+    _keep_archive()
+    _hold_folder()
+    _serve_multiprocessing()
+
+
+def main_pid() -> int:
+    """The process that was started and that a supervisor knows: the bootloader, or this one."""
+    return os.getppid() if is_frozen() else os.getpid()
+
+
+def built_with() -> dict[str, str]:
+    """The versions of ``glibc``, the oldest it runs on, and ``pyinstaller``; nothing when not frozen."""
+    if not is_frozen():
+        return {}
+    built: dict[str, str] = json.loads((_unpacked() / "built.json").read_text())
+    return built
+
+
+def sweep() -> int:
+    """Remove folders that killed processes of this user have left behind; how many. Blocks for the disk."""
+    if not is_frozen():
+        return 0
+    return sum(_is_removed(folder) for folder in _unpacked().parent.glob("_MEI*"))
+
+
+def _unpacked() -> Path:
+    return Path(sys._MEIPASS)  # type: ignore[attr-defined]  # set by the bootloader
+
+
+def _die_with_bootloader() -> None:
+    """Let the kernel kill this process when its bootloader is killed: no daemon stays behind unseen."""
+    import ctypes  # here: a command that is not frozen starts faster without it
+
+    bootloader = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    with suppress(OSError):  # unreadable: then it cannot be told, and is most likely alive
+        program = Path(f"/proc/{bootloader}/exe")
+        if os.getppid() != bootloader or not program.samefile(_PROGRAM):
+            os._exit(128 + signal.SIGKILL)  # it died before the call above
+
+
+def _give_environment_back() -> None:
+    """Children are programs of this machine: they must not load our libraries, nor use our folder."""
+    before = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)
+    os.environ.pop("LD_LIBRARY_PATH", None)
+    if before:
+        os.environ["LD_LIBRARY_PATH"] = before
+    for name in [name for name in os.environ if name.startswith(_BOOTLOADER_VARIABLES)]:
+        del os.environ[name]
+
+
+def _keep_archive() -> None:
+    """Read modules from the running file, not from its path: an upgrade may put a new one there."""
+    importers = sys.modules.get("pyimod02_importers")
+    archive = getattr(importers, "pyz_archive", None)
+    if archive is not None and Path(_PROGRAM).exists():
+        archive._filename = _PROGRAM
+
+
+def _serve_multiprocessing() -> None:
+    """Be the interpreter of a process that an app has started by "spawn" or "forkserver"; else return."""
+    # names a file in our folder, which that process, with a folder of its own, would try to run
+    vars(sys.modules["__main__"]).pop("__file__", None)
+    import multiprocessing  # imported by then: a hook of PyInstaller does so
+
+    multiprocessing.freeze_support()
+
+
+def _hold_folder() -> None:
+    """Lock the folder for as long as this process or a fork of it lives.
+
+    `sweep` of another process leaves it alone, and so does systemd-tmpfiles, which skips locked
+    folders (tmpfiles.d(5)). The descriptor is never closed: the lock ends with the processes.
+    """
+    folder = _unpacked()
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    (folder / TAKEN).touch()  # in this order: who sees it knows that the lock was there
+
+
+def _is_removed(folder: Path) -> bool:
+    try:
+        if folder.is_symlink() or folder.stat().st_uid != os.getuid() or not (folder / TAKEN).exists():
+            return False
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder)
+    except OSError:
+        return False  # in use, or its bootloader removes it at this moment
+    finally:
+        os.close(descriptor)
+    return True

@@ -1,0 +1,62 @@
+"""The control socket: how commands and scripts on this machine reach the daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from ..errors import ConfigError
+from ..telemetry import emit
+from .listen import listen_unix
+from .server import Server, WsgiApp
+
+LOOK_SECONDS: Final = 2.0
+
+
+class ControlSocket:
+    """A Unix socket at *path*, listening from the start; whoever connects waits until `serve`.
+
+    Raises ConfigError when the path cannot be had. People and clean-up jobs delete socket files, and
+    nobody could reach the daemon any more: `look` puts the file back.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._listener = listen_unix(path)
+        self._server: Server | None = None
+        self._told = ""
+
+    def serve(self, app: WsgiApp) -> None:
+        """Answer with *app* from now on. Never blocks."""
+        self._server = Server(self._listener, app)
+        self._server.start()
+
+    def look(self) -> float:
+        """Listen anew when the file is gone; the seconds until the next look."""
+        if self._server is None or self._server.has_its_file:
+            return LOOK_SECONDS
+        try:
+            listener = listen_unix(self._path)
+        except ConfigError as error:
+            self._tell(str(error))
+            return LOOK_SECONDS
+        old, self._listener = self._server, listener
+        self.serve(old.application)
+        old.stop()
+        self._tell("")
+        return LOOK_SECONDS
+
+    def stop(self) -> None:
+        """Stop serving and remove the file."""
+        if self._server is None:
+            self._listener.close()
+        else:
+            self._server.stop()
+
+    def _tell(self, problem: str) -> None:
+        """Tell each problem once, and the end of it."""
+        if not problem:
+            emit("socket.restored", path=str(self._path))
+        elif problem != self._told:
+            emit("socket.lost", path=str(self._path), error=problem)
+        self._told = problem

@@ -1,0 +1,43 @@
+"""Waiting for the end of a task that somebody else runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bson import ObjectId
+
+from .clock import Clock
+from .errors import JoinTimeout, TaskFailed, TaskSkipped
+from .model import COMPLETE, ENDED, SKIPPED, MonQTask
+
+FIRST_LOOK_SECONDS = 0.01
+SLOWEST_LOOK_SECONDS = 0.5
+
+
+def await_end(
+    look: Callable[[ObjectId], MonQTask], task: MonQTask, timeout: float | None, clock: Clock
+) -> Any:
+    """Look at *task* again and again until it has ended; its result. Raises as MonQTask.join."""
+    deadline = None if timeout is None else clock.monotonic() + timeout
+    pause = FIRST_LOOK_SECONDS
+    while (now := look(task.id)).state not in ENDED:
+        if deadline is not None and clock.monotonic() >= deadline:
+            raise JoinTimeout(_still(now, timeout))
+        clock.sleep(pause)
+        pause = min(pause * 1.5, SLOWEST_LOOK_SECONDS)
+    return _result_of(now)
+
+
+def _result_of(task: MonQTask) -> Any:
+    if task.state == COMPLETE:
+        return task.result
+    text = task.result if isinstance(task.result, str) else repr(task.result)
+    if task.state == SKIPPED:
+        raise TaskSkipped(f"task {task.id} {task.task_name}: skipped: {text}")
+    raise TaskFailed(f"task {task.id} {task.task_name}: failed after {task.attempt} attempts", text)
+
+
+def _still(task: MonQTask, timeout: float | None) -> str:
+    last = f"; last error: {task.history[-1]['error']}" if task.history else ""
+    return f"task {task.id} {task.task_name}: still {task.state} after {timeout:g} s{last}"

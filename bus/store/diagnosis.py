@@ -1,0 +1,55 @@
+"""What a look at the store and its library shows, for `monqbus doctor`."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from ..clock import Clock
+from ..diagnosis import Diagnosis
+from . import open_store
+from .mounts import MOUNTS, file_system, network_file_system
+
+MEMORY: Final = frozenset({"tmpfs", "ramfs"})
+RACELESS: Final = (3, 51, 3)
+_RACE: Final = (
+    "before 3.51.3 two connections can lose each other's commits (WAL reset); "
+    "monqbus has one: open its file with no other program while it runs"
+)
+
+
+def library() -> Diagnosis:
+    """The SQLite of this process."""
+    note = "" if sqlite3.sqlite_version_info >= RACELESS else _RACE
+    return Diagnosis("sqlite", sqlite3.sqlite_version, note=note)
+
+
+def file(data_dir: Path, min_free: int) -> Diagnosis:
+    """The embedded store's file, which no daemon has. Takes its lock for a moment; raises StoreError."""
+    path = data_dir / "monqbus.db"
+    if not path.exists():
+        return Diagnosis("store", f"{path}, not there yet", note="a daemon makes it when it starts")
+    open_store("sqlite", data_dir, min_free=min_free, examine=True).close()
+    return Diagnosis("store", f"{path}, {path.stat().st_size / 2**20:.1f} MiB, read and without damage")
+
+
+def servers(address: str, clock: Clock) -> list[Diagnosis]:
+    """The MongoDB behind *address*. Raises StoreError."""
+    from .mongo.diagnosis import diagnose
+
+    return diagnose(address, clock)
+
+
+def disk(folder: Path) -> Diagnosis:
+    """The file system that *folder* lies on."""
+    try:
+        kind = file_system(folder, MOUNTS.read_text(errors="surrogateescape")) or "an unknown file system"
+    except OSError:
+        kind = "an unknown file system"
+    if network_file_system(folder):
+        remedy = "choose a local folder: SQLite's locks and log do not work over a network"
+        return Diagnosis("disk", kind, "problem", remedy)
+    if kind in MEMORY:
+        return Diagnosis("disk", kind, "warning", "choose a folder on a disk: this one is gone at a reboot")
+    return Diagnosis("disk", kind)

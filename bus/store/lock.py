@@ -1,0 +1,58 @@
+"""One process at a time on the embedded store: an advisory lock that ends with its holder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from ..errors import ConfigError, StoreHeld
+
+
+class FileLock:
+    """Holds *path* for this process. The file stays behind; only the lock says that it is held."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def take(self, subject: Path) -> None:
+        """Lock *subject* by its lock file, at once or not at all.
+
+        Raises StoreHeld with what the holder wrote about itself, ConfigError where no file can be locked.
+        """
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                self._lock(descriptor, subject)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            raise ConfigError(
+                f"[monqbus] data_dir: cannot lock {self._path}: {error.strerror}; "
+                "give it to the user of the daemon, or choose another folder"
+            ) from error
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Let it go; nothing happens when it is not held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _lock(self, descriptor: int, subject: Path) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 200).decode(errors="replace").strip()
+            raise StoreHeld(
+                f"{subject}: held by {holder or 'another process'}; stop it, or use a data_dir of its own"
+            ) from None
+        about_us = f"pid {os.getpid()} on {socket.gethostname()}\n".encode()
+        try:
+            os.pwrite(descriptor, about_us, 0)  # before the cut: who reads in between finds a name
+            os.ftruncate(descriptor, len(about_us))
+        except OSError:
+            return  # a full disk: the lock holds all the same, only its words are old

@@ -1,0 +1,72 @@
+"""What a look at the servers of a MongoDB address shows. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, Final
+
+from pymongo.database import Database
+
+from ...clock import Clock
+from ...diagnosis import Diagnosis
+from .connection import READING, Connection
+from .schema import FEED, OLDEST_SERVER, TASKS, missing_indexes
+
+SKEW_SECONDS: Final = 2.0
+_AT_START: Final = "a daemon makes it when it starts"
+
+
+def diagnose(address: str, clock: Clock) -> list[Diagnosis]:
+    """The server, its kind, its clock, the indexes and the feed. Raises StoreError when none answers."""
+    connection = Connection(address)
+    connection.open()
+    try:
+        with connection.call() as database:
+            return [*_server(database, connection.name), _clock(database, clock), *_contents(database)]
+    finally:
+        connection.close()
+
+
+def _server(database: Database[dict[str, Any]], name: str) -> Iterator[Diagnosis]:
+    info = database.client.server_info()
+    version = f"{name}, MongoDB {info['version']}"
+    if tuple(info["versionArray"][:2]) < OLDEST_SERVER:
+        oldest = ".".join(map(str, OLDEST_SERVER))
+        yield Diagnosis("store", version, "problem", f"update the server to {oldest} or newer")
+    else:
+        yield Diagnosis("store", version)
+    hello = database.command("hello")
+    if "setName" in hello:
+        yield Diagnosis("members", f"{len(hello['hosts'])} in the replica set {hello['setName']}")
+    else:
+        remedy = "make it a replica set, even of one member: then a second copy can be added"
+        yield Diagnosis("members", "a single server, no replica set", "warning", remedy)
+
+
+def _clock(database: Database[dict[str, Any]], clock: Clock) -> Diagnosis:
+    before = clock.now()
+    theirs = database.command("hello", codec_options=READING)["localTime"]
+    after = clock.now()
+    ahead = (theirs - (before + (after - before) / 2)) / timedelta(seconds=1)
+    value = f"the store's is {abs(ahead):.3f} s {'ahead of' if ahead > 0 else 'behind'} this machine's"
+    if abs(ahead) - (after - before) / timedelta(seconds=1) <= SKEW_SECONDS:
+        return Diagnosis("clock", value)
+    remedy = "let chrony or systemd-timesyncd set both: delays and ages are reckoned by this machine's"
+    return Diagnosis("clock", value, "warning", remedy)
+
+
+def _contents(database: Database[dict[str, Any]]) -> Iterator[Diagnosis]:
+    options = {found["name"]: found["options"] for found in database.list_collections()}
+    if TASKS not in options:
+        yield Diagnosis("schema", "nothing is stored yet", note=_AT_START)
+    elif missing := missing_indexes(database):
+        yield Diagnosis("schema", f"missing indexes: {', '.join(missing)}", "warning", _AT_START)
+    else:
+        yield Diagnosis("schema", "all indexes are there")
+    if FEED not in options:
+        yield Diagnosis("feed", "not there yet", note=_AT_START)
+    elif not options[FEED].get("capped"):
+        yield Diagnosis("feed", f"{FEED} is not capped", "warning", f"{_AT_START}: restart one")
+    else:
+        yield Diagnosis("feed", f"{FEED}, capped at {options[FEED]['size']} bytes")

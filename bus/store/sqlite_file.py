@@ -1,0 +1,196 @@
+"""Opens the file of the embedded store: what it must be, and how it is made fit to go on with.
+
+A file that cannot be used is left as it is, and said to be so in one sentence with the remedy.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from ..errors import ConfigError, StoreError, StoreFull, StoreUnavailable, StoreUnusable
+from .mounts import network_file_system
+from .sqlite_filter import result_matches
+from .sqlite_rows import SCHEMA, SCHEMA_VERSION
+
+OLDEST_SQLITE: Final = (3, 35, 0)  # the first with RETURNING
+MEMORY: Final = ":memory:"
+# cold, a disk of 75 MB/s reads this much within a second: a start after a power cut must not take minutes
+EXAMINED_BYTES: Final = 64 * 1024**2
+LARGEST_LOG_BYTES: Final = 16 * 1024**2
+PIECE_BYTES: Final = 1024**2
+
+_FULL: Final = "database or disk is full"
+_OF_THE_DISK: Final = (_FULL, "disk I/O error", "unable to open database file", "attempt to write a readonly")
+_DAMAGED: Final = ("database disk image is malformed", "file is not a database")
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make *folder* if it is missing. Raises ConfigError where SQLite could not keep its promises."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(_unusable(folder, str(error.strerror))) from error
+    if kind := network_file_system(folder):
+        raise ConfigError(
+            f"[monqbus] data_dir: expected a local disk, got {folder} on {kind}: SQLite's locks and log "
+            "do not work over a network; choose a local folder, or store = mongodb://..."
+        )
+
+
+def connect(path: Path | str, *, examine: bool = False) -> sqlite3.Connection:
+    """The connection to the file at *path*, created where there is none, ready for use by any thread.
+
+    After an unclean end a small file is read and checked, with *examine* one of any size. Blocks for
+    the disk. Raises ConfigError, StoreError.
+    """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise StoreError(f"SQLite: expected 3.35 or newer, got {sqlite3.sqlite_version}; update Python")
+    if isinstance(path, Path):
+        _require_file(path)
+    mask = os.umask(0o077)  # the write-ahead log gets its mode here, and holds payloads too
+    try:
+        ended_uncleanly = isinstance(path, Path) and _write_log_again(path)
+        connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            is_new = _is_new(connection, path)  # before anything could be written to a stranger's file
+            if examine or (ended_uncleanly and _size(path) <= EXAMINED_BYTES):
+                _examine(connection, path)
+            _configure(connection)
+            if is_new:
+                connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        except BaseException:
+            connection.close()
+            raise
+    except (sqlite3.Error, OSError) as error:
+        raise translated(error, path) from error
+    finally:
+        os.umask(mask)
+    return connection
+
+
+def is_full(error: Exception) -> bool:
+    """Whether SQLite met the end of the disk."""
+    return isinstance(error, sqlite3.OperationalError) and str(error).startswith(_FULL)
+
+
+def is_of_the_disk(error: Exception) -> bool:
+    """Whether the disk failed, and not the statement: then it would fail for everybody else, too."""
+    # by text: Python 3.10 does not give the code, and the texts are as old as SQLite 3
+    return isinstance(error, sqlite3.OperationalError) and str(error).startswith(_OF_THE_DISK)
+
+
+def translated(error: Exception, path: Path | str) -> Exception:
+    """*error* as one of ours where it is the driver's or the system's."""
+    if isinstance(error, OSError):
+        return StoreUnavailable(f"{path}: {error.strerror}; look at the disk's space, mode and health")
+    if is_full(error):
+        return StoreUnavailable(f"{path}: the disk is full; free some of it")
+    if isinstance(error, sqlite3.OperationalError):
+        return StoreUnavailable(f"{path}: {error}; look at the disk's space, mode and health")
+    if isinstance(error, sqlite3.DatabaseError) and str(error).startswith(_DAMAGED):
+        return StoreUnusable(
+            f"{path}: damaged ({error}); it stays where it is: put a backup in its place, or move it away "
+            "with its -wal and rescue what is in it with: sqlite3 FILE .recover"
+        )
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.IntegrityError):
+        return StoreError(f"{path}: {error}; restore a backup, or run sqlite3 with .recover")
+    return error
+
+
+def refusal(path: Path | str, complaint: str) -> StoreFull:
+    """The error that new work gets while there is no room for it."""
+    return StoreFull(f"{path}: {complaint}")
+
+
+def _require_file(path: Path) -> None:
+    """Refuse what SQLite would only call unable to open."""
+    if path.exists() and not path.is_file():
+        raise ConfigError(
+            f"[monqbus] data_dir: expected a file at {path}, got something else; choose another folder"
+        )
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        raise ConfigError(
+            f"[monqbus] data_dir: cannot write to {path}: it is read-only for this user; "
+            "run as its owner, or make it writable"
+        )
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ConfigError(_unusable(path.parent, "Permission denied"))
+    # SQLite would take it for new and delete the log
+    if path.exists() and not _size(path) and _size(_log_of(path)):
+        raise translated(sqlite3.DatabaseError(f"{_DAMAGED[0]}: empty beside a log"), path)
+
+
+def _write_log_again(path: Path) -> bool:
+    """Write a log that was left behind over itself; whether there was one, so that the end was unclean.
+
+    After a failed fsync Linux holds pages in its cache that are not on the disk and no longer count
+    as unwritten. SQLite would take such frames for committed, append to them, and lose all of it in a
+    power cut. Written again, what is read is what the disk has. See docs/decisions/0009.
+    """
+    try:
+        descriptor = os.open(_log_of(path), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        offset = 0
+        while piece := os.pread(descriptor, PIECE_BYTES, offset):
+            os.pwrite(descriptor, piece, offset)
+            offset += len(piece)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return offset > 0
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def _configure(connection: sqlite3.Connection) -> None:
+    connection.create_function("result_matches", 2, result_matches, deterministic=True)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA journal_size_limit = {LARGEST_LOG_BYTES}")
+
+
+def _is_new(connection: sqlite3.Connection, path: Path | str) -> bool:
+    """Whether there is nothing in the file yet. Refuses one that is not ours or not of this version."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if version == 0 and not tables:
+        return True
+    if not {"task", "event", "beat"} <= tables:
+        raise ConfigError(
+            f"[monqbus] data_dir: expected a store of monqbus at {path}, got a database of another program; "
+            "choose another folder"
+        )
+    if version != SCHEMA_VERSION:
+        raise StoreUnusable(
+            f"{path}: expected schema version {SCHEMA_VERSION}, got {version}; "
+            "it was written by a newer monqbus, use that one"
+        )
+    return False
+
+
+def _examine(connection: sqlite3.Connection, path: Path | str) -> None:
+    (first,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if first != "ok":
+        what = " ".join(str(first).split())  # it comes in several lines
+        raise translated(sqlite3.DatabaseError(f"{_DAMAGED[0]}: {what}"), path)
+
+
+def _size(path: Path | str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _unusable(folder: Path, reason: str) -> str:
+    return f"[monqbus] data_dir: cannot write to {folder}: {reason}; choose a folder of this user"

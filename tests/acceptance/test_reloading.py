@@ -1,0 +1,199 @@
+"""HUP: what is bad is refused in one line while everything goes on, what is good takes over."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import gevent
+import pytest
+
+from .conftest import CONFIG, New, Ran
+from .daemons import Daemon, until
+from .test_draining import details
+
+APP = """\
+import os
+from pathlib import Path
+
+import gevent
+from monqbus import event_handler, task
+
+seen = []
+
+def _write(*words):
+    with Path(os.environ["RAN"]).open("a") as file:
+        file.write(" ".join(words) + "\\n")
+
+@event_handler("open.tick")
+def tick(topic, event):
+    seen.append("old")
+
+@task
+def linger(seconds):
+    _write("began")
+    gevent.sleep(seconds)
+    _write("ended", WORD, str(len(seen) > 0))
+
+@task
+def leaving():
+    _write("left", WORD)
+
+WORD = "old"
+"""
+TEXT = CONFIG.replace("apps = accepted", "apps = changing").replace("path = {apps}", "path = ./apps")
+TEXT = TEXT.replace("env:HOOK_SECRET", "file:secret")
+TICK = {"X-Kind": "tick"}
+
+
+class Place:
+    """The files of a running daemon, which a test breaks and mends."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+        self.config = daemon.config
+        self.app = daemon.config.parent / "apps" / "changing.py"
+        self.secret = daemon.config.parent / "secret"
+        self.written = self.config.read_text()
+
+    def mend(self) -> None:
+        """As it was when the daemon started."""
+        if self.config.is_symlink():
+            self.config.unlink()
+        self.config.write_text(self.written)
+        self.app.write_text(APP)
+        self.secret.write_text("whatever")
+        self.secret.chmod(0o600)
+
+    def configure(self, old: str, new: str) -> None:
+        """Replace a part of the config."""
+        text = self.config.read_text()
+        assert old in text
+        self.config.write_text(text.replace(old, new))
+
+    def program(self, *lines: str) -> None:
+        """Append to the app."""
+        self.app.write_text("\n".join((APP, *lines, "")))
+
+    def hup(self) -> None:
+        """Ask for a reload."""
+        self.daemon.signal(signal.SIGHUP)
+
+
+@pytest.fixture
+def place(new_daemon: New, tmp_path: Path) -> Place:
+    """A running daemon."""
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "secret").write_text("whatever")
+    (tmp_path / "secret").chmod(0o600)
+    (tmp_path / "apps" / "changing.py").write_text(APP)
+    return Place(new_daemon(text=TEXT).start())
+
+
+@contextmanager
+def deliveries(daemon: Daemon) -> Iterator[list[int]]:
+    """Deliver all the time; the statuses so far."""
+    statuses: list[int] = []
+
+    def deliver() -> None:
+        while True:
+            statuses.append(daemon.request("POST", "/hooks/open", b"x", TICK)[0])
+            gevent.sleep(0.01)
+
+    sending = gevent.spawn(deliver)
+    try:
+        yield statuses
+    finally:
+        sending.kill()
+
+
+BROKEN: dict[str, Callable[[Place], object]] = {
+    "expected KEY = VALUE": lambda at: at.configure("[worker]", "nonsense\n[worker]"),
+    "did you mean [worker]": lambda at: at.configure("[worker]", "[worke]"),
+    "greenlet": lambda at: at.configure("[worker]", "[worker]\ngreenlet = 5"),
+    "greenlets: expected": lambda at: at.configure("[worker]", "[worker]\ngreenlets = many"),
+    "max_body: expected": lambda at: at.configure("[http]", "[http]\nmax_body = 1 elephant"),
+    "environment variable NOT_SET": lambda at: at.configure("file:secret", "env:NOT_SET"),
+    "No such file": lambda at: at.secret.unlink(),
+    "verify": lambda at: at.configure("verify = none\n", ""),
+    "once": lambda at: at.configure("[worker]", "[hook:open]\nverify = none\n[worker]"),
+    "a key once": lambda at: at.configure("lease = 10s", "lease = 10s\nlease = 10s"),
+    "expected UTF-8": lambda at: at.config.write_bytes(b"\xff\xfe[monqbus]"),
+    "expected a configuration file, got nothing": lambda at: at.config.unlink(),
+    "a configuration file, got a folder": lambda at: (at.config.unlink(), at.config.symlink_to("apps")),
+    "no module named 'changing'": lambda at: at.app.unlink(),
+    "SyntaxError": lambda at: at.program("def broken(:"),
+    "ZeroDivisionError": lambda at: at.program("1 / 0"),
+    "SystemExit": lambda at: at.program("import sys", "sys.exit()"),
+    "exit code 0": lambda at: at.program("os._exit(0)"),
+    "signal SIGSEGV": lambda at: at.program("import signal", "os.kill(os.getpid(), signal.SIGSEGV)"),
+    "declared at": lambda at: at.program("@task", "def tick(): pass"),
+    "task option timeout": lambda at: at.program("@task(timeout='soon')", "def other(): pass"),
+}
+
+
+def test_twenty_broken_reloads_change_nothing_and_each_is_told_in_one_line(place: Place):
+    """Configs and apps broken in every way, while deliveries flow: none of them fails."""
+    with deliveries(place.daemon) as statuses:
+        for word, breaks in BROKEN.items():
+            breaks(place)
+            place.hup()
+            line = place.daemon.wait_for("config.", word)
+            place.mend()
+            assert "config.refused" in line
+    told = [line for line in place.daemon.lines if "config.refused" in line or "config.reloaded" in line]
+
+    assert len(BROKEN) == len(told), "\n".join(told)
+    assert {202} == set(statuses)
+
+
+def test_what_works_and_is_probably_not_meant_is_told(place: Place):
+    """A secret that others can read; a setting that HUP cannot take over."""
+    place.secret.chmod(0o644)
+    place.configure("data_dir = ./data", "data_dir = ./elsewhere")
+    place.configure("listen = 127.0.0.1:0", "listen = 127.0.0.2:0")
+    place.hup()
+
+    assert "needs_restart=monqbus.data_dir,http.listen" in place.daemon.wait_for("config.reloaded")
+    assert "chmod 600" in place.daemon.wait_for("config.warned")
+    place.mend()
+    place.hup()
+    assert "needs_restart" not in place.daemon.wait_for("config.reloaded", times=2)
+
+
+def test_running_tasks_go_on_with_the_old_code_and_new_ones_get_the_new(place: Place, ran: Ran):
+    """Nothing of the old module is seen by the new one; a handler that is gone parks its tasks at once."""
+    daemon = place.daemon
+    daemon.request("POST", "/hooks/open", b"x", TICK)
+    daemon.monqbus("post", "changing.linger", "--args", "[3]")
+    ran(1)
+    place.app.write_text(APP.replace("def leaving", "def arriving").replace('WORD = "old"', 'WORD = "newer"'))
+    place.hup()
+    daemon.wait_for("config.reloaded")
+    parked = daemon.monqbus("post", "changing.leaving").stdout.strip()
+    daemon.monqbus("post", "changing.linger", "--args", "[0]", "--wait", "10")
+    waits = details(daemon, parked)
+
+    assert ["began", "began", "ended newer False", "ended old True"] == ran(4)
+    assert ("ready", 0) == (waits["state"], waits["attempt"])
+    assert "parked: no app declares changing.leaving" in waits["waiting"]
+    place.mend()
+    place.hup()
+    daemon.wait_for("task.finished", parked)
+
+
+def test_hups_do_not_pile_up(place: Place):
+    """Twenty reloads leave no descriptor behind; those that come during one are one more."""
+    pid = place.daemon.process.pid if place.daemon.process else 0
+    place.hup()
+    place.daemon.wait_for("config.reloaded")
+    before = len([*Path(f"/proc/{pid}/fd").iterdir()])
+    for count in range(2, 8):
+        for _ in range(4):
+            place.hup()
+        place.daemon.wait_for("config.reloaded", times=count)
+
+    # the last reload may still be at work
+    until(lambda: ["few"] if len([*Path(f"/proc/{pid}/fd").iterdir()]) <= before + 1 else [], 1)

@@ -1,0 +1,109 @@
+"""A daemon reduced to its farm. ``python -m tests.bench.farm WORKERS`` prints one JSON object."""
+
+from bus.cpu import zygote
+
+if __name__ == "__main__":
+    zygote.start()  # as `monqbus run` does: before anything else
+    from gevent import monkey
+
+    monkey.patch_all()
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import gevent
+
+from bus.clock import Clock
+from bus.cpu.edition import Apps
+from bus.cpu.farm import Farm, Limits
+from bus.cpu.peer import Job
+from bus.posting import prepare
+from bus.registry import Options
+
+APPS = Path(__file__).parent / "apps"
+ROOT = Path(__file__).parents[2]
+ROUNDS = 5_000
+LAPS = 20_000_000
+TURNS = 3
+PLAIN = f"""\
+import time
+from bus.cpu.descent import be_expendable
+be_expendable()
+def count_up(number):
+    started = time.monotonic()
+    for _ in range(number):
+        pass
+    return time.monotonic() - started
+print(count_up({LAPS}))
+"""
+
+
+def job(name: str, *args: object) -> Job:
+    """A job for the farm that asks for nothing."""
+    return Job(prepare(Clock(), f"benchapp.{name}", args, {}, Options(), {}), None, lambda _: None)
+
+
+def round_trips(farm: Farm) -> list[float]:
+    """Seconds of each empty job, one after the other, a warm worker."""
+    farm.perform(job("nothing_elsewhere"))
+    taken = []
+    for _ in range(ROUNDS):
+        one = job("nothing_elsewhere")
+        began = time.perf_counter()
+        farm.perform(one)
+        taken.append(time.perf_counter() - began)
+    return sorted(taken)
+
+
+def starts(farm: Farm) -> float:
+    """Seconds from wanting a new worker to its first end: the median of some."""
+    taken = []
+    for _ in range(20):
+        one = job("nothing_elsewhere")
+        began = time.perf_counter()
+        farm.perform_alone(one)
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+def in_workers(farm: Farm, workers: int) -> float:
+    """Seconds until every worker has counted to LAPS, all at once."""
+    gevent.joinall([gevent.spawn(farm.perform, job("nothing_elsewhere")) for _ in range(workers)])
+    began = time.perf_counter()
+    gevent.joinall([gevent.spawn(farm.perform, job("count_up", LAPS)) for _ in range(workers)])
+    return time.perf_counter() - began
+
+
+def in_plain_processes(workers: int) -> float:
+    """The same in plain processes, as nice as workers: the longest of what each has measured itself."""
+    words = [sys.executable, "-c", PLAIN]
+    processes = [
+        subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True)
+        for _ in range(workers)
+    ]
+    return max(float(process.communicate()[0]) for process in processes)
+
+
+def main(workers: int) -> None:
+    """Measure, alternating, so that both meet the same machine."""
+    farm = Farm(zygote.connection() or -1, Apps(("benchapp",), (APPS,)), Limits(workers))
+    farm.warm_up()
+    trips = round_trips(farm)
+    pairs = [(in_plain_processes(workers), in_workers(farm, workers)) for _ in range(TURNS)]
+    figures = {
+        "p50": trips[ROUNDS // 2] * 1e6,
+        "p99": trips[ROUNDS * 99 // 100] * 1e6,
+        "start": starts(farm) * 1e3,
+        "plain": min(plain for plain, _ in pairs),
+        "workers": min(ours for _, ours in pairs),
+    }
+    farm.stop()
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

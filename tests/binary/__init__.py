@@ -1,0 +1,1 @@
+"""What only concerns the executable: what is in it, how it starts, dies, and leaves nothing behind."""

@@ -1,0 +1,103 @@
+"""`python -m tests.chaos`: runs scenarios, prints one JSON line for each run, then a table.
+
+Exit code 1 when a figure is not as it must be, or when a control has shown no loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import fnmatch
+import json
+import os
+import shutil
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from . import embedded, mongodb
+from .arena import Arena
+from .report import Line, table
+from .scenario import SCENARIOS, Control, Missing, Scenario
+
+__all__ = ["embedded", "mongodb"]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run what was asked for; the exit code."""
+    asked = _asked(words)
+    if asked.list:
+        for one in chosen(asked.names, asked.store):
+            print(f"{one.store:<12} {one.name}: {', '.join(control.name for control in one.controls)}")
+        return 0
+    lines = []
+    for one, control in runs(chosen(asked.names, asked.store), short=asked.short, controls=asked.controls):
+        line = run(one, control, short=asked.short, keep=asked.keep)
+        print(json.dumps(line), flush=True)
+        lines.append(line)
+    print(table(lines), file=sys.stderr)
+    return 0 if lines and all(line["passed"] for line in lines) else 1
+
+
+def chosen(names: Sequence[str], store: str | None) -> list[Scenario]:
+    """The scenarios of *store* (None: of all) whose name matches one of *names* (none: all)."""
+    return [
+        one
+        for one in SCENARIOS
+        if (store is None or store == one.store)
+        and (not names or any(fnmatch.fnmatchcase(one.name, name) for name in names))
+    ]
+
+
+def runs(
+    scenarios: Sequence[Scenario], *, short: bool, controls: bool = True
+) -> Iterator[tuple[Scenario, Control | None]]:
+    """What there is to run: each scenario as it is, then under its controls."""
+    for one in scenarios:
+        if one.in_short or not short:
+            yield one, None
+        for control in one.controls if controls else ():
+            if control.in_short or not short:
+                yield one, control
+
+
+def run(one: Scenario, control: Control | None, *, short: bool, keep: Path | None = None) -> Line:
+    """One run in a folder of its own; the JSON line of it."""
+    line: Line = {"scenario": one.name, "store": one.store}
+    if control is not None:
+        line |= {"control": control.name, "shows": control.shows}
+    place = Path(tempfile.mkdtemp(prefix="monqbus-chaos-"))
+    try:
+        with Arena(place, short=short, control=control) as arena:
+            one.body(arena)
+            figures = arena.figures({} if short or control else one.aims)
+    except (Missing, pytest.skip.Exception, pytest.fail.Exception) as missing:  # the latter two: tests.mongod
+        return {**line, "skipped": str(missing), "passed": not os.environ.get("CI")}
+    except Exception as error:  # noqa: BLE001 - one broken scenario must not hide the others
+        traceback.print_exc()
+        return {**line, "broken": f"{type(error).__name__}: {error}", "passed": False}
+    finally:
+        if keep is not None:
+            shutil.copytree(place, keep / place.name, symlinks=True, ignore=shutil.ignore_patterns("*.sock"))
+        shutil.rmtree(place, ignore_errors=True)
+    passed = not figures.missed if control is None else bool(getattr(figures, control.shows))
+    return {**line, **dataclasses.asdict(figures), "passed": passed}
+
+
+def _asked(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("names", nargs="*", help="scenarios, * wildcards; none = all")
+    parser.add_argument("--store", help="only those of this store: embedded, mongodb")
+    parser.add_argument("--short", action="store_true", help="the short form that `make test` runs")
+    parser.add_argument("--no-controls", dest="controls", action="store_false", help="leave the controls out")
+    parser.add_argument("--keep", type=Path, help="keep ledger, records, logs and data below this folder")
+    parser.add_argument("--list", action="store_true", help="only list the scenarios and their controls")
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""Looks into a store from outside, whatever its daemons are doing or have died of.
+
+The embedded file is copied with its log first and the copy is opened: looking changes nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bus.model import Filter, MonQTask, State
+from bus.store import Store, open_store
+
+MOST = 1_000_000
+EMBEDDED = "sqlite"
+
+
+def tasks(address: str, data: Path, *states: State) -> list[MonQTask]:
+    """All tasks of the store at *address* (in *data* when embedded) in *states*, or in any."""
+    with _opened(address, data) as store:
+        return store.find(Filter(states=states), MOST)
+
+
+def busy(address: str, data: Path, pid: int) -> int:
+    """How many tasks the daemon with *pid* holds according to the store."""
+    return sum((task.process or "").endswith(f" pid {pid}") for task in tasks(address, data, "busy"))
+
+
+@contextmanager
+def _opened(address: str, data: Path) -> Iterator[Store]:
+    with tempfile.TemporaryDirectory(prefix="monqbus-chaos-look-") as folder:
+        if address == EMBEDDED:
+            for file in data.glob("monqbus.db*"):
+                shutil.copy(file, folder)
+        store = open_store(address, Path(folder))
+        try:
+            yield store
+        finally:
+            store.close()

@@ -1,0 +1,184 @@
+"""The checker sees each kind of broken promise in an account that holds exactly one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bus.clock import Clock
+from bus.model import MonQTask
+
+from .checker import Account, Fault, Figures, Pause, check
+from .ledger import Ledger
+from .witness import Evidence, Run, Write, read
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """d-1 and d-2 acknowledged at 10 and 11, d-3 refused, d-4 without an answer."""
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    for outcome, status in (("acked", 202), ("acked", 200), ("refused", 503), ("unknown", 0)):
+        ledger.note(ledger.new("quick"), 9.0, outcome, status)
+    yield ledger
+    ledger.close()
+
+
+def run(delivery: str, started: float = 10.0, ended: float | None = 11.0, **more: object) -> Run:
+    """A run of *delivery* by the daemon with pid 1, under token 1, that has returned when it has ended."""
+    fields = {"token": 1, "pid": 1, **more}
+    fields.setdefault("daemon", fields["pid"])
+    run_id = f"{delivery} at {started}"
+    has_returned = ended is not None
+    return Run(
+        run_id, delivery, f"task of {delivery}", 1, worker="w", started=started, ended=ended,
+        has_returned=has_returned, **fields,
+    )  # fmt: skip
+
+
+def task(state: str, generation: int = 1, result: object = 1) -> MonQTask:
+    """A stored task as it is at the end."""
+    clock = Clock()
+    stored = MonQTask(clock.new_id(), "chaosapp.quick", [], {}, clock.now(), state=state)
+    stored.generation, stored.result = generation, result
+    return stored
+
+
+def figures(ledger: Ledger, *runs: Run, **more: object) -> Figures:
+    """The figures of an account with *runs*, in which nothing else is wrong."""
+    fields = {"tasks": [], "faults": [], "pauses": [], **more}
+    writes = fields.pop("writes", [])
+    return check(Account(ledger, Evidence(list(runs), writes), began=0.0, ended=60.0, **fields), {})
+
+
+KEPT = (run("d-1"), run("d-2"))
+
+
+def test_a_kept_promise_is_right(ledger: Ledger):
+    """Everything acknowledged ran; a refused and an unknown one may have run too."""
+    found = figures(ledger, *KEPT, run("d-3"), run("d-4"), tasks=[task("complete")])
+
+    assert [] == found.missed
+    assert (2, 1, 1) == (found.acked, found.refused, found.unknown)
+    assert (1, 1) == (found.refused_ran, found.unknown_ran)
+
+
+def test_what_never_returned_is_lost(ledger: Ledger):
+    """To begin is not enough."""
+    found = figures(
+        ledger, run("d-1"), run("d-2", ended=None), faults=[Fault("killed", 11.0, 11.0, 1, pid=1)]
+    )
+
+    assert (1, ["lost"]) == (found.lost, found.missed)
+
+
+def test_what_was_never_sent_is_a_ghost(ledger: Ledger):
+    """Whatever it was, no sender asked for it."""
+    found = figures(ledger, *KEPT, run("d-99"))
+
+    assert (1, ["ghosts"]) == (found.ghosts, found.missed)
+
+
+def test_a_second_return_needs_a_kill_with_work_in_flight(ledger: Ledger):
+    """At least once is the promise; without a kill it is once."""
+    again = run("d-1", 20.0, 21.0)
+    kill = Fault("killed", 15.0, 15.0, in_flight=1, pid=1, is_kill=True)
+
+    assert (1, ["duplicates"]) == ((found := figures(ledger, *KEPT, again)).duplicates, found.missed)
+    assert [] == figures(ledger, *KEPT, again, faults=[kill]).missed
+
+
+@pytest.mark.parametrize(
+    ("other", "faults", "pauses", "expected"),
+    [
+        (run("d-1", 10.5, 12.0, pid=2), [], [], 1),
+        (run("d-1", 11.0, 12.0, pid=2), [], [], 0),
+        (run("d-1", 5.0, None, pid=2), [Fault("killed", 9.0, 9.0, 1, pid=2)], [], 0),
+        (run("d-1", 5.0, None, pid=2), [Fault("killed", 10.5, 10.5, 1, pid=2)], [], 1),
+        (run("d-1", 5.0, None, pid=2), [], [], 1),
+        (run("d-1", 5.0, 20.0, pid=2), [], [Pause(2, 9.0, 15.0)], 0),
+        (run("d-1", 5.0, 20.0, pid=2), [], [Pause(2, 9.0, 10.5)], 1),
+        (run("d-1", 5.0, 20.0, pid=2), [], [Pause(3, 9.0, 15.0)], 1),
+        (run("d-1", 5.0, None, pid=3, daemon=2), [Fault("killed", 9.0, 9.0, 1, pid=2)], [], 0),
+        (run("d-1", 5.0, 20.0, pid=3, daemon=2), [Fault("killed", 9.0, 9.0, 1, pid=2)], [], 1),
+        (run("d-1", 5.0, 20.0, pid=3, daemon=2), [], [Pause(2, 9.0, 15.0)], 1),
+    ],
+    ids=[
+        "within it", "after it", "killed before", "killed within", "never ended", "frozen throughout",
+        "thawed within", "another one frozen", "its worker died with it", "its worker outlived it",
+        "its worker went on",
+    ],
+)  # fmt: skip
+def test_an_overlap_is_two_runs_that_both_go_on(
+    ledger: Ledger, other: Run, faults: list[Fault], pauses: list[Pause], expected: int
+):
+    """d-1 ran from 10 to 11: beside another run of the same task or not."""
+    assert expected == figures(ledger, *KEPT, other, faults=faults, pauses=pauses).overlaps
+
+
+@pytest.mark.parametrize(
+    ("writes", "expected"),
+    [
+        ([Write("a", "t", 1, True), Write("a", "t", 1, True), Write("b", "t", 2, True)], 0),
+        ([Write("a", "t", 1, True), Write("b", "t", 2, True), Write("a", "t", 1, False)], 0),
+        ([Write("a", "t", 1, True), Write("b", "t", 1, True)], 1),
+        ([Write("b", "t", 2, True), Write("a", "t", 1, True)], 1),
+        ([Write("a", "t", 1, True), Write("b", "u", 1, True)], 0),
+    ],
+    ids=["in turn", "the late one refused", "two under one token", "the late one accepted", "two tasks"],
+)
+def test_a_write_of_a_replaced_run_is_stale(ledger: Ledger, writes: list[Write], expected: int):
+    """The resource takes tokens that do not shrink, so each run needs one of its own."""
+    assert expected == figures(ledger, *KEPT, writes=writes).stale_accepted
+
+
+def test_an_end_of_a_replaced_run_is_stale(ledger: Ledger):
+    """Every handler returns its generation: the recorded result must be that of the last claim."""
+    found = figures(ledger, *KEPT, tasks=[task("complete", 2, 2), task("complete", 2, 1)])
+
+    assert (1, ["stale_accepted"]) == (found.stale_accepted, found.missed)
+
+
+@pytest.mark.parametrize("state", ["ready", "busy"])
+def test_what_still_waits_at_the_end_is_stuck(ledger: Ledger, state: str):
+    """When everything is calm nothing waits and nobody holds anything."""
+    assert ["stuck"] == figures(ledger, *KEPT, tasks=[task(state)]).missed
+
+
+def test_a_run_without_a_promise_shows_nothing(tmp_path: Path):
+    """No delivery was acknowledged: whatever the other figures say, it is not right."""
+    assert ["acked"] == figures(Ledger(tmp_path / "empty.jsonl")).missed
+
+
+def test_an_aim_is_an_upper_bound(ledger: Ledger):
+    """Missed by more than it says."""
+    account = Account(ledger, Evidence(list(KEPT)), [], [], [], 0.0, 60.0)
+
+    assert ["seconds"] == check(account, {"seconds": 59.0}).missed
+    assert [] == check(account, {"seconds": 60.0}).missed
+
+
+def test_a_resent_delivery_has_the_best_of_its_outcomes(ledger: Ledger):
+    """One 2xx is a promise, whatever came before it; a refusal does not undo a silence."""
+    refused, unknown = ledger.of("refused")[0], ledger.of("unknown")[0]
+    ledger.note(refused, 9.0, "acked", 200)
+    ledger.note(unknown, 9.0, "refused", 503)
+
+    assert ["acked", "acked", "acked", "unknown"] == [one.outcome for one in ledger.deliveries()]
+
+
+def test_records_are_read_up_to_the_last_whole_line(tmp_path: Path):
+    """A file that is being written ends anywhere."""
+    path = tmp_path / "records.jsonl"
+    start = (
+        '{"what": "start", "run": "r", "delivery": "d-1", "task": "t", "attempt": 1, "pid": 1, '
+        '"daemon": 1, "worker": "w", "token": 1, "at": 1.0}'
+    )
+    path.write_text(f'{start}\n{{"what": "end", "run": "r", "at": 2.0}}\n{{"what": "sta')
+    evidence = read(path)
+
+    assert [("d-1", 1.0, 2.0, True)] == [
+        (run.delivery, run.started, run.ended, run.has_returned) for run in evidence.runs
+    ]
+    assert 2.0 == evidence.last_at

@@ -1,0 +1,182 @@
+"""The one connection to the embedded file: what it does when a transaction can neither end nor go back."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from gevent.event import Event as Signal
+
+from bus.errors import StoreHeld, StoreUnavailable
+from bus.model import Filter
+from bus.store import sqlite_connection
+from bus.store.sqlite import SqliteStore
+
+from .samples import PATIENCE, a_task, post, together
+
+
+class Driver:
+    """A driver's connection, with faults: it may neither commit nor roll back, or its commits hang."""
+
+    def __init__(self, real: sqlite3.Connection) -> None:
+        self._real = real
+        self.is_stuck = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        if self.is_stuck and sql == "ROLLBACK":
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._real.execute(sql, *values)
+
+    def commit(self) -> None:
+        if self.is_stuck:
+            raise sqlite3.OperationalError("disk I/O error")
+        self._real.commit()
+
+
+@pytest.fixture(params=[True, False], ids=["daemon", "command"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqliteStore]:
+    """An opened store with one task in it, in a daemon and in any other process."""
+    with closing(SqliteStore(tmp_path / "monqbus.db", daemon=request.param)) as store:
+        store.open()
+        post(store, a_task())
+        yield store
+
+
+def get_stuck(store: SqliteStore) -> None:
+    """Put a connection in the middle of a transaction that it cannot leave."""
+    connection = store._connection
+    assert connection._connection is not None
+    driver = Driver(connection._connection)
+    driver.is_stuck = True
+    connection._connection = driver  # type: ignore[assignment]
+    with pytest.raises(StoreUnavailable, match="disk I/O error"):
+        post(store, a_task())
+
+
+def test_a_connection_that_cannot_go_back_is_opened_anew_under_the_same_lock(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    """Nobody can slip in between, and what was half written is gone."""
+    get_stuck(store)
+    with pytest.raises(StoreHeld):
+        SqliteStore(tmp_path / "monqbus.db", daemon=False).open()
+
+    assert {"ready": 1} == store.count(Filter())
+    post(store, a_task())
+    assert {"ready": 2} == store.count(Filter())
+
+
+def test_a_job_that_fails_half_way_goes_back_on_the_same_connection(store: SqliteStore) -> None:
+    """A new one would read a log that the disk may not have."""
+    kept = store._connection.sql
+
+    def half() -> None:
+        store._insert(a_task())
+        raise ValueError("half way")
+
+    with pytest.raises(ValueError, match="half way"):
+        store._connection.write(half)
+    assert {"ready": 1} == store.count(Filter())
+    assert kept is store._connection.sql
+
+
+def test_while_it_cannot_be_opened_anew_every_call_says_so(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the first call after that works."""
+    get_stuck(store)
+
+    def fail(*_: object) -> None:
+        raise StoreUnavailable("no disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_connection, "connect", fail)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="no disk"):
+                store.ping()
+    store.ping()
+    assert {"ready": 1} == store.count(Filter())
+
+
+def test_closing_never_raises_whatever_the_disk_does(store: SqliteStore, tmp_path: Path) -> None:
+    """A daemon that stops has more to close, and the lock must go."""
+    get_stuck(store)
+    store.close()
+
+    with closing(SqliteStore(tmp_path / "monqbus.db", daemon=False)) as other:
+        other.open()
+        assert {"ready": 1} == other.count(Filter())
+
+
+def test_a_failing_disk_is_asked_once_for_a_batch_and_not_for_each_of_it(tmp_path: Path) -> None:
+    """A disk may take half a minute for each failure."""
+    with closing(SqliteStore(tmp_path / "monqbus.db", daemon=True)) as store:
+        store.open()
+        tries = _count_commits(store, sqlite3.OperationalError("disk I/O error"))
+
+        def one_post() -> None:
+            with suppress(StoreUnavailable):
+                post(store, a_task())
+
+        together(*[one_post] * 50)
+        assert 1 <= len(tries) <= 2
+
+
+def test_a_statement_that_fails_costs_its_neighbours_nothing(tmp_path: Path) -> None:
+    """Only the disk's errors are everybody's: a pattern that is none is its caller's."""
+    with closing(SqliteStore(tmp_path / "monqbus.db", daemon=True)) as store:
+        store.open()
+        post(store, a_task(state="error", result="boom"))
+
+        def find(pattern: str) -> int | str:
+            try:
+                return len(store.find(Filter(error=pattern), 10))
+            except Exception as error:  # noqa: BLE001 - told apart below
+                return type(error).__name__
+
+        answers = together(*(lambda p=p: find(p) for p in ("boom", "(", "b..m")))
+        assert [1, 1] == [answers[0], answers[2]]
+        assert answers[1] != 1
+
+
+def _count_commits(store: SqliteStore, error: sqlite3.Error) -> list[int]:
+    """Let every commit fail from now on; the list grows with each."""
+    connection = store._connection
+    assert connection._connection is not None
+    tries: list[int] = []
+
+    class Failing(Driver):
+        def commit(self) -> None:
+            tries.append(1)
+            raise error
+
+    connection._connection = Failing(connection._connection)  # type: ignore[assignment]
+    return tries
+
+
+def test_a_call_that_hangs_in_the_disk_is_left_in_time_and_the_next_are_refused(tmp_path: Path) -> None:
+    """The sender gets its 503; what was asked may still happen, and a repetition finds it."""
+    gate = Signal()
+    with closing(SqliteStore(tmp_path / "monqbus.db", daemon=True)) as store:
+        store.open()
+        group = store._connection._group
+        assert group is not None
+        perform = group._perform
+        group._perform = lambda jobs: gate.wait(PATIENCE) and perform(jobs)
+        task = a_task()
+        with pytest.raises(StoreUnavailable, match="the outcome is unknown"):
+            group.submit(lambda: store._insert(task), 0.01)
+        waiting = gevent.spawn(store.ping)
+        gevent.idle()
+        gate.set()
+        waiting.get(timeout=PATIENCE)
+
+        assert task == store.get(task.id)

@@ -1,0 +1,1 @@
+"""Claims about the CPU lane, on a real zygote and real workers."""

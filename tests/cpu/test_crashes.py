@@ -1,0 +1,126 @@
+"""A worker that dies takes one task with it, and everybody hears of what."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from gevent.event import Event as Signal
+
+from bus.cpu import peer
+from bus.cpu.parent import Child
+
+from .conftest import PATIENCE, Laboratory, New, is_alive, until
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("segfault", "killed by SIGSEGV"),
+        ("exit", "exited with code 3"),
+        ("silent", "exited with code 0"),
+        ("kill", "killed by SIGKILL"),
+        ("garbage", "frame: expected a BSON document"),
+        ("oversized", "frame: expected at most 67108864 bytes, got 4294967295 announced"),
+        ("half", "frame: expected 65535 bytes, got the end of the stream"),
+        ("close", "closed its connection to the daemon"),
+    ],
+)
+def test_a_crash_is_told_apart_and_counted_apart(laboratory: Laboratory, facts, monkeypatch, how, reason):
+    """No attempt is used; the next task finds another worker."""
+    monkeypatch.setattr(peer, "LAST_SECONDS", 0.2)
+    task = laboratory.result("crash", how)
+
+    assert ("ready", 0, 1) == (task.state, task.attempt, task.crashes)
+    assert task.history[0]["error"].startswith(f"crash 1: {reason}")
+    assert "complete" == laboratory.result("echo").state
+
+
+def test_the_third_crash_quarantines_the_task_and_names_the_signal(laboratory: Laboratory):
+    task = laboratory.post("crash", "segfault")
+    states = [laboratory.perform(task).state for _ in range(3)]
+
+    assert ["ready", "ready", "error"] == states
+    assert "quarantined after 3 crashes: killed by SIGSEGV" == laboratory.now(task).result
+
+
+def test_a_worker_that_is_killed_while_idle_costs_no_task_anything(laboratory: Laboratory, facts):
+    pid = laboratory.result("echo").result["pid"]
+    os.kill(pid, signal.SIGKILL)
+    facts.wait_for("worker.crashed")
+    task = laboratory.result("echo")
+
+    assert ("complete", 0) == (task.state, task.crashes)
+    assert "killed by SIGKILL" == facts.of("worker.crashed")[0]["reason"]
+
+
+def test_a_worker_whose_end_is_being_learned_gets_no_task(laboratory: Laboratory, monkeypatch):
+    """Its connection is at its end, its exit code not there yet."""
+    pid = laboratory.result("echo").result["pid"]
+    asked, gate, wait = Signal(), Signal(), Child.wait
+
+    def slow(child: Child, seconds: float):
+        asked.set()
+        gate.wait()
+        return wait(child, seconds)
+
+    monkeypatch.setattr(Child, "wait", slow)
+    os.kill(pid, signal.SIGKILL)
+    assert asked.wait(PATIENCE)
+    task = laboratory.result("echo")
+    gate.set()
+
+    assert ("complete", 0) == (task.state, task.crashes)
+    assert pid != task.result["pid"]
+
+
+def test_a_crash_in_one_worker_leaves_the_others_alone(new_laboratory: New):
+    laboratory = new_laboratory(2)
+    run, greenlet = laboratory.begin("rest", 0.5)
+    crashed = laboratory.result("crash", "segfault")
+
+    assert 1 == crashed.crashes
+    assert "rested" == laboratory.ended(run, greenlet).result
+
+
+def test_children_of_a_crashed_worker_die_with_it(laboratory: Laboratory, tmp_path: Path):
+    """Whatever it has started in its process group, also through a fork that holds its connection."""
+    place = tmp_path / "pids"
+    run, greenlet = laboratory.begin("breed", str(place), "fork")
+    until(lambda: place.exists() and place.read_text())
+    pids = [int(pid) for pid in place.read_text().split()]
+    os.kill(pids[0], signal.SIGKILL)
+    task = laboratory.ended(run, greenlet)
+
+    assert "crash 1: killed by SIGKILL" == task.history[0]["error"]
+    until(lambda: not any(is_alive(pid) for pid in pids))
+
+
+def test_a_kill_for_want_of_memory_is_told_apart(laboratory: Laboratory, tmp_path: Path, monkeypatch):
+    """By the kernel's own counter."""
+    laboratory.result("echo")
+    counts = iter([4, 5])
+    monkeypatch.setattr(laboratory.farm._oom, "kills", lambda: next(counts))
+    task = laboratory.result("crash", "kill")
+
+    assert "crash 1: killed by SIGKILL, the kernel's OOM killer" == task.history[0]["error"]
+
+
+def test_a_template_that_is_killed_is_replaced_and_its_tasks_are_held_innocent(
+    laboratory: Laboratory, tmp_path
+):
+    """All its workers die with it: such a crash proves nothing against their tasks."""
+    place = tmp_path / "heard"
+    run, greenlet = laboratory.begin("heed", str(place))
+    until(place.exists)
+    (worker,) = laboratory.farm._current._peers
+    template = int(Path(f"/proc/{worker.child.pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    os.kill(template, signal.SIGKILL)
+    task = laboratory.ended(run, greenlet)
+
+    assert ("ready", 1) == (task.state, task.crashes)
+    assert "the process that forked it is gone" in task.history[0]["error"]
+    until(lambda: not is_alive(worker.child.pid))
+    assert "complete" == laboratory.result("echo").state

@@ -1,0 +1,147 @@
+"""What runs here and what the store says is held here are brought back together."""
+
+from __future__ import annotations
+
+import pytest
+
+from bus.desk import Desk
+from bus.engine.auditor import PAUSE_SECONDS, Auditor
+from bus.errors import StoreUnavailable, Superseded, Withdrawn
+from bus.model import Filter, Report
+from bus.registry import Options
+from bus.store.contract import CALL_SECONDS
+
+PATIENCE = 5.0
+
+
+@pytest.fixture
+def auditor(engine):
+    return Auditor(engine.store, engine.worker, engine.lanes, engine.recorder, engine.clock)
+
+
+@pytest.fixture
+def started(engine, facts):
+    """Starts a task of this daemon, which waits at the gate."""
+
+    def start():
+        task = engine.waiting(1, name="held")
+        engine.claimer.tick()
+        facts.wait_for("task.started")
+        return task
+
+    return start
+
+
+def the_run(engine):
+    (run,) = engine.lanes.running
+    return run
+
+
+def test_what_agrees_is_left_alone(auditor, engine, facts, started):
+    task = started()
+    assert [PAUSE_SECONDS] * 3 == [auditor.tick() for _ in range(3)]
+
+    assert ("busy", None) == (engine.now(task).state, the_run(engine).interrupted)
+    assert [] == [fact for fact in facts.names if fact != "task.started"]
+
+
+def test_a_claim_whose_answer_was_lost_goes_back_to_ready(auditor, engine, facts):
+    """It is busy under our name, nobody runs it, and no lease would ever end it."""
+    task = engine.waiting(1, name="held")
+    engine.store.claim(engine.worker, ["held"], 1, engine.clock.now())
+    auditor.tick()
+    assert "busy" == engine.now(task).state, "it may still be on its way"
+    auditor.tick()
+
+    now = engine.now(task)
+    assert ("ready", 0, 0, None) == (now.state, now.attempt, now.crashes, now.worker)
+    assert ["task.released"] == facts.names
+    assert engine.claimer.loop.is_woken
+
+
+def test_two_audits_are_further_apart_than_any_call_of_the_store():
+    """So what both have seen is not a claim whose answer is under way."""
+    assert PAUSE_SECONDS > CALL_SECONDS
+
+
+def test_an_end_that_waits_to_be_written_is_known(auditor, engine, started):
+    """The store is slow, not wrong: its task must not go back to ready."""
+    task = started()
+    engine.gate.set()
+    assert 0 == engine.pool.drain(PATIENCE)
+    auditor.tick()
+    auditor.tick()
+    assert "busy" == engine.now(task).state
+    engine.recorder.tick()
+
+    assert "complete" == engine.now(task).state
+
+
+def test_a_task_cancelled_from_elsewhere_is_interrupted(auditor, engine, started, facts):
+    """Its state stands, whatever the handler does now."""
+    task = started()
+    Desk(engine.store, engine.clock).cancel(Filter(ids=(task.id,)))
+    auditor.tick()
+
+    assert isinstance(the_run(engine).interrupted, Withdrawn)
+    assert 0 == engine.pool.drain(PATIENCE)
+    engine.recorder.tick()
+    assert "skipped" == engine.now(task).state
+    assert ["task.started", "task.moved", "task.skipped"] == facts.names
+
+
+def test_a_task_that_another_daemon_has_taken_is_interrupted_and_told_as_lost(
+    auditor, engine, facts, started
+):
+    """We were taken for dead: two must not work on it for longer than they have to."""
+    task = started()
+    fields = {"state": "ready", "worker": None, "attempt": 0}
+    engine.store.report([Report(the_run(engine).task.claim, fields)])
+    auditor.tick()
+
+    assert isinstance(the_run(engine).interrupted, Superseded)
+    assert 0 == engine.pool.drain(PATIENCE)
+    engine.recorder.tick()
+    assert "ready" == engine.now(task).state
+    assert ["task.started", "task.lost"] == facts.names
+
+
+def test_a_task_that_begins_while_the_store_is_asked_is_not_missed_by_it(auditor, engine):
+    """The answer is older than the run."""
+    engine.claimer.tick()
+    held = engine.store.held
+
+    def held_and_then_one_begins(worker):
+        answer = held(worker)
+        engine.office.post("held", [1], {}, Options())
+        return answer
+
+    engine.faulty.__dict__["held"] = held_and_then_one_begins
+    auditor.tick()
+
+    assert the_run(engine).interrupted is None
+
+
+def test_an_end_that_is_written_while_the_store_is_asked_interrupts_nothing(auditor, engine, started):
+    """The same task may run again already, under its next claim."""
+    started()
+    run = the_run(engine)
+    held = engine.store.held
+
+    def held_without_it(worker):
+        held(worker)
+        return []
+
+    engine.faulty.__dict__["held"] = held_without_it
+    auditor.tick()
+
+    assert run.interrupted is None
+
+
+def test_an_outage_is_left_to_the_loop(auditor, engine, started):
+    started()
+    engine.faulty.fail_next("held")
+    with pytest.raises(StoreUnavailable):
+        auditor.tick()
+
+    assert the_run(engine).interrupted is None

@@ -1,0 +1,291 @@
+"""A command is run for an event: never by a shell, told everything, gone with its task."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import subprocess
+import sys
+from pathlib import Path
+
+import gevent
+import pytest
+from bson import ObjectId
+
+from bus.command import Command
+from bus.engine.capture import Capture
+from bus.engine.run import Run
+from bus.errors import Withdrawn
+from bus.model import Event, Filter, Posting
+from bus.posting import prepare
+from bus.registry import Options
+
+PATIENCE = 10.0
+BODY = {
+    "name": "a b; rm -rf / $(id) `id` 'q' \"q\" *",
+    "n": 7,
+    "yes": True,
+    "empty": "",
+    "deep": {"list": ["x", {"y": "ÿ"}]},
+    "option": "--help",
+    "nul": "a\u0000b",
+}
+
+
+@pytest.fixture
+def capture():
+    """Started by each test itself: pytest puts its own streams in place between set-up and call."""
+    switch = Capture()
+    yield switch
+    switch.stop()
+
+
+@pytest.fixture
+def run(engine, tmp_path, capture):
+    """Runs a command for a delivery; the task as it is stored afterwards."""
+
+    def perform(*words, body=None, folder=tmp_path, **settings):
+        text = json.dumps(BODY if body is None else body).encode() if not isinstance(body, bytes) else body
+        task = deliver(engine, Command(words, folder, **settings), text)
+        capture.start()
+        return engine.perform(task)
+
+    return perform
+
+
+def deliver(engine, command, body=b"", **options):
+    """A delivery whose one handler is *command*; its task, stored as ready."""
+    event = Event(ObjectId(), "github.push", engine.clock.now(), hook="github", delivery="d-1")
+    event.headers, event.body = {"x-github-event": "push"}, body
+    name = f"handler:h{len(engine.registry.tasks)}"
+    engine.declare(command, name, topic="github.push", **options)
+    task = prepare(engine.clock, name, ["github.push"], {}, Options(), {})
+    task.event_id, task.topic = event.id, event.topic
+    event.task_ids = [task.id]
+    engine.store.post([Posting([task], event)])
+    return task
+
+
+def python(code: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", code)
+
+
+SHOW = "import sys, json; print(json.dumps(sys.argv[1:]))"
+
+
+# what it is told
+
+
+def test_each_placeholder_is_one_argument_and_no_shell_ever_sees_it(run):
+    task = run(
+        *python(SHOW), "{body:name}", "n={body:n}", "{body:deep.list.1.y}", "{topic}/{header:X-GitHub-Event}"
+    )
+
+    assert "complete" == task.state, task.result
+    assert [BODY["name"], "n=7", "ÿ", "github.push/push"] == json.loads(task.output)
+
+
+def test_the_event_is_json_on_standard_input_and_in_a_file(run):
+    code = (
+        "import json, os, sys; told = json.load(sys.stdin); "
+        "assert told == json.load(open(os.environ['MONQBUS_EVENT_FILE'])); print(json.dumps(told))"
+    )
+    task = run(*python(code))
+    told = json.loads(task.output)
+
+    assert BODY == told["body"]
+    assert ("github.push", "github", "d-1") == (told["topic"], told["hook"], told["delivery"])
+    assert {"id": str(task.id), "attempt": 1, "token": task.token} == told["task"]
+
+
+@pytest.mark.parametrize("body", [b"\xff\x00raw", b"not json", b"", b'{"a": NaN}'])
+def test_the_exact_body_is_in_a_file_whatever_it_is(run, body):
+    """A command may verify a signature of its own, or read XML."""
+    code = "import os; print(open(os.environ['MONQBUS_BODY_FILE'], 'rb').read().hex())"
+
+    assert body.hex() == run(*python(code), body=body).output.strip()
+
+
+def test_the_environment_is_small_and_says_what_this_run_is(run, monkeypatch):
+    """A secret of the daemon's environment stays there unless it is named."""
+    monkeypatch.setenv("HOOK_SECRET", "s3cret")
+    monkeypatch.setenv("DEPLOY_KEY", "for the command")
+    code = "import json, os; print(json.dumps(dict(os.environ)))"
+    task = run(*python(code), environment=("DEPLOY_KEY", "NOT_SET"))
+    seen = json.loads(task.output)
+
+    assert "s3cret" not in task.output
+    assert "NOT_SET" not in seen
+    assert ("for the command", os.environ["PATH"]) == (seen["DEPLOY_KEY"], seen["PATH"])
+    expected = {
+        "MONQBUS_TOPIC": "github.push",
+        "MONQBUS_HOOK": "github",
+        "MONQBUS_DELIVERY": "d-1",
+        "MONQBUS_TASK": str(task.id),
+        "MONQBUS_ATTEMPT": "1",
+        "MONQBUS_TOKEN": task.token,
+        "MONQBUS_IDEMPOTENCY_KEY": str(task.id),
+        "MONQBUS_EVENT": str(task.event_id),
+    }
+    assert expected == {name: seen[name] for name in expected}
+
+
+def test_a_published_event_has_its_arguments(engine, tmp_path, capture):
+    capture.start()
+    engine.declare(
+        Command((*python(SHOW), "{args:0.id}", "{kwargs:to}", "{args:1}"), tmp_path), "handler:p", topic="t"
+    )
+    engine.office.publish("t", [{"id": 5}, "second"], {"to": "ops"})
+    engine.claimer.tick()
+    assert 0 == engine.pool.drain(PATIENCE)
+    engine.recorder.tick()
+    (task,) = engine.store.find(Filter(), 10)
+
+    assert ["5", "ops", "second"] == json.loads(task.output)
+
+
+def test_its_files_are_its_owners_alone_and_gone_afterwards(run):
+    code = (
+        "import os; f = os.environ['MONQBUS_EVENT_FILE']; d = os.path.dirname(f); "
+        "print(oct(os.stat(d).st_mode & 0o777), d)"
+    )
+    mode, folder = run(*python(code)).output.split()
+
+    assert "0o700" == mode
+    assert not Path(folder).exists()
+
+
+def test_it_runs_in_its_folder(run, tmp_path):
+    assert str(tmp_path) == run("/bin/pwd").output.strip()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may run commands as somebody else")
+def test_it_runs_as_its_user_and_can_read_its_files(run):
+    nobody = pwd.getpwnam("nobody")
+    script = "cat > /dev/null && cat $MONQBUS_BODY_FILE > /dev/null && id -u && id -G && echo $HOME"
+    task = run("/bin/sh", "-c", script, user="nobody", folder=Path("/"))
+    uid, groups, home = task.output.splitlines()
+
+    assert "complete" == task.state
+    assert (str(nobody.pw_uid), nobody.pw_dir) == (uid, home)
+    assert "0" not in groups.split()
+
+
+# what a sender must not be able to do
+
+
+@pytest.mark.parametrize(
+    "word", ["{body:missing}", "{body:deep}", "{header:X-None}", "{body:nul}", "a{args:0}"]
+)
+def test_an_event_without_a_usable_value_skips_the_task(run, word):
+    """It can never succeed; and half an argument may be worse than none: rm -r /srv/{body:site}."""
+    task = run("/bin/echo", word)
+
+    assert ("skipped", None) == (task.state, task.output)
+    assert "no usable value" in task.result
+
+
+def test_a_sender_cannot_smuggle_an_option_in(run):
+    task = run("/bin/echo", "{body:option}")
+
+    assert "skipped" == task.state
+    assert "write -- before it" in task.result
+
+
+def test_behind_two_dashes_or_a_prefix_it_is_no_option(run):
+    assert "-- --help x--help" == run("/bin/echo", "--", "{body:option}", "x{body:option}").output.strip()
+
+
+# how it ends
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "error"),
+    [
+        ("raise SystemExit(0)", "complete", None),
+        ("raise SystemExit(3)", "ready", "CommandFailed: exit code 3"),
+        ("import os; os.kill(os.getpid(), 9)", "ready", "CommandFailed: killed by SIGKILL"),
+        ("raise SystemExit(75)", "ready", "Retry: the command asked to be run again later (exit code 75)"),
+    ],
+)
+def test_the_exit_code_decides(run, code, state, error):
+    task = run(*python(code))
+
+    assert state == task.state
+    assert ([error] if error else []) == [entry["error"] for entry in task.history]
+
+
+def test_a_program_that_is_not_there_fails_the_attempt(run):
+    task = run("/nonexistent/deploy")
+
+    assert ["CommandFailed: /nonexistent/deploy: cannot be run: No such file or directory"] == [
+        entry["error"] for entry in task.history
+    ]
+
+
+def test_what_it_prints_is_kept_in_order_both_streams(run):
+    code = "import sys; print('out', flush=True); print('err', file=sys.stderr, flush=True); sys.exit(1)"
+
+    assert "out\nerr\n" == run(*python(code)).output
+
+
+def test_endless_output_is_cut_and_does_not_fill_the_memory(run):
+    code = "import sys; sys.stdout.write('x' * 10_000_000)"
+    task = run(*python(code))
+
+    assert "complete" == task.state
+    assert len(task.output) < 70_000
+
+
+def test_output_that_is_not_utf8_is_kept_readable(run):
+    assert "a\ufffdb" == run("/usr/bin/printf", r"a\377b").output
+
+
+def test_a_child_left_behind_does_not_hold_up_the_task(run):
+    """A daemon started by the command keeps its standard output open for ever."""
+    task = run("/bin/sh", "-c", "sleep 30 & echo started")
+
+    assert ("complete", "started\n") == (task.state, task.output)
+    subprocess.run(["pkill", "-f", "^sleep 30$"], check=False)
+
+
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+def test_a_command_that_is_cut_short_goes_with_all_its_children(engine, tmp_path, facts, capture, how):
+    """Also those that ignore TERM."""
+    capture.start()
+    lines = "trap '' TERM; (trap '' TERM; sleep 61.5) & echo $$ > pid; echo running; sleep 61.5"
+    timeout = 1.0 if how == "timeout" else None
+    task = deliver(engine, Command(("/bin/sh", "-c", lines), tmp_path), timeout=timeout)
+    (claimed,) = engine.store.claim(engine.worker, engine.registry.tasks, 1, engine.clock.now()).tasks
+    started = Run(claimed, engine.clock.monotonic())
+    greenlet = gevent.spawn(engine.executor.run, started)
+    facts.wait_for("task.printed")
+    if how == "cancel":
+        started.interrupt(Withdrawn())
+    greenlet.join(PATIENCE)
+    engine.recorder.tick()
+
+    assert greenlet.successful()
+    left = subprocess.run(
+        ["pgrep", "-r", "R,S,D,T", "-g", (tmp_path / "pid").read_text().strip()],
+        capture_output=True,
+        check=False,
+    )
+    assert b"" == left.stdout
+    now = engine.now(task)
+    assert "ready" == now.state
+    assert how == "cancel" or "TimedOut" in now.history[0]["error"]
+
+
+def test_the_hub_goes_on_while_a_command_runs(engine, tmp_path):
+    task = deliver(engine, Command(("/bin/sleep", "0.3"), tmp_path))
+    engine.claimer.tick()
+    beats = 0
+    while engine.lanes.running:
+        gevent.sleep(0.01)
+        beats += 1
+
+    assert beats > 5
+    engine.recorder.tick()
+    assert "complete" == engine.now(task).state

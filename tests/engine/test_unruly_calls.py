@@ -1,0 +1,167 @@
+"""Whatever a handler raises or calls ends its own task; the one after it has a good end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import gevent
+import pytest
+
+from bus.engine.bulwark import Bulwark
+from bus.engine.run import Run
+
+
+class Mute(Exception):
+    """An exception that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+    __repr__ = __str__
+
+
+def endless(depth: int = 0) -> int:
+    """Calls itself until Python refuses."""
+    return endless(depth + 1) + 1
+
+
+def fork() -> int:
+    """Looks os.fork up when it is called, as a library does."""
+    return os.fork()
+
+
+def forkpty() -> tuple[int, int]:
+    """As fork."""
+    return os.forkpty()
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    """A handler that raises *error*."""
+
+    def act() -> None:
+        raise error
+
+    return act
+
+
+RAISED = [
+    SystemExit(0),
+    SystemExit("a text"),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+    gevent.GreenletExit(),
+    gevent.Timeout(1),
+    MemoryError(),
+    Mute(),
+    StopIteration(),
+]
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        *map(raising, RAISED),
+        endless,
+        lambda: sys.exit(3),
+        fork,
+        forkpty,
+    ],
+    ids=[*(type(error).__name__ for error in RAISED), "endless", "sys.exit", "fork", "forkpty"],
+)
+def test_what_a_handler_raises_ends_only_its_own_task(engine, act, bulwark):
+    """A failed attempt like any other, with a line that names it."""
+    engine.declare(act, "unruly", max_attempts=2)
+    engine.declare(lambda: 7, "quiet")
+
+    failed = engine.perform(engine.waiting(name="unruly"))
+
+    assert ("ready", 1) == (failed.state, failed.attempt)
+    assert failed.history[0]["error"]
+    assert 7 == engine.perform(engine.waiting(name="quiet")).result
+
+
+@pytest.fixture
+def bulwark() -> Iterator[Bulwark]:
+    """What protects the daemon's process; taken down after the test."""
+    guard = Bulwark()
+    guard.start()
+    yield guard
+    guard.stop()
+
+
+def test_an_alarm_that_a_handler_has_set_is_told_and_ends_nothing(bulwark, facts):
+    """SIGALRM without a handler of its own would end the process."""
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+
+    assert "SIGALRM" == facts.wait_for("signal.ignored")["signal"]
+
+
+def test_the_bulwark_leaves_everything_as_it_was():
+    """Outside of the daemon forking is allowed, and an alarm ends a process."""
+    before = os.fork, os.forkpty, signal.getsignal(signal.SIGALRM)
+    guard = Bulwark()
+    guard.start()
+    guard.stop()
+
+    assert before == (os.fork, os.forkpty, signal.getsignal(signal.SIGALRM))
+
+
+def test_a_replaced_time_sleep_does_not_stop_the_daemon_from_waiting(engine, monkeypatch):
+    """A handler that makes time.sleep return at once makes no loop of ours spin."""
+    engine.declare(lambda: gevent.sleep(0.1) or "slept", "sleepy")
+    task = engine.waiting(name="sleepy")
+    (claimed,) = engine.store.claim(engine.worker, engine.registry.tasks, 1, engine.clock.now()).tasks
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+
+    engine.pool.start([claimed])
+    left = engine.pool.drain(5)
+    engine.recorder.tick()
+
+    assert (0, "slept") == (left, engine.now(task).result)
+
+
+def test_a_handler_that_catches_everything_for_ever_holds_only_its_slot(engine, facts):
+    """It is interrupted once, goes on, and the others run beside it."""
+    swallowed = []
+
+    def refuse():
+        while not engine.gate.is_set():
+            try:
+                engine.gate.wait(5)
+            except BaseException as error:  # noqa: BLE001 - as such handlers do
+                swallowed.append(error)
+
+    engine.declare(refuse, "refuse", timeout=0.01, max_attempts=1)
+    engine.declare(lambda: 7, "quiet")
+    refusing, quiet = engine.waiting(name="refuse"), engine.waiting(name="quiet")
+    engine.claimer.tick()
+    while not swallowed:
+        gevent.sleep(0.01)
+    engine.recorder.tick()
+
+    assert ["busy", "complete"] == [engine.now(refusing).state, engine.now(quiet).state]
+    engine.gate.set()
+    engine.pool.drain(5)
+    engine.recorder.tick()
+    assert (1, "error") == (len(swallowed), engine.now(refusing).state)
+
+
+def test_a_handler_that_vanishes_between_claim_and_run_is_released(engine, facts):
+    """Not failed: no attempt is used, and it runs when the name is back."""
+    declared = engine.declare(lambda: 7, "here")
+    task = engine.waiting(name="here")
+    (claimed,) = engine.store.claim(engine.worker, engine.registry.tasks, 1, engine.clock.now()).tasks
+    del engine.registry.tasks["here"]
+
+    engine.run(Run(claimed, engine.clock.monotonic()))
+    engine.recorder.tick()
+    released = engine.now(task)
+    engine.registry.add(declared)
+
+    assert ("ready", 0, []) == (released.state, released.attempt, released.history)
+    assert "no task of this name" in facts.of("task.released")[0]["outcome"].error
+    assert 7 == engine.perform(task).result

@@ -1,0 +1,79 @@
+"""The systemd unit that `init` writes: systemd itself says what it thinks of it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bus.cli.unit import unit
+
+PROGRAM = Path(sys.executable)
+MOST_EXPOSED = 25  # tenths: systemd calls up to 4.0 OK, a service that says nothing has 9.6
+
+
+def _written(folder: Path, directory: Path) -> Path:
+    file = folder / "monqbus.service"
+    file.write_text(unit(PROGRAM, directory, directory / "data"))
+    return file
+
+
+def _settings(file: Path) -> dict[str, str]:
+    lines = [line for line in file.read_text().splitlines() if line and line[0].isalpha()]
+    return dict(line.split("=", 1) for line in lines)
+
+
+def _analyze(*words: str) -> subprocess.CompletedProcess[str]:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    return subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", ["shop", "my shop", "100% shop", 'the "shop"'])
+def test_systemd_understands_every_line(tmp_path: Path, name: str):
+    """Also where the folder's name has signs that mean something in a unit file."""
+    directory = tmp_path / name
+    directory.mkdir()
+
+    done = _analyze("verify", str(_written(tmp_path, directory)))
+
+    assert ("", 0) == (done.stderr, done.returncode)
+
+
+def test_systemd_calls_it_hardly_exposed(tmp_path: Path):
+    """As strict as an unknown app allows."""
+    file = _written(tmp_path, tmp_path)
+    done = _analyze("security", "--offline=true", f"--threshold={MOST_EXPOSED}", str(file))
+    if "unrecognized option" in done.stderr:
+        pytest.skip("this systemd-analyze judges no files, only loaded units")
+
+    assert 0 == done.returncode, done.stdout
+
+
+def test_it_names_the_place_and_the_program(tmp_path: Path):
+    """Run from its folder, with its config, writing to its data."""
+    settings = _settings(_written(tmp_path, Path("/srv/shop")))
+
+    assert f"{PROGRAM} run --config /srv/shop/monqbus.ini" == settings["ExecStart"]
+    assert "/srv/shop" == settings["WorkingDirectory"]
+    assert "/srv/shop/data" == settings["ReadWritePaths"]
+
+
+@pytest.mark.parametrize(("directory", "protected"), [("/srv/shop", "yes"), ("/home/ada/shop", "read-only")])
+def test_a_place_in_a_home_folder_can_be_read(directory: str, protected: str):
+    """ProtectHome=yes would hide the config from the daemon."""
+    text = unit(Path("/usr/local/bin/monqbus"), Path(directory), Path(directory, "data"))
+
+    assert f"\nProtectHome={protected}\n" in text
+
+
+def test_every_part_of_the_fence_is_explained(tmp_path: Path):
+    """A paragraph of settings begins with a comment."""
+    service = _written(tmp_path, tmp_path).read_text().partition("\n[Service]\n")[2].partition("[Install]")[0]
+
+    for paragraph in re.split(r"\n\n", service.strip())[1:]:
+        assert paragraph.startswith("# "), paragraph

@@ -1,0 +1,94 @@
+"""[handler:NAME]: what is read, and each mistake that would fail at every run, found before the first."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from .inifile import problems, read, write
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+TOPIC_EXPECTED = (
+    "expected topics of letters, digits and _ . : -, at most 128 characters each, separated by commas"
+)
+KNOWN = "{topic}, {id}, {hook}, {delivery}, {header:X}, {body:dotted.path}, {args:0} and {kwargs:name}"
+HEAD = "[handler:x]\ntopic = t\n"
+
+
+def test_a_handler_is_read_with_its_defaults(folder):
+    handler = read("[handler:x]\ntopic = a.b, c\ncommand = /bin/echo 'one word' {body:a.b}\n").handlers["x"]
+
+    assert (("a.b", "c"), ("/bin/echo", "one word", "{body:a.b}")) == (handler.topics, handler.command)
+    assert (3600.0, 0, 0, 10) == (
+        handler.timeout,
+        handler.max_attempts,
+        handler.max_concurrent,
+        handler.priority,
+    )
+    assert Path.cwd() == handler.working_dir
+    assert "monqbus.ini:1" == handler.where
+
+
+def test_a_program_may_be_named_relative_to_its_folder(folder):
+    write("deploy.sh", b"#!/bin/sh\n")
+    (Path.cwd() / "deploy.sh").chmod(0o700)
+
+    assert "./deploy.sh" == read(f"{HEAD}command = ./deploy.sh\n").handlers["x"].command[0]
+
+
+MISTAKES = [
+    ("[handler:x]\ncommand = /bin/echo\n", "1: [handler:x]: expected the key topic, got none; "
+     "write for example topic = github.push"),
+    (HEAD, "1: [handler:x]: expected the key command, got none; "
+     "write for example command = /usr/local/bin/deploy.sh"),
+    ("[handler:a b]\ntopic = t\ncommand = /bin/echo\n", "1: [handler:NAME]: expected a name of 1 to 64 "
+     "letters, digits, _ and - behind handler:, got 'a b'; write for example [handler:deploy]"),
+    ("[handlers:x]\n", "1: expected a known section, got '[handlers:x]'; did you mean [handler:x]?"),
+    ("[handler:x]\ntopic = a b\ncommand = /bin/echo\n",
+     f"2: [handler:x] topic: {TOPIC_EXPECTED}, got 'a b'; write for example github.push"),
+    ("[handler:x]\ntopic =\ncommand = /bin/echo\n",
+     f"2: [handler:x] topic: {TOPIC_EXPECTED}, got nothing; write for example github.push"),
+    (f"{HEAD}command = /bin/echo {{event}}\n",
+     f"3: [handler:x] command: expected a known placeholder, got '{{event}}'; known are {KNOWN}"),
+    (f"{HEAD}command = {{body:program}} a\n",
+     "3: [handler:x] command: expected a fixed program, got '{body:program}'; "
+     "no sender may choose what is run"),
+    (f"{HEAD}command = /bin/echo 'a\n",
+     "3: [handler:x] command: expected a program and its arguments, got \"/bin/echo 'a\"; "
+     "close what was opened (No closing quotation)"),
+    (f"{HEAD}command = /bin/cat a | sort\n",
+     "3: [handler:x] command: expected one program and its arguments, no shell between them, got '|'; "
+     "put it into a script and name that"),
+    (f"{HEAD}command = /nonexistent/x\n",
+     "3: [handler:x] command: expected a program that can be run, got '/nonexistent/x'; "
+     "correct its path, or run: chmod +x"),
+    (f"{HEAD}command = no-such-program\n",
+     "3: [handler:x] command: expected a program that can be run, got 'no-such-program'; "
+     "correct its path, or run: chmod +x"),
+    (f"{HEAD}command = /bin/echo\nworking_dir = /nonexistent\n",
+     "4: [handler:x] working_dir: expected a folder, got /nonexistent; create or correct it"),
+    (f"{HEAD}command = /bin/echo\nuser = no-such-user\n",
+     "4: [handler:x] user: expected a user of this machine, got 'no-such-user'; create it with: useradd"),
+    (f"{HEAD}command = /bin/echo\nenvironment = A=b\n",
+     "4: [handler:x] environment: expected names of environment variables, separated by commas, "
+     "got 'A=b'; write for example DEPLOY_KEY"),
+    (f"{HEAD}command = /bin/echo\ntimeout = 0s\n",
+     "4: [handler:x] timeout: expected a duration from 1s to 30d (unit ms, s, m, h or d), got '0s'; "
+     "write for example 30s"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("written", "said"), MISTAKES)
+def test_a_mistake_is_one_sentence_with_its_place_and_remedy(written, said):
+    assert [f"monqbus.ini:{said}"] == problems(written)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may run commands as anybody")
+def test_only_root_may_choose_the_user():
+    (problem,) = problems(f"{HEAD}command = {sys.executable}\nuser = root\n")
+
+    assert "only root may run commands as somebody else" in problem
