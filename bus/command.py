@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -26,7 +27,7 @@ from . import strictjson
 from .config import Handler
 from .context import c
 from .errors import Cancel, CommandFailed, Retry
-from .leash import leash
+from .leash import die_with
 from .model import Event
 from .registry import event_handler
 from .rows import plain
@@ -112,7 +113,7 @@ class Command:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=leash(),  # noqa: PLW1509 - one system call, nothing of Python's is locked there
+                preexec_fn=partial(die_with, os.getpid()),  # noqa: PLW1509 - one system call, nothing of Python's is locked there
                 **(_identity(self.user) if self.user else {}),
             )
         except OSError as error:

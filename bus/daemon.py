@@ -117,6 +117,7 @@ class Daemon:
     def run(self) -> int:
         """Start everything, serve until TERM or INT, drain. The exit code; raises MonqbusError."""
         sys.setswitchinterval(SWITCH_SECONDS)
+        sys.dont_write_bytecode = True  # nor of what handlers import later; see registry.load
         gevent.get_hub().SYSTEM_ERROR = ()  # sys.exit() in a greenlet that a handler started ends only that
         try:
             self._start()

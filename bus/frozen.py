@@ -17,7 +17,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-PR_SET_PDEATHSIG: Final = 1
 TAKEN: Final = "monqbus-taken"
 """A file in the folder, written once its lock is held: without it a folder may still be unpacked."""
 
@@ -70,10 +69,10 @@ def _unpacked() -> Path:
 
 def _die_with_bootloader() -> None:
     """Let the kernel kill this process when its bootloader is killed: no daemon stays behind unseen."""
-    import ctypes  # here: a command that is not frozen starts faster without it
+    from .leash import tie  # here: a command that is not frozen starts faster without it
 
     bootloader = os.getppid()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    tie()
     with suppress(OSError):  # unreadable: then it cannot be told, and is most likely alive
         program = Path(f"/proc/{bootloader}/exe")
         if os.getppid() != bootloader or not program.samefile(_PROGRAM):

@@ -1,28 +1,40 @@
-"""Ties a child process to its parent's life: whatever kills the parent, the child goes too. Linux only."""
+"""Ties a child process to its parent's life: whatever ends the parent, the child goes too. Linux only."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
-from collections.abc import Callable
 from typing import Final
 
-_SET_PDEATHSIG: Final = 1  # prctl(2)
-_LIBC: Final = ctypes.CDLL(None)
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_CHILD_SUBREAPER: Final = 36
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
-def leash() -> Callable[[], None]:
-    """What a child of the calling process calls first, between fork and exec or right after fork.
+def die_with(parent: int, number: int = signal.SIGKILL) -> None:
+    """Let the kernel send *number* to this process when *parent* is gone; ends it if that is so already.
 
-    The kernel forgets the tie when the child changes its user, so it is called after that. It is
-    made by the calling *thread*: a child lives no longer than the thread that forked it.
+    For a child right after its fork, or between fork and exec. The kernel forgets it when the process
+    changes its user, so that comes first. It is about the parent's *thread* that forked.
     """
-    parent = os.getpid()
+    tie(number)
+    if os.getppid() != parent:  # it died before the call above
+        os._exit(1)
 
-    def tie() -> None:
-        _LIBC.prctl(_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the call above
-            os.kill(os.getpid(), signal.SIGKILL)
 
-    return tie
+def tie(number: int = signal.SIGKILL) -> None:
+    """As `die_with`, for whoever looks after the parent's death in a way of its own."""
+    _prctl(PR_SET_PDEATHSIG, number)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent dies, in place of init."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"prctl({option}, {value}): {os.strerror(error)}")

@@ -369,16 +369,28 @@ def load(
         if str(folder) not in sys.path:
             _search(folder)
     if not afresh:
-        for app in apps:
-            _import(app)
+        _import_all(apps)
         also()
         return _registry
     with _clean_slate(apps, folders) as new:
-        for app in apps:
-            _import(app)
+        _import_all(apps)
         also()
     _registry = new
     return new
+
+
+def _import_all(apps: Sequence[str]) -> None:
+    """Import each of *apps*, leaving no bytecode behind.
+
+    Python takes bytecode for that of a source by its time in whole seconds and its size: an edit in the
+    second of the last import would not be seen.
+    """
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        for app in apps:
+            _import(app)
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _search(folder: Path) -> None:

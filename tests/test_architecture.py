@@ -23,7 +23,13 @@ FLOORS = (
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # a word may use the ground and the word it is made of; the codec and the retry rules name nouns
-SAME_FLOOR = {("registry", "context"), ("rows", "desk"), ("command", "rows"), ("codec", "model")}
+SAME_FLOOR = {
+    ("registry", "context"),
+    ("rows", "desk"),
+    ("command", "rows"),
+    ("codec", "model"),
+    ("frozen", "leash"),
+}
 MODULES = sorted(
     path for path in (ROOT / "bus").rglob("*.py") if path.parent != ROOT / "bus" or path.stem != "__init__"
 )

@@ -1,8 +1,7 @@
-"""What a forked process makes of itself first: whom it dies with, what it hears, what it may use."""
+"""What a forked process makes of itself first: what it hears, what it may use, what it is called."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 from contextlib import suppress
@@ -11,34 +10,12 @@ from typing import Final
 
 from setproctitle import setproctitle
 
-PR_SET_PDEATHSIG: Final = 1
-PR_SET_CHILD_SUBREAPER: Final = 36
 NICENESS: Final = 5
 OOM_SCORE: Final = 800
 """How much sooner than others the kernel takes a process when memory is short: -1000 to 1000."""
 
 GROUP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """What a terminal or a service manager sends to all processes of the daemon; the daemon alone decides."""
-
-_libc: Final = ctypes.CDLL(None, use_errno=True)
-
-
-def die_with(parent: int, number: int = signal.SIGKILL) -> None:
-    """Let the kernel send *number* to this process when *parent* is gone, however it went."""
-    _prctl(PR_SET_PDEATHSIG, number)
-    if os.getppid() != parent:  # it died before the call above
-        os._exit(1)
-
-
-def adopt_orphans() -> None:
-    """Become the parent of descendants whose own parent dies, in place of init."""
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)
-
-
-def _prctl(option: int, value: int) -> None:
-    if _libc.prctl(option, value, 0, 0, 0) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"prctl({option}, {value}): {os.strerror(error)}")
 
 
 def stand_alone() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 import threading
 from pathlib import Path
 from socket import socket as plain_socket
 from typing import Any
 
-from .. import registry
+from .. import leash, registry
 from ..errors import ConfigError
 from . import descent, worker
 from .nursery import END_SIGNAL, Nursery
@@ -20,10 +21,11 @@ def live(order: dict[str, Any], descriptor: int, zygote: int) -> None:
 
     Until the apps are imported it dies at once with the zygote; later it has workers to take along.
     """
-    descent.die_with(zygote)
+    leash.die_with(zygote)
     descent.stand_alone()
     descent.be_called("apps")
     logging.getLogger().setLevel(order["log_level"])
+    sys.dont_write_bytecode = True  # nor of what handlers import later; see registry.load
     nursery = Nursery(plain_socket(fileno=descriptor), leaders=True)
     try:
         registry.load(order["apps"], [Path(folder) for folder in order["path"]])
@@ -31,12 +33,12 @@ def live(order: dict[str, Any], descriptor: int, zygote: int) -> None:
         nursery.tell(refused=[problem[:4000] for problem in error.problems])
         return
     descent.ignore_group_signals()  # again: an app may have thought otherwise
-    descent.adopt_orphans()
+    leash.adopt_orphans()
     descent.be_called("apps")
     gc.collect()
     gc.freeze()  # what is here now lives as long as this process: its pages stay shared with the workers
     nursery.tell(ready=True, cpu=_count_cpu_tasks(), threads=_threads())
-    descent.die_with(zygote, END_SIGNAL)
+    leash.die_with(zygote, END_SIGNAL)
     nursery.serve(worker.live)
 
 

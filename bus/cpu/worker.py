@@ -12,7 +12,7 @@ import traceback
 from socket import socket as plain_socket
 from typing import Any, Final
 
-from .. import registry
+from .. import leash, registry
 from ..clock import Clock
 from ..codec import storable_result
 from ..context import restored
@@ -32,7 +32,7 @@ PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 def live(_: dict[str, Any], descriptor: int, template: int) -> None:
     """The life of a worker: run what comes on *descriptor* until nothing more can come."""
-    descent.die_with(template)
+    leash.die_with(template)
     descent.stand_alone()
     descent.be_expendable()
     descent.be_called("worker: idle")

@@ -38,14 +38,15 @@ def connection() -> int | None:
 
 def serve(control: socket.socket, parent: int) -> None:
     """Be the zygote of process *parent*: fork templates as told on *control* until *parent* is gone."""
+    from .. import leash
     from . import descent  # here, and what follows: the daemon itself has no use for it
     from .nursery import Nursery
     from .template import live
 
-    descent.die_with(parent, signal.SIGKILL)
+    leash.die_with(parent, signal.SIGKILL)
     descent.stand_alone()
     descent.ignore_group_signals()
     descent.leave_manager()
-    descent.adopt_orphans()
+    leash.adopt_orphans()
     descent.be_called("zygote")
     Nursery(control, leaders=False).serve(live)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -308,6 +309,18 @@ def test_the_reload_of_good_apps_replaces_everything_they_declared(app):
     assert (["app_good.one"], ["app_good.two"]) == (list(before.tasks), list(after.tasks))
     assert 2 == after.tasks["app_good.two"]()
     assert after is registry.registry()
+
+
+def test_an_edit_in_the_second_of_the_last_import_is_seen(app):
+    """Python would take the old bytecode for that of the new source: same second, same size."""
+    file = app / "app_good.py"
+    values = []
+    for number in (1, 2):
+        file.write_text(f"from monqbus import task\n@task\ndef one(): return {number}\n")
+        os.utime(file, (1e9, 1e9))
+        values.append(load(["app_good"], [app], afresh=number > 1).tasks["app_good.one"]())
+
+    assert [1, 2] == values
 
 
 @pytest.mark.parametrize(
