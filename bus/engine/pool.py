@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import gevent
 from bson import ObjectId
@@ -11,6 +12,9 @@ from ..clock import Clock
 from ..errors import Interrupt
 from ..model import MonQTask
 from .run import Run
+
+
+LOOK_SECONDS: Final = 0.01
 
 
 class Pool:
@@ -72,5 +76,5 @@ class Pool:
         """Block until no task runs or *seconds* are over; how many still run."""
         deadline = self._clock.monotonic() + seconds
         while self.running and self._clock.monotonic() < deadline:
-            self._clock.sleep(0.01)
+            self._clock.sleep(LOOK_SECONDS)
         return len(self.running)

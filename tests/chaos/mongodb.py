@@ -289,7 +289,7 @@ def feed_harmed(arena: Arena) -> None:
             arena.pause(0.7)
             with arena.trouble(f"feed {harm.__name__}"):
                 harm(feed)
-        arena.pause(0.7)
+        arena.pause(3.0)  # until the tail is whole again: one that is lost makes full passes by itself
         # last, because one hint that gets through makes up for all that did not
         arena.enter(deployment.failing("insert", times=1_000_000, errorCode=1, namespace=feed.full_name))
         arena.pause(1.0)
