@@ -13,7 +13,6 @@ from ..errors import Interrupt
 from ..model import MonQTask
 from .run import Run
 
-
 LOOK_SECONDS: Final = 0.01
 
 
