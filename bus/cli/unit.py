@@ -46,7 +46,8 @@ WorkingDirectory=$directory
 
 # it beats twice a minute; a task that holds up everything else for a minute has it killed and started anew
 WatchdogSec=60
-Restart=on-failure
+# also after exit code 0: a task may have called os._exit(0). `systemctl stop` stays stopped.
+Restart=always
 RestartSec=1
 # usage, store held by another daemon, configuration: the next start would fail the same way
 RestartPreventExitStatus=64 73 78
