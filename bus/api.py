@@ -37,6 +37,7 @@ from .registry import NAME, TOPIC, Options, Registry
 from .rows import plain, task_details, task_row, why_waiting
 from .store.documents import event_to_document, task_to_document
 from .strictjson import BadJson, parse
+from .telemetry import counted
 
 Part = TypeVar("Part", list[Any], dict[str, Any])
 
@@ -62,6 +63,7 @@ ROUTES: Final = (
     ("POST", "/events", "publish_event"),
     ("GET", "/events/<event_id>", "show_event"),
     ("POST", "/backup", "back_up"),
+    ("GET", "/facts", "count_facts"),
 )
 
 
@@ -75,6 +77,7 @@ class Api:
         self._office = office
         self._registry = registry
         self._clock = clock
+        self._began = clock.now()
 
     def post_task(self) -> Response:
         """Store one task; the declaration's options count where the request names none."""
@@ -159,6 +162,10 @@ class Api:
         path = Path(_text(_asked(), "path", ABSOLUTE_PATH))
         self._desk.backup(path)
         return _answer({"path": str(path), "size": path.stat().st_size}, 201)
+
+    def count_facts(self) -> Response:
+        """How often each fact has happened in this daemon, and since when."""
+        return _answer({"since": self._began, "facts": dict(counted)})
 
 
 def create_api(api: Api) -> Flask:

@@ -11,6 +11,7 @@ import http.client
 import socket
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -139,6 +140,11 @@ class Remote:
     def backup(self, path: Path) -> None:
         """As Desk.backup; the daemon writes the file, as its user."""
         self._ask("POST", "/backup", {"path": str(path)}, seconds=BACKUP_SECONDS)
+
+    def facts(self) -> tuple[datetime, dict[str, int]]:
+        """Since when the daemon runs, and how often each fact has happened in it."""
+        answer = self._ask("GET", "/facts")
+        return answer["since"], answer["facts"]
 
     def _step(self, action: str, which: Filter, last: ObjectId | None, most: int) -> Step:
         asked = {"which": _filter(which), "last": last, "most": most}

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from datetime import datetime
 
 from ..clock import Clock
 from ..config import Config
@@ -18,6 +20,7 @@ from ..diagnosis import Diagnosis
 from ..errors import ConfigError, MonqbusError
 from ..model import Filter
 from ..store.diagnosis import file, servers
+from ..telemetry import FACTS
 from ..textual import harmless
 from .machine import data, limits, program
 from .place import config_path, daemon_answers, read_config
@@ -57,12 +60,21 @@ def _found(options: argparse.Namespace) -> Iterator[Diagnosis]:
         yield Diagnosis("store", str(error), "problem")
 
 
+def _facts(since: datetime, facts: Mapping[str, int]) -> Diagnosis:
+    """What went wrong in the running daemon so far: ends that came too late, tasks of dead daemons, …"""
+    odd = [name for name in FACTS if FACTS[name][0] >= logging.WARNING and facts.get(name)]
+    told = ", ".join(f"{name} {facts[name]}" for name in odd) or "nothing worth a warning"
+    note = "what they mean: docs/facts.md; which tasks: the log" if odd else ""
+    return Diagnosis("facts", f"since {since:%Y-%m-%d %H:%M:%SZ}: {told}", note=note)
+
+
 def _store(config: Config) -> Iterator[Diagnosis]:
     answers = daemon_answers(config)
     if answers:
         with closing(remote(config)) as desk:
             count = sum(desk.count(Filter()).values())
-        yield Diagnosis("daemon", f"answers on its control socket, {count} tasks stored")
+            yield Diagnosis("daemon", f"answers on its control socket, {count} tasks stored")
+            yield _facts(*desk.facts())
     else:
         yield Diagnosis("daemon", "none runs here", note="start one with: monqbus run")
     if not is_embedded(config):

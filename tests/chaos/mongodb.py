@@ -20,6 +20,7 @@ from tests.mongod import Deployment, Mongod
 
 from . import stores
 from .arena import Arena
+from .network import Network
 from .scenario import Control, scenario
 from .sender import Pace
 from .victim import Victim
@@ -34,10 +35,11 @@ LEASE_SECONDS = 10
 CROWDED = Pace(per_second=100, kinds={"quick": 8, "slow": 2, "guarded": 1}, resend=True)
 FEW_GREENLETS = 4
 STEADY = Pace(per_second=60, resend=True)
+UNSTORED = Control("acknowledged though not stored", shows="lost", weakness="intake.ack_what_was_not_stored")
 IN_DOUBT = Control(
     "patience, and doubt is acknowledged", shows="lost", weakness="intake.ack_what_was_not_stored"
 )
-HASTY = "retryWrites=false&serverSelectionTimeoutMS=300"
+HASTY = "retryWrites=false&timeoutMS=500"
 LONG = Pace(per_second=12, kinds={"slow": 2, "guarded": 2, "long": 3}, patience=3.0, resend=True)
 
 
@@ -71,7 +73,13 @@ def server_killed(arena: Arena) -> None:
     _finish(arena, victim)
 
 
-@scenario("server away", store="mongodb", aims={"ready_again_max_seconds": 2.0}, in_short=False)
+@scenario(
+    "server away",
+    store="mongodb",
+    controls=[UNSTORED],
+    aims={"ready_again_max_seconds": 2.0},
+    in_short=False,
+)
 def server_away(arena: Arena) -> None:
     """Dead for longer than any call waits: 503 with Retry-After in time, and then work again."""
     deployment = _on(arena, mongod.standalone())
@@ -85,6 +93,55 @@ def server_away(arena: Arena) -> None:
             arena.pause(8.0)
             _refused_in_time(arena, victim)
             server.start()
+        arena.pause(1.0)
+    _finish(arena, victim)
+
+
+@scenario(
+    "server slow",
+    store="mongodb",
+    controls=[UNSTORED],
+    aims={"ready_again_max_seconds": 2.0},
+    in_short=False,
+)
+def server_slow(arena: Arena) -> None:
+    """Each answer is late by a third of a second, then by more than any call waits: 503 in time."""
+    victim, network = _behind_a_network(arena)
+    with arena.load(STEADY):
+        arena.pause(1.0)
+        network.delay = 0.15
+        arena.pause(4.0)
+        arena.expect(not arena.ledger.of("refused") or arena.control is not None, "slow is not refused")
+        with arena.trouble("server too slow", in_flight=_busy(arena)):
+            network.delay = 4.0
+            arena.pause(1.0)
+            _refused_in_time(arena, victim)
+            network.delay = 0.0
+        arena.pause(4.0)  # until the last late answer is there
+    _finish(arena, victim)
+
+
+@scenario(
+    "network black hole",
+    store="mongodb",
+    controls=[UNSTORED],
+    aims={"ready_again_max_seconds": 2.0},
+    in_short=False,
+)
+def network_black_hole(arena: Arena) -> None:
+    """Connections stay open and nothing comes through, new ones either: 503 in time, and then work again.
+
+    What was sent into the hole arrives late: writes that were given up long ago happen after all.
+    """
+    victim, network = _behind_a_network(arena)
+    with arena.load(STEADY):
+        arena.pause(1.0)
+        with arena.trouble("network black hole", in_flight=_busy(arena)):
+            network.block()
+            _refused_in_time(arena, victim)
+            arena.pause(6.0)
+            _refused_in_time(arena, victim)
+            network.free()
         arena.pause(1.0)
     _finish(arena, victim)
 
@@ -155,8 +212,7 @@ def majority_lost(arena: Arena) -> None:
                 member.kill()
             arena.pause(1.5)  # less than the primary needs to notice and to step down
             primary.kill()
-            if not arena.control:
-                _refused_in_time(arena, victim)
+            _refused_in_time(arena, victim)
             for member in others:
                 member.start()
         primary.start()
@@ -167,6 +223,7 @@ def majority_lost(arena: Arena) -> None:
 @scenario(
     "primary frozen",
     store="mongodb",
+    controls=[UNSTORED],
     aims={"longest_without_2xx_seconds": 20.0},
     in_short=False,
 )
@@ -309,6 +366,18 @@ def _on(arena: Arena, deployment: Deployment, options: str = "") -> Deployment:
     return deployment
 
 
+def _behind_a_network(arena: Arena) -> tuple[Victim, Network]:
+    """A daemon that reaches its server over a network which can be harmed; the arena looks past it."""
+    deployment = _on(arena, mongod.standalone())
+    (server,) = deployment.members
+    network = arena.enter(Network(server.port))
+    direct = arena.address
+    arena.address = direct.replace(server.host, network.host)
+    victim = arena.daemon().start()
+    arena.address = direct
+    return victim, network
+
+
 @contextmanager
 def _removed(deployment: Deployment) -> Iterator[None]:
     try:
@@ -357,7 +426,13 @@ def _secondaries(deployment: Deployment) -> int:
 
 
 def _refused_in_time(arena: Arena, victim: Victim) -> None:
-    """One delivery while the store is away gets 503 and Retry-After in time, and /readyz says no."""
+    """One delivery while the store is away gets 503 and Retry-After in time, and /readyz says no.
+
+    Under a control that promises something all the same, the time is given and nothing is asked.
+    """
+    if arena.control is not None:
+        arena.pause(1.0)
+        return
     delivery = arena.ledger.new("quick")
     sent = time.monotonic()
     connection = http.client.HTTPConnection(*victim.address, timeout=30)

@@ -240,3 +240,14 @@ def test_a_mongodb_that_is_away_is_a_problem_and_no_secret_is_told(run: Command,
     assert "problem  store" in said.out
     assert "see whether its servers run" in said.out
     assert "hush" not in said.out + said.err
+
+
+def test_what_went_wrong_in_the_running_daemon_is_counted(run: Command, daemon: Daemon) -> None:
+    """Facts that are worth a warning, since its start; ends that came too late are among them."""
+    well = _found(run("doctor", "--config", daemon.config, "--json"), "facts")
+    run("event", "nobody.listens", "--config", daemon.config)
+    told = _found(run("doctor", "--config", daemon.config, "--json"), "facts")
+
+    assert str(well["value"]).endswith("Z: nothing worth a warning")
+    assert str(told["value"]).endswith("Z: event.unhandled 1")
+    assert ("ok", "what they mean: docs/facts.md; which tasks: the log") == (told["verdict"], told["note"])
