@@ -211,6 +211,7 @@ class Daemon:
             clock,
             lease_seconds=self.config.worker.lease,
             fence=lambda: self.lanes.interrupt(None, Drained),
+            regained=self._look_again,
         )
         self.lanes = Lanes(
             worker, clock, lambda slots: Pool(slots, self.executor.run, clock), self._new_claimer

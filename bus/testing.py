@@ -202,8 +202,8 @@ class _OneAtATime(Pool):
     def start(self, tasks: Iterable[MonQTask]) -> None:
         for task in tasks:
             self.begun.append(task)
-            run = self.running[task.id] = Run(task, self._clock.monotonic())
-            gevent.spawn(self._run, run).join()
+            run = self.running[task.claim] = Run(task, self._clock.monotonic())
+            gevent.spawn(self._run, run, ()).join()
 
 
 class _BenchClock(FrozenClock):

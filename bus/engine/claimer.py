@@ -130,9 +130,13 @@ class Claimer:
     def _settle_doubts(self) -> None:
         if not self._doubted:
             return
-        tasks, fields = self._doubted, {"state": "ready", "worker": None, "attempt": 0}
-        held = self._store.report([Report(task.claim, fields) for task in tasks])
-        self._doubted = []
+        fields = {"state": "ready", "worker": None, "attempt": 0}
+        tasks, self._doubted = self._doubted, []  # others may be doubted while the store is asked
+        try:
+            held = self._store.report([Report(task.claim, fields) for task in tasks])
+        except BaseException:
+            self._doubted = tasks + self._doubted
+            raise
         emit("task.doubted", count=len(tasks), released=sum(held))
 
     def _pause(self, error: StoreError) -> float:

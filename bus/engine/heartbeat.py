@@ -20,7 +20,14 @@ from ..telemetry import emit
 from .loop import Loop
 
 BEATS_PER_LEASE: Final = 6
+AGAIN_SECONDS: Final = 0.5
+"""After a renewal that failed: the work goes on as soon as the store is back."""
+
+FENCE_PART: Final = 5 / 6
+"""At this part of the lease what runs is cut short: it takes its time, and all must be over at the end."""
+
 LOOK_SECONDS: Final = 1.0
+HASTY_SECONDS: Final = 0.2
 CLOSE_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 2.5
 
@@ -28,9 +35,9 @@ STOP_SECONDS: Final = 2.5
 class Heartbeat:
     """Renews the lease of *worker*; *open_store* opens a store for the thread alone.
 
-    Claiming stops after two thirds of a lease without a renewal; from its end on *fence* is called
-    at every look, and once after a lease that ran out before it was renewed: what still runs here
-    may have been given to another daemon.
+    Claiming stops after two thirds of a lease without a renewal; after FENCE_PART of it *fence* is
+    called at every look, and once after a lease that ran out before it was renewed: what still runs
+    here may have been given to another daemon. *regained* is called when claiming may go on.
     """
 
     def __init__(
@@ -41,6 +48,7 @@ class Heartbeat:
         *,
         lease_seconds: float,
         fence: Callable[[], None],
+        regained: Callable[[], None] = lambda: None,
     ) -> None:
         self.loop = Loop("fence", self.tick)
         self._open_store = open_store
@@ -48,6 +56,8 @@ class Heartbeat:
         self._clock = clock
         self._lease = lease_seconds
         self._fence = fence
+        self._regained = regained
+        self._lapses: int | None = None
         self._renewed_at = clock.monotonic()
         self._is_stopping = False
         self._is_lost = False
@@ -89,35 +99,42 @@ class Heartbeat:
         elif self.is_safe and self._is_lost:
             self._is_lost = False
             emit("lease.regained")
-        if self._has_lapsed or self._age >= self._lease:
+            self._regained()
+        left = self._lease * FENCE_PART - self._age
+        if self._has_lapsed or left <= 0:
             self._has_lapsed = False
             self._fence()
-        left = self._lease - self._age
-        return min(left, LOOK_SECONDS) if left > 0 else LOOK_SECONDS
+        look = HASTY_SECONDS if self._is_lost else LOOK_SECONDS
+        return min(left, look) if left > 0 else look
 
     def _beat(self, store: Store) -> None:
         """The thread's life. `Clock.sleep` blocks this thread only, its hub is not the daemon's."""
-        pause = self._lease / BEATS_PER_LEASE
+        between, is_renewed = self._lease / BEATS_PER_LEASE, True
         while not self._is_stopping:
-            waited = 0.0
+            pause, waited = between if is_renewed else min(between, AGAIN_SECONDS), 0.0
             while waited < pause and not self._is_stopping:
-                self._clock.sleep(0.2)
-                waited += 0.2
-            self._renew_quietly(store, self._lease)
+                self._clock.sleep(0.1)
+                waited += 0.1
+            is_renewed = self._renew_quietly(store, self._lease)
         self._renew_quietly(store, 0.0)
         store.close()
         # the driver's own greenlets end in this thread's hub or never: at exit it waits a second for each
         gevent.get_hub().join(CLOSE_SECONDS)
 
-    def _renew_quietly(self, store: Store, seconds: float) -> None:
+    def _renew_quietly(self, store: Store, seconds: float) -> bool:
+        """Whether it is renewed. The thread outlives whatever is raised: the lease's age tells."""
         try:
             self._renew(store, seconds)
-        except Exception:  # noqa: BLE001 - the thread outlives it: the age of the lease tells, and tick looks
-            return
+        except Exception:  # noqa: BLE001 - see above
+            return False
+        return True
 
     def _renew(self, store: Store, seconds: float | None = None) -> None:
         asked_at = self._clock.monotonic()
         if self._age >= self._lease:
             self._has_lapsed = True  # a stopped process may renew before its hub has looked
-        store.renew(self._worker, self._lease if seconds is None else seconds)
+        lapses = store.renew(self._worker, self._lease if seconds is None else seconds)
+        if self._lapses is not None and lapses > self._lapses:
+            self._has_lapsed = True  # a machine that slept: its own clock has stood still
+        self._lapses = lapses
         self._renewed_at = asked_at

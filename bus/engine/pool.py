@@ -10,7 +10,7 @@ from bson import ObjectId
 
 from ..clock import Clock
 from ..errors import Interrupt
-from ..model import MonQTask
+from ..model import Claim, MonQTask
 from .run import Run
 
 LOOK_SECONDS: Final = 0.01
@@ -24,7 +24,7 @@ class Pool:
 
     def __init__(self, size: int, perform: Callable[[Run], None], clock: Clock) -> None:
         self.size = size
-        self.running: dict[ObjectId, Run] = {}
+        self.running: dict[Claim, Run] = {}
         self.on_free: Callable[[], None] = lambda: None
         self._perform = perform
         self._clock = clock
@@ -51,25 +51,28 @@ class Pool:
         started = self._clock.monotonic()
         for task in tasks:
             run = Run(task, started)
-            self.running[task.id] = run
-            gevent.spawn(self._run, run)
+            earlier = [other for other in self.running.values() if other.task.id == task.id]
+            self.running[task.claim] = run
+            gevent.spawn(self._run, run, earlier)
 
-    def _run(self, run: Run) -> None:
+    def _run(self, run: Run, earlier: Sequence[Run]) -> None:
+        """Perform *run*, after *earlier* runs of its task: an interrupt may not have ended them yet."""
         try:
+            for other in earlier:
+                other.left.wait()
+            if earlier:
+                run.started = self._clock.monotonic()
             self._perform(run)
         finally:
-            del self.running[run.task.id]
+            run.left.set()
+            del self.running[run.task.claim]
             self.on_free()
 
     def interrupt(self, ids: Sequence[ObjectId] | None, reason: type[Interrupt]) -> None:
         """Cut short those of *ids* that run here, or everything when None."""
-        runs = (
-            list(self.running.values())
-            if ids is None
-            else [self.running[i] for i in ids if i in self.running]
-        )
-        for run in runs:
-            run.interrupt(reason())
+        for run in list(self.running.values()):
+            if ids is None or run.task.id in ids:
+                run.interrupt(reason())
 
     def drain(self, seconds: float) -> int:
         """Block until no task runs or *seconds* are over; how many still run."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from ..clock import Clock
-from ..errors import StoreError, Withdrawn
+from ..errors import StoreError, StoreUnavailable, Withdrawn
 from ..model import Claim, Report
 from ..retry import Kind, Outcome
 from ..store import Store
@@ -77,7 +77,8 @@ class Recorder:
         reports = [*notes.values(), *(Report(run.task.claim, outcome.fields) for run, outcome in batch)]
         try:
             held = self._store.report(reports)
-        except StoreError as error:
+        except StoreUnavailable as error:
+            self._notes = {**notes, **self._notes}
             return self._pause(error)
         except Exception:  # noqa: BLE001 - one of them cannot be stored; it must not hold up the others
             return self._write_one_by_one(list(notes.values()), batch)
@@ -100,34 +101,39 @@ class Recorder:
         return len(ends)
 
     def _write_one_by_one(self, notes: list[Report], batch: list[tuple[Run, Outcome]]) -> float | None:
-        """As `tick`; when the store fails on the way, what it has answered until then is done."""
-        held: list[bool] = []
+        """As `tick`; an end that the store refuses is tried again later, behind all others."""
         try:
             for note in notes:
                 self._report_alone(note)
-            for run, outcome in batch:
-                held.append(self._report_alone(Report(run.task.claim, outcome.fields)))
+            for end in batch:
+                self._written([end], [self._report_alone(Report(end[0].task.claim, end[1].fields))])
         except StoreError as error:
-            self._written(batch[: len(held)], held)
+            if not isinstance(error, StoreUnavailable) and self._ends:
+                self._ends.append(self._ends.pop(0))
             return self._pause(error)
-        return self._written(batch, held)
+        return self._next
 
     def _written(self, batch: list[tuple[Run, Outcome]], held: list[bool]) -> float | None:
         if held or not batch:
             self._recovered()
         del self._ends[: len(batch)]
         self._tell(batch, held)
+        return self._next
+
+    @property
+    def _next(self) -> float | None:
         return 0 if self._ends or self._notes else None
 
     def _report_alone(self, report: Report) -> bool:
         """Write one report; when it cannot be stored as it is, say so in its place."""
         try:
             return self._store.report([report])[0]
-        except StoreError:
+        except StoreUnavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever the codec says of a value
+        except Exception as error:  # noqa: BLE001 - whatever the codec or the server says of a value
+            held = self._store.report([Report(report.claim, _without_values(report.fields, error))])[0]
             emit("task.unstorable", task_id=report.claim.id, error=error)
-            return self._store.report([Report(report.claim, _without_values(report.fields, error))])[0]
+            return held
 
     def _pause(self, error: StoreError) -> float:
         if not self._failing:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import gevent
+from gevent.event import Event
 
 from ..errors import Interrupt, TimedOut
 from ..model import MonQTask, Report
@@ -24,6 +25,8 @@ class Run:
         self.output = Output(task)
         self.interrupted: Interrupt | None = None
         self.is_over = False
+        self.left = Event()
+        """Set when the slot is free again: the handler's code runs no more."""
         self._greenlet: gevent.Greenlet | None = None
 
     def enter(self) -> None:

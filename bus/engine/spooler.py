@@ -106,6 +106,7 @@ class Spooler:
             if self._entering:
                 return MOMENT_SECONDS
             self._store.ping()
+            self._spool.recount()
         except StoreError:
             return PAUSE_SECONDS
         return None if self._close() else 0

@@ -71,8 +71,11 @@ class Store(Protocol):
         again after StoreUnavailable, an end that was written before is True again.
         """
 
-    def renew(self, worker: Worker, lease_seconds: float) -> None:
-        """Extend the lease of this daemon, by the store's clock. 0 seconds ends it at once."""
+    def renew(self, worker: Worker, lease_seconds: float) -> int:
+        """Extend the lease of this daemon, by the store's clock. 0 seconds ends it at once.
+
+        Returns how often it had run out before it was renewed; always 0 where there are no leases.
+        """
 
     def held(self, worker: Worker) -> list[Claim]:
         """Every claim that *worker* holds in the store's eyes, in no order."""

@@ -52,6 +52,10 @@ class Spool(SqliteStore):
         super().open()
         self._connection.scan(self._measure)
 
+    def recount(self) -> None:
+        """Correct the size: a `keep` that was given up may have stored its posting after all."""
+        self._connection.scan(self._measure)
+
     def keep(self, posting: Posting) -> Receipt:
         """Store a delivery's *posting*; durable when it returns. Blocks for at most CALL_SECONDS.
 

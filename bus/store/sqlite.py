@@ -231,8 +231,9 @@ class SqliteStore:
             ).fetchone()
         )
 
-    def renew(self, worker: Worker, lease_seconds: float) -> None:
+    def renew(self, worker: Worker, lease_seconds: float) -> int:
         """Nothing to do: the file's lock is the lease, and it dies with the process."""
+        return 0
 
     def held(self, worker: Worker) -> list[Claim]:
         """See the contract."""

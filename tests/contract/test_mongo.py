@@ -15,11 +15,14 @@ import pytest
 from bson import ObjectId
 from bson.datetime_ms import DatetimeMS
 from gevent.threadpool import ThreadPool
+from pymongo.collection import Collection
 from pymongo.database import Database
+from pymongo.errors import AutoReconnect
 
-from bus.clock import UTC
+from bus.clock import UTC, Clock
 from bus.errors import NotStorable, StoreError, StoreUnavailable
 from bus.model import COMPLETE, READY, Filter, Posting, Receipt, Report, Worker
+from bus.store.contract import CALL_SECONDS
 from bus.store.mongo import MongoStore, schema
 from bus.store.mongo.connection import Connection
 from tests.mongod import Deployment
@@ -452,3 +455,87 @@ def test_writing_without_an_answer_is_refused() -> None:
     """w=0 would turn every promise into a hope."""
     with pytest.raises(StoreError, match="w=0"):
         Connection("mongodb://127.0.0.1:1/?w=0").open()
+
+
+def test_a_claim_that_is_given_back_late_does_not_undo_the_next_one(
+    standalone: Deployment, store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A packet held up by the network arrives when the same worker has claimed the task again."""
+    (task,) = post(store, a_task())
+    with standalone.failing("find", skip=1, errorCode=11601), pytest.raises(StoreUnavailable):
+        store.claim(ONE, {NAME}, 1, NOW)
+    held_up: list[tuple[Any, ...]] = []
+    write = Collection.update_many
+
+    def hold_up(tasks: Collection[dict[str, Any]], *words: Any) -> None:
+        held_up.append((tasks, *words))
+        raise AutoReconnect
+
+    with monkeypatch.context() as network, pytest.raises(StoreUnavailable):
+        network.setattr(Collection, "update_many", hold_up)
+        store.claim(ONE, {NAME}, 1, later(1))
+    (mine,) = store.claim(ONE, {NAME}, 1, later(2)).tasks
+    write(*held_up[0])
+
+    assert (task.id, 2) == (mine.id, mine.generation)
+    assert [] == store.claim(TWO, {NAME}, 1, later(3)).tasks
+    assert [True] == store.report([Report(mine.claim, {"state": COMPLETE})])
+
+
+def test_a_renewal_tells_how_often_the_lease_had_run_out(store: MongoStore) -> None:
+    """By the server's clock, whatever this machine's says; a renewal in time adds nothing."""
+    seen = [store.renew(ONE, seconds) for seconds in (60, 60, 0, 60, 60)]
+
+    assert [0, 0, 0, 1, 1] == seen
+
+
+@pytest.mark.parametrize("birth", [{"boot": "b", "space": "s", "pid": 1, "start": 2, "machine": "m"}, {}, 7])
+def test_what_another_version_says_of_its_process_stops_no_rescue(
+    store: MongoStore, database: Documents, birth: object
+) -> None:
+    """A newer daemon may say more than this one understands."""
+    lease = {"process": "p", "lease_until": Clock().now() + timedelta(hours=1), "birth": birth}
+    database.monq_worker.insert_one({"_id": "newer", **lease})
+    (other,) = store.workers()
+
+    assert "newer" == other.id
+    assert (birth is not None and isinstance(birth, dict) and "pid" in birth) == (other.birth is not None)
+
+
+def test_an_event_that_is_handed_over_twice_runs_once(store: MongoStore) -> None:
+    """Its task may have ended, and be forgotten, before the second time; with a delivery id or without."""
+    for delivery in ("d-1", None):
+        posting = a_fan_out(a_delivery(delivery), a_task())
+        (first,) = store.post([posting])
+        (task,) = store.claim(ONE, {NAME}, 1, NOW).tasks
+        store.report([Report(task.claim, {"state": COMPLETE})])
+        store.delete([task.id], [COMPLETE])
+        (second,) = store.post([posting])
+
+        assert first == second
+        assert {} == store.count(Filter())
+
+
+def test_the_store_is_ready_when_it_can_write(store: MongoStore, standalone: Deployment) -> None:
+    """A primary that answers and cannot write is not; what was written in the last second counts."""
+    store.ping()
+    with standalone.failing("update", times=5, errorCode=64):
+        store.ping()
+        store._written_at = float("-inf")
+        with pytest.raises(StoreUnavailable):
+            store.ping()
+
+    assert [] == store.workers()
+
+
+def test_no_call_lasts_longer_than_the_contract_says(standalone: Deployment) -> None:
+    """An address may only make them shorter: leases and audits reckon with it."""
+    addresses = [f"{standalone.uri}&timeoutMS={ms}".replace("/?&", "/?") for ms in (60_000, 300)]
+    seconds = []
+    for address in addresses:
+        connection = Connection(address)
+        connection.open()
+        seconds.append(connection._seconds)
+        connection.close()
+
+    assert [CALL_SECONDS, 0.3] == seconds

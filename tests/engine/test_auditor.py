@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gevent
 import pytest
+from gevent.event import Event as Signal
 
 from bus.desk import Desk
 from bus.engine.auditor import PAUSE_SECONDS, Auditor
@@ -145,3 +147,37 @@ def test_an_outage_is_left_to_the_loop(auditor, engine, started):
         auditor.tick()
 
     assert the_run(engine).interrupted is None
+
+
+def test_a_task_that_was_cancelled_and_retried_while_it_unwound_is_held_by_one_run(engine, auditor):
+    """The second claim is known here from the beginning, so no audit takes it for a lost one."""
+    begun, gates = [], [Signal(), Signal()]
+
+    def stubborn() -> None:
+        gate = gates[len(begun)]
+        begun.append("began")
+        while not gate.is_set():
+            try:
+                gate.wait(PATIENCE)
+            except Withdrawn:
+                continue
+
+    engine.declare(stubborn, "stubborn")
+    task = engine.waiting(name="stubborn")
+    engine.claimer.tick()
+    gevent.idle()
+    engine.store.move([task.id], ["busy"], {"state": "skipped"})
+    engine.lanes.interrupt([task.id], Withdrawn)
+    engine.store.move([task.id], ["skipped"], {"state": "ready"})
+    engine.claimer.tick()
+    gevent.idle()
+    assert ["began"] == begun
+
+    gates[0].set()
+    gevent.idle()
+    for _ in range(3):
+        auditor.tick()
+
+    assert ["began"] * 2 == begun
+    assert ("busy", 2) == (engine.now(task).state, engine.now(task).generation)
+    gates[1].set()

@@ -388,3 +388,23 @@ def test_every_task_runs_once_when_posts_claims_and_faults_are_mixed(new_engine)
 
     assert Counter(range(200)) == ran
     assert 3 == engine.pool.free
+
+
+def test_what_is_doubted_while_doubts_are_settled_is_settled_next(engine, facts, monkeypatch):
+    """The store is asked meanwhile, and another post may fail."""
+    first, second = engine.waiting(name="held"), engine.waiting(name="held")
+    report = engine.faulty.report
+
+    def report_while_another_is_doubted(reports):
+        monkeypatch.undo()
+        engine.pool.reserve(1)
+        engine.claimer.doubt([second])
+        return report(reports)
+
+    monkeypatch.setattr(engine.faulty, "report", report_while_another_is_doubted, raising=False)
+    engine.pool.reserve(1)
+    engine.claimer.doubt([first])
+    for _ in range(2):
+        engine.claimer._settle_doubts()
+
+    assert [1, 1] == [fields["count"] for fields in facts.of("task.doubted")]

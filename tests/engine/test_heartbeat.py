@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from typing import Any, cast
@@ -11,7 +12,7 @@ import pytest
 from gevent.monkey import get_original
 
 from bus.clock import Clock, FrozenClock
-from bus.engine.heartbeat import LOOK_SECONDS, Heartbeat
+from bus.engine.heartbeat import AGAIN_SECONDS, HASTY_SECONDS, LOOK_SECONDS, Heartbeat
 from bus.errors import StoreUnavailable
 from bus.model import Worker
 from bus.store import Store
@@ -28,12 +29,14 @@ class Leases:
         self.threads: set[int] = set()
         self.error: Exception | None = None
         self.is_closed = False
+        self.lapses = 0
 
-    def renew(self, worker: Worker, seconds: float) -> None:
+    def renew(self, worker: Worker, seconds: float) -> int:
         if self.error is not None:
             raise self.error
         self.threads.add(get_original("_thread", "get_ident")())
         self.renewals.append((time.monotonic(), seconds))
+        return self.lapses
 
     def close(self) -> None:
         self.is_closed = True
@@ -118,24 +121,27 @@ def test_renewals_go_on_after_an_outage(new_heartbeat, leases, error):
 
 
 def test_a_daemon_that_cannot_renew_stops_claiming_and_then_fences_itself(new_heartbeat, leases, facts):
-    """Two thirds of the lease without a renewal: no new work. At its end: whatever runs is interrupted."""
+    """Two thirds of the lease without a renewal: no new work. Five sixths: whatever runs is interrupted,
+    so that it is over at the lease's end.
+    """
     clock, fenced = FrozenClock(), []
     heart = new_heartbeat(clock, 60, fence=lambda: fenced.append(clock.monotonic()))
     seen, pauses = [], []
-    for seconds in (39.5, 0.5, 1.0, 18.5, 0.5):
+    for seconds in (39.5, 0.5, 1.0, 8.875, 0.125):
         clock.advance(seconds)
         pauses.append(heart.tick())
         seen.append((clock.monotonic(), heart.is_safe))
 
-    assert [(39.5, True), (40.0, False), (41.0, False), (59.5, False), (60.0, False)] == seen
-    assert [LOOK_SECONDS] * 3 + [0.5, LOOK_SECONDS] == pauses  # at its end, not at the next look
+    assert [(39.5, True), (40.0, False), (41.0, False), (49.875, False), (50.0, False)] == seen
+    assert [LOOK_SECONDS, *[HASTY_SECONDS] * 2, 0.125, HASTY_SECONDS] == pauses  # not at the next look
     assert ["lease.lost"] == facts.names
-    assert [60.0] == fenced
+    assert [50.0] == fenced
 
 
 def test_a_renewal_makes_it_safe_again(new_heartbeat, leases, facts):
-    clock = FrozenClock()
-    heart = new_heartbeat(clock, 60)
+    """And the work goes on at once, not at the next poll."""
+    clock, regained = FrozenClock(), []
+    heart = new_heartbeat(clock, 60, regained=lambda: regained.append(clock.monotonic()))
     clock.advance(45)
     heart.tick()
     heart._renew(cast(Store, leases))
@@ -143,6 +149,52 @@ def test_a_renewal_makes_it_safe_again(new_heartbeat, leases, facts):
 
     assert heart.is_safe
     assert ["lease.lost", "lease.regained"] == facts.names
+    assert [45.0] == regained
+
+
+class HastyClock(Clock):
+    """Sleeps no time, and remembers how much."""
+
+    slept = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        super().sleep(0)
+
+
+def test_a_renewal_that_failed_is_tried_again_soon(new_heartbeat, leases):
+    """Not after a sixth of the lease: the store may be back, and work waits for it."""
+    clock, asked = HastyClock(), []
+
+    def renew(*_):
+        asked.append(clock.slept)
+        if 1 < len(asked) < 4:
+            raise StoreUnavailable("away")
+        return 0
+
+    leases.renew = renew
+    new_heartbeat(clock, 60).start()
+    until(lambda: len(asked) > 4)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(asked[:5])]
+
+    assert [10, AGAIN_SECONDS, AGAIN_SECONDS, 10] == pytest.approx(pauses, abs=0.15)
+
+
+def test_a_lease_that_ran_out_by_the_stores_clock_is_fenced(new_heartbeat, leases):
+    """A machine that slept: its own clock has stood still, and the renewal succeeds."""
+    clock, fenced = FrozenClock(), []
+    heart = new_heartbeat(clock, 60, fence=lambda: fenced.append(clock.monotonic()))
+    leases.lapses = 3  # of an earlier life of this document
+    heart._renew(cast(Store, leases))
+    heart.tick()
+    assert [] == fenced
+
+    clock.advance(1)
+    leases.lapses = 4
+    heart._renew(cast(Store, leases))
+    for _ in range(2):
+        heart.tick()
+    assert [1.0] == fenced
 
 
 def test_a_lease_that_had_run_out_is_fenced_although_it_was_renewed_since(new_heartbeat, leases):
@@ -162,7 +214,7 @@ def test_the_age_of_a_lease_counts_from_before_the_store_was_asked(new_heartbeat
     """An answer that took 20 s says that the lease was taken up to 20 s ago."""
     clock = FrozenClock()
     heart = new_heartbeat(clock, 60)
-    leases.renew = lambda *_: clock.advance(20)  # type: ignore[method-assign]
+    leases.renew = lambda *_: clock.advance(20) or 0  # type: ignore[method-assign,func-returns-value]
     heart._renew(cast(Store, leases))
     clock.advance(20)
 

@@ -108,7 +108,7 @@ def test_an_interrupt_reaches_those_it_is_meant_for(floor):
     gevent.idle()
 
     assert ["Withdrawn"] == floor.ended
-    assert [other.id] == list(floor.pool.running)
+    assert [other.claim] == list(floor.pool.running)
 
 
 def test_an_interrupt_of_everything_reaches_every_run(floor):
@@ -142,3 +142,27 @@ def test_an_interrupt_before_the_first_step_is_seen_at_the_first_step(floor):
 
     (interrupted,) = floor.ended
     assert isinstance(interrupted, Drained)
+
+
+def test_a_task_that_comes_again_waits_for_its_earlier_run(floor):
+    """Its handler may take its time over an interrupt: until then the new holder begins nothing."""
+    first, again = a_task(), a_task()
+    again.id, again.generation = first.id, 2
+    begun, gates = [], {0: Signal(), 2: Signal()}
+
+    def perform(run) -> None:
+        begun.append(run.task.generation)
+        gates[run.task.generation].wait(PATIENCE)
+
+    pool = Pool(3, perform, Clock())
+    pool.start([first])
+    gevent.idle()
+    pool.start([again])
+    gevent.idle()
+    assert ([0], 2, 1) == (begun, len(pool.running), pool.free)
+
+    gates[0].set()
+    gevent.idle()
+    assert ([0, 2], [again.claim]) == (begun, list(pool.running))
+    gates[2].set()
+    assert (0, 3) == (pool.drain(PATIENCE), pool.free)

@@ -7,7 +7,7 @@ import pytest
 from bus.desk import Desk
 from bus.engine.recorder import BATCH, FULL
 from bus.engine.run import Run
-from bus.errors import Drained, StoreUnavailable, Withdrawn
+from bus.errors import Drained, StoreError, StoreUnavailable, Withdrawn
 from bus.model import Filter, Report, Worker
 from bus.retry import Outcome, Policy, Returned, Stopped, decide
 
@@ -162,6 +162,56 @@ def test_an_end_that_cannot_be_stored_holds_up_no_other(engine, facts):
     assert "the end of this run could not be stored" in engine.now(bad.task).result
     assert [bad.task.id] == [told["task_id"] for told in facts.of("task.unstorable")]
     assert 2 == len(facts.of("task.finished"))
+
+
+def test_an_end_whose_value_the_server_refuses_holds_up_no_other(engine, facts, monkeypatch):
+    """A validator on the collection, for example: not an outage, and it will not pass."""
+    good, bad = ended(engine, 2)
+    engine.recorder._ends[1][1].fields["result"] = "not valid"
+    whole = engine.faulty._store.report
+
+    def report(reports):
+        if any(report.fields["result"] == "not valid" for report in reports):
+            raise StoreError("document failed validation")
+        return whole(reports)
+
+    monkeypatch.setattr(engine.faulty._store, "report", report)
+    engine.recorder.tick()
+
+    assert ["complete"] * 2 == [engine.now(run.task).state for run in (good, bad)]
+    assert "could not be stored: StoreError" in engine.now(bad.task).result
+    assert [bad.task.id] == [told["task_id"] for told in facts.of("task.unstorable")]
+
+
+def test_an_end_that_the_server_never_takes_goes_behind_the_others(engine, facts, monkeypatch):
+    """It stays in memory and is tried again; nothing is told of it that is not so."""
+    bad, good = ended(engine, 2)
+    whole = engine.faulty._store.report
+
+    def report(reports):
+        if any(report.claim == bad.task.claim for report in reports):
+            raise StoreError("no rights")
+        return whole(reports)
+
+    monkeypatch.setattr(engine.faulty._store, "report", report)
+    pauses = [engine.recorder.tick() for _ in range(2)]
+
+    assert [0.75, 0.75] == pauses
+    assert ["busy", "complete"] == [engine.now(run.task).state for run in (bad, good)]
+    assert ([good.task], []) == ([told["task"] for told in facts.of("task.finished")], facts.of("task.lost"))
+    assert 1 == engine.recorder.depth
+
+
+def test_progress_outlives_an_outage(engine):
+    """What was said last is written when the store is back, unless more was said since."""
+    (run,) = ended(engine)
+    engine.recorder.note(Report(run.task.claim, {"progress": {"fraction": 0.7}}))
+    engine.faulty.sleep()
+    engine.recorder.tick()
+    engine.faulty.wake()
+    engine.recorder.tick()
+
+    assert ("complete", {"fraction": 0.7}) == (engine.now(run.task).state, engine.now(run.task).progress)
 
 
 def test_a_store_that_fails_on_the_way_is_asked_only_for_the_rest(engine, facts, monkeypatch):

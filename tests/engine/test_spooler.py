@@ -279,3 +279,37 @@ def test_a_delivery_on_its_way_into_the_spool_keeps_it_open(house):
     house.hand_over()
     assert not house.spooler.is_open
     assert [b"1"] == house.perform_all()
+
+
+def test_a_delivery_that_was_given_up_and_kept_after_all_is_not_forgotten(house, monkeypatch):
+    """A disk that hangs: the sender reads 503, the row is there, and the count of rows is wrong."""
+    house.engine.faulty.sleep()
+    take_in = house.spool._connection.take_in
+
+    def late(job):
+        take_in(job)
+        raise StoreUnavailable("no answer in time")
+
+    with monkeypatch.context() as disk, pytest.raises(StoreUnavailable):
+        disk.setattr(house.spool._connection, "take_in", late)
+        house.deliver(0)
+    wrong = house.spool.size
+    house.deliver(1)
+    house.engine.faulty.wake()
+    house.hand_over()
+
+    assert 0 == wrong
+    assert (0, [], False) == (house.spool.size, house.spool.oldest(9), house.spooler.is_open)
+    assert [b"0", b"1"] == house.perform_all()
+
+
+def test_one_that_came_while_the_count_was_wrong_keeps_the_spool_open(house):
+    """Acknowledged and left behind, it would wait for the next outage."""
+    house.engine.faulty.sleep()
+    house.deliver(0)
+    house.spool._size = 0
+    house.engine.faulty.wake()
+    house.spool.oldest = lambda *_: []
+    house.spooler.tick()
+
+    assert (True, 1) == (house.spooler.is_open, house.spool.size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING
@@ -27,20 +27,28 @@ ROUNDS: Final = 5
 ORDER: Final = [("priority", DESCENDING), ("time_queue", ASCENDING), ("_id", ASCENDING)]
 
 
+class Doubt(NamedTuple):
+    """Tasks that *worker* may have claimed at *since* without having learned of it."""
+
+    worker: str = ""
+    ids: Sequence[ObjectId] = ()
+    since: datetime | None = None
+
+
 class Claims:
     """Takes tasks for a worker. One claim at a time; others of this store wait for their turn."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._turn = threading.Lock()
-        self._doubted: tuple[str, list[ObjectId]] = ("", [])
+        self._doubted = Doubt()
 
     def claim(self, worker: Worker, names: Collection[str], limit: int, now: datetime) -> Claimed:
         """See contract.claim. What another error or interrupt leaves behind, the next claim gives back."""
         with self._turn, self._connection.call() as database:
             self._give_back(database)
             claimed = self._claim(database, worker, sorted(names), limit, now)
-            self._doubted = ("", [])
+            self._doubted = Doubt()
         return claimed
 
     def give_back(self) -> None:
@@ -49,17 +57,18 @@ class Claims:
             self._give_back(database)
 
     def _give_back(self, database: Database[Document]) -> None:
-        worker, ids = self._doubted
+        worker, ids, since = self._doubted
         if not ids:
             return
-        fence = {"_id": {"$in": ids}, "state": BUSY, "worker": worker}
+        # the moment of the claim: a packet that comes late must not undo the next claim by the same worker
+        fence = {"_id": {"$in": ids}, "state": BUSY, "worker": worker, "time_start": since}
         change = {
             "$set": {"state": READY, "process": None, "time_start": None},
             "$unset": {"worker": ""},
             "$inc": {"attempt": -1},
         }
         database[TASKS].update_many(fence, change)
-        self._doubted = ("", [])
+        self._doubted = Doubt()
 
     def _claim(
         self, database: Database[Document], worker: Worker, names: list[str], limit: int, now: datetime
@@ -81,7 +90,7 @@ class Claims:
         self, database: Database[Document], worker: Worker, ids: list[ObjectId], now: datetime
     ) -> list[MonQTask]:
         """Those of *ids* that were still ready, in the order of *ids*."""
-        self._doubted = (worker.id, [*self._doubted[1], *ids])
+        self._doubted = Doubt(worker.id, [*self._doubted.ids, *ids], now)
         mine = {
             "state": BUSY,
             "worker": worker.id,

@@ -96,7 +96,8 @@ class Connection:
             )
         except (PyMongoError, ValueError, OSError, UserWarning) as error:
             raise self._bad_address(error) from None
-        self._seconds = self._client.options.timeout or CALL_SECONDS
+        # never longer than the contract says: others reckon with it
+        self._seconds = min(self._client.options.timeout or CALL_SECONDS, CALL_SECONDS)
 
     def close(self) -> None:
         """Give all sockets back; every call after it raises StoreUnavailable."""

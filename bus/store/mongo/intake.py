@@ -71,8 +71,8 @@ def _store(database: Database[Document], postings: Sequence[Posting]) -> list[Re
         ids = [next(stored) for _ in tasks]
         first = earlier.get(i)
         if first is not None and first.get("fanned_out"):
-            receipts.append(Receipt(first["task_ids"], first["_id"], duplicate=True))
-        elif first is not None:
+            receipts.append(_receipt_of_all(first, posting))
+        elif first is not None and not _is_own(first, posting):
             marks.add(first["_id"], ids, first["task_ids"])
             receipts.append(Receipt(ids, first["_id"], duplicate=True))
         else:
@@ -82,6 +82,14 @@ def _store(database: Database[Document], postings: Sequence[Posting]) -> list[Re
             receipts.append(Receipt(ids, posting.event.id if posting.event else None, ids != named))
     marks.write(database[EVENTS])
     return receipts
+
+
+def _receipt_of_all(first: Document, posting: Posting) -> Receipt:
+    """For an event whose tasks were stored before: they may have ended, and be forgotten, since."""
+    ids = first["task_ids"]
+    if _is_own(first, posting):
+        return Receipt(ids, first["_id"], duplicate=ids != [task.id for task in posting.tasks])
+    return Receipt(ids, first["_id"], duplicate=True)
 
 
 class _Marks:
@@ -110,22 +118,27 @@ class _Marks:
 
 
 def _insert_events(events: Collection[Document], postings: Sequence[Posting]) -> dict[int, Document]:
-    """Insert the events; what is returned are the stored ones that came earlier, by posting."""
-    indices = [i for i, posting in enumerate(postings) if posting.event is not None]
-    refused = _insert(events, [_event_document(postings[i]) for i in indices])
-    repeated: dict[int, Event] = {}
-    for place, refusal in refused.items():
-        event = postings[indices[place]].event
-        if event is not None and "key" in refusal["keyPattern"]:
-            repeated[indices[place]] = event
-    if not repeated:
+    """Insert the events; what is returned is, by posting, what stood there: an earlier one, or itself."""
+    posted = [(i, posting.event) for i, posting in enumerate(postings) if posting.event is not None]
+    refused = _insert(events, [_event_document(postings[i]) for i, _ in posted])
+    there = [posted[place] for place in refused]
+    if not there:
         return {}
-    keys = list({event.key for event in repeated.values()})
+    ids = [event.id for _, event in there]
+    keys = [event.key for _, event in there if event.key is not None]
     shown = {"key": 1, "task_ids": 1, "handlers": 1, "fanned_out": 1}
-    found = {document["key"]: document for document in events.find({"key": {"$in": keys}}, shown)}
-    if len(found) < len(keys):
+    found = list(events.find({"$or": [{"_id": {"$in": ids}}, {"key": {"$in": keys}}]}, shown))
+    by_id = {document["_id"]: document for document in found}
+    by_key = {document["key"]: document for document in found if "key" in document}
+    stood = {i: by_id.get(event.id) or by_key.get(event.key) for i, event in there}
+    if None in stood.values():
         raise StoreUnavailable("event: the first delivery was pruned at this moment; send it again")
-    return {i: found[event.key] for i, event in repeated.items() if found[event.key]["_id"] != event.id}
+    return {i: document for i, document in stood.items() if document is not None}
+
+
+def _is_own(first: Document, posting: Posting) -> bool:
+    """Whether *first* is the event of *posting* itself, which was stored by an earlier try."""
+    return posting.event is not None and first["_id"] == posting.event.id
 
 
 def _event_document(posting: Posting) -> Document:
@@ -141,10 +154,10 @@ def _event_document(posting: Posting) -> Document:
 
 def _wanted(posting: Posting, first: Document | None) -> list[MonQTask]:
     """The tasks that have to be stored for *posting*, given the event that came earlier."""
-    if first is None:
-        return posting.tasks
-    if first.get("fanned_out"):
+    if first is not None and first.get("fanned_out"):
         return []
+    if first is None or _is_own(first, posting):
+        return posting.tasks
     ids = defaultdict(list)
     for name, task_id in zip(first.get("handlers", []), first["task_ids"], strict=False):
         ids[name].append(task_id)

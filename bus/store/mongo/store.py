@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bson import ObjectId
-from pymongo import DESCENDING, UpdateOne
+from pymongo import DESCENDING, ReturnDocument, UpdateOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
 from ...birth import Birth
+from ...clock import Clock
 from ...codec import undo_references
-from ...errors import StoreError, StoreUnavailable
+from ...errors import StoreError
 from ...model import (
     BUSY,
     ENDED,
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
     from ..group import Group
 
 PING_SECONDS: Final = 2.0
+PING_AGAIN_SECONDS: Final = 1.0
+PING: Final = "ping"  # it has no lease, so it is nobody's
 DAY_MS: Final = 86_400_000
 PAGE: Final = 500
 
@@ -72,6 +75,8 @@ class MongoStore:
     def __init__(self, address: str, *, daemon: bool) -> None:
         self._connection = Connection(address)
         self._daemon = daemon
+        self._clock = Clock()
+        self._written_at = float("-inf")
         self._intake = Intake(self._connection)
         self._claims = Claims(self._connection)
         self._reports = Reports(self._connection)
@@ -110,12 +115,17 @@ class MongoStore:
         self._connection.close()
 
     def ping(self) -> None:
-        """Ask the primary whether it still is one, within two seconds."""
+        """Write something as durably as everything else, within two seconds, at most once a second.
+
+        Asking whether there is a primary would not do: it may have no majority, or a disk that hangs.
+        """
+        if self._clock.monotonic() - self._written_at < PING_AGAIN_SECONDS:
+            return
+        began = self._clock.monotonic()
         with self._connection.call(PING_SECONDS) as database:
-            if not database.command("hello").get("isWritablePrimary"):
-                raise StoreUnavailable(
-                    f"{self._connection.name}: no primary; see whether most of its servers run"
-                )
+            change = {"$currentDate": {"at": True}}
+            database[WORKERS].update_one({"_id": PING}, change, upsert=True)
+        self._written_at = began
 
     def tend(self) -> Sequence[Notice]:
         """Nothing to do: its servers look after their disks."""
@@ -153,15 +163,25 @@ class MongoStore:
         answers = iter(self._reports.write([report for call in calls for report in call]))
         return [list(islice(answers, len(call))) for call in calls]
 
-    def renew(self, worker: Worker, lease_seconds: float) -> None:
+    def renew(self, worker: Worker, lease_seconds: float) -> int:
         """See the contract."""
         until = {"$add": ["$$NOW", int(lease_seconds * 1000)]}
         # $literal: a pipeline would evaluate a "$" in the name of a host
         lease: Document = {"process": {"$literal": worker.process}, "lease_until": until}
         if worker.birth is not None:
             lease["birth"] = {"$literal": worker.birth._asdict()}
+        # a missing lease compares as lower than any date
+        had_ended = {"$and": [{"$gt": ["$lease_until", None]}, {"$lte": ["$lease_until", "$$NOW"]}]}
+        counted = {"$add": [{"$ifNull": ["$lapses", 0]}, {"$cond": [had_ended, 1, 0]}]}
         with self._connection.call() as database:
-            database[WORKERS].update_one({"_id": worker.id}, [{"$set": lease}], upsert=True)
+            document = database[WORKERS].find_one_and_update(
+                {"_id": worker.id},
+                [{"$set": {"lapses": counted}}, {"$set": lease}],
+                projection={"lapses": 1},
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+        return int(document["lapses"]) if document else 0
 
     def held(self, worker: Worker) -> list[Claim]:
         """See the contract."""
@@ -298,8 +318,16 @@ def _tasks(documents: Iterable[Document]) -> list[MonQTask]:
 
 
 def _worker(document: Document) -> Worker:
-    birth = document.get("birth")
-    return Worker(document["_id"], document.get("process") or "", Birth(**birth) if birth else None)
+    return Worker(document["_id"], document.get("process") or "", _birth(document.get("birth")))
+
+
+def _birth(document: Any) -> Birth | None:
+    """What *document* says of a process; a newer version may say more, nonsense says nothing."""
+    try:
+        birth = Birth(*(document[name] for name in Birth._fields))
+    except (KeyError, TypeError):
+        return None
+    return birth if isinstance(birth.pid, int) and isinstance(birth.start, int) else None
 
 
 def _living(database: Database[Document], holders: set[str]) -> set[str]:
