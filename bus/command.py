@@ -6,10 +6,12 @@ another one, placeholders as arguments, and a small environment. What it prints 
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import pwd
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -35,7 +37,7 @@ from .rows import plain
 TEMPORARY_FAILURE: Final = 75  # EX_TEMPFAIL of sysexits.h
 KILL_SECONDS: Final = 2.0
 LAST_WORDS_SECONDS: Final = 0.5
-LONGEST_LINE: Final = 64 * 1024
+READ_BYTES: Final = 64 * 1024
 INHERITED: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR")
 
 _HOLE: Final = re.compile(r"\{([a-z]+)(?::([^{}]+))?\}")
@@ -104,25 +106,95 @@ class Command:
         return environ
 
     def _run(self, words: Sequence[str], environ: Mapping[str, str], stdin: IO[bytes]) -> int:
+        """The exit code. A child that the command leaves behind is heard no more, and not waited for."""
+        with Ear() as ear:
+            process = self._start(words, environ, stdin, ear.mouth)
+            ear.listen()
+            try:
+                code = process.wait()
+                ear.hear_out(LAST_WORDS_SECONDS)
+            except BaseException:
+                _end(process)
+                raise
+        return code
+
+    def _start(
+        self, words: Sequence[str], environ: Mapping[str, str], stdin: IO[bytes], output: int
+    ) -> subprocess.Popen[bytes]:
         try:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 words,
                 cwd=self.folder,
                 env=environ,
                 stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,
                 preexec_fn=partial(die_with, os.getpid()),  # noqa: PLW1509 - one system call, nothing of Python's is locked there
                 **(_identity(self.user) if self.user else {}),
             )
         except OSError as error:
             raise CommandFailed(f"{words[0]}: cannot be run: {error.strerror}") from None
+
+
+class Ear:
+    """Prints what is written to `mouth`, a descriptor for others, until nobody can write there or it is left.
+
+    It listens in a thread, in the daemon therefore in a greenlet. That thread alone uses and closes the
+    ends it reads from: a descriptor that is closed under a reader may be somebody else's by then.
+    """
+
+    def __init__(self) -> None:
+        self._heard, self.mouth = os.pipe()
+        self._left, self._leave = os.pipe()
+        os.set_blocking(self._heard, False)
+        # a copy of the context, so that the lines belong to this task
+        self._thread = threading.Thread(target=copy_context().run, args=(self._print_all,), daemon=True)
+
+    def __enter__(self) -> Ear:
         try:
-            return _listen_until_it_ends(process)
+            self._thread.start()
         except BaseException:
-            _end(process)
+            for descriptor in (self._heard, self.mouth, self._left, self._leave):
+                os.close(descriptor)
             raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop listening, wherever the others are; blocks until the thread has ended, which is at once."""
+        if self.mouth >= 0:
+            self.listen()
+        try:
+            with suppress(BrokenPipeError):  # it has ended
+                os.write(self._leave, b".")  # closing would not do: gevent closes a pipe some time later
+            self._thread.join()
+        finally:
+            os.close(self._leave)
+
+    def listen(self) -> None:
+        """Give `mouth` up: it has been handed on."""
+        os.close(self.mouth)
+        self.mouth = -1
+
+    def hear_out(self, seconds: float) -> None:
+        """Block until all that was written is printed and nobody can write any more, *seconds* at most."""
+        self._thread.join(seconds)
+
+    def _print_all(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        poller = select.poll()
+        poller.register(self._heard, select.POLLIN)
+        poller.register(self._left, select.POLLIN)
+        try:
+            # each look goes through the hub: whoever writes without pause must not keep it
+            while self._left not in {descriptor for descriptor, _ in poller.poll()}:
+                if not (piece := os.read(self._heard, READ_BYTES)):
+                    break
+                print(decoder.decode(piece), end="")  # noqa: T201 - this is the task's output
+            print(decoder.decode(b"", final=True), end="")  # noqa: T201
+        finally:
+            os.close(self._heard)
+            os.close(self._left)
 
 
 def task_name(handler: Handler) -> str:
@@ -155,22 +227,6 @@ def _identity(user: str) -> dict[str, Any]:
     return {"user": wanted.pw_uid, "group": wanted.pw_gid, "extra_groups": groups}
 
 
-def _listen_until_it_ends(process: subprocess.Popen[bytes]) -> int:
-    """Print what *process* prints; its exit code. A child it leaves behind is not waited for."""
-    context = copy_context()  # so that the lines belong to this task
-    listener = threading.Thread(target=context.run, args=(_print_all, process.stdout), daemon=True)
-    listener.start()
-    code = process.wait()
-    listener.join(LAST_WORDS_SECONDS)
-    return code
-
-
-def _print_all(stream: IO[bytes]) -> None:
-    with suppress(OSError, ValueError):  # closed while a child of the child still holds it
-        while line := stream.readline(LONGEST_LINE):
-            print(line.decode("utf-8", "replace"), end="")  # noqa: T201 - this is the task's output
-
-
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ask the whole process group to end, then make it."""
     for number, seconds in ((signal.SIGTERM, KILL_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
@@ -178,8 +234,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
-    if process.stdout is not None:
-        process.stdout.close()
 
 
 def _judge(code: int) -> None:

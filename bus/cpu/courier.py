@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from threading import Lock
 from typing import Any
 
 from bson import ObjectId
@@ -26,16 +26,18 @@ from .wire import Wire
 class Courier:
     """Implements registry.Poster in a worker. Any thread of the handler may use it; one is served at a time.
 
-    It carries nothing outside of a run, and nothing for a process that the handler has forked.
+    It carries nothing outside of a run, nothing for a thread that has outlived its run, and nothing for
+    a process that the handler has forked.
     """
 
     def __init__(self, wire: Wire, gate: Gate, clock: Clock) -> None:
         self._wire = wire
         self._gate = gate
         self._clock = clock
-        self._lock = Lock()
+        self._lock = threading.Lock()
         self._process = os.getpid()
-        self._is_open = False
+        self._run: str | None = None
+        self._strays: frozenset[threading.Thread] = frozenset()
 
     # registry.Poster
 
@@ -63,19 +65,24 @@ class Courier:
 
     # the way
 
-    def open(self) -> None:
-        """Carry from now on: a run has begun."""
-        self._is_open = True
+    def open(self, run: str) -> None:
+        """Carry from now on for *run*; what other threads there are belong to earlier ones."""
+        self._strays = frozenset(threading.enumerate()) - {threading.current_thread()}
+        self._run = run
 
     def close(self) -> None:
         """Carry nothing more. Blocks until what another thread has asked is answered."""
         with self._lock:
-            self._is_open = False
+            self._run = None
+
+    def is_for_me(self) -> bool:
+        """Whether the calling thread belongs to the present run."""
+        return self._run is not None and not (self._strays and threading.current_thread() in self._strays)
 
     def ask(self, verb: str, **words: Any) -> dict[str, Any]:
         """Ask the daemon and wait for its answer. Raises what the daemon says, NotBound outside of a run."""
         with self._turn():
-            self._wire.send({"ask": verb, **words})
+            self._wire.send({"ask": verb, "of": self._run, **words})
             answer = self._wire.receive()
         if answer is None:
             raise StoreUnavailable("worker: the daemon is gone")
@@ -86,13 +93,13 @@ class Courier:
     def tell(self, **words: Any) -> None:
         """Tell the daemon something that needs no answer."""
         with self._turn():
-            self._wire.send(words)
+            self._wire.send({"of": self._run, **words})
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
         if os.getpid() != self._process:  # before the lock, which nobody may be left to let go of
             raise NotBound
         with self._gate.shield(), self._lock:
-            if not self._is_open:
+            if not self.is_for_me():
                 raise NotBound
             yield

@@ -35,9 +35,10 @@ class Gate:
         self._main = get_ident()
 
     def guard(self) -> None:
-        """Take over the signals. To be called in the main thread."""
+        """Take over the signals, whatever the last handler has made of them. For the main thread only."""
         for number in INTERRUPTS:
             signal.signal(number, self._arrived)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
 
     def open(self, seconds: float | None) -> None:
         """Let interrupts through; TimedOut comes after *seconds*, None for never."""

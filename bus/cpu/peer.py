@@ -38,6 +38,9 @@ LAST_SECONDS: Final = 1.0
 KILL_SECONDS: Final = 5.0
 """How long a killed process may take to be gone; only a broken disk or kernel keeps it longer."""
 
+TAKE_SECONDS: Final = 10.0
+"""How long an idle worker may need to take a task; one that is not even read is stopped by somebody."""
+
 BURST: Final = 16
 """How many frames of one worker are read before the hub turns."""
 
@@ -96,12 +99,17 @@ class Peer:
 
     def _send_run(self, job: Job) -> bool:
         try:
-            self._wire.send({"run": of_task(job.task), "seconds": job.seconds})
+            with gevent.Timeout(TAKE_SECONDS, False):
+                self._wire.send({"run": of_task(job.task), "seconds": job.seconds})
+                return True
         except BadFrame as error:
             self._end.set(Crashed(str(error)))
+            return True
         except OSError:
-            pass  # it is gone or going; the listener will know how
-        return True
+            return True  # it is gone or going; the listener will know how
+        self.kill()
+        self._end.set(Stopped(f"a worker did not take its task within {TAKE_SECONDS:g} s; it was killed"))
+        return False
 
     def _overdue(self, job: Job) -> Ending:
         self.kill()
@@ -151,15 +159,29 @@ class Peer:
 
     def _understand(self, frame: Mapping[str, Any]) -> None:
         job = self._job
+        is_of_job = job is not None and frame.get("of") == job.task.token
         if "ended" in frame:
-            if job is None and not self.is_spent:
-                raise BadFrame(f"frame: expected nothing of an idle worker, got {frame!r:.200}")
-            self.bytes = int(frame.get("bytes", 0))
-            self._end.set(ending_of(frame, job.seconds if job else None))
+            self._understand_end(frame, job if is_of_job else None)
             return
-        answer = self._answer(job, frame) if job else {"error": "NotBound", "text": ""}
+        answer: Mapping[str, Any] | None = {"error": "NotBound", "text": ""}
+        if job is not None and is_of_job:
+            answer = self._answer(job, frame)
+        elif "printed" in frame:
+            print(frame["printed"], end="")  # noqa: T201 - of no run that is there: it goes into the plain log
         if "ask" in frame:
             self._wire.send(answer or {})
+
+    def _understand_end(self, frame: Mapping[str, Any], job: Job | None) -> None:
+        """An end that is not of the present run is a lie, or comes late from one that was cut short."""
+        if job is None:
+            if self._job is None and self.is_spent:
+                return
+            raise BadFrame(f"frame: expected the end of the present run, got {frame!r:.200}")
+        size = frame.get("bytes")
+        if not isinstance(size, int):
+            raise BadFrame(f"frame: expected bytes as a whole number, got {size!r:.200}")
+        self.bytes = size
+        self._end.set(ending_of(frame, job.seconds))
 
     def _answer(self, job: Job, frame: Mapping[str, Any]) -> Mapping[str, Any] | None:
         try:

@@ -1,6 +1,7 @@
 """What a handler prints and logs in a worker goes to the daemon, which keeps it with the task.
 
-Everything this process writes through Python during a run is followed, other threads' words too.
+Everything this process writes through Python during a run is followed, the words of threads that the
+run has started too. A thread that outlives its run speaks for itself, straight into the log.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Speech(io.TextIOBase):
         """Take *text*; it is on its way when its line is over. Raises TypeError for anything but text."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if not self.is_on:
+        if not self._is_followed():
             return self._plain.write(text)
         self._line += text
         if "\n" in text or len(self._line) > LONGEST_LINE:
@@ -39,7 +40,7 @@ class Speech(io.TextIOBase):
 
     def flush(self) -> None:
         """Send what has gathered."""
-        if not self.is_on:
+        if not self._is_followed():
             self._plain.flush()
             return
         said, self._line = self._line, ""
@@ -47,8 +48,11 @@ class Speech(io.TextIOBase):
         try:
             for start in range(0, len(said), LONGEST_FRAME):
                 self._courier.tell(printed=said[start : start + LONGEST_FRAME])
-        except NotBound:  # a thread that outlived its run, or a child: it speaks for itself
+        except NotBound:  # it has just outlived its run, or is a child
             self._plain.write(said)
+
+    def _is_followed(self) -> bool:
+        return self.is_on and self._courier.is_for_me()
 
     def writable(self) -> bool:
         """Always."""

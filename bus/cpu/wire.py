@@ -38,8 +38,13 @@ class Wire:
         self._waiting = bytearray()
 
     def send(self, document: Mapping[str, Any]) -> None:
-        """Send one frame. Raises BadFrame when it is too large, OSError when nobody is there."""
-        data = encode(document)
+        """Send one frame. Raises BadFrame when it cannot be one, OSError when nobody is there."""
+        try:
+            data = encode(document)
+        except Exception as error:  # a value's own code may say anything
+            raise BadFrame(
+                f"frame: expected what BSON can hold, got {type(error).__name__}: {error}"
+            ) from error
         if len(data) > LIMIT:
             raise BadFrame(f"frame: expected at most {LIMIT} bytes, got {len(data)}")
         self._stream.sendall(_HEAD.pack(len(data)) + data)

@@ -119,16 +119,18 @@ class Worker:
     def _carry_out(self, frame: dict[str, Any]) -> None:
         task, seconds = task_of(frame["run"]), frame["seconds"]
         descent.be_called(f"worker: {task.task_name} {task.id}")
-        self._courier.open()
+        self._gate.guard()  # again: the last handler may have set signals up for itself
+        self._courier.open(task.token)
         self._mouth.open()
         ending = of_ending(self._ending(task, seconds))
         self._mouth.close()
         self._courier.close()
         descent.be_called("worker: idle")
         try:
-            self._wire.send({**ending, "bytes": self._size()})
+            self._wire.send({**ending, "of": task.token, "bytes": self._size()})
         except BadFrame as error:  # no ending of ours is that large; say so rather than say nothing
-            self._wire.send({"ended": "failed", "line": str(error), "traceback": "", "bytes": self._size()})
+            failed = {"ended": "failed", "line": str(error), "traceback": ""}
+            self._wire.send({**failed, "of": task.token, "bytes": self._size()})
 
     def _size(self) -> int:
         """How much memory this process holds, in bytes, what it shares with its template included."""

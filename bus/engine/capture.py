@@ -1,8 +1,8 @@
 """What a task prints and logs is kept with the task.
 
 ``sys.stdout`` and ``sys.stderr`` of the daemon become routers: what a running task's greenlet
-writes goes into its Output and is told line by line as the fact `task.printed`; everything else
-passes through. Greenlets and threads that a handler starts itself are not followed.
+writes goes into its Output and is told line by line as the fact `task.printed`, up to a limit;
+everything else passes through. Greenlets and threads that a handler starts itself are not followed.
 """
 
 from __future__ import annotations
@@ -18,12 +18,18 @@ from ..telemetry import emit
 
 OUTPUT_LIMIT = 64 * 1024
 LINE_LIMIT = 2000
+TOLD_LINES = 1000
+HUSHED = "… what comes now is not told; the first and the last 32 Ki characters are kept with the task"
 
 current: ContextVar[Output | None] = ContextVar("monqbus_output", default=None)
 
 
 class Output:
-    """What one run printed: the first and the last half of OUTPUT_LIMIT characters."""
+    """What one run printed: the first and the last half of OUTPUT_LIMIT characters.
+
+    Told are TOLD_LINES lines and OUTPUT_LIMIT characters at most, then one line that says so: a run
+    that prints without pause would fill the log, and the memory before the hub turns.
+    """
 
     def __init__(self, task: MonQTask) -> None:
         self._task = task
@@ -32,6 +38,8 @@ class Output:
         self._size = 0
         self._left_out = 0
         self._line = ""
+        self._told_lines = self._told_characters = 0
+        self._is_hushed = False
 
     def write(self, text: str) -> None:
         """Keep *text* and tell its finished lines."""
@@ -55,12 +63,23 @@ class Output:
             self._tail = self._tail[excess:]
 
     def _tell(self, text: str) -> None:
+        if self._is_hushed:
+            return
         *lines, self._line = (self._line + text).split("\n")
-        for line in lines:
-            emit("task.printed", task=self._task, line=line[:LINE_LIMIT])
         if len(self._line) > LINE_LIMIT:
-            emit("task.printed", task=self._task, line=self._line[:LINE_LIMIT])
+            lines.append(self._line)
             self._line = ""
+        for line in lines:
+            if self._told_lines >= TOLD_LINES or self._told_characters >= OUTPUT_LIMIT:
+                self._hush()
+                return
+            self._told_lines += 1
+            self._told_characters += len(line[:LINE_LIMIT])
+            emit("task.printed", task=self._task, line=line[:LINE_LIMIT])
+
+    def _hush(self) -> None:
+        self._is_hushed, self._line = True, ""
+        emit("task.printed", task=self._task, line=HUSHED)
 
     def text(self) -> str | None:
         """Everything kept, None when nothing was printed. Tells a last line without line end."""

@@ -38,6 +38,66 @@ def test_a_crash_is_told_apart_and_counted_apart(laboratory: Laboratory, facts, 
     assert "complete" == laboratory.result("echo").state
 
 
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("no size", "frame: expected bytes as a whole number, got 'x'"),
+        ("no kind", "frame: expected an ending, got "),
+        ("another run's", "frame: expected the end of the present run, got "),
+        ("nobody's", "frame: expected the end of the present run, got "),
+    ],
+)
+def test_an_end_that_cannot_be_is_a_crash(laboratory: Laboratory, how, reason):
+    """Of its one worker: the seat is free for the next task."""
+    task = laboratory.result("forge", how)
+
+    assert ("ready", 0, 1) == (task.state, task.attempt, task.crashes)
+    assert task.history[0]["error"].startswith(f"crash 1: {reason}")
+    assert "complete" == laboratory.result("echo").state
+
+
+def test_words_in_the_name_of_another_run_are_not_this_ones(laboratory: Laboratory, facts, capsys):
+    """What is printed goes into the plain log, a request is refused."""
+    task = laboratory.result("forge_words")
+
+    assert ("complete", {"error": "NotBound", "text": ""}) == (task.state, task.result)
+    assert (None, None) == (task.output, task.progress)
+    assert "forged words\n" == capsys.readouterr().out
+
+
+def test_a_thread_that_outlives_its_run_is_not_taken_for_the_next_one(laboratory: Laboratory, tmp_path: Path):
+    """It speaks for itself and can post nothing; threads of the present run go with it."""
+    before = laboratory.result("leave_thread", str(tmp_path / "go"))
+    task = laboratory.result("be_haunted", str(tmp_path / "go"))
+
+    assert before.result == task.result
+    assert "NotBound" == (tmp_path / "answer").read_text()
+    assert "my own thread\n" == task.output
+
+
+def test_a_worker_that_does_not_take_its_task_is_replaced(laboratory: Laboratory, facts, monkeypatch):
+    """Stopped by somebody, its connection full: the task goes back, nobody waits for ever."""
+    monkeypatch.setattr(peer, "TAKE_SECONDS", 0.2)
+    pid = laboratory.result("echo").result["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    task = laboratory.result("echo", b"x" * 5_000_000)
+
+    assert ("ready", 0, 0) == (task.state, task.attempt, task.crashes)
+    assert facts.of("farm.failed")[0]["reason"].startswith("a worker did not take its task within 0.2 s")
+    assert pid != laboratory.result("echo", priority=99).result["pid"]
+
+
+def test_a_task_that_cannot_be_sent_is_a_crash_of_its_own(laboratory: Laboratory):
+    """And its worker stays for the next one."""
+    pid = laboratory.result("echo").result["pid"]
+    run, greenlet = laboratory.begin("echo")
+    run.task.args.append({1, 2})
+    task = laboratory.ended(run, greenlet)
+
+    assert task.history[0]["error"].startswith("crash 1: frame: expected what BSON can hold, got ")
+    assert pid == laboratory.result("echo", priority=99).result["pid"]
+
+
 def test_the_third_crash_quarantines_the_task_and_names_the_signal(laboratory: Laboratory):
     task = laboratory.post("crash", "segfault")
     states = [laboratory.perform(task).state for _ in range(3)]

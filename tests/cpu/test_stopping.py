@@ -32,6 +32,16 @@ def test_a_timeout_is_raised_where_the_handler_is(laboratory: Laboratory):
     assert 1 == len(laboratory.farm._current._peers)
 
 
+def test_a_handler_that_sets_signals_up_for_itself_takes_no_timeout_from_the_next(laboratory: Laboratory):
+    """In the same worker, which has not to be killed for it."""
+    pid = laboratory.result("deafen").result
+    task = laboratory.result("rest", 60, timeout=0.05)
+
+    assert "TimedOut: ran longer than its timeout of 0.05 s" == task.history[0]["error"]
+    assert "in rest" in task.result
+    assert pid == laboratory.result("echo", priority=99).result["pid"]
+
+
 def test_a_handler_within_its_time_is_left_alone_and_so_is_the_next(laboratory: Laboratory):
     """The timer of one run is gone with it."""
     first = laboratory.result("rest", 0.05, timeout=0.5)

@@ -14,7 +14,7 @@ import pytest
 from gevent.event import Event as Signal
 
 from bus.context import c
-from bus.engine.capture import LINE_LIMIT, OUTPUT_LIMIT, Capture
+from bus.engine.capture import HUSHED, LINE_LIMIT, OUTPUT_LIMIT, TOLD_LINES, Capture
 from bus.model import MonQTask
 
 from .conftest import Engine
@@ -191,6 +191,34 @@ def test_a_line_without_end_is_told_in_part(engine, facts):
 
     assert "x" * LINE_LIMIT == lines(facts)[0]
     assert 10_001 == len(task.output)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"), [("x", TOLD_LINES), ("", TOLD_LINES), ("x" * 1000, OUTPUT_LIMIT // 1000 + 1)]
+)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_is_told_of_a_run_has_an_end_that_is_said(engine, facts, line, told, at_once):
+    """Lines and characters are limited; what is kept with the task is not less for it."""
+
+    def work():
+        if at_once:
+            sys.stdout.write(f"{line}\n" * 5000)
+        else:
+            for _ in range(5000):
+                print(line)
+
+    engine.declare(work)
+    output = perform(engine, engine.waiting()).output
+
+    assert [*[line] * told, HUSHED] == lines(facts)
+    assert output.endswith(f"{line}\n{line}\n")
+
+
+def test_a_run_that_tells_just_as_much_as_it_may_is_told_whole(engine, facts):
+    engine.declare(lambda: print("x\n" * TOLD_LINES, end=""))
+    perform(engine, engine.waiting())
+
+    assert ["x"] * TOLD_LINES == lines(facts)
 
 
 @pytest.mark.parametrize(("text", "kept"), [("a\ud800b", "a\\ud800b"), ("a\0b", "a\\x00b"), ("ü😀", "ü😀")])

@@ -7,6 +7,9 @@ import os
 import pwd
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import gevent
@@ -14,7 +17,7 @@ import pytest
 from bson import ObjectId
 
 from bus.command import Command
-from bus.engine.capture import Capture
+from bus.engine.capture import TOLD_LINES, Capture
 from bus.engine.run import Run
 from bus.errors import Withdrawn
 from bus.model import Event, Filter, Posting
@@ -248,6 +251,99 @@ def test_a_child_left_behind_does_not_hold_up_the_task(run):
 
     assert ("complete", "started\n") == (task.state, task.output)
     subprocess.run(["pkill", "-f", "^sleep 30$"], check=False)
+
+
+def test_a_command_that_prints_without_pause_keeps_nobody_from_the_hub(engine, tmp_path, facts, capture):
+    """Others run meanwhile, its timeout comes in time, and the log gets a part that has an end."""
+    capture.start()
+    task = deliver(engine, Command(("/usr/bin/yes",), tmp_path), timeout=0.5)
+    engine.claimer.tick()
+    beats, longest, last = 0, 0.0, time.monotonic()
+    while engine.lanes.running:
+        gevent.sleep(0.005)
+        beats, now = beats + 1, time.monotonic()
+        longest, last = max(longest, now - last), now
+    engine.recorder.tick()
+
+    assert beats > 20
+    assert longest < 0.4
+    assert "TimedOut" in engine.now(task).history[0]["error"]
+    assert TOLD_LINES + 1 == len(facts.of("task.printed"))
+
+
+def descriptors() -> set[str]:
+    """Which descriptors this process has; the one that looks has closed its own by then."""
+    return {link.name for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
+
+
+def readers() -> list[threading.Thread]:
+    """Those that still listen to some command."""
+    return [thread for thread in threading.enumerate() if "_print_all" in str(vars(thread).get("_args"))]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Let the hub turn until *condition* is true."""
+    with gevent.Timeout(PATIENCE, AssertionError("not so in time")):
+        while not condition():
+            gevent.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        ("setsid sleep 5 & echo x", None),
+        ("setsid sleep 5 & sleep 62.5", "TimedOut: ran longer than its timeout of 1 s"),
+        ("", "CommandFailed: /nonexistent/deploy: cannot be run: No such file or directory"),
+    ],
+)
+def test_no_descriptor_and_no_reader_stays_behind(engine, tmp_path, capture, script, error):
+    """Although a child in a session of its own still holds the output."""
+    words = ("/bin/sh", "-c", script) if script else ("/nonexistent/deploy",)
+    capture.start()
+    task = deliver(engine, Command(words, tmp_path), timeout=1.0)
+    before = descriptors()
+    ended = engine.perform(task)
+    until(lambda: descriptors() == before)  # gevent closes pipes when the hub has turned
+
+    assert [] == readers()
+    assert ([error] if error else []) == [entry["error"] for entry in ended.history]
+
+
+def test_a_child_left_behind_is_heard_no_more(run, tmp_path, facts):
+    """Its pipe breaks at its next word."""
+    task = run(
+        "/bin/sh", "-c", "(trap '' PIPE; while echo late 2>/dev/null; do sleep 0.2; done; touch over) &"
+    )
+    until((tmp_path / "over").exists)
+
+    assert set(task.output.split()) == {"late"} == {fields["line"] for fields in facts.of("task.printed")}
+    assert len(task.output.split()) == len(facts.of("task.printed")) < 5
+
+
+UNPATCHED = """\
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from bson import ObjectId
+from bus.command import Command
+from bus.context import restored
+from bus.model import Event
+running = SimpleNamespace(id=ObjectId(), attempt=1, token="t", idempotency_key="k")
+event = Event(ObjectId(), "t", datetime.now(timezone.utc))
+with restored({}, task=running):
+    Command(("/bin/sh", "-c", "sleep 5 & echo one; printf 'two \\\\303\\\\274'"), Path("/"))("t", event)
+assert "gevent" not in sys.modules
+"""
+
+
+def test_a_command_runs_in_a_process_without_gevent():
+    """Its listener is a thread there, which ends with it as well."""
+    ended = subprocess.run(
+        [sys.executable, "-c", UNPATCHED], capture_output=True, check=False, timeout=PATIENCE
+    )
+
+    assert (0, b"", "one\ntwo ü") == (ended.returncode, ended.stderr, ended.stdout.decode())
 
 
 @pytest.mark.parametrize("how", ["timeout", "cancel"])

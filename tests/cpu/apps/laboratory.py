@@ -13,6 +13,7 @@ import threading
 import time
 from pathlib import Path
 
+import bson
 from bson import ObjectId
 
 from monqbus import Cancel, MonqbusError, Retry, Snooze, c, event_handler, post_event, task
@@ -246,6 +247,71 @@ def _write(data):
 
     (wire,) = [one for one in gc.get_objects() if isinstance(one, Wire)]
     wire._stream.sendall(data)
+
+
+@task(cpu=True)
+def forge(how):
+    """Tells the daemon an end of its own making, and goes on."""
+    ends = {
+        "no size": {"of": c.task.token, "bytes": "x"},
+        "no kind": {"of": c.task.token, "bytes": 1, "ended": 7},
+        "another run's": {"of": f"{ObjectId()}:1", "bytes": 1},
+        "nobody's": {"bytes": 1},
+    }
+    data = bson.encode({"ended": "returned", "value": "forged", **ends[how]})
+    _write(len(data).to_bytes(4, "big") + data)
+    time.sleep(600)
+
+
+@task(cpu=True)
+def forge_words():
+    """Speaks and asks in the name of another run."""
+    import gc
+
+    from bus.cpu.wire import Wire
+
+    (wire,) = [one for one in gc.get_objects() if isinstance(one, Wire)]
+    wire.send({"of": "another", "printed": "forged words\n"})
+    wire.send({"of": "another", "progress": 0.9, "text": "forged"})
+    wire.send({"of": "another", "ask": "post", "name": "laboratory.echo"})
+    return wire.receive()
+
+
+@task(cpu=True)
+def deafen():
+    """Sets signals up for itself, as a program of its own would."""
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+    return os.getpid()
+
+
+@task(cpu=True)
+def leave_thread(place):
+    """Its thread speaks, posts and asks when the next task runs."""
+
+    def haunt():
+        while not Path(place).exists():
+            time.sleep(0.01)
+        print("a stray speaks")  # noqa: T201
+        try:
+            echo.post("stray")
+        except MonqbusError as error:
+            Path(place).with_name("answer").write_text(type(error).__name__)
+
+    threading.Thread(target=haunt, daemon=True).start()
+    return os.getpid()
+
+
+@task(cpu=True)
+def be_haunted(place):
+    """Lets that thread do so, and starts one of its own that may."""
+    Path(place).touch()
+    while not Path(place).with_name("answer").exists():
+        time.sleep(0.01)
+    thread = threading.Thread(target=print, args=("my own thread",))
+    thread.start()
+    thread.join()
+    return os.getpid()
 
 
 @task(cpu=True)
