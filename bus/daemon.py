@@ -442,7 +442,7 @@ class Daemon:
         self.reloader.loop.stop(0)
         self.lanes.stop_claiming()
         deadline = self.clock.monotonic() + seconds
-        self.public.stop(min(seconds, DOORS_SECONDS))
+        self.public.stop(min(seconds, DOORS_SECONDS), self._hurry)
         self.lanes.stop()  # a claim that was under way may still have brought tasks
         while self.lanes.running and not self._hurry.wait(0.01) and self.clock.monotonic() < deadline:
             pass

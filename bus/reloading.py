@@ -61,7 +61,7 @@ class Reloader:
             config = load(self._path, self._environ)
             self._rehearse(config)
             declaring.load(config, afresh=True)
-        except MonqbusError as error:
+        except (MonqbusError, OSError) as error:
             emit("config.refused", error=error)
             return
         for warning in config.warnings:
@@ -74,10 +74,13 @@ class Reloader:
         if config.path is None or not config.monqbus.apps:
             return
         words = [*_program(), "check", "--offline", "--config", str(config.path)]
-        child = subprocess.Popen(
-            words, cwd=self._folder, env=self._environ, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        try:
+            child = subprocess.Popen(
+                words, cwd=self._folder, env=self._environ, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )  # fmt: skip
+        except OSError as error:  # the folder it was started in is gone, files or processes are used up
+            raise ConfigError(_no_rehearsal(self._folder, error)) from error
         try:
             printed, said = child.communicate(timeout=REHEARSAL_SECONDS)
         except subprocess.TimeoutExpired:
@@ -95,6 +98,12 @@ def _program() -> list[str]:
     if is_frozen():
         return [sys.executable]
     return [sys.executable, str(Path(__file__).parents[1] / "monqbus.py")]
+
+
+def _no_rehearsal(folder: Path, error: OSError) -> str:
+    return (
+        f"apps: cannot be tried in a process of their own in {folder}: {error.strerror}; restart the daemon"
+    )
 
 
 def _overdue(config: Config) -> str:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from traceback import format_exception, format_tb
 from typing import Any, Final, Literal, NamedTuple
 
 from .codec import storable_result
@@ -202,6 +203,20 @@ def _history(task: MonQTask, now: datetime, error: str) -> list[dict[str, Any]]:
 def failure(error: BaseException, traceback: str) -> Failed:
     """What can be told to another process of an *error*: plain text within bounds. Never raises."""
     return Failed(_error_line(Raised(error, traceback)), _cut(traceback))
+
+
+def traceback_of(error: BaseException) -> str:
+    """The traceback of a handler's *error* from its own frame on. Never raises, whatever *error* does.
+
+    To be called in the function that called the handler: its own frame is left out.
+    """
+    try:
+        step = error.__traceback__
+        inner = step.tb_next if step is not None and step.tb_next is not None else step
+        return "".join(format_exception(type(error), error, inner))
+    except BaseException as fault:  # noqa: BLE001 - printing runs code of the handler's: notes, causes, properties
+        frames = "".join(format_tb(BaseException.__getattribute__(error, "__traceback__")))
+        return f"{frames}{type(error).__name__}: cannot be printed ({type(fault).__name__})\n"
 
 
 def _error_line(ending: Raised | Failed | Overdue) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
+from collections.abc import Mapping
 from socket import socket as plain_socket
 from typing import Any, Final
 
@@ -19,13 +19,13 @@ from ..context import restored
 from ..errors import Interrupt, TimedOut
 from ..model import MonQTask
 from ..registry import Task
-from ..retry import Ending, Overdue, Raised, Returned, Stopped
+from ..retry import Ending, Overdue, Raised, Returned, Stopped, traceback_of
 from . import descent
 from .courier import Courier
 from .gate import INTERRUPTS, Gate
 from .message import of_ending, task_of
 from .speech import Mouth
-from .wire import BadFrame, Wire
+from .wire import Wire
 
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -122,15 +122,20 @@ class Worker:
         self._gate.guard()  # again: the last handler may have set signals up for itself
         self._courier.open(task.token)
         self._mouth.open()
-        ending = of_ending(self._ending(task, seconds))
+        ending = self._ending(task, seconds)
         self._mouth.close()
         self._courier.close()
         descent.be_called("worker: idle")
         try:
-            self._wire.send({**ending, "of": task.token, "bytes": self._size()})
-        except BadFrame as error:  # no ending of ours is that large; say so rather than say nothing
-            failed = {"ended": "failed", "line": str(error), "traceback": ""}
-            self._wire.send({**failed, "of": task.token, "bytes": self._size()})
+            self._tell(task, of_ending(ending))
+        except OSError:
+            raise  # nobody is there
+        except BaseException as error:  # noqa: BLE001 - reading what a handler left behind runs its code
+            line = f"its end could not be told: {type(error).__name__}"
+            self._tell(task, {"ended": "failed", "line": line, "traceback": traceback_of(error)})
+
+    def _tell(self, task: MonQTask, ending: Mapping[str, Any]) -> None:
+        self._wire.send({**ending, "of": task.token, "bytes": self._size()})
 
     def _size(self) -> int:
         """How much memory this process holds, in bytes, what it shares with its template included."""
@@ -160,7 +165,7 @@ class Worker:
             self._gate.close()
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its task, not the worker
             self._gate.close()
-            return Raised(error, _traceback(error))
+            return Raised(error, traceback_of(error))
         return Returned(value)
 
     def _cut_short(self, ending: Ending, seconds: float | None) -> Ending:
@@ -171,10 +176,3 @@ class Worker:
         if isinstance(ending, Raised) and isinstance(ending.error, TimedOut):
             return Overdue(seconds or 0.0, ending.traceback)
         return Overdue(seconds or 0.0, "the handler went on after its timeout and came to its end too late\n")
-
-
-def _traceback(error: BaseException) -> str:
-    """The traceback from the handler's own frame on: our frame above it helps nobody."""
-    step = error.__traceback__
-    inner = step.tb_next if step is not None and step.tb_next is not None else step
-    return "".join(traceback.format_exception(type(error), error, inner))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from ..context import restored
 from ..errors import Interrupt, TimedOut
 from ..model import MonQTask
 from ..registry import Registry, Task
-from ..retry import Crashed, Ending, Outcome, Overdue, Policy, Raised, Returned, Stopped, decide
+from ..retry import Crashed, Ending, Outcome, Overdue, Policy, Raised, Returned, Stopped, decide, traceback_of
 from ..telemetry import emit
 from .capture import current
 from .errands import Errands
@@ -47,21 +46,25 @@ class Executor:
     def run(self, run: Run) -> None:
         """Perform and decide; blocks as long as the handler does, never on the store."""
         run.enter()
-        task = run.task
-        declared = self._registry().tasks.get(task.task_name)
-        if run.interrupted is not None:
-            ending: Ending = Stopped(type(run.interrupted).__name__)
-        elif declared is None:
-            ending = Stopped("no task of this name is registered any more")
-        else:
-            ending = self._perform(run, declared)
+        declared = self._registry().tasks.get(run.task.task_name)
+        try:
+            ending = self._ending(run, declared)
+        except BaseException as error:  # noqa: BLE001 - whatever happened, the task must have an end
+            ending = Raised(error, traceback_of(error))
         run.is_over = True
         try:
             outcome = self._decide(run, ending, declared)
         except BaseException as error:  # noqa: BLE001 - reading what a handler left behind runs its code
             fault = RuntimeError(f"its end could not be read: {type(error).__name__}")
-            outcome = self._decide(run, Raised(fault, _traceback(fault)), declared)
+            outcome = self._decide(run, Raised(fault, traceback_of(fault)), declared)
         self._recorder.put(run, outcome)
+
+    def _ending(self, run: Run, declared: Task[..., Any] | None) -> Ending:
+        if run.interrupted is not None:
+            return Stopped(type(run.interrupted).__name__)
+        if declared is None:
+            return Stopped("no task of this name is registered any more")
+        return self._perform(run, declared)
 
     def _decide(self, run: Run, ending: Ending, declared: Task[..., Any] | None) -> Outcome:
         limit = declared.defaults.max_attempts if declared else None
@@ -107,7 +110,7 @@ class Executor:
         except Interrupt as interrupt:
             return _interrupted(interrupt, seconds)
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its task, not the daemon
-            ending: Ending = Raised(error, _traceback(error))
+            ending: Ending = Raised(error, traceback_of(error))
         else:
             ending = Returned(value)
         finally:
@@ -130,12 +133,5 @@ def _arguments(task: MonQTask) -> list[Any]:
 
 def _interrupted(interrupt: Interrupt, seconds: float | None) -> Ending:
     if isinstance(interrupt, TimedOut):
-        return Overdue(seconds or 0.0, _traceback(interrupt))
+        return Overdue(seconds or 0.0, traceback_of(interrupt))
     return Stopped(type(interrupt).__name__)
-
-
-def _traceback(error: BaseException) -> str:
-    """The traceback from the handler's own frame on: our two frames above it help nobody."""
-    step = error.__traceback__
-    inner = step.tb_next if step is not None and step.tb_next is not None else step
-    return "".join(traceback.format_exception(type(error), error, inner))

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import gevent
+from gevent.event import Event
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 
@@ -84,11 +86,11 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
             self._timer.start(self._start_accepting_if_started)
             return None
 
-    def stop(self, seconds: float = 1.0) -> None:
+    def stop(self, seconds: float = 1.0, hurry: Event | None = None) -> None:
         """Close the door at once, let requests in flight finish, cut the rest after *seconds*.
 
         Idle connections are hung up; a request that has already arrived on one is still answered.
-        Blocks until the last connection is closed.
+        Blocks until the last connection is closed; *hurry* cuts the rest when it is set.
         """
         self.is_stopping = True
         self._accept_what_waits()
@@ -98,7 +100,9 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
         for connection in tuple(self.connections):
             if connection.is_idle:
                 connection.wire.hang_up()
-        self.pool.join(timeout=seconds)
+        over = gevent.spawn(self.pool.join, timeout=seconds)
+        gevent.wait([over, hurry] if hurry else [over], count=1)
+        over.kill()
         self.pool.kill(timeout=_KILL_SECONDS)
 
     @property

@@ -197,3 +197,17 @@ def test_hups_do_not_pile_up(place: Place):
 
     # the last reload may still be at work
     until(lambda: ["few"] if len([*Path(f"/proc/{pid}/fd").iterdir()]) <= before + 1 else [], 1)
+
+
+def test_a_reload_that_cannot_even_be_tried_is_refused(new_daemon: New, tmp_path: Path):
+    """The folder that the daemon was started in is gone: it says so, and everything goes on."""
+    folder = tmp_path / "started-here"
+    folder.mkdir()
+    daemon = new_daemon()
+    daemon.program = ("sh", "-c", 'cd "$0" && exec "$@"', str(folder), *daemon.program)
+    daemon.start()
+    folder.rmdir()
+    daemon.signal(signal.SIGHUP)
+
+    assert f"{folder}: No such file or directory; restart the daemon" in daemon.wait_for("config.refused")
+    assert 202 == daemon.request("POST", "/hooks/open", b"x", TICK)[0]

@@ -65,7 +65,10 @@ class Laboratory(Engine):
 
     def begin(self, name: str, *args: Any, **options: Any) -> tuple[Run, gevent.Greenlet]:
         """Claim a new task and let the executor carry it out; the caller waits for its end."""
-        task = self.post(name, *args, **options)
+        return self.begin_task(self.post(name, *args, **options))
+
+    def begin_task(self, task: MonQTask) -> tuple[Run, gevent.Greenlet]:
+        """The same with a task that waits."""
         (claimed,) = self.store.claim(self.worker, [task.task_name], 1, self.clock.now()).tasks
         run = Run(claimed, self.clock.monotonic())
         return run, gevent.spawn(self.executor.run, run)

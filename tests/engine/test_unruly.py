@@ -29,6 +29,26 @@ class Unprintable(Exception):
         return str(sys.exit(4))
 
 
+class Evasive(Exception):
+    """An exception of which nothing can be asked."""
+
+    def __getattribute__(self, name: str) -> object:
+        raise KeyError(name)
+
+
+class Annotated(Exception):
+    """An exception whose notes cannot be read."""
+
+    @property
+    def __notes__(self) -> list[str]:
+        raise RuntimeError
+
+
+def misplaced() -> SyntaxError:
+    """What a template engine raises, with bytes where a line should be."""
+    return SyntaxError("bad template", ("t.html", 3, 5, b"{% x"))
+
+
 def growing(values):
     """Returns a list that turns unstorable before it is recorded."""
     gevent.spawn(values.append, object())
@@ -50,8 +70,22 @@ def raising(error):
         (lambda: Unreadable(SystemExit), "complete"),
         (lambda: raising(Unprintable()), "error"),
         (lambda: sys.stdout.write(b"bytes"), "error"),
+        (lambda: raising(Evasive()), "error"),
+        (lambda: raising(Annotated()), "error"),
+        (lambda: raising(misplaced()), "error"),
     ],
-    ids=["surrogate", "object", "growing", "repr interrupts", "repr exits", "str exits", "bytes printed"],
+    ids=[
+        "surrogate",
+        "object",
+        "growing",
+        "repr interrupts",
+        "repr exits",
+        "str exits",
+        "bytes printed",
+        "evasive",
+        "annotated",
+        "misplaced",
+    ],
 )
 def test_an_unruly_end_costs_only_its_own_task(engine, act, state, monkeypatch):
     """The task has an end, and the task after it has one too."""

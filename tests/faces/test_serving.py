@@ -10,6 +10,7 @@ from pathlib import Path
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from bus.errors import ConfigError
 from bus.http import Limits, Server, listen_tcp, listen_unix
@@ -121,6 +122,19 @@ def test_half_a_body_at_the_stop_is_sent_back_to_be_sent_again() -> None:
         answer = half.answer()
         assert 503 == answer.status
         assert "retry-after" in answer.headers
+
+
+def test_a_stop_that_is_hurried_cuts_the_rest_at_once() -> None:
+    """A second TERM means now, whatever is still on its way in."""
+    hurry = Event()
+    with serving(Echo()) as server, Stranger(server.address) as half:
+        half.send(post("/", b"a", {"Content-Length": "2"})[:-1])
+        gevent.idle()
+        stopping = gevent.spawn(server.stop, 600.0, hurry)
+        gevent.idle()
+        hurry.set()
+
+        stopping.get(timeout=5)
 
 
 def test_at_the_end_of_the_stop_the_rest_is_cut() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 
 from bus.strictjson import BadJson, parse
 
+ROOT = Path(__file__).parents[2]
 PLAIN = st.recursive(
     st.none()
     | st.booleans()
@@ -107,6 +111,35 @@ def test_any_bytes_are_either_plain_json_or_refused(body):
         return
 
     assert json.loads(body) == value
+
+
+def test_a_megabyte_of_quotes_that_never_close_is_refused_at_once():
+    """Each could be the beginning of a string: tried one by one they take an hour, and nothing else runs."""
+    hostile = "b'[' * 65 + b'\"' + b'\\\\\"' * 500_000"
+    code = (
+        f"from bus.strictjson import BadJson, parse\ntry: parse({hostile})\nexcept BadJson: print('refused')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert "refused\n" == done.stdout
+
+
+@pytest.mark.parametrize("end", [b"", b"\\", b'"', b'\\"', b"\\\\"])
+def test_levels_are_counted_up_to_a_string_that_never_closes(end):
+    """What stands in it is no level, however it ends."""
+    with pytest.raises(BadJson) as caught:
+        parse(b"[" * 60 + b'"' + b"[" * 60 + end)
+
+    assert "nested" not in str(caught.value)
+
+
+def test_the_key_that_stands_twice_is_named():
+    body = b"{" + b", ".join(b'"%d": 1' % (number % 9_999) for number in range(10_000)) + b"}"
+
+    with pytest.raises(BadJson, match="key '0' stands twice"):
+        parse(body)
 
 
 def test_a_megabyte_of_brackets_in_text_is_read_at_once():
