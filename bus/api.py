@@ -29,6 +29,7 @@ from .errors import (
     NotStorable,
     Refused,
     StoreError,
+    StoreUnavailable,
 )
 from .http import read_body
 from .model import Event, Filter, MonQTask, Receipt
@@ -49,7 +50,8 @@ _CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
     (NotFound, 404, "not_found"),
     (NotStorable, 422, "not_storable"),
     (BadDeclaration, 422, "bad_declaration"),
-    (StoreError, 503, "store_unavailable"),
+    (StoreUnavailable, 503, "store_unavailable"),
+    (StoreError, 409, "store_refused"),
 )
 
 

@@ -25,6 +25,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
+from bson import ObjectId
+
 from . import strictjson
 from .config import Handler
 from .context import c
@@ -256,9 +258,9 @@ def _name_of(number: int) -> str:
 
 
 def _published(topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Event:
-    """The event that a published one was: a handler gets its parts."""
-    task = c.task
-    return Event(task.event_id or task.id, topic, task.time_queue, args=list(args), kwargs=dict(kwargs))
+    """The event that a published one was: a handler gets its parts. Its id says when it was received."""
+    event_id: ObjectId = c.task.event_id or c.task.id
+    return Event(event_id, topic, event_id.generation_time, args=list(args), kwargs=dict(kwargs))
 
 
 def _told(event: Event) -> dict[str, Any]:

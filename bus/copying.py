@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any, Final, NamedTuple, TypeVar
 
 from bson import ObjectId
 
 from .errors import StoreError
-from .model import Event, Filter, MonQTask
+from .model import ENDED, Event, Filter, MonQTask
 from .store import Store
 
 PAGE: Final = 200
@@ -30,7 +30,8 @@ def copy(source: Store, target: Store, progress: Progress = lambda _: None) -> C
 
     Nothing else may use *source* meanwhile. What *target* has already stays as it is, so a second
     copy completes the first. *progress* is told after each page how many came so far. Blocks as long
-    as it takes. Raises StoreError when something cannot be copied, or *target* has other tasks.
+    as it takes. Raises StoreError when something cannot be copied, when *target* has other tasks or
+    events, or when *source* has gone on since an earlier copy.
     """
     _require_nothing_else(source, target)
     done = 0
@@ -42,6 +43,7 @@ def copy(source: Store, target: Store, progress: Progress = lambda _: None) -> C
 
     def bring_events(page: list[Event]) -> None:
         target.adopt([], page)
+        _require_events(target, page)
         tell(len(page))
 
     def bring_tasks(page: list[MonQTask]) -> None:
@@ -70,19 +72,43 @@ def _walk(pages: Callable[[int, ObjectId | None], list[Item]], act: Callable[[li
 
 def _require_nothing_else(source: Store, target: Store) -> None:
     """Two queues made one by mistake could never be taken apart again."""
-    newest = target.find(EVERYTHING, PAGE)
-    for task in newest:
-        if source.get(task.id) is None:
-            raise StoreError(
-                f"task {task.id} {task.task_name}: is in the target and not in this store; "
-                "name an empty database, or the one that an earlier copy of this store has begun"
-            )
+    tasks = [
+        f"task {one.id} {one.task_name}" for one in target.find(EVERYTHING, PAGE) if not source.get(one.id)
+    ]
+    events = [f"event {one.id} {one.topic}" for one in target.events(PAGE) if not source.event(one.id)]
+    for stranger in (*tasks, *events):
+        raise StoreError(
+            f"{stranger}: is in the target and not in this store; "
+            "name an empty database, or the one that an earlier copy of this store has begun"
+        )
 
 
 def _require_all(target: Store, page: list[MonQTask]) -> None:
-    found = target.find(Filter(ids=tuple(task.id for task in page)), len(page))
-    missing = {task.id for task in page} - {task.id for task in found}
+    found = {task.id: task for task in target.find(Filter(ids=tuple(task.id for task in page)), len(page))}
+    _require_none("tasks", {task.id for task in page} - found.keys(), page)
+    for task in page:
+        if _has_gone_on(task, found[task.id]):
+            raise StoreError(
+                f"task {task.id} {task.task_name}: a daemon has worked on this store since an earlier copy, "
+                "which would run it again; empty the target database and copy again"
+            )
+
+
+def _has_gone_on(task: MonQTask, there: MonQTask) -> bool:
+    """Whether *task* is further than its copy *there*; the other way round is the new daemon's work."""
+    is_waiting = there.state not in ENDED
+    return is_waiting and (task.state in ENDED or task.generation > there.generation)
+
+
+def _require_events(target: Store, page: list[Event]) -> None:
+    newest = int.from_bytes(page[0].id.binary, "big")
+    behind = ObjectId((newest + 1).to_bytes(12, "big"))
+    there = {event.id for event in target.events(len(page), behind)}
+    _require_none("events", {event.id for event in page} - there, page)
+
+
+def _require_none(what: str, missing: set[ObjectId], page: Sized) -> None:
     if missing:
         raise StoreError(
-            f"{len(missing)} of {len(page)} tasks did not arrive, the first is {min(missing)}; copy again"
+            f"{len(missing)} of {len(page)} {what} did not arrive, the first is {min(missing)}; copy again"
         )

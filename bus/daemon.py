@@ -73,7 +73,7 @@ LEAVING_SECONDS: Final = 1.0
 SWITCH_SECONDS: Final = 0.0005
 CONTROL_SOCKET: Final = "control.sock"
 RELOADED: Final = frozenset(
-    {"apps", "path", "keep_complete", "keep_failed", "max_attempts", "timeout", "drain"}
+    {"apps", "path", "greenlets", "keep_complete", "keep_failed", "max_attempts", "timeout", "drain"}
 )
 """What HUP takes over beside the hooks; everything else is said to need a restart."""
 
@@ -438,7 +438,7 @@ class Daemon:
         """Doors, claimer, running tasks until the deadline while the lease lives on, then the ends."""
         running, released = len(self.lanes.running), counted["task.released"]
         seconds = self.config.worker.drain
-        emit("daemon.draining", running=running, seconds_left=seconds, hint="a second signal stops at once")
+        emit("daemon.draining", running=running, seconds_left=seconds, hint="another signal, later than a second from now, stops at once")
         self.reloader.loop.stop(0)
         self.lanes.stop_claiming()
         deadline = self.clock.monotonic() + seconds

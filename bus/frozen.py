@@ -10,15 +10,19 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 TAKEN: Final = "monqbus-taken"
 """A file in the folder, written once its lock is held: without it a folder may still be unpacked."""
+
+UNPACK_SECONDS: Final = 60.0
 
 _BOOTLOADER_VARIABLES: Final = ("_PYI_", "_MEIPASS")
 _PROGRAM: Final = "/proc/self/exe"
@@ -118,9 +122,24 @@ def _hold_folder() -> None:
     (folder / TAKEN).touch()  # in this order: who sees it knows that the lock was there
 
 
+def _is_abandoned(folder: Path) -> bool:
+    """Whether *folder* was never taken, and whoever unpacked it is dead.
+
+    Its name carries the bootloader's pid. One that is not seen here may live in a container that shares
+    the folder: what takes a second to unpack is given a minute.
+    """
+    unpacker = re.fullmatch(r"_MEI([0-9a-f]{8})\w+", folder.name)
+    age = time.time() - folder.stat().st_mtime
+    return (
+        unpacker is not None and not Path(f"/proc/{int(unpacker[1], 16)}").exists() and age > UNPACK_SECONDS
+    )
+
+
 def _is_removed(folder: Path) -> bool:
     try:
-        if folder.is_symlink() or folder.stat().st_uid != os.getuid() or not (folder / TAKEN).exists():
+        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+            return False
+        if not (folder / TAKEN).exists() and not _is_abandoned(folder):
             return False
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:

@@ -21,7 +21,7 @@ from .clock import Clock
 from .codec import decode, encode, storable
 from .context import capture
 from .desk import PAGE, Step
-from .errors import BadDeclaration, MonqbusError, NotFound, NotStorable, StoreUnavailable
+from .errors import BadDeclaration, MonqbusError, NotFound, NotStorable, StoreError, StoreUnavailable
 from .joining import await_end
 from .model import Event, Filter, MonQTask, Receipt
 from .registry import Options
@@ -35,6 +35,7 @@ _ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
     "not_storable": NotStorable,
     "bad_declaration": BadDeclaration,
     "store_unavailable": StoreUnavailable,
+    "store_refused": StoreError,
 }
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ..config import store_named
 from ..connecting import is_embedded
+from ..copying import Copied, size
 from ..copying import copy as copy_store
-from ..copying import size
 from ..errors import UsageError
-from ..store import open_store
+from ..store import Store, open_store
 from .place import open_desk, read_config
 
 BAR_WIDTH = 30
@@ -41,7 +41,7 @@ def copy(options: argparse.Namespace) -> int:
         closing(open_store("sqlite", settings.data_dir)) as source,
         closing(open_store(target_named.reveal(), settings.data_dir)) as target,
     ):
-        copied = copy_store(source, target, _Bar(size(source)) if sys.stderr.isatty() else lambda _: None)
+        copied = _copied(source, target)
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr)
     print(f"copied {copied.events} events and {copied.tasks} tasks, all of them found in {target_named}")
@@ -49,6 +49,15 @@ def copy(options: argparse.Namespace) -> int:
         f"next: write that store into {config.path or 'the configuration'}, and start the daemon on it only"
     )
     return 0
+
+
+def _copied(source: Store, target: Store) -> Copied:
+    progress = _Bar(size(source)) if sys.stderr.isatty() else lambda _: None
+    try:
+        return copy_store(source, target, progress)
+    except KeyboardInterrupt:
+        print("\nmonqbus: interrupted; the same command completes it", file=sys.stderr)
+        raise
 
 
 class _Bar:

@@ -16,20 +16,27 @@ _UNIT: Final = Template("""\
 #   systemctl daemon-reload && systemctl enable --now monqbus
 # Changes go into /etc/systemd/system/monqbus.service.d/*.conf (systemctl edit monqbus).
 #
-# The log is in the journal: journalctl -u monqbus -f. For files instead, put into such a .conf
+# The log is in the journal: journalctl -u monqbus -f. For files instead, make their folder
+#   install -d -m 0750 /var/log/monqbus
+# (LogsDirectory= would come too late: the file is opened before), put into such a .conf
 #   [Service]
-#   LogsDirectory=monqbus
 #   StandardError=append:/var/log/monqbus/monqbus.log
-# and let logrotate copy and truncate, because the daemon keeps the file open:
-#   /var/log/monqbus/*.log { weekly rotate 8 compress missingok notifempty copytruncate }
+# and let logrotate copy and truncate, because the file is kept open: /etc/logrotate.d/monqbus
+#   /var/log/monqbus/*.log {
+#       weekly
+#       rotate 8
+#       compress
+#       missingok
+#       notifempty
+#       copytruncate
+#   }
 
 [Unit]
 Description=monqbus: webhooks and events in, tasks run
 After=network-online.target
 Wants=network-online.target
-# ten starts that fail within a minute: leave it to a person
-StartLimitIntervalSec=60
-StartLimitBurst=10
+# no limit: MongoDB may be away for longer than any number of starts, and then be back
+StartLimitIntervalSec=0
 
 [Service]
 User=monqbus
@@ -48,7 +55,7 @@ WorkingDirectory=$directory
 WatchdogSec=60
 # also after exit code 0: a task may have called os._exit(0). `systemctl stop` stays stopped.
 Restart=always
-RestartSec=1
+RestartSec=2
 # usage, store held by another daemon, configuration: the next start would fail the same way
 RestartPreventExitStatus=64 73 78
 # TERM reaches the daemon alone: it lets tasks end, with their workers and commands, and asks for the
@@ -72,8 +79,12 @@ CacheDirectory=monqbus
 CacheDirectoryMode=0700
 Environment=TMPDIR=%C/monqbus
 
-# Rights: those of its user and no more, whatever it starts. A command with `user =` needs root: then
-# set User=root, CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_KILL and SystemCallFilter=@setuid.
+# Rights: those of its user and no more, whatever it starts. A command with `user =` needs root: then set
+#   User=root
+#   CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_KILL CAP_CHOWN CAP_DAC_OVERRIDE
+#   SystemCallFilter=@setuid @chown
+#   CacheDirectoryMode=0711
+# so that the command's user is given its event in a file, and can get at it.
 NoNewPrivileges=yes
 CapabilityBoundingSet=
 AmbientCapabilities=

@@ -96,7 +96,8 @@ class Spool(SqliteStore):
             self._used = self._bytes()
             return gone
 
-        self._size -= self._connection.scan(job)
+        gone = self._connection.scan(job)  # first: others are kept while it waits, and counted
+        self._size -= gone
 
     def _oldest(self, most: int, without: Collection[ObjectId]) -> list[Posting]:
         events: list[Event] = []

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,6 +116,26 @@ def test_only_what_dead_ones_left_is_swept(inside: Daemon, new_daemon: New, unpa
     assert dead not in left
     assert (elsewhere / TAKEN).exists()
     assert (200, {"status": "ready"}) == inside.request("GET", "/readyz")
+
+
+def test_what_was_killed_while_it_unpacked_is_swept_after_a_minute(new_daemon: New, unpack_dir: Path):
+    """The folder's name says who unpacked it; the pid of somebody who lives is left alone."""
+    for number in range(1, 6):
+        words = ["timeout", "-s", "KILL", f"0.0{number}", *Daemon.program, "version"]
+        subprocess.run(words, capture_output=True, check=False)
+    left = set(_folders(unpack_dir))
+    long_ago = time.time() - 3600
+    mine = unpack_dir / f"_MEI{os.getpid():08x}abcdef"
+    mine.mkdir()
+    for folder in (*left, mine):
+        os.utime(folder, (long_ago, long_ago))
+    daemon = new_daemon(text=INSIDE).start()
+    after = set(_folders(unpack_dir))
+    daemon.stop()
+
+    assert left
+    assert not left & after
+    assert mine in after
 
 
 # while it runs

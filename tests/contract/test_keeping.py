@@ -84,6 +84,37 @@ def test_what_has_gone_on_in_the_copy_is_not_set_back(source, store: Store) -> N
     assert "complete" == store.get(task.id).state  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("how", ["ended", "claimed again"])
+def test_a_copy_of_a_store_that_was_worked_on_since_the_last_copy_is_refused(
+    source, store: Store, how
+) -> None:
+    """The copy still says ready: it would run once more."""
+    copy(source, store)
+    (task,) = source.claim(ONE, {"a"}, 1, NOW).tasks
+    fields = {"state": COMPLETE} if how == "ended" else {"state": "ready", "worker": None}
+    source.report([Report(task.claim, fields)])
+
+    with pytest.raises(StoreError, match=f"task {task.id} .* has worked on this store since"):
+        copy(source, store)
+    assert "ready" == store.get(task.id).state  # type: ignore[union-attr]
+
+
+def test_a_store_with_events_of_its_own_is_refused(source, store: Store) -> None:
+    store.post([Posting([], a_delivery("d-9"))])
+
+    with pytest.raises(StoreError, match=r"event .*name an empty database"):
+        copy(source, store)
+    assert 1 == len(store.events(10))
+
+
+def test_events_that_do_not_arrive_are_missed(source, store: Store, monkeypatch) -> None:
+    """The target is asked for each of them, not believed."""
+    monkeypatch.setattr(type(store), "adopt", lambda *_: None)
+
+    with pytest.raises(StoreError, match="2 of 2 events did not arrive"):
+        copy(source, store)
+
+
 def test_a_store_with_tasks_of_its_own_is_refused(source, store: Store) -> None:
     post(store, a_task())
 

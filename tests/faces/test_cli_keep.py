@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
 import shutil
+import signal
 import stat
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from bus.model import Filter, Posting
+from bus.store import open_store
 from tests.acceptance.daemons import Daemon
+from tests.contract.samples import a_delivery, a_task
 from tests.mongod import Deployment
+from tests.program import PROGRAM
 
 from .console import Command, write_place
 
@@ -66,15 +75,18 @@ def test_a_backup_without_a_daemon_is_the_same(place: Path, run: Command, tmp_pa
     assert (tmp_path / "kept.db").read_bytes().startswith(b"SQLite format 3")
 
 
-@pytest.mark.usefixtures("daemon")
+@pytest.mark.parametrize("beside", ["a daemon", "nobody"])
 def test_a_backup_that_is_there_already_is_one_line_and_stays(
-    place: Path, run: Command, tmp_path: Path
+    request: pytest.FixtureRequest, place: Path, run: Command, tmp_path: Path, beside: str
 ) -> None:
+    """Exit 1 in both ways: nothing is out of reach."""
+    if beside == "a daemon":
+        request.getfixturevalue("daemon")
     file = tmp_path / "kept.db"
     file.write_text("precious")
     said = run("backup", file, "--config", place)
 
-    assert 0 != said.code
+    assert 1 == said.code
     assert f"monqbus: {file}: is there already; name a new file\n" == said.err
     assert "precious" == file.read_text()
 
@@ -118,3 +130,49 @@ def test_a_target_that_cannot_be_meant_is_one_line(
     assert code == said.code
     assert error in said.err
     assert "geheim" not in said.err
+
+
+def _many(place: Path, count: int) -> set[str]:
+    """The ids of so many tasks and as many events in the store of *place*."""
+    store = open_store("sqlite", place.parent / "data")
+    tasks = [a_task() for _ in range(count)]
+    store.post([Posting([task]) for task in tasks])
+    store.post([Posting([], a_delivery(f"d-{number}")) for number in range(count)])
+    store.close()
+    return {str(task.id) for task in tasks}
+
+
+def _copying(place: Path, target: str, screen: int) -> subprocess.Popen[bytes]:
+    words = [*PROGRAM, "copy", "--to", target, "--config", str(place)]
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=screen)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
+def test_a_copy_that_ends_in_the_middle_is_completed_by_the_next(
+    place: Path, run: Command, target: str, number: signal.Signals
+) -> None:
+    """It shows how far it is on a terminal; nothing is lost, nothing is there twice."""
+    ids = _many(place, 3000)
+    ours, theirs = pty.openpty()
+    copying = _copying(place, target, theirs)
+    os.close(theirs)
+    seen = b""
+    while b"%" not in seen:
+        seen += os.read(ours, 1024)
+    copying.send_signal(number)
+    code = copying.wait()
+    os.set_blocking(ours, False)
+    with suppress(OSError):  # nothing more is there
+        while piece := os.read(ours, 1024):
+            seen += piece
+    os.close(ours)
+    again = run("copy", "--to", target, "--config", place)
+    copied = open_store(target, place.parent)
+    tasks, events = copied.find(Filter(), 10_000), copied.events(10_000)
+    copied.close()
+
+    assert (130 if number == signal.SIGINT else -number) == code
+    assert (b"the same command completes it" in seen) == (number == signal.SIGINT)
+    assert "░".encode() in seen
+    assert 0 == again.code
+    assert (ids, 3000) == ({str(task.id) for task in tasks}, len(events))

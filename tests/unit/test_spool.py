@@ -193,3 +193,20 @@ def test_the_spool_belongs_to_one_daemon_and_its_user(new_spool: NewSpool, tmp_p
     with pytest.raises(StoreHeld, match=r"spool\.sqlite: held by pid"):
         new_spool()
     assert 0o600 == stat.S_IMODE((tmp_path / "spool.sqlite").stat().st_mode)
+
+
+def test_what_is_kept_while_others_are_forgotten_is_counted(spool, monkeypatch):
+    """Forgetting waits for the disk, and deliveries come meanwhile."""
+    first, second = a_posting("d-1"), a_posting("d-2")
+    spool.keep(first)
+    scan = spool._connection.scan
+
+    def scan_while_another_comes(job):
+        monkeypatch.undo()
+        spool.keep(second)
+        return scan(job)
+
+    monkeypatch.setattr(spool._connection, "scan", scan_while_another_comes)
+    spool.forget([first.event.id])
+
+    assert (1, 1) == (spool.size, len(spool.oldest(9)))
