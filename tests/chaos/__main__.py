@@ -1,6 +1,6 @@
 """`python -m tests.chaos`: runs scenarios, prints one JSON line for each run, then a table.
 
-Exit code 1 when a figure is not as it must be, or when a control has shown no loss.
+Exit code 1 when a figure is not as it must be, when a control has shown no loss, or a null control one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ import pytest
 
 from . import embedded, mongodb
 from .arena import Arena
-from .report import Line, table
+from .checker import Figures
+from .report import Line, markdown, table
 from .scenario import SCENARIOS, Control, Missing, Scenario
 
 __all__ = ["embedded", "mongodb"]
@@ -35,10 +36,15 @@ def main(words: Sequence[str] | None = None) -> int:
             print(f"{one.store:<12} {one.name}: {', '.join(control.name for control in one.controls)}")
         return 0
     lines = []
-    for one, control in runs(chosen(asked.names, asked.store), short=asked.short, controls=asked.controls):
-        line = run(one, control, short=asked.short, keep=asked.keep)
+    wanted = runs(chosen(asked.names, asked.store), short=asked.short, controls=asked.controls)
+    for one, control in wanted:
+        if asked.null and control is None:
+            continue
+        line = run(one, control, short=asked.short, keep=asked.keep, is_null=asked.null)
         print(json.dumps(line), flush=True)
         lines.append(line)
+    if asked.markdown is not None:
+        asked.markdown.write_text(markdown(lines))
     print(table(lines), file=sys.stderr)
     return 0 if lines and all(line["passed"] for line in lines) else 1
 
@@ -65,14 +71,16 @@ def runs(
                 yield one, control
 
 
-def run(one: Scenario, control: Control | None, *, short: bool, keep: Path | None = None) -> Line:
+def run(
+    one: Scenario, control: Control | None, *, short: bool, keep: Path | None = None, is_null: bool = False
+) -> Line:
     """One run in a folder of its own; the JSON line of it."""
     line: Line = {"scenario": one.name, "store": one.store}
     if control is not None:
-        line |= {"control": control.name, "shows": control.shows}
+        line |= {"control": control.name, "shows": control.shows} | ({"null": True} if is_null else {})
     place = Path(tempfile.mkdtemp(prefix="monqbus-chaos-"))
     try:
-        with Arena(place, short=short, control=control) as arena:
+        with Arena(place, short=short, control=control, is_null=is_null) as arena:
             one.body(arena)
             figures = arena.figures({} if short or control else one.aims)
     except (Missing, pytest.skip.Exception, pytest.fail.Exception) as missing:  # the latter two: tests.mongod
@@ -84,8 +92,14 @@ def run(one: Scenario, control: Control | None, *, short: bool, keep: Path | Non
         if keep is not None:
             shutil.copytree(place, keep / place.name, symlinks=True, ignore=shutil.ignore_patterns("*.sock"))
         shutil.rmtree(place, ignore_errors=True)
-    passed = not figures.missed if control is None else bool(getattr(figures, control.shows))
-    return {**line, **dataclasses.asdict(figures), "passed": passed}
+    return {**line, **dataclasses.asdict(figures), "passed": is_right(figures, control, is_null=is_null)}
+
+
+def is_right(figures: Figures, control: Control | None, *, is_null: bool = False) -> bool:
+    """A scenario misses nothing; a control shows what it is to show, and without its weakness does not."""
+    if control is None:
+        return not figures.missed
+    return bool(getattr(figures, control.shows)) != is_null
 
 
 def _asked(words: Sequence[str] | None) -> argparse.Namespace:
@@ -94,6 +108,12 @@ def _asked(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--store", help="only those of this store: embedded, mongodb")
     parser.add_argument("--short", action="store_true", help="the short form that `make test` runs")
     parser.add_argument("--no-controls", dest="controls", action="store_false", help="leave the controls out")
+    parser.add_argument(
+        "--null", action="store_true", help="only the controls, nothing switched off: none may show anything"
+    )
+    parser.add_argument(
+        "--markdown", type=Path, help="write the rows of docs/guarantees.md's table to this file"
+    )
     parser.add_argument("--keep", type=Path, help="keep ledger, records, logs and data below this folder")
     parser.add_argument("--list", action="store_true", help="only list the scenarios and their controls")
     return parser.parse_args(words)
