@@ -19,13 +19,13 @@ from pathlib import Path
 
 import pytest
 
-from . import embedded, mongodb
+from . import cutoff, embedded, mongodb, spool
 from .arena import Arena
 from .checker import Figures
 from .report import Line, markdown, table
 from .scenario import SCENARIOS, Control, Missing, Scenario
 
-__all__ = ["embedded", "mongodb"]
+__all__ = ["cutoff", "embedded", "mongodb", "spool"]
 
 
 def main(words: Sequence[str] | None = None) -> int:
