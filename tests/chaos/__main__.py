@@ -11,11 +11,14 @@ import fnmatch
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from queue import Queue
 
 import pytest
 
@@ -27,6 +30,8 @@ from .scenario import SCENARIOS, Control, Missing, Scenario
 
 __all__ = ["cutoff", "embedded", "mongodb", "spool"]
 
+STORES = ("embedded", "mongodb")
+
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run what was asked for; the exit code."""
@@ -36,17 +41,43 @@ def main(words: Sequence[str] | None = None) -> int:
             print(f"{one.store:<12} {one.name}: {', '.join(control.name for control in one.controls)}")
         return 0
     lines = []
-    wanted = runs(chosen(asked.names, asked.store), short=asked.short, controls=asked.controls)
-    for one, control in wanted:
-        if asked.null and control is None:
-            continue
-        line = run(one, control, short=asked.short, keep=asked.keep, is_null=asked.null)
+    for line in _of_each_store(asked) if asked.at_once else _of(asked):
         print(json.dumps(line), flush=True)
         lines.append(line)
+    lines.sort(key=lambda line: STORES.index(line["store"]))
     if asked.markdown is not None:
         asked.markdown.write_text(markdown(lines))
     print(table(lines), file=sys.stderr)
     return 0 if lines and all(line["passed"] for line in lines) else 1
+
+
+def _of(asked: argparse.Namespace) -> Iterator[Line]:
+    """The lines of what was asked for, one run after the other."""
+    for one, control in runs(chosen(asked.names, asked.store), short=asked.short, controls=asked.controls):
+        if control is not None or not asked.null:
+            yield run(one, control, short=asked.short, keep=asked.keep, is_null=asked.null)
+
+
+def _of_each_store(asked: argparse.Namespace) -> Iterator[Line]:
+    """The same, but the stores at the same time, each in a process of its own."""
+    flags = [f"--{name}" for name in ("short", "null") if getattr(asked, name)]
+    words = [*asked.names, *flags, *([] if asked.controls else ["--no-controls"])]
+    words += ["--keep", str(asked.keep)] if asked.keep else []
+    said: Queue[str | None] = Queue()
+    readers = [threading.Thread(target=_read, args=([*words, "--store", store], said)) for store in STORES]
+    for reader in readers:
+        reader.start()
+    for _ in readers:
+        while (text := said.get()) is not None:
+            yield json.loads(text)
+
+
+def _read(words: Sequence[str], said: Queue[str | None]) -> None:
+    command = [sys.executable, "-m", "tests.chaos", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for text in process.stdout or ():
+            said.put(text)
+    said.put(None)
 
 
 def chosen(names: Sequence[str], store: str | None) -> list[Scenario]:
@@ -106,6 +137,7 @@ def _asked(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("names", nargs="*", help="scenarios, * wildcards; none = all")
     parser.add_argument("--store", help="only those of this store: embedded, mongodb")
+    parser.add_argument("--at-once", action="store_true", help="the stores at the same time, for two cores")
     parser.add_argument("--short", action="store_true", help="the short form that `make test` runs")
     parser.add_argument("--no-controls", dest="controls", action="store_false", help="leave the controls out")
     parser.add_argument(

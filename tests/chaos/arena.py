@@ -34,8 +34,9 @@ from .victim import Victim
 APPS = Path(__file__).parent / "apps"
 LOOK_SECONDS = 0.1
 CALM_SECONDS = 1.0  # so long nothing begins or ends before everything counts as over
-CONTROL_CALM_SECONDS = 3.0
-CONTROL_SETTLE_SECONDS = 15.0
+# what still waits then is stuck and not lost, so that a control which ends early shows nothing by that
+CONTROL_CALM_SECONDS = 2.0
+CONTROL_SETTLE_SECONDS = 8.0
 CONFIG = """\
 [monqbus]
 data_dir = {data}

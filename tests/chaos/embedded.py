@@ -25,7 +25,9 @@ RETURN = {"ready_again_max_seconds": 2.0, "works_again_max_seconds": 2.0}
 @scenario(
     "daemon killed",
     store="embedded",
-    controls=[Control("acknowledged before stored", shows="lost", weakness="intake.ack_before_store")],
+    controls=[
+        Control("acknowledged before stored", shows="lost", weakness="intake.ack_before_store", in_short=True)
+    ],
     aims={"ready_again_max_seconds": 3.0},
 )
 def daemon_killed(arena: Arena) -> None:

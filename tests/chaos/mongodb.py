@@ -17,7 +17,7 @@ from .servers import DATABASE, LEASE_SECONDS, STEADY, UNSTORED, finish, on, outa
 FEED = "monq_task.feed"
 POLL_SECONDS = 5.0
 # more than the slots can run, so that acknowledged work waits in the store when the fault comes
-CROWDED = Pace(per_second=100, kinds={"quick": 8, "slow": 2, "guarded": 1}, resend=True)
+CROWDED = Pace(per_second=75, kinds={"quick": 8, "slow": 2, "guarded": 1}, resend=True)
 FEW_GREENLETS = 4
 IN_DOUBT = Control(
     "patience, and doubt is acknowledged", shows="lost", weakness="intake.ack_what_was_not_stored"
@@ -69,7 +69,7 @@ def server_away(arena: Arena) -> None:
         with outage(arena, deployment, "server away"):
             server.kill()
             refused_in_time(arena, victim)
-            arena.pause(8.0)
+            arena.pause(4.0)
             refused_in_time(arena, victim)
             server.start()
         arena.pause(1.0)
@@ -118,7 +118,7 @@ def network_black_hole(arena: Arena) -> None:
         with arena.trouble("network black hole", in_flight=servers.busy(arena)):
             network.block()
             refused_in_time(arena, victim)
-            arena.pause(6.0)
+            arena.pause(3.0)
             refused_in_time(arena, victim)
             network.free()
         arena.pause(1.0)
@@ -219,7 +219,7 @@ def primary_frozen(arena: Arena) -> None:
         primary = servers.primary(deployment)
         with arena.trouble("primary frozen", servers.busy(arena), may_repeat=True):
             primary.freeze()
-            arena.pause(LEASE_SECONDS + 10.0)
+            arena.pause(arena.pick(short=10.0, long=LEASE_SECONDS + 10.0))
             primary.thaw()
         arena.pause(2.0)
     finish(arena, one, other)
@@ -231,7 +231,9 @@ def primary_frozen(arena: Arena) -> None:
 @scenario(
     "daemon killed",
     store="mongodb",
-    controls=[Control("acknowledged before stored", shows="lost", weakness="intake.ack_before_store")],
+    controls=[
+        Control("acknowledged before stored", shows="lost", weakness="intake.ack_before_store", in_short=True)
+    ],
     aims={"ready_again_max_seconds": 3.0},
 )
 def daemon_killed(arena: Arena) -> None:
