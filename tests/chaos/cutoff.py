@@ -11,7 +11,7 @@ from . import servers
 from .arena import APPS, CONFIG, Arena
 from .scenario import Control, scenario
 from .sender import Pace
-from .servers import LEASE_SECONDS, STEADY, UNSTORED, finish, on, outage
+from .servers import LEASE_SECONDS, RETURN, STEADY, UNSTORED, finish, on, outage
 
 LASTING_CONFIG = (
     CONFIG.replace("apps = chaosapp", "apps = chaosapp, lastingapp").replace(
@@ -38,7 +38,7 @@ OUTAGES_SECONDS = (7.0, 9.0, 11.0)
     "daemon cut off",
     store="mongodb",
     controls=[Control("no fence of its own", shows="overlaps", weakness="leases.short_without_own_fence")],
-    aims={"ready_again_max_seconds": 2.0},
+    aims=RETURN,
     in_short=False,
 )
 def daemon_cut_off(arena: Arena) -> None:
@@ -68,7 +68,7 @@ def daemon_cut_off(arena: Arena) -> None:
     "outage close to the lease",
     store="mongodb",
     controls=[UNSTORED],
-    aims={"ready_again_max_seconds": 2.0, "works_again_max_seconds": 2.0},
+    aims=RETURN,
     in_short=False,
 )
 def outage_close_to_the_lease(arena: Arena) -> None:

@@ -12,13 +12,14 @@ from . import servers
 from .arena import Arena
 from .scenario import Control, scenario
 from .sender import Pace
-from .servers import DATABASE, LEASE_SECONDS, STEADY, UNSTORED, finish, on, outage, refused_in_time
+from .servers import DATABASE, LEASE_SECONDS, RETURN, STEADY, UNSTORED, finish, on, outage, refused_in_time
 
 FEED = "monq_task.feed"
 POLL_SECONDS = 5.0
 # more than the slots can run, so that acknowledged work waits in the store when the fault comes
 CROWDED = Pace(per_second=75, kinds={"quick": 8, "slow": 2, "guarded": 1}, resend=True)
 FEW_GREENLETS = 4
+ELECTION = {"longest_without_2xx_seconds": 6.0, "ready_again_max_seconds": 3.0}
 IN_DOUBT = Control(
     "patience, and doubt is acknowledged", shows="lost", weakness="intake.ack_what_was_not_stored"
 )
@@ -33,7 +34,7 @@ LONG = Pace(per_second=12, kinds={"slow": 2, "guarded": 2, "long": 3}, patience=
     "server killed",
     store="mongodb",
     controls=[Control("w=1, j=false", shows="lost")],
-    aims={"ready_again_max_seconds": 2.0},
+    aims=RETURN,
 )
 def server_killed(arena: Arena) -> None:
     """SIGKILL of a mongod under load, again and again; it comes back a second later."""
@@ -56,7 +57,7 @@ def server_killed(arena: Arena) -> None:
     "server away",
     store="mongodb",
     controls=[UNSTORED],
-    aims={"ready_again_max_seconds": 2.0},
+    aims=RETURN,
     in_short=False,
 )
 def server_away(arena: Arena) -> None:
@@ -80,7 +81,7 @@ def server_away(arena: Arena) -> None:
     "server slow",
     store="mongodb",
     controls=[UNSTORED],
-    aims={"ready_again_max_seconds": 2.0},
+    aims=RETURN,
     in_short=False,
 )
 def server_slow(arena: Arena) -> None:
@@ -104,7 +105,7 @@ def server_slow(arena: Arena) -> None:
     "network black hole",
     store="mongodb",
     controls=[UNSTORED],
-    aims={"ready_again_max_seconds": 2.0},
+    aims=RETURN,
     in_short=False,
 )
 def network_black_hole(arena: Arena) -> None:
@@ -132,7 +133,7 @@ def network_black_hole(arena: Arena) -> None:
     "stepdown",
     store="mongodb",
     controls=[IN_DOUBT],
-    aims={"longest_without_2xx_seconds": 6.0, "ready_again_max_seconds": 3.0},
+    aims=ELECTION,
     in_short=False,
 )
 def stepdown(arena: Arena) -> None:
@@ -152,7 +153,7 @@ def stepdown(arena: Arena) -> None:
     "primary killed",
     store="mongodb",
     controls=[IN_DOUBT],
-    aims={"longest_without_2xx_seconds": 6.0, "ready_again_max_seconds": 3.0},
+    aims=ELECTION,
     in_short=False,
 )
 def primary_killed(arena: Arena) -> None:
@@ -175,7 +176,7 @@ def primary_killed(arena: Arena) -> None:
     "majority lost",
     store="mongodb",
     controls=[Control("w=1", shows="lost")],
-    aims={"ready_again_max_seconds": 2.0},
+    aims=RETURN,
     in_short=False,
 )
 def majority_lost(arena: Arena) -> None:

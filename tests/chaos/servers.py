@@ -27,6 +27,7 @@ ANSWER_SECONDS = 6.5  # six, and what a machine that is busy with killing server
 DATABASE = "chaos"
 SERVER_SECONDS = 30.0
 LEASE_SECONDS = 10
+RETURN = {"ready_again_max_seconds": 2.0, "works_again_max_seconds": 2.0}
 STEADY = Pace(per_second=60, resend=True)
 UNSTORED = Control("acknowledged though not stored", shows="lost", weakness="intake.ack_what_was_not_stored")
 

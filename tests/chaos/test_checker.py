@@ -158,11 +158,13 @@ def test_a_second_return_needs_a_kill_with_work_in_flight(ledger: Ledger):
         (run("d-1", 5.0, None, pid=3, daemon=2), [Fault("killed", 9.0, 9.0, 1, pid=2)], [], 0),
         (run("d-1", 5.0, 20.0, pid=3, daemon=2), [Fault("killed", 9.0, 9.0, 1, pid=2)], [], 1),
         (run("d-1", 5.0, 20.0, pid=3, daemon=2), [], [Pause(2, 9.0, 15.0)], 1),
+        (run("d-1", 5.0, None, pid=3, daemon=2, seen=9.9), [], [], 0),
+        (run("d-1", 5.0, None, pid=3, daemon=2, seen=10.1), [], [], 1),
     ],
     ids=[
         "within it", "after it", "killed before", "killed within", "never ended", "frozen throughout",
         "thawed within", "another one frozen", "its worker died with it", "its worker outlived it",
-        "its worker went on",
+        "its worker went on", "last seen before", "last seen within",
     ],
 )  # fmt: skip
 def test_an_overlap_is_two_runs_that_both_go_on(
@@ -266,10 +268,11 @@ def test_records_are_read_up_to_the_last_whole_line(tmp_path: Path):
         '{"what": "start", "run": "r", "delivery": "d-1", "task": "t", "attempt": 1, "pid": 1, '
         '"daemon": 1, "worker": "w", "token": 1, "at": 1.0}'
     )
-    path.write_text(f'{start}\n{{"what": "end", "run": "r", "at": 2.0}}\n{{"what": "sta')
+    alive = '{"what": "alive", "run": "r", "at": 1.5}'
+    path.write_text(f'{start}\n{alive}\n{{"what": "end", "run": "r", "at": 2.0}}\n{{"what": "sta')
     evidence = read(path)
 
-    assert [("d-1", 1.0, 2.0, True)] == [
-        (run.delivery, run.started, run.ended, run.has_returned) for run in evidence.runs
+    assert [("d-1", 1.0, 1.5, 2.0, True)] == [
+        (run.delivery, run.started, run.seen, run.ended, run.has_returned) for run in evidence.runs
     ]
     assert 2.0 == evidence.last_at
