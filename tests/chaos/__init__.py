@@ -15,7 +15,7 @@ stores     looks into a store from outside: what is busy, what is there at the e
 disk       a disk that fills up, fails to sync, or loses power (powercut.c)
 report     the figures of all runs as a table
 servers    what scenarios on MongoDB share: deployments, daemons on them, outages
-embedded, mongodb, cutoff, spool  the scenarios
+spool, …   the scenarios: embedded, mongodb, cutoff, spool
 checker    compares what was promised with what was done: figures, and whether they are right
 =========  ==================================================================================
 """

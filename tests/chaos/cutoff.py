@@ -37,7 +37,7 @@ OUTAGES_SECONDS = (7.0, 9.0, 11.0)
 @scenario(
     "daemon cut off",
     store="mongodb",
-    controls=[Control("no fence of its own", shows="overlaps", weakness="leases.short_without_own_fence")],
+    controls=[Control("no fence of its own", shows="overlaps", weakness="leases.eager_without_own_fence")],
     aims=RETURN,
     in_short=False,
 )
@@ -51,14 +51,14 @@ def daemon_cut_off(arena: Arena) -> None:
     cut, network = servers.beyond(arena, deployment, lambda: new("cut"))
     other = new("other")
     for victim in (cut, other):
-        victim.weakness = victim.weakness or arena.pick(short="leases.short", long="leases.eager")
+        victim.weakness = victim.weakness or "leases.eager"
         victim.start()
     with arena.load(LIGHT):
         with arena.load(LASTING):
             arena.pause(2.5)
         with arena.trouble("cut off", arena.busy(cut.pid), may_repeat=True):
             network.block()
-            arena.pause(arena.pick(short=8.0, long=LEASE_SECONDS + 5.0))
+            arena.pause(LEASE_SECONDS + 5.0)
             network.free()
         arena.pause(2.0)
     finish(arena, cut, other)

@@ -28,9 +28,9 @@ def eager() -> None:
     rescuer.PAUSE_SECONDS = PAUSE_SECONDS
 
 
-def short_without_own_fence() -> None:
-    """A daemon whose lease is over lets its handlers go on."""
-    short()
+def eager_without_own_fence() -> None:
+    """A daemon whose lease is over lets its handlers go on; orphans as in eager."""
+    eager()
     build = Heartbeat.__init__
 
     def fenceless(self: Heartbeat, *words: Any, **more: Any) -> None:
