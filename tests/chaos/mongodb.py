@@ -94,10 +94,11 @@ def server_slow(arena: Arena) -> None:
         arena.expect(not arena.ledger.of("refused") or arena.is_weak, "slow is not refused")
         with arena.trouble("server too slow", in_flight=servers.busy(arena)):
             network.delay = 4.0
-            arena.pause(1.0)
+            arena.pause(arena.pick(short=9.0, long=1.0))  # a control: until new connections fail as well
             refused_in_time(arena, victim)
             network.delay = 0.0
-        arena.pause(4.0)  # until the last late answer is there
+            servers.until(lambda: network.is_clear)  # the last late answer is there
+        arena.pause(2.0)
     finish(arena, victim)
 
 
