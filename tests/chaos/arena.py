@@ -22,6 +22,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from bus.errors import StoreError
 from bus.model import Event, MonQTask
 
 from . import stores, witness
@@ -33,6 +34,7 @@ from .victim import Victim
 
 APPS = Path(__file__).parent / "apps"
 LOOK_SECONDS = 0.1
+STORE_LOOK_SECONDS = 0.5
 CALM_SECONDS = 1.0  # so long nothing begins or ends before everything counts as over
 # what still waits then is stuck and not lost, so that a control which ends early shows nothing by that
 CONTROL_CALM_SECONDS = 2.0
@@ -223,7 +225,19 @@ class Arena:
         calm_for = time.monotonic() - evidence.last_at
         if self.control is not None:  # what is lost there never comes, so nobody waits for it
             return not is_open and calm_for > CONTROL_CALM_SECONDS
-        return not is_open and calm_for > CALM_SECONDS and ids(self.ledger.of("acked")) <= evidence.ended
+        if is_open or calm_for <= CALM_SECONDS or not ids(self.ledger.of("acked")) <= evidence.ended:
+            return False
+        return self._is_settled()
+
+    def _is_settled(self) -> bool:
+        """Whether nothing waits in the store: what nobody promised may be there too, still in doubt."""
+        try:
+            is_settled = not stores.tasks(self.address, self.data, "ready", "busy")
+        except StoreError:
+            is_settled = False
+        if not is_settled:
+            time.sleep(STORE_LOOK_SECONDS)
+        return is_settled
 
     def figures(self, aims: Mapping[str, float]) -> Figures:
         """What this run has shown, once it has settled."""
