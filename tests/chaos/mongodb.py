@@ -70,7 +70,7 @@ def server_away(arena: Arena) -> None:
         with outage(arena, deployment, "server away"):
             server.kill()
             refused_in_time(arena, victim)
-            arena.pause(4.0)
+            arena.pause(arena.pick(short=8.0, long=4.0))
             refused_in_time(arena, victim)
             server.start()
         arena.pause(1.0)
@@ -120,7 +120,7 @@ def network_black_hole(arena: Arena) -> None:
         with arena.trouble("network black hole", in_flight=servers.busy(arena)):
             network.block()
             refused_in_time(arena, victim)
-            arena.pause(3.0)
+            arena.pause(arena.pick(short=6.0, long=3.0))
             refused_in_time(arena, victim)
             network.free()
         arena.pause(1.0)
