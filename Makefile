@@ -49,7 +49,7 @@ bench: $(VENV)/.ready-for-tests ## measure, print tables; BENCH="drain http" for
 	$(BIN)/python -m tests.bench $(BENCH)
 
 chaos: $(VENV)/.ready-for-tests ## show that nothing acknowledged is lost, up to 15 min; CHAOS="--list"
-	$(BIN)/python -m tests.chaos $(CHAOS)
+	$(BIN)/python -m tests.chaos $(or $(CHAOS),--at-once)
 
 docs: $(VENV)/.ready ## write the generated pages and config.example.ini again
 	$(BIN)/python -m tests.generate

@@ -14,6 +14,8 @@ witness    reads what the handlers have written
 stores     looks into a store from outside: what is busy, what is there at the end
 disk       a disk that fills up, fails to sync, or loses power (powercut.c)
 report     the figures of all runs as a table
+servers    what scenarios on MongoDB share: deployments, daemons on them, outages
+spool, …   the scenarios: embedded, mongodb, cutoff, spool
 checker    compares what was promised with what was done: figures, and whether they are right
 =========  ==================================================================================
 """

@@ -9,6 +9,8 @@ A scenario's function gets an `Arena` and works with these only:
 * `address` is the store: set it to a MongoDB URI before the first `daemon()` to use another one.
   `enter` keeps a resource (servers, a mounted disk) until the run is over.
 * `pick` chooses between the short and the long form, `control` is None or the control under way.
+  `is_weak` says whether its guarantee is switched off: not in a null control, which differs in nothing
+  else and so shows that it is the weakness that a control shows.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from bus.model import MonQTask
+from bus.errors import StoreError
+from bus.model import Event, MonQTask
 
 from . import stores, witness
 from .checker import Account, Fault, Figures, Pause, check
@@ -31,9 +34,11 @@ from .victim import Victim
 
 APPS = Path(__file__).parent / "apps"
 LOOK_SECONDS = 0.1
+STORE_LOOK_SECONDS = 0.5
 CALM_SECONDS = 1.0  # so long nothing begins or ends before everything counts as over
-CONTROL_CALM_SECONDS = 3.0
-CONTROL_SETTLE_SECONDS = 15.0
+# what still waits then is stuck and not lost, so that a control which ends early shows nothing by that
+CONTROL_CALM_SECONDS = 2.0
+CONTROL_SETTLE_SECONDS = 8.0
 CONFIG = """\
 [monqbus]
 data_dir = {data}
@@ -56,11 +61,14 @@ Value = TypeVar("Value")
 class Arena:
     """One run of one scenario in the folder *place*; `with` ends whatever it has started."""
 
-    def __init__(self, place: Path, *, short: bool = False, control: Control | None = None) -> None:
+    def __init__(
+        self, place: Path, *, short: bool = False, control: Control | None = None, is_null: bool = False
+    ) -> None:
         self.place = place
         self.data = place / "data"
         self.address = stores.EMBEDDED
         self.control = control
+        self.is_weak = control is not None and not is_null
         self.short = short
         self.ledger = Ledger(place / "ledger.jsonl")
         self.faults: list[Fault] = []
@@ -73,6 +81,7 @@ class Arena:
         self._stack.callback(self.ledger.close)
         self._began = time.monotonic()
         self._tasks: list[MonQTask] = []
+        self._events: list[Event] = []
         self._unmet: list[str] = []
 
     def __enter__(self) -> Arena:
@@ -121,7 +130,7 @@ class Arena:
             )
         )  # fmt: skip
         own = {"CHAOS_RECORDS": str(self._records), "CHAOS_RESOURCE": str(self._resource)}
-        weakness = self.control.weakness if self.control else ""
+        weakness = self.control.weakness if self.control and self.is_weak else ""
         victim = Victim(config, address, weakness, {**own, **(environ or {})})
         self.victims.append(victim)
         return victim
@@ -137,18 +146,26 @@ class Arena:
         """SIGKILL *victim*; what it held according to the store was in flight."""
         return self.fault("killed", victim, victim.kill)
 
-    def fault(self, what: str, victim: Victim, end: Callable[[], object]) -> Fault:
-        """Let *end* end *victim* in some way and write it down as a kill."""
+    def fault(
+        self, what: str, victim: Victim, end: Callable[[], object], in_flight: int | None = None
+    ) -> Fault:
+        """Let *end* end *victim* in some way and write it down as a kill; the store is asked what was
+        *in_flight*, unless that is given.
+        """
         pid, at = victim.pid, time.monotonic()
         end()
-        fault = Fault(what, at, at, self.busy(pid), pid, is_kill=True)
+        held = self.busy(pid) if in_flight is None else in_flight
+        fault = Fault(what, at, at, held, pid, is_kill=True, may_repeat=True)
         self.faults.append(fault)
         return fault
 
     @contextmanager
-    def trouble(self, what: str, in_flight: int = 0) -> Iterator[Fault]:
-        """A fault that lasts as long as the block and kills no daemon (a store's, a disk's)."""
-        fault = Fault(what, time.monotonic(), time.monotonic(), in_flight)
+    def trouble(self, what: str, in_flight: int = 0, *, may_repeat: bool = False) -> Iterator[Fault]:
+        """A fault that lasts as long as the block and kills no daemon (a store's, a disk's).
+
+        *may_repeat*: it outlasts a lease, so that what is *in_flight* may be given to somebody else.
+        """
+        fault = Fault(what, time.monotonic(), time.monotonic(), in_flight, may_repeat=may_repeat)
         self.faults.append(fault)
         try:
             yield fault
@@ -161,7 +178,8 @@ class Arena:
         pid = victim.pid
         victim.freeze()
         began = time.monotonic()
-        with self.trouble("frozen", in_flight=self.busy(pid)) as fault:
+        is_shared = self.address != stores.EMBEDDED  # else nobody can take over what it holds
+        with self.trouble("frozen", self.busy(pid), may_repeat=is_shared) as fault:
             try:
                 yield fault
             finally:
@@ -196,6 +214,7 @@ class Arena:
             if victim.is_alive:
                 victim.stop()
         self._tasks = stores.tasks(self.address, self.data)
+        self._events = stores.events(self.address, self.data)
 
     def _is_calm(self) -> bool:
         evidence = self.evidence()
@@ -206,13 +225,26 @@ class Arena:
         calm_for = time.monotonic() - evidence.last_at
         if self.control is not None:  # what is lost there never comes, so nobody waits for it
             return not is_open and calm_for > CONTROL_CALM_SECONDS
-        return not is_open and calm_for > CALM_SECONDS and ids(self.ledger.of("acked")) <= evidence.ended
+        if is_open or calm_for <= CALM_SECONDS or not ids(self.ledger.of("acked")) <= evidence.ended:
+            return False
+        return self._is_settled()
+
+    def _is_settled(self) -> bool:
+        """Whether nothing waits in the store: what nobody promised may be there too, still in doubt."""
+        try:
+            is_settled = not stores.tasks(self.address, self.data, "ready", "busy")
+        except StoreError:
+            is_settled = False
+        if not is_settled:
+            time.sleep(STORE_LOOK_SECONDS)
+        return is_settled
 
     def figures(self, aims: Mapping[str, float]) -> Figures:
         """What this run has shown, once it has settled."""
         account = Account(
-            self.ledger, self.evidence(), self._tasks, self.faults, self.pauses, self._began, time.monotonic()
-        )
+            self.ledger, self.evidence(), self._tasks, self._events, self.faults, self.pauses,
+            self._began, time.monotonic(),
+        )  # fmt: skip
         figures = check(account, aims)
         figures.missed += self._unmet
         return figures

@@ -38,10 +38,11 @@ LOOK_SECONDS = 0.02
 class Disk:
     """The disk below *data* as daemons see it that are started with `environ`.
 
-    Its files are those of the embedded store. What it calls durable is what a sync has reached.
+    Its files are those of the embedded store, or those whose names begin with *files*. What it calls
+    durable is what a sync has reached.
     """
 
-    def __init__(self, place: Path, data: Path) -> None:
+    def __init__(self, place: Path, data: Path, files: str = FILES) -> None:
         self._data = data
         self._shadows = place / "shadows"
         self._shadows.mkdir()
@@ -51,7 +52,7 @@ class Disk:
             self._switches = mmap.mmap(file.fileno(), mmap.PAGESIZE)
         self.environ: Mapping[str, str] = {
             "LD_PRELOAD": str(_compiled()),
-            "CHAOS_DISK_FILES": str(data.resolve() / FILES),
+            "CHAOS_DISK_FILES": str(data.resolve() / files),
             "CHAOS_DISK_SHADOWS": str(self._shadows),
             "CHAOS_DISK_SWITCHES": str(switches),
         }

@@ -19,12 +19,15 @@ CROWDED = Pace(per_second=120, kinds={"quick": 6, "slow": 3, "guarded": 1}, rese
 FEW_GREENLETS = 12
 FEW_AND_LONG = Pace(per_second=30, kinds={"quick": 5, "long": 4, "guarded": 1}, patience=5.0)
 HELD = 73
+RETURN = {"ready_again_max_seconds": 2.0, "works_again_max_seconds": 2.0}
 
 
 @scenario(
     "daemon killed",
     store="embedded",
-    controls=[Control("acknowledged before stored", shows="lost", weakness="intake.ack_before_store")],
+    controls=[
+        Control("acknowledged before stored", shows="lost", weakness="intake.ack_before_store", in_short=True)
+    ],
     aims={"ready_again_max_seconds": 3.0},
 )
 def daemon_killed(arena: Arena) -> None:
@@ -74,6 +77,7 @@ def _cut_power(arena: Arena, victim: Victim, disk: Disk, dice: random.Random | N
     "sync fails",
     store="embedded",
     controls=[Control("errors of the sync ignored", shows="lost")],
+    aims=RETURN,
 )
 def sync_fails(arena: Arena) -> None:
     """EIO from every fsync and fdatasync for a while, and later a power cut: what was acknowledged
@@ -81,7 +85,7 @@ def sync_fails(arena: Arena) -> None:
     """
     disk = Disk(arena.place, arena.data)
     victim = arena.daemon(greenlets=FEW_GREENLETS, environ=disk.environ)
-    if arena.control:
+    if arena.is_weak:
         disk.lie()  # from the start and for good: a file with holes would not even be opened again
     victim.start()
     with arena.load(CROWDED):
@@ -108,6 +112,7 @@ def sync_fails(arena: Arena) -> None:
     controls=[
         Control("acknowledged though not stored", shows="lost", weakness="intake.ack_what_was_not_stored")
     ],
+    aims=RETURN,
     in_short=False,
 )
 def sync_fails_in_the_system_call(arena: Arena) -> None:
@@ -133,6 +138,7 @@ def sync_fails_in_the_system_call(arena: Arena) -> None:
     controls=[
         Control("acknowledged though not stored", shows="lost", weakness="intake.ack_what_was_not_stored")
     ],
+    aims=RETURN,
 )
 def disk_full(arena: Arena) -> None:
     """Not a byte is left for a while; the daemon refuses, lives, and goes on by itself."""
@@ -191,7 +197,7 @@ def daemon_frozen(arena: Arena) -> None:
         for _ in range(arena.pick(short=1, long=2)):
             arena.pause(2.0)
             with arena.freezing(first):
-                if arena.control is not None:
+                if arena.is_weak:
                     _leave_transaction(arena, first)
                 _let_in(arena, second)
                 arena.pause(arena.pick(short=5.0, long=12.0))
@@ -203,7 +209,7 @@ def _second(arena: Arena) -> Victim:
     """A daemon on the same file. A control's has a data_dir of its own, with that file in it: else the
     control socket of the first one would still keep it out.
     """
-    if arena.control is None:
+    if not arena.is_weak:
         return arena.daemon("second")
     folder = arena.place / "side"
     folder.mkdir()
@@ -231,7 +237,7 @@ def _is_locked(file: Path) -> bool:
 
 def _let_in(arena: Arena, second: Victim) -> None:
     """Start *second*, which only a control's lack of a lock lets in."""
-    if arena.control is not None:
+    if arena.is_weak:
         second.start()
         return
     second.launch()

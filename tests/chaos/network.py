@@ -21,11 +21,18 @@ class Network:
 
     def __init__(self, port: int) -> None:
         self.delay = 0.0
+        self._late = 0
+        self._count = threading.Lock()
         self._port = port
         self._is_free = threading.Event()
         self._is_free.set()
         self._ends: list[socket.socket] = []
         self._door = socket.create_server(("127.0.0.1", 0))
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether nothing is on its way that is still to be late."""
+        return self._late == 0
 
     @property
     def host(self) -> str:
@@ -58,10 +65,18 @@ class Network:
                 for one, other in ((client, server), (server, client)):
                     threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
 
+    def _dawdle(self) -> None:
+        if self.delay:
+            with self._count:
+                self._late += 1
+            time.sleep(self.delay)
+            with self._count:
+                self._late -= 1
+
     def _carry(self, one: socket.socket, other: socket.socket) -> None:
         with suppress(OSError):
             while piece := one.recv(PIECE_BYTES):
-                time.sleep(self.delay)
+                self._dawdle()
                 self._is_free.wait()
                 other.sendall(piece)
         for end in (one, other):

@@ -15,7 +15,8 @@ A module of scenarios declares functions::
         arena.settle()
 
 The same function runs once as it is and once for each control, with the control's weakness in its
-daemons. As it is, all figures must be right; under a control the figure named in `shows` must be wrong.
+daemons. As it is, all figures must be right; under a control the figure named in `shows` must be wrong,
+and in a null control (`--null`: the same, but nothing is switched off) it must be right.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Control:
     """A guarantee switched off. *shows* is a figure that then is not 0.
 
     *weakness* is a function of weaknesses/ (``module.function``), or "" when the scenario itself
-    asks `arena.control` what to do differently.
+    asks `arena.is_weak` what to do differently.
     """
 
     name: str

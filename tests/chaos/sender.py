@@ -37,6 +37,10 @@ class Pace:
     kinds: Mapping[str, int] = field(default_factory=lambda: {"quick": 7, "slow": 2, "guarded": 1})
 
 
+class SenderBroken(Exception):
+    """A connection has died of something that is no answer of a daemon."""
+
+
 class Load:
     """Threads that send to *addresses* in turn until they are stopped; `with` starts and stops it."""
 
@@ -45,13 +49,14 @@ class Load:
         self._addresses = addresses
         self._pace = pace
         self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._send_all, args=(number,), daemon=True)
+        self._broken: list[BaseException] = []
+        self.threads = [
+            threading.Thread(target=self._live, args=(number,), daemon=True)
             for number in range(pace.connections)
         ]
 
     def __enter__(self) -> Load:
-        for thread in self._threads:
+        for thread in self.threads:
             thread.start()
         return self
 
@@ -59,13 +64,25 @@ class Load:
         self.stop()
 
     def stop(self) -> None:
-        """Begin no delivery any more; block until each that is under way has its outcome."""
+        """Begin no delivery any more; block until each that is under way has its outcome.
+
+        Raises SenderBroken when a connection has ended by itself: its deliveries are missing from the
+        account, which would look better for it.
+        """
         self._stop.set()
         deadline = time.monotonic() + STOP_SECONDS
-        for thread in self._threads:
+        for thread in self.threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        if any(thread.is_alive() for thread in self._threads):
+        if any(thread.is_alive() for thread in self.threads):
             raise TimeoutError(f"sender: deliveries still without outcome {STOP_SECONDS:g} s after the end")
+        if self._broken:
+            raise SenderBroken(f"sender: {self._broken[0]!r} has ended a connection") from self._broken[0]
+
+    def _live(self, number: int) -> None:
+        try:
+            self._send_all(number)
+        except BaseException as error:  # noqa: BLE001 - told by stop, whatever it was
+            self._broken.append(error)
 
     def _send_all(self, number: int) -> None:
         """The life of connection *number*."""

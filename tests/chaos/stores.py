@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bus.model import Filter, MonQTask, State
+from bus.model import Event, Filter, MonQTask, State
 from bus.store import Store, open_store
 
 MOST = 1_000_000
@@ -22,6 +22,12 @@ def tasks(address: str, data: Path, *states: State) -> list[MonQTask]:
     """All tasks of the store at *address* (in *data* when embedded) in *states*, or in any."""
     with _opened(address, data) as store:
         return store.find(Filter(states=states), MOST)
+
+
+def events(address: str, data: Path) -> list[Event]:
+    """All events of the store at *address*."""
+    with _opened(address, data) as store:
+        return store.events(MOST)
 
 
 def busy(address: str, data: Path, pid: int) -> int:

@@ -1,6 +1,6 @@
 """The short form of the chaos scenarios: what was acknowledged is run, whatever is done to the daemon.
 
-One run of ``python -m tests.chaos --short`` for each store, then one claim for each of its lines.
+One run of ``python -m tests.chaos --short --at-once``, then one claim for each of its lines.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 
-from .__main__ import chosen, runs
+from .__main__ import STORES, chosen, runs
 
 ROOT = Path(__file__).parents[2]
-STORES = ("embedded", "mongodb")
 MOST_SECONDS = 300
 NAMES = [
     (store, one.name, control.name if control else None)
@@ -27,21 +26,24 @@ NAMES = [
 
 
 @functools.lru_cache
-def lines(store: str) -> dict[tuple[str, str | None], dict[str, Any]]:
-    """The JSON lines of the short form on *store* by scenario and control."""
+def lines() -> dict[tuple[str, str, str | None], dict[str, Any]]:
+    """The JSON lines of the short form by store, scenario and control."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.chaos", "--short", "--store", store],
+        [sys.executable, "-m", "tests.chaos", "--short", "--at-once"],
         cwd=ROOT, capture_output=True, text=True, timeout=MOST_SECONDS, check=False,
     )  # fmt: skip
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert found, done.stderr
-    return {(line["scenario"], line.get("control")): {**line, "said": done.stderr} for line in found}
+    return {
+        (line["store"], line["scenario"], line.get("control")): {**line, "said": done.stderr}
+        for line in found
+    }
 
 
 @pytest.mark.parametrize(("store", "name", "control"), NAMES)
 def test_what_was_acknowledged_runs_and_nothing_has_two_holders(store: str, name: str, control: str | None):
     """As it is, every figure is right; with a guarantee switched off the loss shows."""
-    line = lines(store)[name, control]
+    line = lines()[store, name, control]
     if "skipped" in line and line["passed"]:
         pytest.skip(line["skipped"])
 

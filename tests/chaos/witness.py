@@ -13,7 +13,7 @@ class Run:
 
     `token` is the generation of its claim, `daemon` the pid of the daemon that holds the claim and `pid`
     the process it ran in, which may be a worker of that daemon. `has_returned` is False for a run that
-    was cut short.
+    was cut short. `seen` is its last sign of life, from those handlers that give any.
     """
 
     id: str
@@ -27,6 +27,7 @@ class Run:
     started: float
     ended: float | None = None
     has_returned: bool = False
+    seen: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ def read(path: Path) -> Evidence:
             runs[run.id] = run
         elif what == "write":
             evidence.writes.append(Write(**line))
+        elif what == "alive":
+            runs[line["run"]].seen = at
         else:
             runs[line["run"]].ended = at
             runs[line["run"]].has_returned = what == "end"

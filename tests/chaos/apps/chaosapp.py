@@ -21,7 +21,8 @@ _records = os.open(os.environ["CHAOS_RECORDS"], os.O_WRONLY | os.O_CREAT | os.O_
 _resource = Path(os.environ["CHAOS_RESOURCE"])
 
 
-def _note(what, run, **more):
+def note(what, run, **more):
+    """One line of *run*, in one write."""
     line = {"what": what, "run": run, **more, "at": time.monotonic()}
     os.write(_records, json.dumps(line).encode() + b"\n")
 
@@ -32,17 +33,18 @@ def _daemon(task):
 
 
 @contextmanager
-def _noted(event):
+def noted(event):
+    """Write down that a run begins, and how it ends; gives its id."""
     run, task = uuid.uuid4().hex, c.task
     who = {"pid": os.getpid(), "daemon": _daemon(task), "worker": task.worker}
     what = {"delivery": event.delivery, "task": str(task.id), "attempt": task.attempt}
-    _note("start", run, **what, **who, token=task.generation)
+    note("start", run, **what, **who, token=task.generation)
     try:
         yield run
     except BaseException as error:
-        _note("cut", run, error=type(error).__name__)
+        note("cut", run, error=type(error).__name__)
         raise
-    _note("end", run)
+    note("end", run)
 
 
 def _write(run):
@@ -54,12 +56,12 @@ def _write(run):
         is_accepted = token >= int(os.pread(file, 20, 0) or b"0")
         if is_accepted:
             os.pwrite(file, b"%020d" % token, 0)
-        _note("write", run, task=task, token=token, accepted=is_accepted)
+        note("write", run, task=task, token=token, accepted=is_accepted)
     finally:
         os.close(file)
 
 
-def _lasts(event, shortest, longest):
+def lasts(event, shortest, longest):
     """Seconds between the two, the same at every run of a delivery."""
     share = zlib.crc32(event.delivery.encode()) / 0xFFFFFFFF
     return shortest + (longest - shortest) * share
@@ -68,31 +70,31 @@ def _lasts(event, shortest, longest):
 @event_handler("chaos.quick")
 def quick(topic, event):
     """Over at once."""
-    with _noted(event):
+    with noted(event):
         return c.task.generation
 
 
 @event_handler("chaos.slow")
 def slow(topic, event):
     """Lasts 50 to 500 ms, so that a kill finds some in flight."""
-    with _noted(event):
-        gevent.sleep(_lasts(event, 0.05, 0.5))
+    with noted(event):
+        gevent.sleep(lasts(event, 0.05, 0.5))
         return c.task.generation
 
 
 @event_handler("chaos.long")
 def long(topic, event):
     """Lasts 1 to 3 s, so that another holder would find it under way."""
-    with _noted(event):
-        gevent.sleep(_lasts(event, 1.0, 3.0))
+    with noted(event):
+        gevent.sleep(lasts(event, 1.0, 3.0))
         return c.task.generation
 
 
 @event_handler("chaos.guarded")
 def guarded(topic, event):
     """Writes to the outside when it begins and when it ends, under its token."""
-    with _noted(event) as run:
+    with noted(event) as run:
         _write(run)
-        gevent.sleep(_lasts(event, 0.05, 0.5))
+        gevent.sleep(lasts(event, 0.05, 0.5))
         _write(run)
         return c.task.generation

@@ -23,6 +23,22 @@ def short() -> None:
     rescuer.PAUSE_SECONDS = PAUSE_SECONDS
 
 
+def eager() -> None:
+    """No weakness: orphans are looked for often, so that an overlap of a moment is seen."""
+    rescuer.PAUSE_SECONDS = PAUSE_SECONDS
+
+
+def eager_without_own_fence() -> None:
+    """A daemon whose lease is over lets its handlers go on; orphans as in eager."""
+    eager()
+    build = Heartbeat.__init__
+
+    def fenceless(self: Heartbeat, *words: Any, **more: Any) -> None:
+        build(self, *words, **{**more, "fence": lambda *_: None})
+
+    Heartbeat.__init__ = fenceless
+
+
 def short_and_never_renewed() -> None:
     """A daemon goes on as if its lease lived, but renews it only once."""
     short()
