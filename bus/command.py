@@ -7,6 +7,7 @@ another one, placeholders as arguments, and a small environment. What it prints 
 from __future__ import annotations
 
 import codecs
+import errno
 import json
 import os
 import pwd
@@ -91,13 +92,17 @@ class Command:
         try:
             (folder / "event.json").write_text(json.dumps(told), encoding="utf-8")
             (folder / "body").write_bytes(event.body)
-            if self.user:
+            if self._is_another():
                 wanted = pwd.getpwnam(self.user)
                 for path in (*folder.iterdir(), folder):
                     os.chown(path, wanted.pw_uid, wanted.pw_gid)
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _is_another(self) -> bool:
+        """Whether its user is not ours already: without privileges even a change to oneself is refused."""
+        return bool(self.user) and pwd.getpwnam(self.user).pw_uid != os.geteuid()
 
     def _environ(self) -> dict[str, str]:
         names = (*INHERITED, *self.environment)
@@ -133,9 +138,11 @@ class Command:
                 stderr=output,
                 start_new_session=True,
                 preexec_fn=partial(die_with, os.getpid()),  # noqa: PLW1509 - one system call, nothing of Python's is locked there
-                **(_identity(self.user) if self.user else {}),
+                **(_identity(self.user) if self._is_another() else {}),
             )
         except OSError as error:
+            if error.errno == errno.E2BIG:
+                raise Cancel(f"{words[0]}: the event makes its arguments too long; read its file") from None
             raise CommandFailed(f"{words[0]}: cannot be run: {error.strerror}") from None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, Final
 
 from ..errors import (
@@ -24,6 +24,12 @@ from ..retry import Ending, Failed, Overdue, Raised, Returned, Stopped, failure
 from .wire import BadFrame
 
 _TASK: Final = tuple(field.name for field in fields(MonQTask) if field.name not in ("event", "waiter"))
+_PLAIN: Final = {
+    field.name: field.default if field.default_factory is MISSING else field.default_factory()
+    for field in fields(MonQTask)
+}
+"""What a field holds that nobody has set; MISSING for those that are always set."""
+
 _EVENT: Final = tuple(field.name for field in fields(Event))
 _VERDICTS: Final[Mapping[str, type[Verdict]]] = {kind.__name__: kind for kind in (Retry, Snooze, Cancel)}
 _ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
@@ -33,8 +39,8 @@ _ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
 
 
 def of_task(task: MonQTask) -> dict[str, Any]:
-    """Everything about *task* that a handler may see, its delivery too."""
-    document = {name: getattr(task, name) for name in _TASK}
+    """Everything about *task* that a handler may see, its delivery too; but not what nobody has set."""
+    document = {name: value for name in _TASK if (value := getattr(task, name)) != _PLAIN[name]}
     if task.event is not None:
         document["event"] = {name: getattr(task.event, name) for name in _EVENT}
     return document

@@ -9,6 +9,7 @@ import gevent
 import pytest
 from bson import ObjectId
 
+from bus.cpu.message import of_task, task_of
 from bus.errors import StoreUnavailable
 from bus.model import Event, Posting
 from bus.posting import prepare
@@ -55,6 +56,15 @@ def test_arguments_and_results_keep_their_types(laboratory: Laboratory):
     given = [1, 2.5, None, True, b"\0\xff", "ä\0", {"a": [1]}, ObjectId(), laboratory.clock.now()]
 
     assert given == laboratory.result("echo", *given).result["args"]
+
+
+def test_a_task_is_sent_without_what_nobody_has_set(laboratory: Laboratory):
+    """And is the same on the other side."""
+    task = laboratory.post("echo", 1)
+    document = of_task(task)
+
+    assert {"id", "task_name", "args", "kwargs", "time_queue"} == document.keys()
+    assert task == task_of(document)
 
 
 def test_a_megabyte_goes_there_and_back(laboratory: Laboratory):

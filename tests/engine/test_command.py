@@ -74,6 +74,18 @@ def python(code: str) -> tuple[str, ...]:
     return (sys.executable, "-c", code)
 
 
+UNPATCHED_HEAD = """\
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from bson import ObjectId
+from bus.command import Command
+from bus.context import restored
+from bus.model import Event
+running = SimpleNamespace(id=ObjectId(), attempt=1, token="t", idempotency_key="k")
+event = Event(ObjectId(), "t", datetime.now(timezone.utc))
+"""
 SHOW = "import sys, json; print(json.dumps(sys.argv[1:]))"
 
 
@@ -173,6 +185,34 @@ def test_it_runs_as_its_user_and_can_read_its_files(run):
     assert "complete" == task.state
     assert (str(nobody.pw_uid), nobody.pw_dir) == (uid, home)
     assert "0" not in groups.split()
+
+
+OURSELVES = (
+    UNPATCHED_HEAD
+    + """
+import os, pwd
+nobody = pwd.getpwnam("nobody")
+os.setgroups([]); os.setgid(nobody.pw_gid); os.setuid(nobody.pw_uid)
+with restored({}, task=running):
+    Command(("/bin/sh", "-c", "id -un; echo $USER"), Path("/"), user="nobody")("t", event)
+"""
+)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become nobody")
+def test_a_daemon_without_privileges_runs_commands_as_its_own_user():
+    """Named in the configuration or not: there is nothing to change."""
+    ended = subprocess.run([sys.executable, "-c", OURSELVES], capture_output=True, check=False)
+
+    assert (0, b"", b"nobody\nnobody\n") == (ended.returncode, ended.stderr, ended.stdout)
+
+
+def test_an_argument_that_no_program_can_take_skips_the_task(run):
+    """It is as long at the next attempt."""
+    task = run("/bin/echo", "{body:x}", body={"x": "a" * 140_000})
+
+    assert "skipped" == task.state
+    assert "too long" in task.result
 
 
 # what a sender must not be able to do
@@ -320,21 +360,14 @@ def test_a_child_left_behind_is_heard_no_more(run, tmp_path, facts):
     assert len(task.output.split()) == len(facts.of("task.printed")) < 5
 
 
-UNPATCHED = """\
-import sys
-from datetime import datetime, timezone
-from pathlib import Path
-from types import SimpleNamespace
-from bson import ObjectId
-from bus.command import Command
-from bus.context import restored
-from bus.model import Event
-running = SimpleNamespace(id=ObjectId(), attempt=1, token="t", idempotency_key="k")
-event = Event(ObjectId(), "t", datetime.now(timezone.utc))
+UNPATCHED = (
+    UNPATCHED_HEAD
+    + """
 with restored({}, task=running):
     Command(("/bin/sh", "-c", "sleep 5 & echo one; printf 'two \\\\303\\\\274'"), Path("/"))("t", event)
 assert "gevent" not in sys.modules
 """
+)
 
 
 def test_a_command_runs_in_a_process_without_gevent():
