@@ -438,7 +438,12 @@ class Daemon:
         """Doors, claimer, running tasks until the deadline while the lease lives on, then the ends."""
         running, released = len(self.lanes.running), counted["task.released"]
         seconds = self.config.worker.drain
-        emit("daemon.draining", running=running, seconds_left=seconds, hint="another signal, later than a second from now, stops at once")
+        emit(
+            "daemon.draining",
+            running=running,
+            seconds_left=seconds,
+            hint="a signal a second later stops at once",
+        )
         self.reloader.loop.stop(0)
         self.lanes.stop_claiming()
         deadline = self.clock.monotonic() + seconds

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import termios
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from setproctitle import setproctitle
 
-NICENESS: Final = 5
+NICENESS: Final = 19
 OOM_SCORE: Final = 800
 """How much sooner than others the kernel takes a process when memory is short: -1000 to 1000."""
 
@@ -19,8 +21,16 @@ GROUP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIG
 
 
 def stand_alone() -> None:
-    """Leave the daemon's session, process group and standard input."""
-    os.setsid()
+    """Leave the daemon's process group, terminal and standard input.
+
+    Not its session: where autogroups are on, a session is scheduled as one, and niceness counts only
+    inside it. A worker with a session of its own takes half of a core from the daemon however nice it is.
+    """
+    os.setpgid(0, 0)
+    with suppress(OSError):  # there is none
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        fcntl.ioctl(terminal, termios.TIOCNOTTY)  # or its driver would stop what writes from the background
+        os.close(terminal)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
@@ -42,10 +52,8 @@ def be_expendable() -> None:
     """Let the hub go first on a busy machine, and the kernel take this process first when memory ends."""
     with suppress(OSError):
         os.nice(NICENESS)
-    for name, value in (("oom_score_adj", OOM_SCORE), ("autogroup", NICENESS)):
-        # a session is scheduled as a group where autogroups are on: niceness then counts only inside it
-        with suppress(OSError):
-            Path(f"/proc/self/{name}").write_text(str(value))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
 
 
 def be_called(words: str) -> None:

@@ -83,7 +83,7 @@ class Peer:
         worker is then spent.
         """
         self._job, self._end = job, AsyncResult()
-        self._kills_before = self._oom.kills()
+        self._kills_before = self._oom.recently()
         self.runs += 1
         is_sent = False
         try:

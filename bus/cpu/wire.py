@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from ..codec import decode, encode
 
 LIMIT: Final = 64 * 1024 * 1024
-READ_BYTES: Final = 256 * 1024
+READ_BYTES: Final = 64 * 1024
 _HEAD: Final = struct.Struct(">I")
 
 

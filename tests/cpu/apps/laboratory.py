@@ -27,6 +27,7 @@ def where():
         "pid": os.getpid(),
         "parent": os.getppid(),
         "session": os.getsid(0),
+        "group": os.getpgid(0),
         "nice": os.nice(0),
         "oom": int(Path("/proc/self/oom_score_adj").read_text()),
         "stdin": os.read(0, 1),
