@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from ..errors import ConfigError
 from .environment import OURS, misfit, packages_of
@@ -144,8 +145,22 @@ def _warn(config: Config, lines: Lines, findings: Findings) -> None:
     if config.http.spool and main.store.reveal() == "sqlite":
         sentence = "expected store = mongodb://..., got sqlite, which is never away; it has no effect"
         findings.warning(lines["http", "spool"], f"[http] spool: {sentence}, remove it")
+    for option in _careless_options(main.store.reveal()):
+        sentence = f"{option} in the address acknowledges what a failover or a crash may lose; remove it"
+        findings.warning(lines["monqbus", "store"], f"[monqbus] store: {sentence}")
     if not is_loopback(config.http.listen):
         _warn_open_hooks(config, lines, findings)
+
+
+def _careless_options(address: str) -> list[str]:
+    """What in a MongoDB address weakens "majority, in the journal", which is how everything is written."""
+    options = parse_qsl(address.partition("?")[2], separator="&", keep_blank_values=True)
+    return [
+        f"{name}={value}"
+        for name, value in options
+        if (name.lower() == "w" and value != "majority")
+        or (name.lower() in ("j", "journal") and value.lower() != "true")
+    ]
 
 
 def _warn_open_hooks(config: Config, lines: Lines, findings: Findings) -> None:

@@ -125,6 +125,15 @@ WARNINGS = [
         "remove it",
     ),
     (
+        "[monqbus]\nstore = mongodb://h/d?w=1&retryWrites=true\n",
+        "2: [monqbus] store: w=1 in the address acknowledges what a failover or a crash may lose; remove it",
+    ),
+    (
+        "[monqbus]\nstore = mongodb://h/d?w=majority&journal=false\n",
+        "2: [monqbus] store: journal=false in the address acknowledges what a failover or a crash may lose; "
+        "remove it",
+    ),
+    (
         "[monqbus]\ndata_dir = wide\n",
         "2: [monqbus] data_dir: expected a folder for its owner only, got HERE/wide with mode 0755; "
         "run: chmod 700 HERE/wide",
