@@ -77,3 +77,25 @@ def test_every_part_of_the_fence_is_explained(tmp_path: Path):
 
     for paragraph in re.split(r"\n\n", service.strip())[1:]:
         assert paragraph.startswith("# "), paragraph
+
+
+def test_logrotate_takes_the_note_about_it(tmp_path: Path):
+    """The lines between the braces, as they would be copied; it would rotate that file."""
+    logrotate = shutil.which("logrotate", path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if logrotate is None:
+        pytest.skip("logrotate is not installed")
+    text = _written(tmp_path, tmp_path).read_text()
+    noted = re.search(r"^#   /var/log/monqbus/\*\.log \{\n(?:#.*\n)*?#   \}\n", text, re.MULTILINE)
+    assert noted is not None
+    log = tmp_path / "monqbus.log"
+    log.write_text("a line\n")
+    rules = tmp_path / "rules"
+    rules.write_text(re.sub("(?m)^#   ", "", noted[0]).replace("/var/log/monqbus/*.log", str(log)))
+    rules.chmod(0o644)
+    tmp_path.chmod(0o755)
+
+    done = subprocess.run([logrotate, "--debug", rules], capture_output=True, text=True, check=False)
+
+    assert 0 == done.returncode, done.stderr
+    assert "error" not in done.stderr
+    assert "Handling 1 logs" in done.stderr
