@@ -14,7 +14,6 @@ import re
 import shutil
 import signal
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -126,13 +125,12 @@ def _is_abandoned(folder: Path) -> bool:
     """Whether *folder* was never taken, and whoever unpacked it is dead.
 
     Its name carries the bootloader's pid. One that is not seen here may live in a container that shares
-    the folder: what takes a second to unpack is given a minute.
+    the folder: what takes a second to unpack is given a minute, counted back from our own folder.
     """
     unpacker = re.fullmatch(r"_MEI([0-9a-f]{8})\w+", folder.name)
-    age = time.time() - folder.stat().st_mtime
-    return (
-        unpacker is not None and not Path(f"/proc/{int(unpacker[1], 16)}").exists() and age > UNPACK_SECONDS
-    )
+    if unpacker is None or Path(f"/proc/{int(unpacker[1], 16)}").exists():
+        return False
+    return _unpacked().stat().st_mtime - folder.stat().st_mtime > UNPACK_SECONDS
 
 
 def _is_removed(folder: Path) -> bool:

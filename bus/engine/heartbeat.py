@@ -67,8 +67,8 @@ class Heartbeat:
 
     @property
     def is_safe(self) -> bool:
-        """True while the lease is young enough to begin new work under it."""
-        return self._age < self._lease * 2 / 3
+        """True while the lease is young enough to begin new work under it, and no fence is due."""
+        return not self._has_lapsed and self._age < self._lease * 2 / 3
 
     @property
     def _age(self) -> float:

@@ -203,9 +203,11 @@ def test_a_lease_that_had_run_out_is_fenced_although_it_was_renewed_since(new_he
     heart = new_heartbeat(clock, 60, fence=lambda: fenced.append(clock.monotonic()))
     clock.advance(61)
     heart._renew(cast(Store, leases))
+    is_safe = heart.is_safe
     for _ in range(2):
         heart.tick()
 
+    assert not is_safe  # what begins now would be fenced with the rest
     assert [61.0] == fenced
     assert heart.is_safe
 

@@ -143,7 +143,8 @@ def _many(place: Path, count: int) -> set[str]:
 
 
 def _copying(place: Path, target: str, screen: int) -> subprocess.Popen[bytes]:
-    words = [*PROGRAM, "copy", "--to", target, "--config", str(place)]
+    # whatever runs the tests in its background has made them ignore Ctrl-C, and their children with them
+    words = ["env", "--default-signal=INT", *PROGRAM, "copy", "--to", target, "--config", str(place)]
     return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=screen)
 
 
