@@ -128,9 +128,20 @@ def _is_abandoned(folder: Path) -> bool:
     the folder: what takes a second to unpack is given a minute, counted back from our own folder.
     """
     unpacker = re.fullmatch(r"_MEI([0-9a-f]{8})\w+", folder.name)
-    if unpacker is None or Path(f"/proc/{int(unpacker[1], 16)}").exists():
+    if unpacker is None or _is_running(int(unpacker[1], 16)):
         return False
     return _unpacked().stat().st_mtime - folder.stat().st_mtime > UNPACK_SECONDS
+
+
+def _is_running(pid: int) -> bool:
+    """Whether a process has that id; a zombie runs no more, and some containers never bury theirs."""
+    try:
+        Path(f"/proc/{pid}/exe").readlink()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass  # somebody else's
+    return True
 
 
 def _is_removed(folder: Path) -> bool:
