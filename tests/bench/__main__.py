@@ -31,6 +31,8 @@ Stores = dict[str, Callable[[str], str]]
 HTTP_SECONDS = 5.0
 DRAIN_TASKS = 50_000
 IDLE_SECONDS = 10.0
+STARTS = 7
+ROOT = Path(__file__).parents[2]
 
 
 @contextlib.contextmanager
@@ -283,8 +285,48 @@ def _beside_workers(connections: int, busy: int) -> list[object]:
     return [measured["rate"], measured["p50"], measured["p99"]]
 
 
+def start(found: Stores) -> None:
+    """From the command to its answer, warm: `version`, and `run` until a request is answered."""
+    programs = {"from source": (sys.executable, str(ROOT / "monqbus.py"))}
+    if (binary := ROOT / "dist" / "monqbus").is_file():
+        programs["the executable"] = (str(binary),)
+    rows = [[name, *_starts(words)] for name, words in programs.items()]
+    table("Start", ["program", "version ms", "run ms"], rows)
+
+
+def _starts(words: tuple[str, ...]) -> tuple[float, float]:
+    versions, runs = [], []
+    for _ in range(STARTS + 1):  # the first one is cold
+        began = time.perf_counter()
+        subprocess.run([*words, "version"], check=True, capture_output=True)
+        versions.append(time.perf_counter() - began)
+        with (
+            place() as folder,
+            _listening([*words, "run", "--config", str(write_config(folder, "sqlite"))]) as taken,
+        ):
+            runs.append(taken)
+    return statistics.median(versions[1:]) * 1000, statistics.median(runs[1:]) * 1000
+
+
+@contextlib.contextmanager
+def _listening(words: list[str]) -> Iterator[float]:
+    """The seconds until the daemon that *words* start says that it listens; stopped at the end."""
+    began = time.perf_counter()
+    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        assert process.stderr is not None
+        while b"daemon.started" not in (line := process.stderr.readline()):
+            assert line, "the daemon has ended"
+        taken = time.perf_counter() - began
+        try:
+            yield taken
+        finally:
+            process.terminate()
+            process.stderr.read()
+
+
 MEASUREMENTS = {
     "http": http, "drain": drain, "post": post, "wake": wake, "idle": idle, "claim": claim, "cpu": cpu,
+    "start": start,
 }  # fmt: skip
 
 
