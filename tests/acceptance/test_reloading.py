@@ -154,6 +154,7 @@ def test_what_works_and_is_probably_not_meant_is_told(place: Place):
     place.secret.chmod(0o644)
     place.configure("data_dir = ./data", "data_dir = ./elsewhere")
     place.configure("listen = 127.0.0.1:0", "listen = 127.0.0.2:0")
+    place.configure("[worker]", "[worker]\ngreenlets = 7")
     place.hup()
 
     assert "needs_restart=monqbus.data_dir,http.listen" in place.daemon.wait_for("config.reloaded")

@@ -146,6 +146,20 @@ def test_the_environment_is_small_and_says_what_this_run_is(run, monkeypatch):
     assert expected == {name: seen[name] for name in expected}
 
 
+def test_a_published_event_was_received_when_it_was_published(engine, tmp_path, capture):
+    """Also on a later attempt, which is due at another moment."""
+    code = "import json, sys; print(json.load(sys.stdin)['received']); sys.exit(75)"
+    engine.declare(Command(python(code), tmp_path), "handler:p", topic="t")
+    receipt = engine.office.publish("t", [], {})
+    task = engine.store.get(receipt.task_ids[0])
+    capture.start()
+    told = [engine.perform(task).output]
+    engine.clock.advance(3600)
+    told.append(engine.perform(task).output)
+
+    assert [f"{receipt.event_id.generation_time:%Y-%m-%dT%H:%M:%S}.000Z\n"] * 2 == told
+
+
 def test_a_published_event_has_its_arguments(engine, tmp_path, capture):
     capture.start()
     engine.declare(
