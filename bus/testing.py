@@ -203,7 +203,7 @@ class _OneAtATime(Pool):
         for task in tasks:
             self.begun.append(task)
             run = self.running[task.claim] = Run(task, self._clock.monotonic())
-            gevent.spawn(self._run, run, ()).join()
+            gevent.spawn(self._run, run, None).join()
 
 
 class _BenchClock(FrozenClock):

@@ -25,6 +25,7 @@ class Pool:
     def __init__(self, size: int, perform: Callable[[Run], None], clock: Clock) -> None:
         self.size = size
         self.running: dict[Claim, Run] = {}
+        self._latest: dict[ObjectId, Run] = {}
         self.on_free: Callable[[], None] = lambda: None
         self._perform = perform
         self._clock = clock
@@ -51,21 +52,22 @@ class Pool:
         started = self._clock.monotonic()
         for task in tasks:
             run = Run(task, started)
-            earlier = [other for other in self.running.values() if other.task.id == task.id]
-            self.running[task.claim] = run
+            earlier = self._latest.get(task.id)
+            self.running[task.claim] = self._latest[task.id] = run
             gevent.spawn(self._run, run, earlier)
 
-    def _run(self, run: Run, earlier: Sequence[Run]) -> None:
-        """Perform *run*, after *earlier* runs of its task: an interrupt may not have ended them yet."""
+    def _run(self, run: Run, earlier: Run | None) -> None:
+        """Perform *run*, after an *earlier* one of its task: an interrupt may not have ended it yet."""
         try:
-            for other in earlier:
-                other.left.wait()
-            if earlier:
+            if earlier is not None:
+                earlier.left.wait()
                 run.started = self._clock.monotonic()
             self._perform(run)
         finally:
             run.left.set()
             del self.running[run.task.claim]
+            if self._latest.get(run.task.id) is run:
+                del self._latest[run.task.id]
             self.on_free()
 
     def interrupt(self, ids: Sequence[ObjectId] | None, reason: type[Interrupt]) -> None:
