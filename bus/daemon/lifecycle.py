@@ -7,7 +7,6 @@ store's writer or the heartbeat of a shared store.
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 import os
 import signal
@@ -15,7 +14,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -23,76 +22,54 @@ from typing import Any, Final
 import gevent
 from gevent.event import Event
 
-from . import __version__, birth, declaring, registry
-from .api import Api, create_api
-from .clock import Clock
-from .config import Config, Hook
-from .config.table import GROUPS, rows
-from .cpu import zygote
-from .desk import Desk
-from .engine import workforce
-from .engine.auditor import Auditor
-from .engine.bulwark import Bulwark
-from .engine.capture import Capture, current
-from .engine.claimer import Claimer
-from .engine.depth import Depth
-from .engine.errands import Errands
-from .engine.executor import Executor
-from .engine.heartbeat import Heartbeat
-from .engine.lanes import Lanes
-from .engine.listener import Listener
-from .engine.lookout import Lookout
-from .engine.loop import Loop
-from .engine.plan import lanes_of
-from .engine.pool import Pool
-from .engine.pruner import Pruner
-from .engine.recorder import Recorder
-from .engine.rescuer import Rescuer
-from .engine.spooler import Spooler
-from .engine.steward import Steward
-from .engine.watchdog import Watchdog
-from .errors import ConfigError, Drained, StoreError, Withdrawn
-from .http import ControlSocket, Limits, Server, listen_tcp
-from .journal import Journal, JournalHandler, own_stream
-from .model import Report, Worker
-from .posting import PostOffice
-from .reloading import Reloader
-from .retry import Policy
-from .store import Store, open_spool, open_store
-from .supervisor import Supervisor
-from .telemetry import counted, emit, listen
-from .webhook.gate import Gate
-from .webhook.receive import create_app
+from .. import __version__, birth, declaring, registry
+from ..api import Api, create_api
+from ..clock import Clock
+from ..config import Config, Hook
+from ..cpu import zygote
+from ..desk import Desk
+from ..engine import workforce
+from ..engine.auditor import Auditor
+from ..engine.bulwark import Bulwark
+from ..engine.capture import Capture, current
+from ..engine.claimer import Claimer
+from ..engine.depth import Depth
+from ..engine.errands import Errands
+from ..engine.executor import Executor
+from ..engine.heartbeat import Heartbeat
+from ..engine.lanes import Lanes
+from ..engine.listener import Listener
+from ..engine.lookout import Lookout
+from ..engine.loop import Loop
+from ..engine.plan import lanes_of
+from ..engine.pool import Pool
+from ..engine.pruner import Pruner
+from ..engine.recorder import Recorder
+from ..engine.rescuer import Rescuer
+from ..engine.spooler import Spooler
+from ..engine.steward import Steward
+from ..engine.watchdog import Watchdog
+from ..errors import ConfigError, Drained, StoreError, Withdrawn
+from ..http import ControlSocket, Limits, Server, listen_tcp
+from ..journal import Journal, JournalHandler, own_stream
+from ..model import Worker
+from ..posting import PostOffice
+from ..reloading import Reloader
+from ..retry import Policy
+from ..store import Store, open_spool, open_store
+from ..supervisor import Supervisor
+from ..telemetry import emit, listen
+from ..webhook.gate import Gate
+from ..webhook.receive import create_app
+from .drain import LEAVING_SECONDS, Drain
+from .names import Names
+from .reload import waiting_for_restart
 
 SECOND_SIGNAL_SECONDS: Final = 1.0
-RECORD_SECONDS: Final = 5.0
 HEARING_SECONDS: Final = 0.1
-DOORS_SECONDS: Final = 5.0
-LEAVING_SECONDS: Final = 1.0
 # how long a native thread that comes back from the disk waits for a busy hub; Python's default is 5 ms
 SWITCH_SECONDS: Final = 0.0005
 CONTROL_SOCKET: Final = "control.sock"
-RELOADED: Final = frozenset(
-    {"apps", "path", "greenlets", "keep_complete", "keep_failed", "max_attempts", "timeout", "drain"}
-)
-"""What HUP takes over beside the hooks; everything else is said to need a restart."""
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """Which of the registered tasks this daemon claims: ``--only`` and ``--except``."""
-
-    only: tuple[str, ...] = ("*",)
-    but: tuple[str, ...] = ()
-
-    def of(self, known: Mapping[str, Any]) -> frozenset[str]:
-        """Those names of *known* that this daemon claims."""
-        return frozenset(
-            name
-            for name in known
-            if any(fnmatch.fnmatchcase(name, pattern) for pattern in self.only)
-            and not any(fnmatch.fnmatchcase(name, pattern) for pattern in self.but)
-        )
 
 
 class Daemon:
@@ -111,7 +88,7 @@ class Daemon:
         self._hurry = Event()
         self._stop_asked_at: float | None = None
         self._code = 0
-        self._undo: list[Callable[[], Any]] = []
+        self._undo = ExitStack()  # runs all of them in reverse, also when one fails
         self.reloader = Reloader(config.path, os.environ, self._take_over)
 
     def run(self) -> int:
@@ -124,8 +101,7 @@ class Daemon:
             self._stop.wait()
             self._drain()
         finally:
-            while self._undo:
-                self._undo.pop()()
+            self._undo.close()
         # Python waits for threads at its end, and those that handlers have left running may never end
         gevent.spawn_later(LEAVING_SECONDS, os._exit, self._code)
         return self._code
@@ -154,13 +130,15 @@ class Daemon:
             log_format=settings.log_format,
             later=hub.loop.run_callback,
         )
-        self._undo += [self.journal.flush, listen(self.journal), listen(self.supervisor)]
+        self._undo.callback(self.journal.flush)
+        self._undo.callback(listen(self.journal))
+        self._undo.callback(listen(self.supervisor))
         root = logging.getLogger()
         handler = JournalHandler(self.journal)
         handler.addFilter(lambda _: current.get() is None)  # a task's records are told as task.printed
         root.addHandler(handler)
         root.setLevel(settings.log_level.upper())
-        self._undo.append(lambda: root.removeHandler(handler))
+        self._undo.callback(lambda: root.removeHandler(handler))
 
     def _load_apps(self) -> None:
         declaring.load(self.config)
@@ -175,7 +153,7 @@ class Daemon:
                 f"[monqbus] data_dir: cannot make {folder}: {error.strerror}; choose a folder of this user"
             ) from error
         self.store = self._new_store(daemon=True)
-        self._undo.append(self._close_store)
+        self._undo.callback(self._close_store)
         self._open_spool()
 
     def _open_spool(self) -> None:
@@ -184,7 +162,7 @@ class Daemon:
         most = settings.http.spool if self.store.shared else 0
         self.spool = open_spool(settings.monqbus.data_dir, most, min_free=settings.monqbus.min_free)
         if self.spool is not None:
-            self._undo.append(self.spool.close)
+            self._undo.callback(self.spool.close)
 
     def _close_store(self) -> None:
         """Close it; a driver takes seconds to say farewell to servers that are away, and is left to it."""
@@ -269,7 +247,7 @@ class Daemon:
         if (descriptor := zygote.connection()) is not None:
             known = registry.registry().tasks
             farm = workforce.start(descriptor, self.config, known, self._farm_lost)
-            self._undo.append(farm.stop)
+            self._undo.callback(farm.stop)
             self.executor.errands = Errands(farm, lambda: self.office, self.clock)
 
     def _farm_lost(self) -> None:
@@ -282,15 +260,16 @@ class Daemon:
         capture, bulwark = Capture(), Bulwark()
         capture.start()
         bulwark.start()
-        self._undo += [bulwark.stop, capture.stop]
+        self._undo.callback(bulwark.stop)
+        self._undo.callback(capture.stop)
         registry.bind(self.office)
-        self._undo.append(lambda: registry.bind(None))
+        self._undo.callback(lambda: registry.bind(None))
         self.watchdog.start()
-        self._undo.append(self.watchdog.stop)
+        self._undo.callback(self.watchdog.stop)
         wake = self.lanes.wake
         if self.store.shared:
             self.heartbeat.start()
-            self._undo.append(self.heartbeat.stop)
+            self._undo.callback(self.heartbeat.stop)
         self.lookout = Lookout(self.store, lambda: registry.registry().tasks)
         self._loops = loops = [
             Steward(self.store).loop,
@@ -306,32 +285,33 @@ class Daemon:
             loops.append(Steward(self.spool).loop)
             self.spooler.loop.start()
             # handing over may be broken off anywhere: the next start does it again
-            self._undo.append(partial(self.spooler.loop.stop, HEARING_SECONDS))
+            self._undo.callback(partial(self.spooler.loop.stop, HEARING_SECONDS))
         for loop in loops:
             loop.start()
-            self._undo.append(loop.stop)
-        self._undo += [listen(self.depth), listen(self.lookout)]
+            self._undo.callback(loop.stop)
+        self._undo.callback(listen(self.depth))
+        self._undo.callback(listen(self.lookout))
         self.lanes.start_claiming()
-        self._undo.append(self.lanes.stop)
+        self._undo.callback(self.lanes.stop)
         if self.store.shared:
             listener = Listener(self.store, wake).loop
             listener.start()
             # it listens for seconds at a time; what it would still hear is of no use any more
-            self._undo.append(lambda: listener.stop(HEARING_SECONDS))
+            self._undo.callback(lambda: listener.stop(HEARING_SECONDS))
 
     def _bind_doors(self) -> None:
         """Take the addresses before any task begins: a port in use must not cost a task its run."""
         self.control = ControlSocket(self.config.monqbus.data_dir / CONTROL_SOCKET)
-        self._undo.append(self.control.stop)
+        self._undo.callback(self.control.stop)
         self._public_listener = listen_tcp(*self.config.http.listen)
-        self._undo.append(self._public_listener.close)
+        self._undo.callback(self._public_listener.close)
 
     def _open_doors(self) -> None:
         """Accept connections, last of all: what comes in can be stored and run."""
         http = self.config.http
         api = create_api(Api(self.desk, self.office, registry.registry, self.clock))
         self.control.serve(api)
-        self._undo.append(self.control.stop)
+        self._undo.callback(self.control.stop)
         app = create_app(
             hooks=lambda: self.hooks,
             publish=self.office.deliver,
@@ -345,7 +325,7 @@ class Daemon:
         self.public.start()
         for loop in (Loop("doorkeeper", self.control.look), self.reloader.loop):
             loop.start()
-            self._undo.append(loop.stop)
+            self._undo.callback(loop.stop)
 
     @property
     def hooks(self) -> Mapping[str, Hook]:
@@ -395,7 +375,7 @@ class Daemon:
             (signal.SIGUSR1, self.describe),
         ):
             watcher = gevent.signal_handler(number, act)
-            self._undo.append(watcher.cancel)
+            self._undo.callback(watcher.cancel)
 
     def _ask_to_stop(self) -> None:
         """Drain; a second signal stops at once. Within a second it is the same one, sent twice."""
@@ -410,7 +390,7 @@ class Daemon:
     def _take_over(self, config: Config) -> None:
         """Use what the reloader has read; running tasks go on with the code they began with."""
         known = registry.registry()
-        later = ",".join(_waiting_for_restart(self._started_with, config))
+        later = ",".join(waiting_for_restart(self._started_with, config))
         self.config = config
         self.executor.policy = self._policy()
         self.desk.keep_failed = self.executor.policy.keep_failed
@@ -432,65 +412,18 @@ class Daemon:
         for run in runs:
             emit("slot.described", task=run.task, seconds=now - run.started)
 
-    # stop
-
     def _drain(self) -> None:
-        """Doors, claimer, running tasks until the deadline while the lease lives on, then the ends."""
-        running, released = len(self.lanes.running), counted["task.released"]
-        seconds = self.config.worker.drain
-        emit(
-            "daemon.draining",
-            running=running,
-            seconds_left=seconds,
-            hint="a signal a second later stops at once",
-        )
         self.reloader.loop.stop(0)
-        self.lanes.stop_claiming()
-        deadline = self.clock.monotonic() + seconds
-        self.public.stop(min(seconds, DOORS_SECONDS), self._hurry)
-        self.lanes.stop()  # a claim that was under way may still have brought tasks
-        while self.lanes.running and not self._hurry.wait(0.01) and self.clock.monotonic() < deadline:
-            pass
-        self.lanes.interrupt(None, Drained)
-        self.lanes.drain(LEAVING_SECONDS)
-        unrecorded = self._record_the_last()
-        released = counted["task.released"] - released
-        if not unrecorded:  # else the store is away
-            released += self._give_back_the_stubborn()
-        finished = running - released - unrecorded
-        emit("daemon.stopped", finished=finished, released=released, unrecorded=unrecorded)
-
-    def _record_the_last(self) -> int:
-        """Write the ends that wait; how many could not be written while the store was away."""
-        for loop in self._loops:
-            if loop is not self.recorder.loop:
-                loop.retire()  # together, so that calls of a store that is away end together
-        self.recorder.drain(RECORD_SECONDS)
-        self.recorder.loop.stop(LEAVING_SECONDS)
-        return self.recorder.abandon()
-
-    def _give_back_the_stubborn(self) -> int:
-        """Release tasks whose handlers swallow every interrupt: they must not wait for a lease to end."""
-        reports = [
-            Report(run.task.claim, {"state": "ready", "worker": None, "attempt": run.task.attempt - 1})
-            for run in self.lanes.running
-        ]
-        try:
-            return sum(self.store.report(reports)) if reports else 0
-        except StoreError as error:
-            emit("store.failed", doing="releasing", waiting=len(reports), error=error)
-            return 0
-
-
-def _waiting_for_restart(old: Config, new: Config) -> list[str]:
-    """The settings whose change a reload does not take over."""
-    return [
-        f"{section}.{row.key}"
-        for section, group in GROUPS.items()
-        for row in rows(group)
-        if row.attribute not in RELOADED
-        and getattr(getattr(old, section), row.attribute) != getattr(getattr(new, section), row.attribute)
-    ]
+        drain = Drain(
+            self.lanes,
+            self.recorder,
+            self._loops,
+            self.store,
+            self.clock,
+            hurry=self._hurry,
+            close_doors=partial(self.public.stop, hurry=self._hurry),
+        )
+        drain.run(self.config.worker.drain)
 
 
 def _printed(address: tuple[Any, ...]) -> str:

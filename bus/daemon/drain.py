@@ -1,0 +1,84 @@
+"""The end of a daemon: what runs may finish until its deadline, what ended is written, the rest goes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gevent.event import Event
+
+from ..clock import Clock
+from ..engine.lanes import Lanes
+from ..engine.loop import Loop
+from ..engine.recorder import Recorder
+from ..errors import Drained, StoreError
+from ..model import Report
+from ..store import Store
+from ..telemetry import counted, emit
+
+RECORD_SECONDS: Final = 5.0
+DOORS_SECONDS: Final = 5.0
+LEAVING_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Stops the work of one daemon within its drain time.
+
+    *close_doors* stops the public listener, in at most so many seconds; *hurry* is set when nobody may
+    wait any longer; *loops* are all that work beside the lanes, the recorder's among them.
+    """
+
+    lanes: Lanes
+    recorder: Recorder
+    loops: Sequence[Loop]
+    store: Store
+    clock: Clock
+    hurry: Event
+    close_doors: Callable[[float], None]
+
+    def run(self, seconds: float) -> None:
+        """Doors, claimer, running tasks for at most *seconds* while the lease lives on, then the ends."""
+        lanes, running, released = self.lanes, len(self.lanes.running), counted["task.released"]
+        emit(
+            "daemon.draining",
+            running=running,
+            seconds_left=seconds,
+            hint="a signal a second later stops at once",
+        )
+        lanes.stop_claiming()
+        deadline = self.clock.monotonic() + seconds
+        self.close_doors(min(seconds, DOORS_SECONDS))
+        lanes.stop()  # a claim that was under way may still have brought tasks
+        while lanes.running and not self.hurry.wait(0.01) and self.clock.monotonic() < deadline:
+            pass
+        lanes.interrupt(None, Drained)
+        lanes.drain(LEAVING_SECONDS)
+        unrecorded = self._record_the_last()
+        released = counted["task.released"] - released
+        if not unrecorded:  # else the store is away
+            released += self._give_back_the_stubborn()
+        finished = running - released - unrecorded
+        emit("daemon.stopped", finished=finished, released=released, unrecorded=unrecorded)
+
+    def _record_the_last(self) -> int:
+        """Write the ends that wait; how many could not be written while the store was away."""
+        for loop in self.loops:
+            if loop is not self.recorder.loop:
+                loop.retire()  # together, so that calls of a store that is away end together
+        self.recorder.drain(RECORD_SECONDS)
+        self.recorder.loop.stop(LEAVING_SECONDS)
+        return self.recorder.abandon()
+
+    def _give_back_the_stubborn(self) -> int:
+        """Release tasks whose handlers swallow every interrupt: they must not wait for a lease to end."""
+        reports = [
+            Report(run.task.claim, {"state": "ready", "worker": None, "attempt": run.task.attempt - 1})
+            for run in self.lanes.running
+        ]
+        try:
+            return sum(self.store.report(reports)) if reports else 0
+        except StoreError as error:
+            emit("store.failed", doing="releasing", waiting=len(reports), error=error)
+            return 0
