@@ -71,8 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     settle()  # first of all: whatever is forked or started from here on inherits a clean environment
     words = list(sys.argv[1:] if argv is None else argv)
     if _asks_to_run(words):
+        from bus import streams
         from bus.cpu import zygote
 
+        streams.take_over()  # what is forked writes into the log
         zygote.start()  # before this process has threads, locks or connections that a fork would copy
         from gevent import monkey  # before anything imports sockets, threads or locks
 

@@ -5,16 +5,14 @@ Lines of one turn of the hub are written together; a busy daemon says thousands 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, TextIO
+from threading import get_native_id
+from typing import Any, Protocol
 
 from bson import ObjectId
 
@@ -26,7 +24,6 @@ from .textual import harmless
 
 _PLAIN = re.compile(r"[\w.:/@+,-]+")
 FIELD_LIMIT = 2000
-OWN_NUMBER = 64  # above what shells redirect and programs close
 _LEVELS = {number: logging.getLevelName(number) for number in (10, 20, 30, 40)}
 
 
@@ -91,12 +88,22 @@ def as_json(moment: datetime, level: str, fact: str, fields: Mapping[str, Any]) 
     return json.dumps(row, ensure_ascii=False)
 
 
+class Stream(Protocol):
+    """Where lines go. `write` is called from any thread and never blocks the hub for long."""
+
+    def write(self, text: str, /) -> Any:
+        """Take *text*, whole lines of it."""
+
+
 class Journal:
-    """The listener that writes lines to *stream*. *later* runs a function soon, for gathering."""
+    """The listener that writes lines to *stream*. *later* runs a function soon, for gathering.
+
+    It belongs to the thread that makes it: `say_now` is for the others.
+    """
 
     def __init__(
         self,
-        stream: TextIO,
+        stream: Stream,
         clock: Clock,
         *,
         level: str,
@@ -109,6 +116,7 @@ class Journal:
         self._render = as_json if log_format == "json" else as_text
         self._later = later
         self._lines: list[str] = []
+        self._thread = get_native_id()
         self._moment = clock.now()
 
     def __call__(self, fact: str, fields: Mapping[str, Any]) -> None:
@@ -130,32 +138,28 @@ class Journal:
         What has gathered stays where it is: it is the hub's. The stream keeps lines whole, each
         comes in one write.
         """
-        number = FACTS[fact][0]
-        if number >= self._threshold:
-            self._write([self._render(self._clock.now(), _LEVELS[number], fact, fields)])
+        if FACTS[fact][0] >= self._threshold:
+            self._stream.write(self.line(fact, fields))
+
+    def say_record(self, level: str, fields: Mapping[str, Any]) -> None:
+        """Write one line for a record of the standard library's logging, from whatever thread it comes."""
+        if get_native_id() == self._thread:
+            self.say(level, "log", fields)
+        else:
+            self._write([self._render(self._clock.now(), level, "log", fields)])
 
     def flush(self) -> None:
-        """Write what has gathered. A reader that went away must not stop the daemon."""
+        """Hand over what has gathered."""
         lines, self._lines = self._lines, []
         if lines:
             self._write(lines)
 
+    def line(self, fact: str, fields: Mapping[str, Any]) -> str:
+        """The line of a *fact* of this moment, with its end."""
+        return self._render(self._clock.now(), _LEVELS[FACTS[fact][0]], fact, fields) + "\n"
+
     def _write(self, lines: list[str]) -> None:
-        try:
-            self._stream.write("\n".join(lines) + "\n")
-            self._stream.flush()
-        except (OSError, ValueError) as error:
-            if self._stream is not sys.__stderr__:
-                print(f"monqbus: log: {error}", file=sys.__stderr__)
-
-
-def own_stream() -> TextIO:
-    """The standard error under a number of the log's own: a handler that closes 2 does not close the log.
-
-    What is opened next would get that number, and the lines of the log would end up in it.
-    """
-    number = fcntl.fcntl(sys.stderr.fileno(), fcntl.F_DUPFD_CLOEXEC, OWN_NUMBER)
-    return os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace")
+        self._stream.write("\n".join(lines) + "\n")
 
 
 class JournalHandler(logging.Handler):
@@ -170,4 +174,4 @@ class JournalHandler(logging.Handler):
         fields: dict[str, Any] = {"logger": record.name, "message": record.getMessage()}
         if record.exc_info and record.exc_info[1] is not None:
             fields["traceback"] = logging.Formatter().formatException(record.exc_info)
-        self._journal.say(record.levelname, "log", fields)
+        self._journal.say_record(record.levelname, fields)

@@ -1,18 +1,36 @@
-"""Text from outside on its way to a log line or a terminal."""
+"""Text from outside on its way to a log line or a terminal.
+
+One rule for every outlet: what Python itself would not print as it is (`str.isprintable`: control and
+format characters, bidirectional signs, line separators, surrogates, blanks that are no space) is
+written as an escape, and so is what takes no room on the screen although it counts as printable.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
-# control characters, line separators, bidirectional overrides and lone surrogates
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt, as far as `isprintable` lets it
+# pass; but for the variation selectors U+FE00 to U+FE0F, which every second emoji carries
+_INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\uffa0\U000e0100-\U000e01ef"
+_IGNORABLE = re.compile(f"[{_INVISIBLE}]")
+_SUSPECT = re.compile(f"[^\x20-\x7e\u00a1-\u00ac\u00ae-\u024f]|[{_INVISIBLE}]")
 
 
 def harmless(text: str) -> str:
-    """*text* with everything that could break or disguise a line written as an escape."""
-    if text.isascii() and text.isprintable():
+    """*text* with everything that could break, forge or disguise a line written as an escape."""
+    if text.isprintable() and (text.isascii() or not _IGNORABLE.search(text)):
         return text
-    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    return _SUSPECT.sub(_escaped, text)
+
+
+def harmless_json(value: Any, **form: Any) -> str:
+    """*value* as JSON that a terminal shows as it is: the same characters, as JSON's own escapes.
+
+    *form* goes to `json.dumps`. With ``indent`` the text has several lines.
+    """
+    return _SUSPECT.sub(_json_escaped, json.dumps(value, ensure_ascii=False, **form))
 
 
 def shown(value: object, limit: int = 60) -> str:
@@ -21,3 +39,17 @@ def shown(value: object, limit: int = 60) -> str:
         return repr(value)[:limit]
     except Exception:  # noqa: BLE001 - a user's __repr__ may do anything; that of a huge int raises
         return f"<{type(value).__name__}>"
+
+
+def _is_safe(char: str) -> bool:
+    return char.isprintable() and not _IGNORABLE.match(char)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    char = match[0]
+    return char if _is_safe(char) else char.encode("unicode_escape").decode()
+
+
+def _json_escaped(match: re.Match[str]) -> str:
+    char = match[0]
+    return char if char == "\n" or _is_safe(char) else json.dumps(char)[1:-1]

@@ -10,8 +10,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (
-    {"errors", "clock", "strictjson", "textual", "birth", "leash", "frozen", "diagnosis"},
-    {"model", "codec", "telemetry"},
+    {
+        "errors",
+        "clock",
+        "strictjson",
+        "textual",
+        "birth",
+        "leash",
+        "frozen",
+        "diagnosis",
+        "log_writer",
+        "streams",
+    },
+    {"model", "codec", "telemetry", "log_writer", "streams"},
     {"retry", "config", "registry", "context", "joining"},
     {"store", "http", "cpu"},
     {"posting", "desk", "rows", "command", "copying"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from .. import registry
 from ..command import declare
@@ -12,6 +11,7 @@ from ..connecting import is_embedded
 from ..errors import ConfigError, MonqbusError
 from ..http import Limits
 from ..store import open_store
+from . import terminal
 from .place import daemon_answers, read_config
 
 
@@ -25,12 +25,12 @@ def check(options: argparse.Namespace) -> int:
     _print_declared(config)
     store_error = None if options.offline else _store_error(config)
     for warning in (*config.warnings, *_unhandled(config)):
-        print(f"warning: {warning}", file=sys.stderr)
+        terminal.warning(warning)
     if problems:
         raise ConfigError(*problems, *([str(store_error)] if store_error else []))
     if store_error:
         raise store_error
-    print("ok")
+    terminal.line("ok")
     return 0
 
 
@@ -49,14 +49,14 @@ def _app_problems(config: Config) -> list[str]:
 def _print_declared(config: Config) -> None:
     known = registry.registry()
     for name, task in sorted(known.tasks.items()):
-        print(f"task     {name}  {task.where}{'  (cpu)' if task.defaults.cpu else ''}")
+        terminal.line(f"task     {name}  {task.where}{'  (cpu)' if task.defaults.cpu else ''}")
     for topic in known.topics:
         for handler in known.handlers_of(topic):
-            print(f"handler  {topic} → {handler.name}  {handler.where}")
+            terminal.line(f"handler  {topic} → {handler.name}  {handler.where}")
     most = Limits.of(config.http).most_bytes
-    print(f"memory   at most about {most / 2**20:.0f} MiB for requests on their way in")
+    terminal.line(f"memory   at most about {most / 2**20:.0f} MiB for requests on their way in")
     for hook in config.hooks.values():
-        print(f"hook     /hooks/{hook.name} → {hook.topic} (verify = {hook.verify})  {hook.where}")
+        terminal.line(f"hook     /hooks/{hook.name} → {hook.topic} (verify = {hook.verify})  {hook.where}")
 
 
 def _unhandled(config: Config) -> list[str]:
@@ -74,10 +74,10 @@ def _store_error(config: Config) -> MonqbusError | None:
     where = config.monqbus.data_dir if is_embedded(config) else ""
     try:
         if is_embedded(config) and daemon_answers(config):
-            print(f"store    {config.monqbus.store} {where} (a daemon is running on it)")
+            terminal.line(f"store    {config.monqbus.store} {where} (a daemon is running on it)")
             return None
         open_store(config.monqbus.store.reveal(), config.monqbus.data_dir, examine=True).close()
     except MonqbusError as error:
         return error
-    print(f"store    {config.monqbus.store} {where}".rstrip())
+    terminal.line(f"store    {config.monqbus.store} {where}".rstrip())
     return None

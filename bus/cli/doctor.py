@@ -7,7 +7,6 @@ are not imported: that is what `check` does.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -21,7 +20,7 @@ from ..errors import ConfigError, MonqbusError
 from ..model import Filter
 from ..store.diagnosis import file, servers
 from ..telemetry import FACTS
-from ..textual import harmless
+from . import terminal
 from .machine import data, limits, program
 from .place import config_path, daemon_answers, read_config
 
@@ -30,14 +29,17 @@ def doctor(options: argparse.Namespace) -> int:
     """Print one line for each part; 1 when one of them is a problem."""
     worst = 0
     for found in _found(options):
-        print(json.dumps(found._asdict(), ensure_ascii=False) if options.json else _line(found))
+        if options.json:
+            terminal.row(found._asdict())
+        else:
+            terminal.line(_line(found))
         worst = max(worst, int(found.verdict == "problem"))
     return worst
 
 
 def _line(found: Diagnosis) -> str:
     note = f"; {found.note}" if found.note else ""
-    return harmless(f"{found.verdict:<8} {found.name:<11} {found.value}{note}")
+    return f"{found.verdict:<8} {found.name:<11} {found.value}{note}"
 
 
 def _found(options: argparse.Namespace) -> Iterator[Diagnosis]:

@@ -6,7 +6,6 @@ import argparse
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Final
 
@@ -18,7 +17,7 @@ from ..errors import (
     StoreUnusable,
     UsageError,
 )
-from ..textual import harmless
+from . import terminal
 from .words import build_parser
 
 EX_OK: Final = 0
@@ -61,16 +60,15 @@ def main(words: Sequence[str]) -> int:
         return EX_OK
     except Exception as error:  # noqa: BLE001 - the last resort before the user would see a traceback
         if options.debug:
-            traceback.print_exc()
-        line = harmless(f"{type(error).__name__}: {error}")
-        print(f"monqbus: {line}; --debug shows where", file=sys.stderr)
+            terminal.traceback_now()
+        terminal.note(f"{type(error).__name__}: {error}; --debug shows where")
         return EX_FAILED
     return code
 
 
 def _failed(error: MonqbusError, options: argparse.Namespace) -> int:
     if options.debug:
-        traceback.print_exc()
+        terminal.traceback_now()
     for line in error.problems if isinstance(error, ConfigError) else (str(error),):
-        print(f"monqbus: {harmless(line)}", file=sys.stderr)
+        terminal.note(line)
     return next(code for kind, code in _CODES if isinstance(error, kind))

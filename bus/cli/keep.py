@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from ..copying import Copied, size
 from ..copying import copy as copy_store
 from ..errors import UsageError
 from ..store import Store, open_store
+from . import terminal
 from .place import open_desk, read_config
 
 BAR_WIDTH = 30
@@ -24,7 +24,7 @@ def backup(options: argparse.Namespace) -> int:
     path = Path(options.file).absolute()
     with open_desk(options) as desk:
         desk.backup(path)
-    print(path)
+    terminal.line(str(path))
     return 0
 
 
@@ -42,21 +42,24 @@ def copy(options: argparse.Namespace) -> int:
         closing(open_store(target_named.reveal(), settings.data_dir)) as target,
     ):
         copied = _copied(source, target)
-    if sys.stderr.isatty():
-        print("\r\x1b[K", end="", file=sys.stderr)
-    print(f"copied {copied.events} events and {copied.tasks} tasks, all of them found in {target_named}")
-    print(
+    if terminal.shows_progress():
+        terminal.clear_progress()
+    terminal.line(
+        f"copied {copied.events} events and {copied.tasks} tasks, all of them found in {target_named}"
+    )
+    terminal.line(
         f"next: write that store into {config.path or 'the configuration'}, and start the daemon on it only"
     )
     return 0
 
 
 def _copied(source: Store, target: Store) -> Copied:
-    progress = _Bar(size(source)) if sys.stderr.isatty() else lambda _: None
+    progress = _Bar(size(source)) if terminal.shows_progress() else lambda _: None
     try:
         return copy_store(source, target, progress)
     except KeyboardInterrupt:
-        print("\nmonqbus: interrupted; the same command completes it", file=sys.stderr)
+        terminal.clear_progress()
+        terminal.note("interrupted; the same command completes it")
         raise
 
 
@@ -69,4 +72,4 @@ class _Bar:
     def __call__(self, done: int) -> None:
         part = min(done / self._total, 1.0)
         bar = ("█" * round(part * BAR_WIDTH)).ljust(BAR_WIDTH, "░")
-        print(f"\r{bar} {part:4.0%} {done}", end="", file=sys.stderr, flush=True)
+        terminal.progress(f"{bar} {part:4.0%} {done}")

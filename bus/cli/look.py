@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,13 +15,13 @@ from ..desk import Desk
 from ..model import READY, STATES, Filter, MonQTask
 from ..remote import Remote
 from ..rows import plain, task_details, task_row
-from ..textual import harmless
+from . import terminal
 from .filters import filter_of, task_id
 from .place import open_desk
+from .terminal import STATE_WIDTH, State
 
 PAGE = 200
 DEFAULT_LIMIT = 50
-_COLOURS = {"ready": "36", "busy": "33", "complete": "32", "error": "31", "skipped": "90"}
 
 
 def list(options: argparse.Namespace) -> int:  # noqa: A001 - the command's name
@@ -31,11 +30,14 @@ def list(options: argparse.Namespace) -> int:  # noqa: A001 - the command's name
     shown = 0
     with open_desk(options) as desk:
         for task in _pages(desk, which, options.limit or DEFAULT_LIMIT):
-            print(json.dumps(task_row(task), ensure_ascii=False) if options.json else _line(task))
+            if options.json:
+                terminal.row(task_row(task))
+            else:
+                _print_line(task)
             shown += 1
     if sys.stdout.isatty() and options.limit is None and shown in (0, DEFAULT_LIMIT):
         more = f"the newest {shown}; --limit shows more" if shown else "no task matches"
-        print(f"monqbus: {more}", file=sys.stderr)
+        terminal.note(more)
     return 0
 
 
@@ -47,17 +49,10 @@ def _pages(desk: Desk | Remote, which: Filter, limit: int) -> Iterator[MonQTask]
         last = page[-1].id
 
 
-def _line(task: MonQTask) -> str:
-    tail = harmless(task.history[-1]["error"])[:80] if task.history and task.state != "complete" else ""
-    line = f"{task.id}  {_painted(task.state)}  {_when(task.time_queue)}  {harmless(task.task_name)}"
-    return f"{line}  attempt {task.attempt}: {tail}" if tail else line
-
-
-def _painted(state: str) -> str:
-    """*state* in eight columns, in its colour on a terminal; https://no-color.org is kept."""
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
-        return f"{state:<8}"
-    return f"\x1b[{_COLOURS[state]}m{state:<8}\x1b[0m"
+def _print_line(task: MonQTask) -> None:
+    last = task.history[-1] if task.history and task.state != "complete" else {}
+    tail = f"  attempt {task.attempt}: {str(last['error'])[:80]}" if last.get("error") else ""
+    terminal.line(f"{task.id}  ", State(task.state), f"  {_when(task.time_queue)}  {task.task_name}{tail}")
 
 
 def _when(moment: datetime | None) -> str:
@@ -73,14 +68,15 @@ def count(options: argparse.Namespace) -> int:
         parked = desk.count(dataclasses.replace(which, parked=True)).get(READY, 0) if waits else 0
     if options.json:
         numbers = {state: counts.get(state, 0) for state in STATES}
-        print(json.dumps(numbers | {"total": sum(counts.values()), "parked": parked}))
+        terminal.row(numbers | {"total": sum(counts.values()), "parked": parked})
         return 0
     for state in STATES:
         if counts.get(state):
-            print(f"{_painted(state)}  {counts[state]:>10}")
+            terminal.line(State(state), f"  {counts[state]:>10}")
     if parked:
-        print(f"{'parked':<8}  {parked:>10}  of the ready ones: no app declares their names")
-    print(f"{'total':<8}  {sum(counts.values()):>10}")
+        words = "of the ready ones: no app declares their names"
+        terminal.line(f"{'parked':<{STATE_WIDTH}}  {parked:>10}  {words}")
+    terminal.line(f"{'total':<{STATE_WIDTH}}  {sum(counts.values()):>10}")
     return 0
 
 
@@ -90,27 +86,26 @@ def show(options: argparse.Namespace) -> int:
         task = desk.show(task_id(options.id))
         details = task_details(task) | {"waiting": desk.why_waiting(task)}
     if options.json:
-        print(json.dumps(details, ensure_ascii=False))
+        terminal.row(details)
         return 0
     texts = {name: details.pop(name) for name in ("output", "result", "history")}
     for name, value in details.items():
         if value not in (None, [], {}):
-            print(f"{name:<14}{_shown(name, value)}")
+            terminal.line(f"{name:<14}", _shown(name, value))
     for entry in task.history:
-        print(f"attempt {entry['attempt']:<6}{_when(entry['at'])}  {harmless(entry['error'])}")
+        terminal.line(f"attempt {entry['attempt']:<6}{_when(entry['at'])}  {entry['error']}")
     for name in ("output", "result"):
         if texts[name] is not None:
-            print(f"{name}:")
-            print(_indented(texts[name]))
+            terminal.line(f"{name}:")
+            terminal.text(_written(texts[name]), indent="    ")
     return 0
 
 
-def _shown(name: str, value: Any) -> str:
+def _shown(name: str, value: Any) -> str | State:
     if name == "state":
-        return _painted(value).rstrip()
-    return harmless(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        return State(value, width=0)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _indented(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(plain(value), indent=2, ensure_ascii=False)
-    return "\n".join(f"    {harmless(line)}" for line in text.splitlines())
+def _written(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(plain(value), indent=2, ensure_ascii=False)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from ..clock import Clock
 from ..daemon import Daemon, Names
 from ..errors import UsageError
 from ..frozen import sweep
+from . import terminal
 from .place import read_config
 
 
@@ -17,7 +17,7 @@ def run(options: argparse.Namespace) -> int:
     names = Names(_names("--only", options.only), _names("--except", options.but) if options.but else ())
     config = read_config(options)
     for warning in config.warnings:
-        print(f"monqbus: warning: {warning}", file=sys.stderr)
+        terminal.note(f"warning: {warning}")
     sweep()
     return Daemon(config, Clock(), names).run()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from .. import __version__
 from ..errors import UsageError
 from ..frozen import is_frozen
+from . import terminal
 
 
 def init(options: argparse.Namespace) -> int:
@@ -31,9 +32,9 @@ def init(options: argparse.Namespace) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(0o600 if path.suffix == ".ini" else 0o644)  # secrets may be written into it
         path.write_text(text)
-        print(f"wrote {path}")
-    print(f"as a service: the first lines of {directory}/monqbus.service tell how")
-    print(f"start it with: monqbus run --config {directory}/monqbus.ini")
+        terminal.line(f"wrote {path}")
+    terminal.line(f"as a service: the first lines of {directory}/monqbus.service tell how")
+    terminal.line(f"start it with: monqbus run --config {directory}/monqbus.ini")
     return 0
 
 
@@ -48,11 +49,11 @@ def config(options: argparse.Namespace) -> int:
     """Print the sample config."""
     from ..config import hello, sample
 
-    print(sample(hello("./apps")), end="")
+    terminal.text(sample(hello("./apps")))
     return 0
 
 
 def version(options: argparse.Namespace) -> int:
     """Print the version."""
-    print(f"monqbus {__version__}")
+    terminal.line(f"monqbus {__version__}")
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ from ..clock import Clock
 from ..desk import PAGE, Step
 from ..errors import NotFound, UsageError
 from ..model import Filter
+from . import terminal
 from .filters import filter_of
 from .place import open_desk
 
@@ -49,17 +49,20 @@ def _meant(options: argparse.Namespace, verb: str) -> Filter:
 
 def _walk(act: Act, which: Filter, options: argparse.Namespace, done: str) -> int:
     total, last, left = 0, None, options.limit or sys.maxsize
-    show_progress = sys.stderr.isatty()
+    show_progress = terminal.shows_progress()
     while left > 0:
         step = act(which, last, min(left, PAGE))
         total, last, left = total + step.done, step.last, left - step.done
         if last is None:
             break
         if show_progress:
-            print(f"\r{done} {total} …", end="", file=sys.stderr, flush=True)
+            terminal.progress(f"{done} {total} …")
     if show_progress:
-        print("\r\x1b[K", end="", file=sys.stderr)
-    print(json.dumps({done: total}) if options.json else f"{done} {total}")
+        terminal.clear_progress()
+    if options.json:
+        terminal.row({done: total})
+    else:
+        terminal.line(f"{done} {total}")
     if which.ids and total < len(which.ids):
         raise NotFound(
             f"{len(which.ids) - total} of {len(which.ids)} tasks: not found, or in a state that forbids it"

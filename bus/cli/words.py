@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn
 
 from .. import __version__
+from . import terminal
 
 USAGE_CODE: Final = 64
 MOST: Final = 1_000_000_000
@@ -31,7 +32,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line, the remedy, exit 64."""
-        print(f"monqbus: {message}; see `{self.prog} --help`", file=sys.stderr)
+        terminal.note(f"{message}; see `{self.prog} --help`")
         sys.exit(USAGE_CODE)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:

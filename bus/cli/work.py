@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from typing import Any
 
 from bson import ObjectId
@@ -16,7 +14,7 @@ from ..registry import NAME, TOPIC, Options
 from ..remote import Remote
 from ..rows import plain
 from ..strictjson import BadJson, parse
-from ..textual import harmless
+from . import terminal
 from .moments import seconds, seconds_until
 from .place import Local, open_poster
 
@@ -36,9 +34,9 @@ def post(options: argparse.Namespace) -> int:
     wait = None if options.wait is None else seconds("--wait", options.wait)
     with open_poster(options) as poster:
         task, is_known = poster.post_named(options.name, args, kwargs, changes)
-        print(task.id, flush=True)
+        terminal.line(str(task.id), at_once=True)
         if not is_known:
-            print(f"monqbus: no app declares {options.name}; the task waits until one does", file=sys.stderr)
+            terminal.note(f"no app declares {options.name}; the task waits until one does")
         return 0 if wait is None else _wait([task], wait, poster)
 
 
@@ -51,9 +49,9 @@ def event(options: argparse.Namespace) -> int:
     with open_poster(options) as poster:
         receipt = poster.publish(options.topic, args, kwargs)
         for one in (receipt.event_id, *receipt.task_ids):
-            print(one, flush=True)
+            terminal.line(str(one), at_once=True)
         if not receipt.task_ids:
-            print(f"monqbus: no handler for topic {options.topic}; the event is recorded", file=sys.stderr)
+            terminal.note(f"no handler for topic {options.topic}; the event is recorded")
         if wait is None or not receipt.task_ids:
             return 0
         return _wait([_to_join(task_id) for task_id in receipt.task_ids], wait, poster)
@@ -84,7 +82,7 @@ def _json(option: str, text: str, kind: type) -> Any:
 def _wait(tasks: list[MonQTask], patience: float, poster: Local | Remote) -> int:
     """Print the result of each task in its turn; *patience* seconds for all of them together."""
     if not poster.is_attended:
-        print("monqbus: --wait: no daemon runs on this store; what was posted waits for one", file=sys.stderr)
+        terminal.note("--wait: no daemon runs on this store; what was posted waits for one")
         return 1
     clock = Clock()
     deadline = clock.monotonic() + patience
@@ -92,10 +90,8 @@ def _wait(tasks: list[MonQTask], patience: float, poster: Local | Remote) -> int
     for task in tasks:
         try:
             left = round(max(0.0, deadline - clock.monotonic()), 1)
-            print(json.dumps(plain(poster.join(task, left)), ensure_ascii=False), flush=True)
+            terminal.row(plain(poster.join(task, left)), at_once=True)
         except (TaskFailed, JoinTimeout) as error:
-            # several lines: the remote traceback is what was asked for
-            for line in f"monqbus: {error}".splitlines():
-                print(harmless(line), file=sys.stderr)
+            terminal.error(f"monqbus: {error}")  # several lines: the remote traceback is what was asked for
             code = 1
     return code

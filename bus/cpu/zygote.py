@@ -38,12 +38,13 @@ def connection() -> int | None:
 
 def serve(control: socket.socket, parent: int) -> None:
     """Be the zygote of process *parent*: fork templates as told on *control* until *parent* is gone."""
-    from .. import leash
+    from .. import leash, streams
     from . import descent  # here, and what follows: the daemon itself has no use for it
     from .nursery import Nursery
     from .template import live
 
     leash.die_with(parent, signal.SIGKILL)
+    streams.divert_child()
     descent.stand_alone()
     descent.ignore_group_signals()
     descent.leave_manager()

@@ -7,7 +7,6 @@ store's writer or the heartbeat of a shared store.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
@@ -31,7 +30,7 @@ from ..desk import Desk
 from ..engine import workforce
 from ..engine.auditor import Auditor
 from ..engine.bulwark import Bulwark
-from ..engine.capture import Capture, current
+from ..engine.capture import Capture
 from ..engine.claimer import Claimer
 from ..engine.depth import Depth
 from ..engine.errands import Errands
@@ -51,7 +50,6 @@ from ..engine.steward import Steward
 from ..engine.watchdog import Watchdog
 from ..errors import ConfigError, Drained, StoreError, Withdrawn
 from ..http import ControlSocket, Limits, Server, listen_tcp
-from ..journal import Journal, JournalHandler, own_stream
 from ..model import Worker
 from ..posting import PostOffice
 from ..reloading import Reloader
@@ -62,6 +60,7 @@ from ..telemetry import emit, listen
 from ..webhook.gate import Gate
 from ..webhook.receive import create_app
 from .drain import LEAVING_SECONDS, Drain
+from .log import Log
 from .names import Names
 from .reload import waiting_for_restart
 
@@ -109,7 +108,7 @@ class Daemon:
     # start, in this order; what is undone at the end stands beside what was done
 
     def _start(self) -> None:
-        self._open_journal()
+        self._open_log()
         self._load_apps()
         self._open_store()
         self._build_engine()
@@ -120,25 +119,12 @@ class Daemon:
         self._open_doors()
         self._announce()
 
-    def _open_journal(self) -> None:
+    def _open_log(self) -> None:
         settings = self.config.monqbus
-        hub = gevent.get_hub()
-        self.journal = Journal(
-            own_stream(),
-            self.clock,
-            level=settings.log_level,
-            log_format=settings.log_format,
-            later=hub.loop.run_callback,
-        )
-        self._undo.callback(self.journal.flush)
-        self._undo.callback(listen(self.journal))
+        self.log = Log(self.clock, level=settings.log_level, log_format=settings.log_format)
+        self.log.start()
+        self._undo.callback(self.log.stop)
         self._undo.callback(listen(self.supervisor))
-        root = logging.getLogger()
-        handler = JournalHandler(self.journal)
-        handler.addFilter(lambda _: current.get() is None)  # a task's records are told as task.printed
-        root.addHandler(handler)
-        root.setLevel(settings.log_level.upper())
-        self._undo.callback(lambda: root.removeHandler(handler))
 
     def _load_apps(self) -> None:
         declaring.load(self.config)
@@ -182,7 +168,7 @@ class Daemon:
         self.recorder = Recorder(self.store, clock)
         self.executor = Executor(registry.registry, self.recorder, clock, self._policy())
         self.executor.default_timeout = self.config.worker.timeout or None
-        self.watchdog = Watchdog(clock, self.journal.say_now)
+        self.watchdog = Watchdog(clock, self.log.journal.say_now)
         self.heartbeat = Heartbeat(
             lambda: self._new_store(daemon=False),
             worker,
@@ -362,7 +348,7 @@ class Daemon:
         for hook in self.hooks.values():
             if hook.verify == "none":
                 url = f"http://{_printed(self.public.address)}/hooks/{hook.name}"
-                print(f"try it:  curl -d World {url}", flush=True)  # noqa: T201 - a line to paste
+                self.log.print(f"try it:  curl -d World {url}")
                 break
 
     # signals

@@ -84,7 +84,7 @@ class Daemon:
     @property
     def address(self) -> tuple[str, int]:
         """Where the public listener is."""
-        match = re.search(r"listen=http://([\d.]+):(\d+)", self.wait_for("daemon.started"))
+        match = re.search(r'listen(?:=|": ")http://([\d.]+):(\d+)', self.wait_for("daemon.started"))
         assert match is not None
         return match[1], int(match[2])
 

@@ -1,0 +1,86 @@
+"""The log of a daemon: facts, records of libraries and whatever is printed, one escaped line each."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Final
+
+import gevent
+from gevent.threadpool import ThreadPool
+
+from .. import streams
+from ..clock import Clock
+from ..engine.capture import current
+from ..journal import Journal, JournalHandler
+from ..log_writer import LogWriter
+from ..telemetry import listen
+
+WAIT_SECONDS: Final = 1.0
+
+
+class Log:
+    """The journal on standard error, with the two native threads that keep the hub out of it.
+
+    From `start` to `stop`, descriptors 1 and 2 lead into the log; *level* is a word of logging's,
+    *log_format* ``text`` or ``json``.
+    """
+
+    def __init__(self, clock: Clock, *, level: str, log_format: str) -> None:
+        self._streams = streams.take_over()
+        self._level = level
+        self._writer = LogWriter(
+            self._streams.log, lambda count: self.journal.line("log.dropped", {"count": count})
+        )
+        self.journal = Journal(
+            self._writer,
+            clock,
+            level=level,
+            log_format=log_format,
+            later=gevent.get_hub().loop.run_callback,
+        )
+        self._reader = self._streams.reader(
+            lambda line: self.journal.say_now("output.printed", {"line": line}),
+            lambda count: self.journal.say_now("output.dropped", {"count": count}),
+            clock,
+        )
+        self._undo = ExitStack()
+
+    def start(self) -> None:
+        """From now on."""
+        self._run(self._writer.run, self._writer.end)
+        self._undo.callback(self.journal.flush)
+        self._run(self._reader.run, self._reader.stop)
+        self._streams.divert()
+        self._undo.callback(self._streams.restore)
+        faulthandler.enable(self._streams.log)  # a process that dies so cannot read its pipe any more
+        self._undo.callback(listen(self.journal))
+        self._follow_records()
+
+    def stop(self) -> None:
+        """Everything as it was; blocks until the last line is out, at most WAIT_SECONDS for each thread."""
+        self._undo.close()
+
+    def print(self, line: str) -> None:
+        """Print *line* on the standard output as it was at the start: not a line of the log."""
+        self._streams.print(line)
+
+    def _run(self, run: Callable[[], None], end: Callable[[], None]) -> None:
+        """Let *run* work in a native thread; *end* asks it to stop, which it may never do."""
+        running = ThreadPool(1).spawn(run)
+
+        def stop() -> None:
+            end()
+            running.wait(WAIT_SECONDS)
+
+        self._undo.callback(stop)
+
+    def _follow_records(self) -> None:
+        root = logging.getLogger()
+        handler = JournalHandler(self.journal)
+        handler.addFilter(lambda _: current.get() is None)  # a task's records are told as task.printed
+        root.addHandler(handler)
+        root.setLevel(self._level.upper())
+        self._undo.callback(lambda: root.removeHandler(handler))
