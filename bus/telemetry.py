@@ -82,6 +82,7 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.ERROR,
         "a collection or index of MongoDB was dropped or changed by somebody else; work may be lost",
     ),
+    "store.warned": (logging.WARNING, "something in the database works and is probably not meant so"),
     "store.restored": (logging.WARNING, "what was missing of the store is back, or was made anew"),
     "store.low_on_space": (logging.ERROR, "less than min_free is free: new work is refused with 503"),
     "store.has_space": (logging.INFO, "there is room again; new work is taken"),
