@@ -47,6 +47,10 @@ class _Intake(_Kind[Answer]):
     """A job that takes new work in: the first to be refused on a full disk."""
 
 
+class _Lookup(_Kind[Answer]):
+    """A job that reads a row and promises nothing."""
+
+
 class _Between(_Kind[None]):
     """A job that cannot be part of a transaction. It never raises."""
 
@@ -90,8 +94,9 @@ class Connection:
     def close(self) -> None:
         """Close the file and let the lock go. Never raises: what a failing disk has is in its log."""
         if self._connection is not None:
-            with suppress(StoreError, sqlite3.Error):
-                self.write(lambda: None)  # what was handed in before is committed first
+            with suppress(StoreError):
+                self.write(_Lookup(lambda: None))  # what was handed in before is committed first
+            with suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
         for lock in (self._lock, self._name):
@@ -137,7 +142,7 @@ class Connection:
 
     def look_up(self, sql: str, key: bytes) -> tuple[Any, ...] | None:
         """The row under an indexed *key*."""
-        found: tuple[Any, ...] | None = self.write(lambda: self.sql.execute(sql, (key,)).fetchone())
+        found: tuple[Any, ...] | None = self.write(_Lookup(lambda: self.sql.execute(sql, (key,)).fetchone()))
         return found
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -265,9 +270,18 @@ class Connection:
         answers = [job() for job in jobs]
         if self.sql.total_changes == changes:
             self.sql.execute("COMMIT")  # nothing was written, so nothing waits for the disk
+            self._require_place(jobs)
         elif (error := away(self._commit_now)) is not None:
             raise error
         return answers
+
+    def _require_place(self, jobs: Sequence[Job[Any]]) -> None:
+        """Raise StoreUnavailable when "it is there already" would be said of files nobody will find."""
+        place = self._place
+        if place is None or all(job is _nothing or isinstance(job, (_Scan, _Lookup)) for job in jobs):
+            return
+        if (lost := place.look()) is not None:
+            raise lost
 
     def _commit_now(self) -> Exception | None:
         """Commit; what goes wrong is returned: gevent's pool prints a traceback of what is raised there.

@@ -134,10 +134,28 @@ def test_what_is_committed_into_a_file_that_is_not_at_its_path_is_not_acknowledg
             post(store, a_task())
     with pytest.raises(StoreUnavailable):
         store.ping()
-    with pytest.raises(StoreUnavailable):
-        store.report([Report(task.claim, {"state": COMPLETE})])
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            store.report([Report(task.claim, {"state": COMPLETE})])
     with pytest.raises(StoreUnavailable):
         store.claim(ONE, {NAME}, 10, NOW)
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_that_it_is_there_already_is_no_answer_either(store: SqliteStore, path: Path, harm: Harm) -> None:
+    """The first try may have stored it where nobody finds it; its repetition changes nothing."""
+    (task,) = store.claim(ONE, {NAME}, 1, NOW).tasks
+    delivery, end = a_fan_out(a_delivery(), a_task()), Report(task.claim, {"state": COMPLETE})
+    harm(path)
+
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            store.post([delivery])
+    store._connection.sql.execute("BEGIN IMMEDIATE")
+    store._report(end)
+    store._connection.sql.execute("COMMIT")
+    with pytest.raises(StoreUnavailable):
+        store.report([end])
 
 
 @pytest.mark.parametrize("harm", HARMS)
