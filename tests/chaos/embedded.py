@@ -173,7 +173,7 @@ def _disk_to_fill(arena: Arena) -> tuple[SmallDisk | Disk, dict[str, str]]:
     controls=[
         Control("files believed, not looked at", shows="lost", weakness="embedded.files_not_looked_at"),
     ],
-    aims=RETURN,
+    aims={"ready_again_max_seconds": 3.0},
 )
 def files_taken_away(arena: Arena) -> None:
     """The folder is moved away and back; then a copy takes its place; then it is deleted, and put back
@@ -190,21 +190,19 @@ def files_taken_away(arena: Arena) -> None:
         arena.pause(arena.pick(short=1.5, long=3.0))
         arena.expect(victim.is_alive and victim.pid == pid, "the daemon lives through it")
         for harm in (_put_a_copy_in_its_place, _delete_and_put_back):
-            arena.fault(
-                "folder replaced", victim, lambda harm=harm: _lose_the_open_files(arena, victim, harm)
-            )
+            _lose_the_open_files(arena, victim, harm)
+            arena.kill(victim)
             victim.start()
             arena.pause(1.0)
     arena.settle()
 
 
 def _lose_the_open_files(arena: Arena, victim: Victim, harm: Callable[[Path, int], None]) -> None:
-    """Do *harm*, let senders try for a while, and kill the daemon that has the old files open."""
+    """Do *harm*, and let senders try for a while with the daemon that has the old files open."""
     victim.freeze()  # so that the copy is of one moment, also of a daemon that goes on writing
     harm(arena.data, victim.pid)
     victim.thaw()
     arena.pause(arena.pick(short=1.0, long=3.0))
-    victim.kill()
 
 
 def _put_a_copy_in_its_place(data: Path, pid: int) -> None:

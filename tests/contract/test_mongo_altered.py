@@ -263,6 +263,22 @@ def test_while_a_collection_is_capped_nothing_new_is_taken_and_the_reason_is_sai
     assert store.claim(ONE, {NAME}, 10, NOW).tasks
 
 
+def test_a_program_that_nobody_tends_looks_before_it_posts(address: str, database: Documents) -> None:
+    """A web application may be connected for months; it asks every few seconds, and not at every post."""
+    with closing(MongoStore(address, daemon=False)) as store:
+        store.open()
+        post(store, a_task())
+        database.command("convertToCapped", TASKS, size=10**6)
+        post(store, a_task())
+        store._watch._looked_at = float("-inf")
+
+        with pytest.raises(StoreUnavailable, match=f"{TASKS}: expected an ordinary collection, got a capped"):
+            post(store, a_task())
+        database.drop_collection(TASKS)
+        store._watch._looked_at = float("-inf")
+        post(store, a_task())
+
+
 def test_an_index_that_cannot_be_made_anew_keeps_new_work_out_until_it_can(
     store: MongoStore, database: Documents
 ) -> None:

@@ -144,6 +144,8 @@ class MongoStore:
 
     def post(self, postings: Sequence[Posting]) -> list[Receipt]:
         """See the contract; in the daemon together with what else is posted at this moment."""
+        if not self._daemon:
+            self._watch.glance()
         self._watch.require()
         asked = list(postings)
         answers = self._posts.submit(asked, CALL_SECONDS) if self._posts else self._intake.store(asked)

@@ -61,11 +61,19 @@ class Watch:
                 raise StoreError(self._named(problem))
             self._compare(collections(database))
         self._news.clear()
+        self._looked_at = self._clock.monotonic()
 
     def require(self) -> None:
         """Raise StoreUnavailable while nothing new may be taken."""
         if self.complaint:
             raise StoreUnavailable(self.complaint)
+
+    def glance(self) -> None:
+        """For a process that nobody tends: whether the collections can keep anything. Mends nothing."""
+        if self._clock.monotonic() - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = self._clock.monotonic()
+            with self._connection.call() as database:
+                self.complaint = self._named(unfit(database.name, collections(database)))
 
     def look(self) -> Sequence[Notice]:
         """Compare and mend, every LOOK_SECONDS; what has changed. Blocks while indexes are built."""
