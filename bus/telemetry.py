@@ -77,6 +77,16 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "feed.reopened": (logging.INFO, "the wake-up feed was opened again; a full claim pass follows"),
     "store.failed": (logging.ERROR, "the store did not answer"),
     "store.recovered": (logging.INFO, "the store answers again"),
+    "store.moved": (
+        logging.ERROR,
+        "the embedded store's files are not at their path any more: nothing new is acknowledged",
+    ),
+    "store.altered": (
+        logging.ERROR,
+        "a collection or index of MongoDB was dropped or changed by somebody else; work may be lost",
+    ),
+    "store.warned": (logging.WARNING, "something in the database works and is probably not meant so"),
+    "store.restored": (logging.WARNING, "what was missing of the store is back, or was made anew"),
     "store.low_on_space": (logging.ERROR, "less than min_free is free: new work is refused with 503"),
     "store.has_space": (logging.INFO, "there is room again; new work is taken"),
     "store.reserve_made": (logging.INFO, "room was set aside for a full disk"),

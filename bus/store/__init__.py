@@ -42,9 +42,10 @@ def open_spool(data_dir: Path, most: int, *, min_free: int = 0) -> Spool | None:
     ConfigError, StoreError.
     """
     from .spool import Spool
+    from .sqlite_file import is_there
 
     path = data_dir / "spool.sqlite"
-    if not most and not path.exists():
+    if not most and not is_there(path):
         return None
     spool = Spool(path, most=most, min_free=min_free)
     spool.open()

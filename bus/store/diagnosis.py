@@ -10,6 +10,7 @@ from ..clock import Clock
 from ..diagnosis import Diagnosis
 from . import open_store
 from .mounts import MOUNTS, file_system, network_file_system
+from .sqlite_file import is_there
 
 MEMORY: Final = frozenset({"tmpfs", "ramfs"})
 RACELESS: Final = (3, 51, 3)
@@ -28,7 +29,7 @@ def library() -> Diagnosis:
 def file(data_dir: Path, min_free: int) -> Diagnosis:
     """The embedded store's file, which no daemon has. Takes its lock for a moment; raises StoreError."""
     path = data_dir / "monqbus.db"
-    if not path.exists():
+    if not is_there(path):
         return Diagnosis("store", f"{path}, not there yet", note="a daemon makes it when it starts")
     open_store("sqlite", data_dir, min_free=min_free, examine=True).close()
     return Diagnosis("store", f"{path}, {path.stat().st_size / 2**20:.1f} MiB, read and without damage")

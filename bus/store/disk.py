@@ -56,6 +56,7 @@ class Disk:
         # a quota, or blocks that are not free yet: what statvfs says counts after a second without an error
         self._is_full = self._is_full and (self._is_just_full or self._free < self._room_after_full)
         self._is_just_full = False
+        self._has_reserve = self._has_reserve and self._reserve.exists()  # somebody may have deleted it
         if not self._has_reserve and not self._is_full:
             self._make_reserve()
         self._set_low(self._usable < self._watermark or self._is_full)

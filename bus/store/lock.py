@@ -14,7 +14,7 @@ class FileLock:
     """Holds *path* for this process. The file stays behind; only the lock says that it is held."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._descriptor: int | None = None
 
     def take(self, subject: Path) -> None:
@@ -23,7 +23,7 @@ class FileLock:
         Raises StoreHeld with what the holder wrote about itself, ConfigError where no file can be locked.
         """
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 self._lock(descriptor, subject)
             except BaseException:
@@ -31,10 +31,20 @@ class FileLock:
                 raise
         except OSError as error:
             raise ConfigError(
-                f"[monqbus] data_dir: cannot lock {self._path}: {error.strerror}; "
+                f"[monqbus] data_dir: cannot lock {self.path}: {error.strerror}; "
                 "give it to the user of the daemon, or choose another folder"
             ) from error
         self._descriptor = descriptor
+
+    @property
+    def has_its_file(self) -> bool:
+        """Whether the locked file still is the one at the path, so that others meet the lock."""
+        try:
+            if self._descriptor is None:
+                return False
+            return os.path.samestat(os.fstat(self._descriptor), self.path.stat())
+        except OSError:
+            return False
 
     def release(self) -> None:
         """Let it go; nothing happens when it is not held."""

@@ -36,6 +36,7 @@ class Spool(SqliteStore):
         self._path = path
         self.most = most
         self._page_size = self._used = self._size = 0
+        self._forgotten: set[ObjectId] = set()  # the file could not be told yet
 
     @property
     def size(self) -> int:
@@ -54,6 +55,8 @@ class Spool(SqliteStore):
 
     def recount(self) -> None:
         """Correct the size: a `keep` that was given up may have stored its posting after all."""
+        if self._forgotten:
+            self.forget(())
         self._connection.scan(self._measure)
 
     def keep(self, posting: Posting) -> Receipt:
@@ -83,21 +86,28 @@ class Spool(SqliteStore):
 
         Fewer when they are large: at least one, and no more than about BATCH_BYTES.
         """
-        return self._connection.scan(lambda: self._oldest(most, without))
+        return self._connection.scan(lambda: self._oldest(most, {*without, *self._forgotten}))
 
     def forget(self, events: Sequence[ObjectId]) -> None:
-        """Delete the postings of *events*: another store has them now."""
-        keys = [event_id.binary for event_id in events]
+        """Delete the postings of *events*: another store has them now.
+
+        While the file cannot be written they are only not given out any more, so that those behind them
+        can leave as well: it was deleted perhaps, and is gone with this process.
+        """
+        self._forgotten.update(events)
+        forgotten = set(self._forgotten)
+        keys = [(event_id.binary,) for event_id in forgotten]
 
         def job() -> int:
             sql = self._connection.sql
-            sql.execute(f"DELETE FROM task WHERE event_id IN ({_holes(keys)}) AND {UNENDED}", keys)
-            gone = sql.execute(f"DELETE FROM event WHERE id IN ({_holes(keys)})", keys).rowcount
+            sql.executemany(f"DELETE FROM task WHERE event_id = ? AND {UNENDED}", keys)
+            gone = sql.executemany("DELETE FROM event WHERE id = ?", keys).rowcount
             self._used = self._bytes()
             return gone
 
         gone = self._connection.scan(job)  # first: others are kept while it waits, and counted
         self._size -= gone
+        self._forgotten -= forgotten
 
     def _oldest(self, most: int, without: Collection[ObjectId]) -> list[Posting]:
         events: list[Event] = []

@@ -19,7 +19,9 @@ from .contract import CALL_SECONDS, Notice
 from .disk import Disk
 from .group import Group
 from .lock import FileLock
+from .name_lock import NameLock
 from .sqlite_file import connect, is_full, is_of_the_disk, prepare_folder, refusal, translated
+from .sqlite_place import Place, real_path
 
 Answer = TypeVar("Answer")
 Job = Callable[[], Answer]
@@ -45,6 +47,10 @@ class _Intake(_Kind[Answer]):
     """A job that takes new work in: the first to be refused on a full disk."""
 
 
+class _Lookup(_Kind[Answer]):
+    """A job that reads a row and promises nothing."""
+
+
 class _Between(_Kind[None]):
     """A job that cannot be part of a transaction. It never raises."""
 
@@ -61,6 +67,8 @@ class Connection:
         self._daemon = daemon
         self._min_free = min_free
         self._lock: FileLock | None = None
+        self._name: NameLock | None = None
+        self._place: Place | None = None
         self._disk: Disk | None = None
         self._connection: sqlite3.Connection | None = None
         self._is_stuck = False
@@ -69,13 +77,13 @@ class Connection:
         self._pool: Any = None
 
     def open(self, *, examine: bool) -> None:
-        """Take the lock, create what is missing. Raises ConfigError, StoreError."""
-        if isinstance(self._path, Path):
-            prepare_folder(self._path.parent)
-            self._lock = FileLock(self._path.with_suffix(".lock"))
-            self._lock.take(self._path)
+        """Take the locks, create what is missing. Raises ConfigError, StoreError."""
         try:
+            if isinstance(self._path, Path):
+                self._take_locks(self._path)
             self._connection = connect(self._path, examine=examine)
+            if self._place is not None:
+                self._place.remember()
             self._watch_disk()
             self._share()
             self._try_to_write()
@@ -86,12 +94,14 @@ class Connection:
     def close(self) -> None:
         """Close the file and let the lock go. Never raises: what a failing disk has is in its log."""
         if self._connection is not None:
-            with suppress(StoreError, sqlite3.Error):
-                self.write(lambda: None)  # what was handed in before is committed first
+            with suppress(StoreError):
+                self.write(_Lookup(lambda: None))  # what was handed in before is committed first
+            with suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
-        if self._lock is not None:
-            self._lock.release()
+        for lock in (self._lock, self._name):
+            if lock is not None:
+                lock.release()
 
     @property
     def sql(self) -> sqlite3.Connection:
@@ -132,7 +142,7 @@ class Connection:
 
     def look_up(self, sql: str, key: bytes) -> tuple[Any, ...] | None:
         """The row under an indexed *key*."""
-        found: tuple[Any, ...] | None = self.write(lambda: self.sql.execute(sql, (key,)).fetchone())
+        found: tuple[Any, ...] | None = self.write(_Lookup(lambda: self.sql.execute(sql, (key,)).fetchone()))
         return found
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -144,14 +154,52 @@ class Connection:
         self.take_in(self._beat)
 
     def tend(self) -> Sequence[Notice]:
-        """Ask how much room there is, keep the reserve; what has changed."""
-        disk = self._disk
-        if disk is None:
+        """See whether the files are where they belong and how much room there is; what has changed."""
+        if self._place is None or self._disk is None:
             return ()
-        self.scan(lambda: disk.look(self._spare()))  # a job, so that no other one meets it half way
-        return disk.news()
+        try:
+            self.scan(self._look_around)  # a job, so that no other one meets it half way
+            if self._is_stuck:
+                self.scan(self._look_around)
+        except StoreUnavailable:
+            if news := self._place.news():
+                return news
+            raise
+        return [*self._place.news(), *self._disk.news()]
 
     # inside
+
+    def _take_locks(self, named: Path) -> None:
+        real = real_path(named)
+        prepare_folder(real.parent)
+        lock = FileLock(real.with_suffix(".lock"))
+        lock.take(named)
+        self._lock = lock
+        name = NameLock(named)
+        name.take()
+        self._name, self._place, self._path = name, Place(named, real), real
+
+    def _look_around(self) -> None:
+        place, disk = self._place, self._disk
+        if place is None or disk is None:
+            return
+        if place.look() is None:
+            self._keep_lock()
+            disk.look(self._spare())
+        elif place.has_lost_its_log:
+            self._is_stuck = True  # a new connection makes a new log
+
+    def _keep_lock(self) -> None:
+        """Lock anew when the lock file was deleted or replaced: other processes look there first."""
+        lock = self._lock
+        if lock is None or lock.has_its_file or not isinstance(self._path, Path) or self._place is None:
+            return
+        anew = FileLock(self._path.with_suffix(".lock"))
+        with suppress(MonqbusError):  # somebody has it for a moment: a second later again
+            anew.take(self._path)
+            lock.release()
+            self._lock = anew
+            self._place.tell_restored(anew.path)
 
     def _watch_disk(self) -> None:
         if isinstance(self._path, Path):
@@ -210,7 +258,7 @@ class Connection:
             self._roll_back()
             if is_full(error):
                 return self._run_the_urgent(jobs, away)
-            if len(jobs) == 1 or is_of_the_disk(error):
+            if len(jobs) == 1 or isinstance(error, StoreUnavailable) or is_of_the_disk(error):
                 return [translated(error, self._path)] * len(jobs)
         return [self._run_all([job], away)[0] for job in jobs]
 
@@ -222,17 +270,32 @@ class Connection:
         answers = [job() for job in jobs]
         if self.sql.total_changes == changes:
             self.sql.execute("COMMIT")  # nothing was written, so nothing waits for the disk
+            self._require_place(jobs)
         elif (error := away(self._commit_now)) is not None:
             raise error
         return answers
 
-    def _commit_now(self) -> sqlite3.Error | None:
-        """Commit; what goes wrong is returned: gevent's pool prints a traceback of what is raised there."""
+    def _require_place(self, jobs: Sequence[Job[Any]]) -> None:
+        """Raise StoreUnavailable when "it is there already" would be said of files nobody will find."""
+        place = self._place
+        if place is None or all(job is _nothing or isinstance(job, (_Scan, _Lookup)) for job in jobs):
+            return
+        if (lost := place.look()) is not None:
+            raise lost
+
+    def _commit_now(self) -> Exception | None:
+        """Commit; what goes wrong is returned: gevent's pool prints a traceback of what is raised there.
+
+        Into files that nobody will find again nothing more is written: so they can be copied.
+        """
+        place = self._place
         try:
+            if place is not None and place.is_lost and (lost := place.look()) is not None:
+                return lost
             self.sql.commit()
         except sqlite3.Error as error:
             return error
-        return None
+        return place.look() if place is not None else None
 
     # when the disk is full or fails
 
@@ -258,14 +321,33 @@ class Connection:
             self._is_stuck = connection.in_transaction
 
     def _reopen(self) -> Exception | None:
-        """A new connection in place of one that cannot go back; the lock stays ours. Returns an error."""
+        """A new connection in place of one that cannot go back; the lock stays ours. Returns an error.
+
+        Never for another file than the open one: what only that holds would be gone with its descriptor.
+        """
+        place = self._place
         try:
+            if (
+                place is not None
+                and (lost := place.look())
+                and not (place.has_lost_its_log and self._checkpoint())
+            ):
+                return lost
             self.sql.close()
+            if place is not None:
+                place.expect_no_log()
             self._connection = connect(self._path)
+            if place is not None:
+                place.remember()
         except (MonqbusError, sqlite3.Error) as error:
             return error
         self._is_stuck = False
         return None
+
+    def _checkpoint(self) -> bool:
+        """Write what is in the log into the file; whether all of it is there and on the disk."""
+        (is_blocked, pages, done) = self.sql.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not is_blocked and pages == done
 
 
 def _nothing() -> None:

@@ -13,6 +13,7 @@ from typing import Final
 from ..errors import ConfigError, StoreError, StoreFull, StoreUnavailable, StoreUnusable
 from .mounts import network_file_system
 from .sqlite_filter import result_matches
+from .sqlite_place import log_of
 from .sqlite_rows import SCHEMA, SCHEMA_VERSION
 
 OLDEST_SQLITE: Final = (3, 35, 0)  # the first with RETURNING
@@ -64,6 +65,7 @@ def connect(path: Path | str, *, examine: bool = False) -> sqlite3.Connection:
             _configure(connection)
             if is_new:
                 connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+            connection.execute("SELECT beats FROM beat").fetchone()  # only now SQLite opens the log
         except BaseException:
             connection.close()
             raise
@@ -103,6 +105,11 @@ def translated(error: Exception, path: Path | str) -> Exception:
     return error
 
 
+def is_there(path: Path) -> bool:
+    """Whether a store lies at *path*, or what an accident has left of one."""
+    return os.path.lexists(path) or _size(log_of(path)) > 0
+
+
 def refusal(path: Path | str, complaint: str) -> StoreFull:
     """The error that new work gets while there is no room for it."""
     return StoreFull(f"{path}: {complaint}")
@@ -122,8 +129,14 @@ def _require_file(path: Path) -> None:
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ConfigError(_unusable(path.parent, "Permission denied"))
     # SQLite would take it for new and delete the log
-    if path.exists() and not _size(path) and _size(_log_of(path)):
-        raise translated(sqlite3.DatabaseError(f"{_DAMAGED[0]}: empty beside a log"), path)
+    if not _size(path) and _size(log_of(path)):
+        if path.exists():
+            raise translated(sqlite3.DatabaseError(f"{_DAMAGED[0]}: empty beside a log"), path)
+        raise StoreUnusable(
+            f"{path}: expected the file beside its log, got only {log_of(path)}, which holds acknowledged "
+            "work: put the file back that belongs to it; if that is lost, move the log away and start with a "
+            "backup or with nothing"
+        )
 
 
 def _write_log_again(path: Path) -> bool:
@@ -134,7 +147,7 @@ def _write_log_again(path: Path) -> bool:
     power cut. Written again, what is read is what the disk has. See docs/decisions/0009.
     """
     try:
-        descriptor = os.open(_log_of(path), os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(log_of(path), os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
@@ -146,10 +159,6 @@ def _write_log_again(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return offset > 0
-
-
-def _log_of(path: Path) -> Path:
-    return path.with_name(path.name + "-wal")
 
 
 def _configure(connection: sqlite3.Connection) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -163,6 +165,59 @@ def _disk_to_fill(arena: Arena) -> tuple[SmallDisk | Disk, dict[str, str]]:
     except Missing:
         disk = Disk(arena.place, arena.data)
         return disk, dict(disk.environ)
+
+
+@scenario(
+    "files taken away",
+    store="embedded",
+    controls=[
+        Control("files believed, not looked at", shows="lost", weakness="embedded.files_not_looked_at"),
+    ],
+    aims={"ready_again_max_seconds": 3.0},
+)
+def files_taken_away(arena: Arena) -> None:
+    """The folder is moved away and back; then a copy takes its place; then it is deleted, and put back
+    from the descriptors that the daemon has open. What is acknowledged meanwhile must be there.
+    """
+    victim = arena.daemon(greenlets=FEW_GREENLETS).start()
+    pid, away = victim.pid, arena.data.with_name("away")
+    with arena.load(CROWDED):
+        arena.pause(0.7)
+        with arena.trouble("folder moved away"):
+            arena.data.rename(away)
+            arena.pause(arena.pick(short=1.0, long=5.0))
+            away.rename(arena.data)
+        arena.pause(arena.pick(short=1.5, long=3.0))
+        arena.expect(victim.is_alive and victim.pid == pid, "the daemon lives through it")
+        for harm in (_put_a_copy_in_its_place, _delete_and_put_back):
+            _lose_the_open_files(arena, victim, harm)
+            arena.kill(victim)
+            victim.start()
+            arena.pause(1.0)
+    arena.settle()
+
+
+def _lose_the_open_files(arena: Arena, victim: Victim, harm: Callable[[Path, int], None]) -> None:
+    """Do *harm*, and let senders try for a while with the daemon that has the old files open."""
+    victim.freeze()  # so that the copy is of one moment, also of a daemon that goes on writing
+    harm(arena.data, victim.pid)
+    victim.thaw()
+    arena.pause(arena.pick(short=1.0, long=3.0))
+
+
+def _put_a_copy_in_its_place(data: Path, pid: int) -> None:
+    data.rename(data.with_name("old"))
+    shutil.copytree(data.with_name("old"), data, ignore=shutil.ignore_patterns("*.sock"))
+    shutil.rmtree(data.with_name("old"))
+
+
+def _delete_and_put_back(data: Path, pid: int) -> None:
+    shutil.rmtree(data)
+    data.mkdir(mode=0o700)
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        name = Path(str(descriptor.readlink()).removesuffix(" (deleted)")).name
+        if name in {"monqbus.db", "monqbus.db-wal"}:
+            (data / name).write_bytes(descriptor.read_bytes())
 
 
 @scenario(

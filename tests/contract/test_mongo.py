@@ -238,7 +238,7 @@ def test_a_dropped_index_is_said_and_not_worked_around(store: MongoStore, databa
     """A claim that sorts a million documents would stop the server for everybody."""
     database.monq_task.drop_index(schema.CLAIM)
 
-    with pytest.raises(StoreError, match=r"hint.*restart monqbus, which creates missing indexes"):
+    with pytest.raises(StoreError, match=r"hint.*a daemon makes a missing index anew"):
         store.claim(ONE, {NAME}, 1, NOW)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bus.clock import UTC, Clock
-from bus.errors import StoreFull, StoreHeld
+from bus.errors import StoreFull, StoreHeld, StoreUnavailable
 from bus.model import Event, MonQTask, Posting
 from bus.store import open_spool
 from bus.store.spool import Spool
@@ -105,6 +105,30 @@ def test_what_another_store_has_is_forgotten(spool: Spool) -> None:
 
     assert ([second], 1) == (spool.oldest(9), spool.size)
     assert spool.get(first.tasks[0].id) is None
+
+
+def test_what_a_lost_file_cannot_forget_does_not_hold_up_what_is_behind_it(
+    spool: Spool, tmp_path: Path
+) -> None:
+    """All leaves before it is gone with the process; what comes back with the file does not leave again."""
+    postings = [a_posting() for _ in range(3)]
+    for posting in postings:
+        spool.keep(posting)
+    away = tmp_path / "away"
+    (tmp_path / "spool.sqlite").rename(away)
+    left = []
+    while batch := spool.oldest(1):
+        left += batch
+        with pytest.raises(StoreUnavailable, match="it was moved to"):
+            spool.forget([posting.event.id for posting in batch if posting.event])
+    with pytest.raises(StoreUnavailable):
+        spool.recount()
+    away.rename(tmp_path / "spool.sqlite")
+    before = spool.oldest(9)
+    spool.recount()
+
+    assert (postings, [], 0) == (left, before, spool.size)
+    assert 0 == spool._connection.read("SELECT count(*) FROM event")[0][0]
 
 
 def test_the_same_delivery_again_gets_the_first_ids(spool: Spool) -> None:

@@ -59,7 +59,7 @@ OUTAGE_CODES: Final = frozenset(
 REMEDIES: Final[Mapping[int, str]] = {
     13: "give its user the role readWrite on this database",
     18: "see the user, the password and authSource in the address",
-    2: "if it is about a hint: restart monqbus, which creates missing indexes",
+    2: "if it is about a hint: a daemon makes a missing index anew within seconds",
     85: "drop the index of that name, monqbus makes its own",
     86: "drop the index of that name, monqbus makes its own",
     DUPLICATE_KEY: "remove the documents that stand twice",

@@ -11,7 +11,18 @@ from pymongo.database import Database
 from ...clock import Clock
 from ...diagnosis import Diagnosis
 from .connection import READING, Connection
-from .schema import FEED, OLDEST_SERVER, TASKS, missing_indexes
+from .schema import (
+    FEED,
+    OLDEST_SERVER,
+    TASKS,
+    There,
+    altered_indexes,
+    collections,
+    foreign_indexes,
+    indexes,
+    missing_indexes,
+    unfit,
+)
 
 SKEW_SECONDS: Final = 2.0
 _AT_START: Final = "a daemon makes it when it starts"
@@ -56,14 +67,29 @@ def _clock(database: Database[dict[str, Any]], clock: Clock) -> Diagnosis:
     return Diagnosis("clock", value, "warning", remedy)
 
 
-def _contents(database: Database[dict[str, Any]]) -> Iterator[Diagnosis]:
-    options = {found["name"]: found["options"] for found in database.list_collections()}
-    if TASKS not in options:
-        yield Diagnosis("schema", "nothing is stored yet", note=_AT_START)
-    elif missing := missing_indexes(database):
+def _indexes(there: There) -> Iterator[Diagnosis]:
+    if altered := altered_indexes(there):
+        what = f"indexes are not what monqbus makes: {', '.join(altered)}"
+        yield Diagnosis("schema", what, "problem", "drop them, a daemon makes its own")
+    elif missing := missing_indexes(there):
         yield Diagnosis("schema", f"missing indexes: {', '.join(missing)}", "warning", _AT_START)
     else:
         yield Diagnosis("schema", "all indexes are there")
+    for warning in foreign_indexes(there):
+        what, _, remedy = warning.partition("; ")
+        yield Diagnosis("index", what, "warning", remedy)
+
+
+def _contents(database: Database[dict[str, Any]]) -> Iterator[Diagnosis]:
+    found = collections(database)
+    options = {name: one["options"] for name, one in found.items()}
+    if problem := unfit(database.name, found):
+        what, _, remedy = problem.partition("; ")
+        yield Diagnosis("schema", what, "problem", remedy)
+    elif TASKS not in options:
+        yield Diagnosis("schema", "nothing is stored yet", note=_AT_START)
+    else:
+        yield from _indexes(indexes(database))
     if FEED not in options:
         yield Diagnosis("feed", "not there yet", note=_AT_START)
     elif not options[FEED].get("capped"):

@@ -5,6 +5,7 @@ Indexes that serve only some states are partial, so that ended tasks cost the ho
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from pymongo import DESCENDING, IndexModel
@@ -69,6 +70,44 @@ _EVENT_INDEXES: Final = (
         [("expire_at", 1)], name="monqbus_expire", partialFilterExpression={"expire_at": {"$exists": True}}
     ),
 )
+_INDEXES: Final = ((TASKS, _TASK_INDEXES), (EVENTS, _EVENT_INDEXES))
+
+Found = Mapping[str, Mapping[str, Any]]
+"""Our collections that are there, by name, as listCollections describes them."""
+There = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""The indexes that are there, by collection and name, as listIndexes describes them."""
+
+
+def collections(database: Database[dict[str, Any]]) -> Found:
+    """What stands under our names."""
+    names = {"name": {"$in": [TASKS, EVENTS, WORKERS, FEED]}}
+    return {found["name"]: found for found in database.list_collections(filter=names)}
+
+
+def unfit(database: str, found: Found) -> str:
+    """Why nothing can be kept in what was *found*, with the remedy; "" when it can."""
+    for name, one in found.items():
+        if kind := _wrong_kind(one["type"], one["options"], is_feed=name == FEED):
+            return (
+                f"{database}.{name}: expected an ordinary collection, got {kind}; "
+                "copy what it holds into an ordinary one and rename that, or name another database"
+            )
+    return ""
+
+
+def _wrong_kind(kind: str, options: Mapping[str, Any], *, is_feed: bool) -> str:
+    if kind != "collection":
+        return "a view" if kind == "view" else f"one of the type {kind}"
+    if options.get("capped") and not is_feed:
+        return "a capped one, which deletes its oldest documents"
+    collation = options.get("collation", {}).get("locale", "simple")
+    return "" if collation == "simple" else f"one with the collation {collation}: keys that differ are equal"
+
+
+def require_fit(database: Database[dict[str, Any]]) -> None:
+    """Raise StoreError when something stands under our names that cannot keep anything."""
+    if problem := unfit(database.name, collections(database)):
+        raise StoreError(problem)
 
 
 def require_server(database: Database[dict[str, Any]]) -> None:
@@ -88,14 +127,58 @@ def create_indexes(database: Database[dict[str, Any]]) -> None:
     database[EVENTS].create_indexes(list(_EVENT_INDEXES), **options)
 
 
-def missing_indexes(database: Database[dict[str, Any]]) -> list[str]:
+def indexes(database: Database[dict[str, Any]]) -> There:
+    """The indexes that are there."""
+    return {name: database[name].index_information() for name, _ in _INDEXES}
+
+
+def missing_indexes(there: There) -> list[str]:
     """Those that `create_indexes` would build, as ``collection.index``."""
+    return [name for name, _, found in _ours(there) if found is None]
+
+
+def altered_indexes(there: There) -> list[str]:
+    """Those that somebody has made in another way, or hidden, as ``collection.index``."""
     return [
-        f"{collection}.{index.document['name']}"
-        for collection, indexes in ((TASKS, _TASK_INDEXES), (EVENTS, _EVENT_INDEXES))
-        for index in indexes
-        if index.document["name"] not in database[collection].index_information()
+        name
+        for name, ours, found in _ours(there)
+        if found is not None and (_essence(ours) != _essence(found) or found.get("hidden"))
     ]
+
+
+def foreign_indexes(there: There) -> list[str]:
+    """A sentence for each index of somebody else that refuses or deletes documents."""
+    own = {name for name, _, _ in _ours(there)}
+    return [
+        f"{collection}.{name}: not an index of monqbus, and it {harm}; drop it if that is not meant"
+        for collection, found in there.items()
+        for name, index in found.items()
+        if f"{collection}.{name}" not in own and (harm := _harm(index))
+    ]
+
+
+def _ours(there: There) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any] | None]]:
+    """Each of our indexes: its name with its collection's, as it should be, as it is or None."""
+    for collection, own in _INDEXES:
+        for index in own:
+            ours = index.document
+            yield f"{collection}.{ours['name']}", ours, there[collection].get(ours["name"])
+
+
+def _essence(index: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What an index does; how its filter is written down may differ from server to server."""
+    return (
+        list(dict(index["key"]).items()),
+        bool(index.get("unique")),
+        "partialFilterExpression" in index,
+        index.get("expireAfterSeconds"),
+    )
+
+
+def _harm(index: Mapping[str, Any]) -> str:
+    if "expireAfterSeconds" in index:
+        return "deletes documents by their age"
+    return "is unique, so it may refuse what is to be stored" if index.get("unique") else ""
 
 
 def prepare_feed(database: Database[dict[str, Any]]) -> None:

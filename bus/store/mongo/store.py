@@ -54,8 +54,10 @@ from .schema import (
     UNENDED,
     WORKERS,
     create_indexes,
+    require_fit,
     require_server,
 )
+from .watch import Watch
 
 if TYPE_CHECKING:
     from ..group import Group
@@ -81,6 +83,7 @@ class MongoStore:
         self._claims = Claims(self._connection)
         self._reports = Reports(self._connection)
         self._feed = Feed(self._connection, daemon=daemon)
+        self._watch = Watch(self._connection, self._clock)
         self._posts: Group[list[Posting], list[Receipt | Exception]] | None = None
         self._ends: Group[list[Report], list[bool]] | None = None
 
@@ -103,9 +106,11 @@ class MongoStore:
     def _prepare(self) -> None:
         with self._connection.call() as database:
             require_server(database)
+            require_fit(database)
         with self._connection.call(INDEX_SECONDS) as database:
             create_indexes(database)
         self._feed.prepare()
+        self._watch.begin()
 
     def close(self) -> None:
         """Give back tasks whose claim was never answered, and all sockets."""
@@ -119,6 +124,7 @@ class MongoStore:
 
         Asking whether there is a primary would not do: it may have no majority, or a disk that hangs.
         """
+        self._watch.require()
         if self._clock.monotonic() - self._written_at < PING_AGAIN_SECONDS:
             return
         began = self._clock.monotonic()
@@ -128,13 +134,19 @@ class MongoStore:
         self._written_at = began
 
     def tend(self) -> Sequence[Notice]:
-        """Nothing to do: its servers look after their disks."""
-        return ()
+        """See the contract: looks every few seconds whether collections and indexes are what they were.
+
+        Servers look after their disks. Blocks longer than other verbs while missing indexes are built.
+        """
+        return self._watch.look()
 
     # in
 
     def post(self, postings: Sequence[Posting]) -> list[Receipt]:
         """See the contract; in the daemon together with what else is posted at this moment."""
+        if not self._daemon:
+            self._watch.glance()
+        self._watch.require()
         asked = list(postings)
         answers = self._posts.submit(asked, CALL_SECONDS) if self._posts else self._intake.store(asked)
         receipts = []
