@@ -10,10 +10,21 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (
-    {"errors", "clock", "strictjson", "textual", "birth", "leash", "frozen", "diagnosis"},
+    {
+        "errors",
+        "clock",
+        "strictjson",
+        "textual",
+        "birth",
+        "leash",
+        "processtree",
+        "folder",
+        "frozen",
+        "diagnosis",
+    },
     {"model", "codec", "telemetry"},
     {"retry", "config", "registry", "context", "joining"},
-    {"store", "http", "cpu"},
+    {"store", "http", "cpu", "payload"},
     {"posting", "desk", "rows", "command", "copying"},
     {"engine", "declaring"},
     {"webhook", "api", "journal", "remote", "supervisor", "testing"},
@@ -29,6 +40,8 @@ SAME_FLOOR = {
     ("command", "rows"),
     ("codec", "model"),
     ("frozen", "leash"),
+    ("frozen", "folder"),
+    ("birth", "processtree"),
 }
 MODULES = sorted(
     path for path in (ROOT / "bus").rglob("*.py") if path.parent != ROOT / "bus" or path.stem != "__init__"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
+from .. import frozen, payload
 from ..clock import Clock
 from ..daemon import Daemon, Names
 from ..errors import UsageError
-from ..frozen import sweep
 from .place import read_config
 
 
@@ -18,7 +18,8 @@ def run(options: argparse.Namespace) -> int:
     config = read_config(options)
     for warning in config.warnings:
         print(f"monqbus: warning: {warning}", file=sys.stderr)
-    sweep()
+    frozen.sweep()
+    payload.sweep()
     return Daemon(config, Clock(), names).run()
 
 
