@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from ..errors import MonqbusError, StoreError, StoreUnavailable
 from .contract import CALL_SECONDS, Notice
+from .datadir import as_owner_of
 from .disk import Disk
 from .group import Group
 from .lock import FileLock
@@ -70,6 +71,13 @@ class Connection:
 
     def open(self, *, examine: bool) -> None:
         """Take the lock, create what is missing. Raises ConfigError, StoreError."""
+        if self._daemon or not isinstance(self._path, Path):
+            self._open(examine=examine)
+            return
+        with as_owner_of(self._path.parent):  # a command of root's must not leave files of root's
+            self._open(examine=examine)
+
+    def _open(self, *, examine: bool) -> None:
         if isinstance(self._path, Path):
             prepare_folder(self._path.parent)
             self._lock = FileLock(self._path.with_suffix(".lock"))
