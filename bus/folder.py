@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from posix import close  # gevent's os.close leaves all but files open until the hub turns
 from typing import Final
 
 BURST: Final = 500
@@ -41,7 +42,7 @@ class Folder:
 
     def close(self) -> None:
         """Let it go, and with it its lock."""
-        os.close(self.descriptor)
+        close(self.descriptor)
 
     @property
     def found(self) -> os.stat_result:

@@ -53,8 +53,7 @@ def as_owner_of(folder: Path) -> Iterator[None]:
     For root in a process of one thread, nothing happens for anybody else: what root makes there would shut
     the owner out, and links of the owner's would lead root anywhere. Raises ConfigError where it may not.
     """
-    owner = _nearest(folder).stat()
-    if os.geteuid() != 0 or owner.st_uid == 0:
+    if os.geteuid() != 0 or (owner := _nearest(folder).stat()).st_uid == 0:
         yield
         return
     before, group = os.getgroups(), os.getegid()
@@ -83,5 +82,5 @@ def _groups_of(user: int, group: int) -> list[int]:
 
 
 def _nearest(folder: Path) -> Path:
-    """*folder*, or the first one above it that is there."""
-    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    """*folder*, or the first one above it that is there, as far as this user can see."""
+    return next(place for place in (folder, *folder.absolute().parents) if os.path.exists(place))  # noqa: PTH110 - never raises

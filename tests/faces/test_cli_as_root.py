@@ -37,6 +37,22 @@ open_store("sqlite", Path(sys.argv[1])).close()
 """
 
 
+AS_STRANGER = """
+import os, sys
+from pathlib import Path
+from bus.errors import MonqbusError
+from bus.store import has_file, open_store, require_room, sqlite
+os.setgroups([]); os.setgid(1); os.setuid(1)
+folder = Path(sys.argv[1])
+assert has_file(folder)
+for act in (require_room, lambda folder: open_store("sqlite", folder)):
+    try:
+        act(folder)
+    except MonqbusError as error:
+        print(error)
+"""
+
+
 def python(*words: str) -> subprocess.CompletedProcess[str]:
     """Run Python on our code."""
     return subprocess.run(
@@ -88,6 +104,16 @@ def test_what_root_posts_first_the_service_can_open(place: Path, words: list[str
 
     assert (0, 0, 0) == (posted.returncode, looked.returncode, opened.returncode), opened.stderr
     assert {NOBODY.pw_uid} == {path.stat().st_uid for path in (place / "data").iterdir()}
+
+
+def test_somebody_who_may_not_see_the_folder_is_told_so(place: Path) -> None:
+    """In one sentence each time, whatever is asked."""
+    (place / "data" / "deeper").mkdir(0o700)
+    said = python("-c", AS_STRANGER, str(place / "data" / "deeper"))
+
+    assert 0 == said.returncode, said.stderr
+    expected = f"[monqbus] data_dir: cannot write to {place}/data/deeper: Permission denied; "
+    assert [expected + "choose a folder of this user"] * 2 == said.stdout.splitlines()
 
 
 @pytest.mark.parametrize("store", ["sqlite", "mongodb://127.0.0.1:1/none"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
+from gevent.monkey import get_original
 
 from bus.folder import BURST, Folder, interference
 
@@ -64,6 +66,35 @@ def test_others_get_their_turn_while_much_is_removed(home: Folder, tmp_path: Pat
 
     assert len(pauses) >= 3
     assert not (tmp_path / "much").exists()
+
+
+def test_a_folder_is_closed_at_once(tmp_path: Path):
+    """Not at the next turn of the hub: of a deep tree there would be too many."""
+    with Folder.at(tmp_path) as folder:
+        pass
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(folder.descriptor)
+
+
+def test_a_tree_deeper_than_the_descriptors_is_removed(tmp_path: Path):
+    """Without a turn of the hub between."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("deep", dir_fd=descriptor)
+        inner = os.open("deep", os.O_RDONLY, dir_fd=descriptor)
+        get_original("os", "close")(descriptor)
+        descriptor = inner
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptor + 20, limits[1]))
+    try:
+        with Folder.at(tmp_path) as home:
+            home.clear()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        get_original("os", "close")(descriptor)
+
+    assert [] == list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
