@@ -7,6 +7,7 @@ removes the folder. Unfrozen, everything here does nothing.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -118,7 +119,7 @@ def _hold_folder() -> None:
     folders (tmpfiles.d(5)). The descriptor is never closed: the lock ends with the processes.
     """
     folder = Folder.at(_unpacked())
-    folder.lock(shared=True)
+    fcntl.flock(folder.descriptor, fcntl.LOCK_SH)
     with suppress(FileExistsError):
         os.close(folder.create(TAKEN))  # in this order: who sees it knows that the lock was there
 
