@@ -11,9 +11,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from .processtree import DEAD, look_at
+
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _SPACE = Path("/proc/self/ns/pid")
-_DEAD = ("Z", "X")  # proc_pid_stat(5): a zombie does nothing any more
 
 
 class Birth(NamedTuple):
@@ -27,12 +28,12 @@ class Birth(NamedTuple):
 
 def of_this_process() -> Birth | None:
     """The birth of the calling process, None where the system does not tell."""
-    found = _state_and_start(os.getpid())
+    found = look_at(os.getpid())
     if found is None:
         return None
     try:
         return Birth(
-            _BOOT.read_text().strip(), str(Path("/proc/self/ns/pid").readlink()), os.getpid(), found[1]
+            _BOOT.read_text().strip(), str(Path("/proc/self/ns/pid").readlink()), os.getpid(), found.start
         )
     except OSError:
         return None
@@ -52,14 +53,5 @@ def is_dead(other: Birth, here: Birth | None) -> bool:
         return True
     except OSError:
         return False
-    found = _state_and_start(other.pid)
-    return found is not None and (found[0] in _DEAD or found[1] != other.start)
-
-
-def _state_and_start(pid: int) -> tuple[str, int] | None:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return None
-    fields = text.rpartition(")")[2].split()  # the name before may hold spaces and parentheses
-    return fields[0], int(fields[19])
+    found = look_at(other.pid)  # a zombie does nothing any more
+    return found is not None and (found.state in DEAD or found.start != other.start)

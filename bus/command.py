@@ -13,27 +13,28 @@ import os
 import pwd
 import re
 import select
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from bson import ObjectId
 
 from . import strictjson
+from .clock import Clock
 from .config import Handler
 from .context import c
 from .errors import Cancel, CommandFailed, Retry
-from .leash import die_with
+from .leash import adopt_orphans, die_with
 from .model import Event
+from .payload import BODY, EVENT, Payload
+from .processtree import ProcessTree
 from .registry import event_handler
 from .rows import plain
 
@@ -66,10 +67,10 @@ class Command:
         told = _told(event)
         before = ("", *self.words)  # each word beside the one in front of it
         words = [self._fill(word, told, before[place]) for place, word in enumerate(self.words)]
-        with self._files(event, told) as folder:
-            environ = self._environ() | _variables(event, folder)
-            with (folder / "event.json").open("rb") as stdin:
-                code = self._run(words, environ, stdin)
+        pause = partial(Clock().sleep, 0.0)  # a command may leave many files behind: the hub turns
+        with Payload(json.dumps(told).encode(), event.body, self._owner(), pause) as payload:
+            environ = self._environ() | _variables(event, payload)
+            code = self._run(words, environ, payload.stdin)
         _judge(code)
 
     def _fill(self, word: str, told: Mapping[str, Any], word_before: str) -> str:
@@ -86,19 +87,12 @@ class Command:
             raise Cancel(f"the event makes {word} an option; write -- before it if that is meant")
         return filled
 
-    @contextmanager
-    def _files(self, event: Event, told: Mapping[str, Any]) -> Iterator[Path]:
-        folder = Path(tempfile.mkdtemp(prefix="monqbus-"))
-        try:
-            (folder / "event.json").write_text(json.dumps(told), encoding="utf-8")
-            (folder / "body").write_bytes(event.body)
-            if self._is_another():
-                wanted = pwd.getpwnam(self.user)
-                for path in (*folder.iterdir(), folder):
-                    os.chown(path, wanted.pw_uid, wanted.pw_gid)
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    def _owner(self) -> tuple[int, int] | None:
+        """Whose the payload is to be, where not ours."""
+        if not self._is_another():
+            return None
+        wanted = pwd.getpwnam(self.user)
+        return wanted.pw_uid, wanted.pw_gid
 
     def _is_another(self) -> bool:
         """Whether its user is not ours already: without privileges even a change to oneself is refused."""
@@ -112,7 +106,7 @@ class Command:
             environ |= {"HOME": wanted.pw_dir, "USER": self.user, "LOGNAME": self.user}
         return environ
 
-    def _run(self, words: Sequence[str], environ: Mapping[str, str], stdin: IO[bytes]) -> int:
+    def _run(self, words: Sequence[str], environ: Mapping[str, str], stdin: int) -> int:
         """The exit code. A child that the command leaves behind is heard no more, and not waited for."""
         with Ear() as ear:
             process = self._start(words, environ, stdin, ear.mouth)
@@ -121,12 +115,12 @@ class Command:
                 code = process.wait()
                 ear.hear_out(LAST_WORDS_SECONDS)
             except BaseException:
-                _end(process)
+                _end(process, f"MONQBUS_TOKEN={environ['MONQBUS_TOKEN']}")
                 raise
         return code
 
     def _start(
-        self, words: Sequence[str], environ: Mapping[str, str], stdin: IO[bytes], output: int
+        self, words: Sequence[str], environ: Mapping[str, str], stdin: int, output: int
     ) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(
@@ -137,7 +131,7 @@ class Command:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=partial(die_with, os.getpid()),  # noqa: PLW1509 - one system call, nothing of Python's is locked there
+                preexec_fn=partial(_settle, os.getpid()),  # noqa: PLW1509 - system calls, nothing of Python's is locked there
                 **(_identity(self.user) if self._is_another() else {}),
             )
         except OSError as error:
@@ -230,19 +224,33 @@ def declare(handlers: Iterable[Handler]) -> None:
         )(command)
 
 
+def _settle(daemon: int) -> None:
+    """Between fork and exec: die with the daemon, and adopt orphans, so that `_end` finds them."""
+    adopt_orphans()
+    die_with(daemon)
+
+
 def _identity(user: str) -> dict[str, Any]:
     wanted = pwd.getpwnam(user)
     groups = os.getgrouplist(user, wanted.pw_gid)
     return {"user": wanted.pw_uid, "group": wanted.pw_gid, "extra_groups": groups}
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the whole process group to end, then make it."""
-    for number, seconds in ((signal.SIGTERM, KILL_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(seconds)
+def _end(process: subprocess.Popen[bytes], mark: str) -> None:
+    """Ask the command to end with all that comes from it, sessions of their own included; then make them."""
+    tree = ProcessTree(process.pid, mark)
+    tree.gather()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    tree.signal(signal.SIGTERM, but_group=process.pid)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(KILL_SECONDS)
+    tree.gather()
+    tree.kill()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(KILL_SECONDS)
 
 
 def _judge(code: int) -> None:
@@ -308,7 +316,7 @@ def _find(told: Mapping[str, Any], kind: str, path: str | None) -> str | None:
     return strictjson.at_path(told[kind], path)
 
 
-def _variables(event: Event, folder: Path) -> dict[str, str]:
+def _variables(event: Event, payload: Payload) -> dict[str, str]:
     task = c.task
     return {
         "MONQBUS_EVENT": str(event.id),
@@ -319,6 +327,6 @@ def _variables(event: Event, folder: Path) -> dict[str, str]:
         "MONQBUS_ATTEMPT": str(task.attempt),
         "MONQBUS_TOKEN": task.token,
         "MONQBUS_IDEMPOTENCY_KEY": task.idempotency_key,
-        "MONQBUS_EVENT_FILE": str(folder / "event.json"),
-        "MONQBUS_BODY_FILE": str(folder / "body"),
+        "MONQBUS_EVENT_FILE": str(payload.path / EVENT),
+        "MONQBUS_BODY_FILE": str(payload.path / BODY),
     }

@@ -11,12 +11,13 @@ import fcntl
 import json
 import os
 import re
-import shutil
 import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+from .folder import Folder
 
 TAKEN: Final = "monqbus-taken"
 """A file in the folder, written once its lock is held: without it a folder may still be unpacked."""
@@ -63,7 +64,9 @@ def sweep() -> int:
     """Remove folders that killed processes of this user have left behind; how many. Blocks for the disk."""
     if not is_frozen():
         return 0
-    return sum(_is_removed(folder) for folder in _unpacked().parent.glob("_MEI*"))
+    with Folder.at(_unpacked().parent) as parent:
+        names = [name for name in parent.names() if name.startswith("_MEI")]
+        return sum(_is_removed(parent, name) for name in names)
 
 
 def _unpacked() -> Path:
@@ -115,22 +118,22 @@ def _hold_folder() -> None:
     `sweep` of another process leaves it alone, and so does systemd-tmpfiles, which skips locked
     folders (tmpfiles.d(5)). The descriptor is never closed: the lock ends with the processes.
     """
-    folder = _unpacked()
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
-    (folder / TAKEN).touch()  # in this order: who sees it knows that the lock was there
+    folder = Folder.at(_unpacked())
+    fcntl.flock(folder.descriptor, fcntl.LOCK_SH)
+    with suppress(FileExistsError):
+        os.close(folder.create(TAKEN))  # in this order: who sees it knows that the lock was there
 
 
-def _is_abandoned(folder: Path) -> bool:
-    """Whether *folder* was never taken, and whoever unpacked it is dead.
+def _is_abandoned(name: str, folder: Folder) -> bool:
+    """Whether *folder*, called *name*, was never taken, and whoever unpacked it is dead.
 
     Its name carries the bootloader's pid. One that is not seen here may live in a container that shares
     the folder: what takes a second to unpack is given a minute, counted back from our own folder.
     """
-    unpacker = re.fullmatch(r"_MEI([0-9a-f]{8})\w+", folder.name)
+    unpacker = re.fullmatch(r"_MEI([0-9a-f]{8})\w+", name)
     if unpacker is None or _is_running(int(unpacker[1], 16)):
         return False
-    return _unpacked().stat().st_mtime - folder.stat().st_mtime > UNPACK_SECONDS
+    return _unpacked().stat().st_mtime - folder.found.st_mtime > UNPACK_SECONDS
 
 
 def _is_running(pid: int) -> bool:
@@ -144,20 +147,15 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def _is_removed(folder: Path) -> bool:
+def _is_removed(parent: Folder, name: str) -> bool:
     try:
-        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-            return False
-        if not (folder / TAKEN).exists() and not _is_abandoned(folder):
-            return False
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder)
+        with parent.inside(name) as folder:
+            if folder.found.st_uid != os.getuid():
+                return False
+            if not folder.has(TAKEN) and not _is_abandoned(name, folder):
+                return False
+            folder.lock(shared=False)
+            parent.remove(name, folder)
     except OSError:
         return False  # in use, or its bootloader removes it at this moment
-    finally:
-        os.close(descriptor)
     return True

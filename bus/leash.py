@@ -30,7 +30,7 @@ def tie(number: int = signal.SIGKILL) -> None:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of descendants whose own parent dies, in place of init."""
+    """Become the parent of descendants whose own parent dies, in place of init; execve keeps it so."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 

@@ -62,6 +62,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "task.rescued": (logging.WARNING, "a dead daemon's task was taken back"),
     "apps.threaded": (logging.WARNING, "importing the apps started threads; cpu workers do not have them"),
     "worker.crashed": (logging.WARNING, "a process that runs cpu tasks died; another one takes its place"),
+    "worker.stopped": (
+        logging.WARNING,
+        "somebody has stopped (SIGSTOP) a process that runs a cpu task; it is killed at the task's timeout",
+    ),
     "worker.recycled": (logging.INFO, "such a process has had its number of tasks, or too much memory"),
     "farm.failed": (logging.ERROR, "no process for cpu tasks can be made; they wait"),
     "farm.lost": (logging.ERROR, "the process that all cpu workers come from is gone; the daemon stops"),

@@ -17,14 +17,14 @@ FLOORS = (
         "textual",
         "birth",
         "leash",
+        "processtree",
+        "folder",
         "frozen",
         "diagnosis",
-        "log_writer",
-        "streams",
     },
     {"model", "codec", "telemetry", "log_writer", "streams"},
     {"retry", "config", "registry", "context", "joining"},
-    {"store", "http", "cpu"},
+    {"store", "http", "cpu", "payload"},
     {"posting", "desk", "rows", "command", "copying"},
     {"engine", "declaring"},
     {"webhook", "api", "journal", "remote", "supervisor", "testing"},
@@ -40,6 +40,8 @@ SAME_FLOOR = {
     ("command", "rows"),
     ("codec", "model"),
     ("frozen", "leash"),
+    ("frozen", "folder"),
+    ("birth", "processtree"),
 }
 MODULES = sorted(
     path for path in (ROOT / "bus").rglob("*.py") if path.parent != ROOT / "bus" or path.stem != "__init__"

@@ -10,7 +10,7 @@ from ..config import Config
 from ..connecting import is_embedded
 from ..errors import ConfigError, MonqbusError
 from ..http import Limits
-from ..store import open_store
+from ..store import has_file, open_store, require_data_dir, require_room
 from . import terminal
 from .place import daemon_answers, read_config
 
@@ -76,8 +76,18 @@ def _store_error(config: Config) -> MonqbusError | None:
         if is_embedded(config) and daemon_answers(config):
             terminal.line(f"store    {config.monqbus.store} {where} (a daemon is running on it)")
             return None
-        open_store(config.monqbus.store.reveal(), config.monqbus.data_dir, examine=True).close()
+        _look_at_store(config)
     except MonqbusError as error:
         return error
     terminal.line(f"store    {config.monqbus.store} {where}".rstrip())
     return None
+
+
+def _look_at_store(config: Config) -> None:
+    """Open it, or what it needs when it is not there yet: nothing is made. Raises MonqbusError."""
+    folder = config.monqbus.data_dir
+    require_data_dir(folder)
+    if is_embedded(config) and not has_file(folder):
+        require_room(folder)
+    else:
+        open_store(config.monqbus.store.reveal(), folder, examine=True).close()

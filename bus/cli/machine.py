@@ -82,6 +82,6 @@ def _folder(folder: Path) -> Diagnosis:
     if found.st_uid != os.geteuid():
         note = f"it belongs to user {found.st_uid}: run this as that one, or give it over with chown"
         return Diagnosis("data_dir", value, "warning", note)
-    if found.st_mode & 0o077:
+    if found.st_mode & 0o077:  # with a bit to write the configuration is refused before
         return Diagnosis("data_dir", value, "warning", f"run: chmod 700 {folder}")
     return Diagnosis("data_dir", value)

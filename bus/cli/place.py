@@ -27,7 +27,7 @@ from ..posting import PostOffice, prepare
 from ..registry import Options
 from ..remote import Posted, Remote
 from ..rows import why_waiting
-from ..store import Store, open_store
+from ..store import Store, as_owner_of, has_file, open_memory_store, open_store, require_room
 
 HELD_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 0.05
@@ -77,7 +77,7 @@ class OwnDesk(Desk):
 def open_desk(options: argparse.Namespace) -> Iterator[OwnDesk | Remote]:
     """The operator's desk of the configured store."""
     config = read_config(options)
-    place = _open(config)
+    place = _open(config, makes=False)
     with closing(place):
         yield place if isinstance(place, Remote) else OwnDesk(place, Clock(), config)
 
@@ -121,19 +121,23 @@ def open_poster(options: argparse.Namespace) -> Iterator[Local | Remote]:
         yield Local(office, Clock(), is_attended=place.shared)
 
 
-def _open(config: Config) -> Store | Remote:
+def _open(config: Config, *, makes: bool = True) -> Store | Remote:
     """The daemon that holds the embedded store, or else the store, opened by this command.
 
-    Waits a moment for a file that another command has, or a daemon that is starting or stopping.
-    Raises StoreHeld, StoreUnavailable.
+    Unless it *makes* one, a store that is not there is an empty one, and stays not there: what root would
+    make, the daemon's user could not open. Waits a moment for a file that another command has, or a daemon
+    that is starting or stopping. Raises ConfigError, StoreHeld, StoreUnavailable.
     """
     clock = Clock()
     deadline = clock.monotonic() + HELD_SECONDS
     while True:
         if is_embedded(config) and daemon_answers(config):
             return remote(config)
+        settings = config.monqbus
+        if not makes and is_embedded(config) and not has_file(settings.data_dir):
+            require_room(settings.data_dir)
+            return open_memory_store()
         try:
-            settings = config.monqbus
             return open_store(settings.store.reveal(), settings.data_dir, min_free=settings.min_free)
         except StoreHeld:
             if clock.monotonic() >= deadline:
@@ -144,7 +148,7 @@ def _open(config: Config) -> Store | Remote:
 def daemon_answers(config: Config) -> bool:
     """True when a daemon listens on the control socket. Raises StoreUnavailable when it must not be asked."""
     path = config.monqbus.data_dir / CONTROL_SOCKET
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, as_owner_of(path.parent):
         probe.settimeout(5)
         try:
             probe.connect(str(path))

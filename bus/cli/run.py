@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from .. import frozen, payload
 from ..clock import Clock
 from ..daemon import Daemon, Names
 from ..errors import UsageError
-from ..frozen import sweep
 from . import terminal
 from .place import read_config
 
@@ -18,7 +18,8 @@ def run(options: argparse.Namespace) -> int:
     config = read_config(options)
     for warning in config.warnings:
         terminal.note(f"warning: {warning}")
-    sweep()
+    frozen.sweep()
+    payload.sweep()
     return Daemon(config, Clock(), names).run()
 
 

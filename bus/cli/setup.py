@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from .. import __version__
 from ..errors import UsageError
+from ..folder import Folder
 from ..frozen import is_frozen
 from . import terminal
 
@@ -21,21 +24,34 @@ def init(options: argparse.Namespace) -> int:
 
     directory = Path(options.directory).resolve()
     files = {
-        directory / "monqbus.ini": sample(hello("./apps")),
-        directory / "apps" / "hello.py": HELLO,
-        directory / "monqbus.service": unit(_program(), directory, directory / "data"),
+        "monqbus.ini": sample(hello("./apps")),
+        "apps/hello.py": HELLO,
+        "monqbus.service": unit(_program(), directory, directory / "data"),
     }
-    if taken := [str(path) for path in files if path.exists()]:
+    directory.mkdir(parents=True, exist_ok=True)
+    if taken := [str(directory / name) for name in files if os.path.lexists(directory / name)]:
         raise UsageError(f"init: {', '.join(taken)}: exists already; choose another DIR or move it away")
-    (directory / "data").mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(0o600 if path.suffix == ".ini" else 0o644)  # secrets may be written into it
-        path.write_text(text)
-        terminal.line(f"wrote {path}")
+    with Folder.at(directory) as home, _folder(home, "apps", 0o777) as apps:
+        _folder(home, "data", 0o700).close()
+        for name, text in files.items():
+            place = apps if name.startswith("apps/") else home
+            mode = 0o600 if name == "monqbus.ini" else 0o644  # secrets may be written into it
+            with os.fdopen(place.create(Path(name).name, mode), "w") as file:
+                file.write(text)
+            terminal.line(f"wrote {directory / name}")
     terminal.line(f"as a service: the first lines of {directory}/monqbus.service tell how")
     terminal.line(f"start it with: monqbus run --config {directory}/monqbus.ini")
     return 0
+
+
+def _folder(home: Folder, name: str, mode: int) -> Folder:
+    """The folder *name* in *home*, made if it is missing; a link to one is nobody's mistake, and is refused."""
+    with suppress(FileExistsError):
+        home.make(name, mode).close()
+    try:
+        return home.inside(name)
+    except OSError as error:
+        raise UsageError(f"init: {name}: expected a folder, got: {error.strerror}; move it away") from error
 
 
 def _program() -> Path:

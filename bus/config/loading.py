@@ -111,6 +111,11 @@ def _check_folders(config: Config, lines: Lines, findings: Findings) -> None:
         line = lines.get(("monqbus", "data_dir"), 0)
         sentence = f"expected a folder, got the file {config.monqbus.data_dir}; name another place"
         findings.problem(line, f"[monqbus] data_dir: {sentence}")
+    elif mode is not None and mode & (stat.S_IWGRP | stat.S_IWOTH):
+        line = lines.get(("monqbus", "data_dir"), 0)
+        found = f"{config.monqbus.data_dir} with mode {mode & 0o777:04o}"
+        sentence = f"expected a folder that only its owner can write to, got {found}"
+        findings.problem(line, f"[monqbus] data_dir: {sentence}; run: chmod 700 {config.monqbus.data_dir}")
 
 
 def _check_sizes(config: Config, lines: Lines, findings: Findings) -> None:
@@ -135,7 +140,7 @@ def _warn(config: Config, lines: Lines, findings: Findings) -> None:
     """Note what works and is probably not meant."""
     main = config.monqbus
     mode = _mode(main.data_dir)
-    if mode is not None and mode & 0o077:
+    if mode is not None and mode & 0o077 and not mode & 0o022:
         sentence = f"expected a folder for its owner only, got {main.data_dir} with mode {mode & 0o777:04o}"
         line = lines.get(("monqbus", "data_dir"), 0)
         findings.warning(line, f"[monqbus] data_dir: {sentence}; run: chmod 700 {main.data_dir}")

@@ -71,7 +71,9 @@ class Monqbus:
     """[monqbus]: what runs, where its data is, how long it is kept. Seconds and absolute paths."""
 
     data_dir: Path = setting(
-        "./data", FOLDER, "Holds the embedded store and the control socket; created with mode 0700."
+        "./data",
+        FOLDER,
+        "Holds the embedded store and the control socket; made with mode 0700. Nobody else may write to it.",
     )
     store: Secret = setting(
         "sqlite",
@@ -256,7 +258,7 @@ class Handler:
         "fails the task, unless -- stands before it.",
     )
     timeout: float = setting(
-        "1h", duration("1s", "30d"), "How long one run may take; then its process group is killed."
+        "1h", duration("1s", "30d"), "How long one run may take; then it and all its descendants are killed."
     )
     max_attempts: int = setting(
         "0",

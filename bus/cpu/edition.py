@@ -123,6 +123,10 @@ class Edition:
         self._template.close()
         self._child.wait(END_SECONDS)
 
+    def kill_template(self) -> None:
+        """End a template that does not react; the next job gets a new one. Never blocks."""
+        self._child.kill()
+
     def _end_if_done(self) -> None:
         if self._is_retired and not self._peers:
             self._template.close()

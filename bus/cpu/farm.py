@@ -85,6 +85,8 @@ class Farm:
         finally:
             peer.is_spent = peer.is_spent or alone or self._has_had_its_time(peer)
             edition.give_back(peer)
+        if isinstance(ending, Stopped) and peer.is_unborn:
+            edition.kill_template()  # it does not fork when told to
         # a worker that could not be forked, or knows the task's name no more: the next one is no better
         return self._not_now(ending.reason) if isinstance(ending, Stopped) else ending
 

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from ..clock import Clock
 from ..codec import decode, encode
+from ..processtree import ProcessTree
 
 MESSAGE_BYTES: Final = 128 * 1024
 ERROR_TEXT: Final = 4000
@@ -37,13 +38,15 @@ _sleep = Clock().sleep
 class Nursery:
     """The children of this process, each known to the daemon by a *number* of the daemon's choice.
 
-    With *leaders*, a child leads a process group that dies with it.
+    With *leaders*, a child leads a process group, adopts the orphans of its descendants, and all of them
+    die with it.
     """
 
     def __init__(self, control: socket.socket, *, leaders: bool) -> None:
         self._control = control
         self._leaders = leaders
         self._numbers: dict[int, int] = {}
+        self._apps_own = set(_children())  # what the apps have started at their import
         self._pid = os.getpid()
         self._woken, self._bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._poller = poll()
@@ -138,27 +141,28 @@ class Nursery:
 
     def _kill(self, pid: int, what: int) -> None:
         """Signal a child that is not buried yet, so that its id can be nobody else's."""
-        os.kill(pid, what)
         if self._leaders and what == signal.SIGKILL:
+            ProcessTree(pid).kill()
             with suppress(ProcessLookupError):  # it died before it had a group
                 os.killpg(pid, what)
+        os.kill(pid, what)
 
     def _bury(self) -> None:
-        """Take leave of dead children; the groups of leaders die with them."""
+        """Take leave of dead children; what they have left behind dies with them."""
         while (pid := _some_dead_child()) is not None:
             if pid in self._numbers:
                 self._kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
             if pid in self._numbers:
                 self.tell(died=self._numbers.pop(pid), status=os.waitstatus_to_exitcode(status))
-        if not self._leaders:
-            self._kill_strangers()
+        self._kill_strangers()
 
-    def _kill_strangers(self) -> None:
-        """Kill those that were not forked here: orphans of dead children."""
+    def _kill_strangers(self, *, all_of_them: bool = False) -> None:
+        """Kill those that were not forked here: orphans of dead children, for living ones adopt their own."""
         for pid in _children():
-            if pid not in self._numbers:
-                os.kill(pid, signal.SIGKILL)
+            if pid not in self._numbers and (all_of_them or pid not in self._apps_own):
+                with suppress(ProcessLookupError):
+                    ProcessTree(pid).kill()
 
     def _end(self) -> None:
         """Leave nobody behind; templates see to their own."""
@@ -168,7 +172,7 @@ class Nursery:
             self._kill(pid, signal.SIGKILL)
         for _ in range(int(END_SECONDS / 0.01)):
             self._bury()
-            self._kill_strangers()
+            self._kill_strangers(all_of_them=True)
             if not _children():
                 return
             _sleep(0.01)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import gevent
 from gevent import socket
@@ -15,6 +15,7 @@ from gevent.event import AsyncResult
 
 from ..errors import Drained, Interrupt, MonqbusError
 from ..model import MonQTask
+from ..processtree import is_stopped
 from ..retry import Crashed, Ending, Overdue, Stopped
 from ..telemetry import emit
 from .gate import NUMBER_OF
@@ -39,7 +40,13 @@ KILL_SECONDS: Final = 5.0
 """How long a killed process may take to be gone; only a broken disk or kernel keeps it longer."""
 
 TAKE_SECONDS: Final = 10.0
-"""How long an idle worker may need to take a task; one that is not even read is stopped by somebody."""
+"""How long an idle worker may need to take a task; one that takes none is stopped, or stuck somewhere."""
+
+LOOK_SECONDS: Final = 5.0
+"""How often a worker that has a task is looked at: somebody may have stopped it."""
+
+STOPPED_SECONDS: Final = 60.0
+"""How long one may stay stopped whose task has no timeout, before it is killed: its seat is needed."""
 
 BURST: Final = 16
 """How many frames of one worker are read before the hub turns."""
@@ -71,10 +78,16 @@ class Peer:
         self._wire = Wire(stream)
         self._oom = oom
         self._kills_before = 0
+        self._is_taken = False
         self._on_gone = on_gone
         self._job: Job | None = None
         self._end: AsyncResult = AsyncResult()
         gevent.spawn(self._listen)
+
+    @property
+    def is_unborn(self) -> bool:
+        """Whether its process was ordered and has not come."""
+        return self.child.pid is None and not self.child.is_gone
 
     def carry_out(self, job: Job) -> Ending:
         """Run *job* and say how it ended; blocks the calling greenlet only.
@@ -85,11 +98,10 @@ class Peer:
         self._job, self._end = job, AsyncResult()
         self._kills_before = self._oom.recently()
         self.runs += 1
-        is_sent = False
+        self._is_taken = is_sent = False
         try:
             is_sent = self._send_run(job)
-            limit = None if job.seconds is None else job.seconds + GRACE_SECONDS
-            ending: Ending | None = self._end.wait(limit)
+            ending = self._await_end(job)
         except Interrupt as reason:
             self._cut_short(reason, is_sent=is_sent)
             raise
@@ -107,11 +119,45 @@ class Peer:
             return True
         except OSError:
             return True  # it is gone or going; the listener will know how
-        self.kill()
-        self._end.set(Stopped(f"a worker did not take its task within {TAKE_SECONDS:g} s; it was killed"))
+        self._replace()
         return False
 
+    def _replace(self) -> None:
+        """End a worker that has not begun its task: no handler saw it, so it can go back."""
+        self.kill()
+        self._end.set(Stopped(f"a worker did not take its task within {TAKE_SECONDS:g} s; it was killed"))
+
+    def _await_end(self, job: Job) -> Ending | None:
+        """The end of the run, None when its time is over. Looks now and then whether the worker reacts."""
+        left = None if job.seconds is None else job.seconds + GRACE_SECONDS
+        stopped = 0.0
+        while left is None or left > 0:
+            pause = LOOK_SECONDS if self._is_taken else TAKE_SECONDS
+            pause = pause if left is None else min(pause, left)
+            if (ending := self._end.wait(pause)) is not None:
+                return cast("Ending", ending)
+            left = None if left is None else left - pause
+            if not self._is_taken and pause >= TAKE_SECONDS:
+                self._replace()
+            else:
+                stopped = self._stopped_for(stopped, pause, job)
+        return None
+
+    def _stopped_for(self, seconds: float, pause: float, job: Job) -> float:
+        """How long the worker has been stopped, *seconds* before this *pause*; one without a limit ends."""
+        if self.child.pid is None or not is_stopped(self.child.pid):
+            return 0.0
+        if not seconds:
+            emit("worker.stopped", pid=self.child.pid, task=job.task)
+        if job.seconds is None and seconds >= STOPPED_SECONDS:
+            self.kill()
+            self._end.set(Crashed(f"stopped for {seconds:g} s (SIGSTOP), and then killed"))
+        return seconds + pause
+
     def _overdue(self, job: Job) -> Ending:
+        if not self._is_taken:
+            self._replace()
+            return cast("Ending", self._end.get())
         self.kill()
         self._end.wait(KILL_SECONDS)
         text = f"the handler went on {GRACE_SECONDS:g} s after its timeout; its worker was killed\n"
@@ -163,6 +209,9 @@ class Peer:
         if "ended" in frame:
             self._understand_end(frame, job if is_of_job else None)
             return
+        if "taken" in frame:
+            self._is_taken = self._is_taken or is_of_job
+            return
         answer: Mapping[str, Any] | None = {"error": "NotBound", "text": ""}
         if job is not None and is_of_job:
             answer = self._answer(job, frame)
@@ -181,6 +230,7 @@ class Peer:
         if not isinstance(size, int):
             raise BadFrame(f"frame: expected bytes as a whole number, got {size!r:.200}")
         self.bytes = size
+        self.is_spent = self.is_spent or frame.get("spent") is True
         self._end.set(ending_of(frame, job.seconds))
 
     def _answer(self, job: Job, frame: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -18,6 +18,7 @@ from ..codec import storable_result
 from ..context import restored
 from ..errors import Interrupt, TimedOut
 from ..model import MonQTask
+from ..processtree import is_dead
 from ..registry import Task
 from ..retry import Ending, Overdue, Raised, Returned, Stopped, traceback_of
 from . import descent
@@ -28,11 +29,15 @@ from .speech import Mouth
 from .wire import Wire
 
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+LIST_BYTES: Final = 16 * 1024
+UNBURIED: Final = 64
+"""With more dead children than this a worker ends: what it has adopted, only its own end buries."""
 
 
 def live(_: dict[str, Any], descriptor: int, template: int) -> None:
     """The life of a worker: run what comes on *descriptor* until nothing more can come."""
     leash.die_with(template)
+    leash.adopt_orphans()  # of what its handlers start: so they are found when this process ends
     descent.stand_alone()
     descent.be_expendable()
     descent.be_called("worker: idle")
@@ -72,6 +77,14 @@ def _let_children_go(stream: plain_socket) -> None:
     )
 
 
+def _open_children() -> int | None:
+    """The kernel's list of the main thread's children, adopted ones too; None where it keeps none."""
+    try:
+        return os.open("/proc/thread-self/children", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
 class RunningTask:
     """`c.task` in a worker: what a handler may know and say about its own run."""
 
@@ -105,6 +118,7 @@ class Worker:
         self._courier = Courier(wire, self._gate, self._clock)
         self._mouth = Mouth(self._courier)
         self._memory = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        self._children = _open_children()
 
     def serve(self) -> None:
         """Run tasks until the daemon says goodbye or is gone. Blocks."""
@@ -120,6 +134,7 @@ class Worker:
         task, seconds = task_of(frame["run"]), frame["seconds"]
         descent.be_called(f"worker: {task.task_name} {task.id}")
         self._gate.guard()  # again: the last handler may have set signals up for itself
+        self._wire.send({"taken": True, "of": task.token})
         self._courier.open(task.token)
         self._mouth.open()
         ending = self._ending(task, seconds)
@@ -135,7 +150,15 @@ class Worker:
             self._tell(task, {"ended": "failed", "line": line, "traceback": traceback_of(error)})
 
     def _tell(self, task: MonQTask, ending: Mapping[str, Any]) -> None:
-        self._wire.send({**ending, "of": task.token, "bytes": self._size()})
+        spent = {"spent": True} if self._is_spent() else {}
+        self._wire.send({**ending, **spent, "of": task.token, "bytes": self._size()})
+
+    def _is_spent(self) -> bool:
+        """Whether many dead children wait for burial. To bury them here could take a handler's own away."""
+        if self._children is None:
+            return False
+        found = os.pread(self._children, LIST_BYTES, 0).split()
+        return len(found) > UNBURIED and sum(is_dead(int(pid)) for pid in found) > UNBURIED
 
     def _size(self) -> int:
         """How much memory this process holds, in bytes, what it shares with its template included."""

@@ -21,7 +21,7 @@ from typing import Any, Final
 import gevent
 from gevent.event import Event
 
-from .. import __version__, birth, declaring, registry
+from .. import __version__, birth, declaring, leash, registry
 from ..api import Api, create_api
 from ..clock import Clock
 from ..config import Config, Hook
@@ -48,13 +48,13 @@ from ..engine.rescuer import Rescuer
 from ..engine.spooler import Spooler
 from ..engine.steward import Steward
 from ..engine.watchdog import Watchdog
-from ..errors import ConfigError, Drained, StoreError, Withdrawn
+from ..errors import Drained, StoreError, Withdrawn
 from ..http import ControlSocket, Limits, Server, listen_tcp
 from ..model import Worker
 from ..posting import PostOffice
 from ..reloading import Reloader
 from ..retry import Policy
-from ..store import Store, open_spool, open_store
+from ..store import Store, make_data_dir, open_spool, open_store
 from ..supervisor import Supervisor
 from ..telemetry import emit, listen
 from ..webhook.gate import Gate
@@ -95,6 +95,8 @@ class Daemon:
         sys.setswitchinterval(SWITCH_SECONDS)
         sys.dont_write_bytecode = True  # nor of what handlers import later; see registry.load
         gevent.get_hub().SYSTEM_ERROR = ()  # sys.exit() in a greenlet that a handler started ends only that
+        leash.adopt_orphans()  # of commands, so that they are found; and as process 1 they come anyway
+        gevent.get_hub().loop.install_sigchld()  # which buries every child, also those nobody waits for
         try:
             self._start()
             self._stop.wait()
@@ -131,13 +133,7 @@ class Daemon:
         self._claimed_names = self.names.of(registry.registry().tasks)
 
     def _open_store(self) -> None:
-        folder = self.config.monqbus.data_dir
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(
-                f"[monqbus] data_dir: cannot make {folder}: {error.strerror}; choose a folder of this user"
-            ) from error
+        make_data_dir(self.config.monqbus.data_dir)
         self.store = self._new_store(daemon=True)
         self._undo.callback(self._close_store)
         self._open_spool()

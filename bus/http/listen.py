@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket as plain
 import stat
 from pathlib import Path
@@ -48,8 +49,10 @@ def listen_unix(path: str | Path) -> Any:
     _remove_stale(path)
     listener = socket.socket(plain.AF_UNIX, plain.SOCK_STREAM)
     try:
+        os.fchmod(
+            listener.fileno(), 0o600
+        )  # the file gets it from the socket: its name may lead elsewhere soon
         listener.bind(str(path))
-        path.chmod(0o600)  # before listen(): until then nobody can connect
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()

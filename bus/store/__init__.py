@@ -6,11 +6,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .contract import CALL_SECONDS, Heard, Notice, Store
+from .datadir import as_owner_of, make_data_dir, require_data_dir
 
 if TYPE_CHECKING:
     from .spool import Spool as Spool
 
-__all__ = ["CALL_SECONDS", "Heard", "Notice", "Store", "open_memory_store", "open_spool", "open_store"]
+__all__ = [
+    "CALL_SECONDS",
+    "Heard",
+    "Notice",
+    "Store",
+    "as_owner_of",
+    "has_file",
+    "make_data_dir",
+    "open_memory_store",
+    "open_spool",
+    "open_store",
+    "require_data_dir",
+    "require_room",
+]
 
 
 def open_store(
@@ -33,6 +47,27 @@ def open_store(
         store = MongoStore(address, daemon=daemon)
     store.open()
     return store
+
+
+def has_file(data_dir: Path) -> bool:
+    """Whether there is an embedded store in *data_dir*, or what is left of one."""
+    for name in ("monqbus.db", "monqbus.db-wal"):
+        try:
+            (data_dir / name).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            pass  # opening it tells why
+        return True
+    return False
+
+
+def require_room(data_dir: Path) -> None:
+    """Raise ConfigError where `open_store` could make no embedded store; makes nothing."""
+    from .sqlite_file import require_local
+
+    require_data_dir(data_dir)
+    require_local(data_dir)
 
 
 def open_spool(data_dir: Path, most: int, *, min_free: int = 0) -> Spool | None:

@@ -8,11 +8,13 @@ a file whose blocks are really taken.
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from .contract import Notice
+from .datadir import as_owner_of
 
 RESERVE_BYTES: Final = 16 * 1024**2
 MIB: Final = 1024**2
@@ -118,17 +120,15 @@ class Disk:
     def _is_taken(self) -> bool:
         """True when the file of an earlier start holds its blocks, as a copy of it may not."""
         try:
-            return self._reserve.stat().st_blocks * 512 >= RESERVE_BYTES
+            found = self._reserve.lstat()
         except OSError:
             return False
+        return stat.S_ISREG(found.st_mode) and found.st_blocks * 512 >= RESERVE_BYTES
 
     def _allocate(self) -> None:
         try:
-            descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
-            finally:
-                os.close(descriptor)
+            with as_owner_of(self._folder):
+                self._write_reserve()
         except OSError as error:
             with suppress(OSError):
                 self._reserve.unlink()
@@ -138,6 +138,14 @@ class Disk:
         self._free -= RESERVE_BYTES
         self._usable -= RESERVE_BYTES
         self._tell("store.reserve_made", reserve_bytes=RESERVE_BYTES, free_bytes=self._free)
+
+    def _write_reserve(self) -> None:
+        self._reserve.unlink(missing_ok=True)  # half a one, or a link that leads elsewhere
+        descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+        finally:
+            os.close(descriptor)
 
     def _miss(self, reason: str) -> None:
         if not self._is_missed:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
+import stat
 from pathlib import Path
+from typing import Final
 
 from ..errors import ConfigError, StoreHeld
+
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC  # a link would have another file cut
 
 
 class FileLock:
@@ -23,8 +28,10 @@ class FileLock:
         Raises StoreHeld with what the holder wrote about itself, ConfigError where no file can be locked.
         """
         try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self.path, _FLAGS, 0o600)
             try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise OSError(errno.EINVAL, "it is no file")
                 self._lock(descriptor, subject)
             except BaseException:
                 os.close(descriptor)

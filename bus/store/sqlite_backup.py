@@ -11,14 +11,16 @@ from __future__ import annotations
 import os
 import sqlite3
 from _queue import SimpleQueue
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
 from ..errors import StoreError
+from ..folder import Folder, interference
 from .sqlite_connection import Connection
 
 STEP_PAGES: Final = 512  # of 4 KiB: about 3 ms
+TAKEN: Final = "is there already; name a new file"
 
 
 def back_up(source: Connection, path: Path, *, daemon: bool) -> None:
@@ -26,23 +28,36 @@ def back_up(source: Connection, path: Path, *, daemon: bool) -> None:
 
     Blocks as long as it takes. Raises StoreError when the file is there already or cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
     try:
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        try:
-            error = _step_by_step(source, part) if daemon else _copy(source.sql, part)
-            if error is not None:
-                raise error
-            os.link(part, path)  # unlike a rename it never replaces a file
-            _synchronise(path.parent)
-        finally:
-            part.unlink(missing_ok=True)
+        with Folder.at(path.parent) as folder:
+            if complaint := interference(folder.found, sticky=True):  # SQLite opens files by their names
+                raise StoreError(
+                    f"{path.parent}: expected a folder where nobody else can exchange files, got one where "
+                    f"{complaint}; name another place, or run: chmod +t {path.parent}"
+                )
+            _fill(source, path, folder, daemon=daemon)
     except FileExistsError as error:
-        raise StoreError(f"{error.filename2 or error.filename}: is there already; name a new file") from None
+        raise StoreError(f"{path.with_name(str(error.filename2 or error.filename))}: {TAKEN}") from None
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror}; name another place") from error
     except sqlite3.Error as error:
         raise StoreError(f"{path}: the backup failed: {error}; look at the space on its disk") from error
+
+
+def _fill(source: Connection, path: Path, folder: Folder, *, daemon: bool) -> None:
+    """Make the copy beside its place in *folder*, and give it its name when it is complete."""
+    part = path.with_name(f"{path.name}.part")
+    os.close(folder.create(part.name))
+    try:
+        error = _step_by_step(source, part) if daemon else _copy(source.sql, part)
+        if error is not None:
+            raise error
+        held = folder.descriptor
+        os.link(part.name, path.name, src_dir_fd=held, dst_dir_fd=held)  # unlike a rename it replaces nothing
+        os.fsync(held)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(part.name, dir_fd=folder.descriptor)
 
 
 def _copy(source: sqlite3.Connection, part: Path, steps: _Steps | None = None) -> sqlite3.Error | None:
@@ -65,14 +80,6 @@ def _settle(target: sqlite3.Connection) -> None:
     (found,) = target.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise sqlite3.DatabaseError(f"the copy is damaged ({found})")
-
-
-def _synchronise(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _step_by_step(source: Connection, part: Path) -> sqlite3.Error | None:

@@ -16,12 +16,13 @@ from typing import Any, Generic, TypeVar
 
 from ..errors import MonqbusError, StoreError, StoreUnavailable
 from .contract import CALL_SECONDS, Notice
+from .datadir import as_owner_of
 from .disk import Disk
 from .group import Group
 from .lock import FileLock
 from .name_lock import NameLock
 from .sqlite_file import connect, is_full, is_of_the_disk, prepare_folder, refusal, translated
-from .sqlite_place import Place, real_path
+from .sqlite_place import Place
 
 Answer = TypeVar("Answer")
 Job = Callable[[], Answer]
@@ -78,6 +79,13 @@ class Connection:
 
     def open(self, *, examine: bool) -> None:
         """Take the locks, create what is missing. Raises ConfigError, StoreError."""
+        if self._daemon or not isinstance(self._path, Path):
+            self._open(examine=examine)
+            return
+        with as_owner_of(self._path.parent):  # a command of root's must not leave files of root's
+            self._open(examine=examine)
+
+    def _open(self, *, examine: bool) -> None:
         try:
             if isinstance(self._path, Path):
                 self._take_locks(self._path)
@@ -169,15 +177,14 @@ class Connection:
 
     # inside
 
-    def _take_locks(self, named: Path) -> None:
-        real = real_path(named)
-        prepare_folder(real.parent)
-        lock = FileLock(real.with_suffix(".lock"))
-        lock.take(named)
+    def _take_locks(self, path: Path) -> None:
+        prepare_folder(path.parent)
+        lock = FileLock(path.with_suffix(".lock"))
+        lock.take(path)
         self._lock = lock
-        name = NameLock(named)
+        name = NameLock(path)
         name.take()
-        self._name, self._place, self._path = name, Place(named, real), real
+        self._name, self._place = name, Place(path)
 
     def _look_around(self) -> None:
         place, disk = self._place, self._disk

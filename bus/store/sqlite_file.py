@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import ConfigError, StoreError, StoreFull, StoreUnavailable, StoreUnusable
+from .datadir import make_data_dir, unusable
 from .mounts import network_file_system
 from .sqlite_filter import result_matches
 from .sqlite_place import log_of
@@ -30,10 +31,12 @@ _DAMAGED: Final = ("database disk image is malformed", "file is not a database")
 
 def prepare_folder(folder: Path) -> None:
     """Make *folder* if it is missing. Raises ConfigError where SQLite could not keep its promises."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(_unusable(folder, str(error.strerror))) from error
+    make_data_dir(folder)
+    require_local(folder)
+
+
+def require_local(folder: Path) -> None:
+    """Raise ConfigError when *folder*, which may be missing, is on a network."""
     if kind := network_file_system(folder):
         raise ConfigError(
             f"[monqbus] data_dir: expected a local disk, got {folder} on {kind}: SQLite's locks and log "
@@ -117,9 +120,10 @@ def refusal(path: Path | str, complaint: str) -> StoreFull:
 
 def _require_file(path: Path) -> None:
     """Refuse what SQLite would only call unable to open."""
-    if path.exists() and not path.is_file():
+    if path.is_symlink() or (path.exists() and not path.is_file()):  # its log would lie beside the other one
         raise ConfigError(
-            f"[monqbus] data_dir: expected a file at {path}, got something else; choose another folder"
+            f"[monqbus] data_dir: expected a file at {path}, got a link or something else; choose another "
+            "folder (a link to the folder is followed)"
         )
     if path.exists() and not os.access(path, os.R_OK | os.W_OK):
         raise ConfigError(
@@ -127,7 +131,7 @@ def _require_file(path: Path) -> None:
             "run as its owner, or make it writable"
         )
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ConfigError(_unusable(path.parent, "Permission denied"))
+        raise ConfigError(unusable(path.parent, "Permission denied"))
     # SQLite would take it for new and delete the log
     if not _size(path) and _size(log_of(path)):
         if path.exists():
@@ -147,7 +151,7 @@ def _write_log_again(path: Path) -> bool:
     power cut. Written again, what is read is what the disk has. See docs/decisions/0009.
     """
     try:
-        descriptor = os.open(log_of(path), os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(log_of(path), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
@@ -199,7 +203,3 @@ def _size(path: Path | str) -> int:
         return Path(path).stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _unusable(folder: Path, reason: str) -> str:
-    return f"[monqbus] data_dir: cannot write to {folder}: {reason}; choose a folder of this user"

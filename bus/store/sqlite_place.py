@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ..errors import ConfigError, StoreUnavailable
+from ..errors import StoreUnavailable
 from .contract import Notice
 
 DESCRIPTORS: Final = Path("/proc/self/fd")
@@ -30,11 +30,10 @@ class _OpenFile(NamedTuple):
 
 
 class Place:
-    """The two files of the store that was configured as *named* and really lies at *real*."""
+    """The two files of the store at *path*."""
 
-    def __init__(self, named: Path, real: Path) -> None:
-        self._named = named
-        self._paths = (named, log_of(real))
+    def __init__(self, path: Path) -> None:
+        self._paths = (path, log_of(path))
         self._files: Sequence[_OpenFile] = ()  # the database and its log
         self._lost: _OpenFile | None = None
         self._complaint = ""
@@ -96,7 +95,7 @@ class Place:
         if where:
             return f"it was moved to {where}; move it back, and the work goes on"
         if lost in self._files[1:]:
-            return f"a daemon writes what is in its log into {self._named} and begins a new one"
+            return f"a daemon writes what is in its log into {self._paths[0]} and begins a new one"
         copies = " and ".join(
             f"/proc/{os.getpid()}/fd/{file.descriptor} to {file.path.name}" for file in self._files
         )
@@ -109,26 +108,10 @@ class Place:
     def _set(self, lost: _OpenFile | None, complaint: str) -> None:
         was, self._lost = self._lost, lost
         if complaint and complaint != self._complaint:
-            self._news.append(Notice("store.moved", {"path": str(self._named), "error": complaint}))
+            self._news.append(Notice("store.moved", {"path": str(self._paths[0]), "error": complaint}))
         if was is not None and lost is None:
             self._news.append(Notice("store.restored", {"what": str(was.path)}))
         self._complaint = complaint
-
-
-def real_path(path: Path) -> Path:
-    """Where the store configured as *path* lies: SQLite keeps its log there. Raises ConfigError.
-
-    A link to nothing is refused: its file is on a disk that is not there, and a new one would be empty.
-    """
-    if not path.is_symlink():
-        return path
-    real = Path(os.path.realpath(path))
-    if not real.exists():
-        raise ConfigError(
-            f"[monqbus] data_dir: expected a file at the end of the link {path}, got nothing at {real}; "
-            "mount its disk, or remove the link"
-        )
-    return real
 
 
 def log_of(path: Path) -> Path:

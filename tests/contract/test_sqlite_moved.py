@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.errors import ConfigError, StoreHeld, StoreUnavailable, StoreUnusable
+from bus.errors import StoreHeld, StoreUnavailable, StoreUnusable
 from bus.model import COMPLETE, Filter, Report
 from bus.store import diagnosis as look
 from bus.store import name_lock, open_spool
@@ -394,54 +394,6 @@ def test_an_empty_log_without_its_file_is_a_new_store(path: Path) -> None:
     with closing(SqliteStore(path, daemon=False)) as store:
         store.open()
         post(store, a_task())
-
-
-# links
-
-
-def test_a_link_to_the_file_is_the_file_with_its_own_log_and_lock(path: Path, tmp_path: Path) -> None:
-    """Two folders with links to one file are one store, and what is looked at is beside the file."""
-    with closing(SqliteStore(path, daemon=False)) as first:
-        first.open()
-    side = tmp_path / "side"
-    side.mkdir()
-    (side / "monqbus.db").symlink_to(path)
-    with closing(SqliteStore(side / "monqbus.db", daemon=False)) as store:
-        store.open()
-        post(store, a_task())
-        names = {file.name for file in side.iterdir()}
-        with pytest.raises(StoreHeld):
-            SqliteStore(path, daemon=False).open()
-        log_of(path).unlink()
-        with pytest.raises(StoreUnavailable, match="-wal: expected"):
-            store.ping()
-
-    assert {"monqbus.db"} == names
-
-
-def test_a_log_that_lies_beside_the_end_of_a_link_is_not_passed_over(path: Path, tmp_path: Path) -> None:
-    """SQLite looks for it there."""
-    left = leave_only_the_log(path)
-    path.touch()
-    side = tmp_path / "side"
-    side.mkdir()
-    (side / "monqbus.db").symlink_to(path)
-
-    with pytest.raises(StoreUnusable, match="empty beside a log"):
-        SqliteStore(side / "monqbus.db", daemon=False).open()
-    assert left == log_of(path).read_bytes()
-
-
-def test_a_link_to_nothing_is_refused(path: Path, tmp_path: Path) -> None:
-    """Its disk is not mounted perhaps: a new store would begin there with nothing."""
-    path.parent.mkdir()
-    path.symlink_to(tmp_path / "nowhere" / "monqbus.db")
-
-    with pytest.raises(
-        ConfigError, match=r"expected a file at the end of the link .*; mount its disk, or remove"
-    ):
-        SqliteStore(path, daemon=False).open()
-    assert not (tmp_path / "nowhere").exists()
 
 
 # what it costs

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from gevent.monkey import get_original
 
 from bus import telemetry
 from bus.http import ControlSocket
+from bus.http.listen import listen_unix
 
 from .echo import Echo
 from .stranger import get, serving
@@ -32,6 +35,23 @@ def answers(path: Path) -> bool:
         client.connect(str(path))
         client.sendall(get("/"))
         return client.recv(12) == b"HTTP/1.1 200"
+
+
+def test_the_socket_has_its_mode_before_it_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A mode that is set by name is set wherever the name leads by then."""
+
+    def refuse(*_, **__):
+        raise AssertionError("by name")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    mask = os.umask(0)
+    try:
+        listener = listen_unix(tmp_path / "control.sock")
+    finally:
+        os.umask(mask)
+
+    assert 0o600 == stat.S_IMODE((tmp_path / "control.sock").stat().st_mode)
+    listener.close()
 
 
 def test_a_deleted_file_comes_back(door: ControlSocket, tmp_path: Path):

@@ -278,6 +278,18 @@ def test_a_mistake_is_one_sentence_with_its_place_and_remedy(written, said):
     assert [f"monqbus.ini:{said}"] == problems(written)
 
 
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o1777])
+def test_a_data_folder_that_others_can_write_to_is_a_mistake(folder, mode):
+    """They could exchange what is acknowledged, and what root opens there."""
+    (folder / "shared").mkdir()
+    (folder / "shared").chmod(mode)
+
+    assert [
+        f"monqbus.ini:2: [monqbus] data_dir: expected a folder that only its owner can write to, got "
+        f"{folder}/shared with mode {mode & 0o777:04o}; run: chmod 700 {folder}/shared"
+    ] == problems("[monqbus]\ndata_dir = shared\n")
+
+
 def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file():
     """Mistakes of spelling, of value and of meaning come together."""
     found = problems(

@@ -199,10 +199,22 @@ def breed(place, how):
         process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
         process.start()
         child = process.pid
+    elif how == "orphan":
+        where = Path(place).with_suffix(".orphan")
+        subprocess.run(["setsid", "-f", "sh", "-c", f"echo $$ > {where}; exec sleep 600"], check=True)
+        while not (where.exists() and (child := where.read_text().strip())):
+            time.sleep(0.01)
     else:
         child = subprocess.Popen(["sleep", "600"], start_new_session=True).pid
     Path(place).write_text(f"{os.getpid()} {child}")
     _endure(600)
+
+
+@task(cpu=True)
+def leave_orphans(count):
+    """Each has ended, and nobody has waited for it."""
+    subprocess.run(["sh", "-c", f"for n in $(seq {count}); do true & done"], check=True)
+    return os.getpid()
 
 
 @task(cpu=True)
