@@ -24,6 +24,7 @@ from .codec import decode, encode, storable
 from .desk import PAGE, Desk
 from .errors import (
     BadDeclaration,
+    BadFilter,
     MonqbusError,
     NotFound,
     NotStorable,
@@ -47,6 +48,7 @@ BODY_LIMIT: Final = 16 * 1024 * 1024
 PAGE_LIMIT: Final = 1000
 ABSOLUTE_PATH: Final = re.compile(r"/[^\x00]{1,4000}")
 _CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
+    (BadFilter, 400, "bad_filter"),
     (NotFound, 404, "not_found"),
     (NotStorable, 422, "not_storable"),
     (BadDeclaration, 422, "bad_declaration"),
@@ -101,12 +103,12 @@ class Api:
         return None
 
     def find_tasks(self) -> Response:
-        """One page of tasks, newest first."""
+        """One page of tasks, newest first; *last* is where the next one begins, null when this is empty."""
         document = _asked()
         limit = _size(document, "limit", 50)
         tasks = self._desk.find(_which(document), limit, _optional_id(document.get("before")))
         show = task_to_document if _wants_bson() else task_row
-        return _answer({"tasks": [show(task) for task in tasks]})
+        return _answer({"tasks": [show(task) for task in tasks], "last": tasks[-1].id if tasks else None})
 
     def count_tasks(self) -> Response:
         """How many tasks match, by state."""
@@ -249,7 +251,7 @@ def _call(document: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
 
 def _size(document: Mapping[str, Any], name: str, default: int) -> int:
     value = document.get(name, default)
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise Refused(400, "malformed", f"{name}: expected a whole number above 0, got {value!r:.40}")
     return min(value, PAGE_LIMIT)
 
@@ -277,15 +279,15 @@ def _moment(name: str, value: Any) -> datetime | None:
 
 
 def _which(document: Mapping[str, Any]) -> Filter:
+    """The filter of a request, whose values have their types; Filter itself checks what they say."""
     which = dict(_part(document, "which", dict))
     for name in ("ids", "states", "names"):
         which[name] = tuple(_part(which, name, list))
+        if which[name] == () and name in document.get("which", {}):
+            raise Refused(400, "malformed", f"{name}: expected at least one, got none, which means all")
     which["ids"] = tuple(_id(value) for value in which["ids"])
     for name in ("older", "newer"):
         which[name] = _moment(name, which.get(name))
-    for name in ("name", "topic", "error"):
-        if not isinstance(which.get(name, ""), str):
-            raise Refused(400, "malformed", f"{name}: expected text, got {which[name]!r:.40}")
     try:
         return Filter(**which)
     except TypeError as error:

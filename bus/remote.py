@@ -21,7 +21,15 @@ from .clock import Clock
 from .codec import decode, encode, storable
 from .context import capture
 from .desk import PAGE, Step
-from .errors import BadDeclaration, MonqbusError, NotFound, NotStorable, StoreError, StoreUnavailable
+from .errors import (
+    BadDeclaration,
+    BadFilter,
+    MonqbusError,
+    NotFound,
+    NotStorable,
+    StoreError,
+    StoreUnavailable,
+)
 from .joining import await_end
 from .model import Event, Filter, MonQTask, Receipt
 from .registry import Options
@@ -36,6 +44,7 @@ _ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
     "bad_declaration": BadDeclaration,
     "store_unavailable": StoreUnavailable,
     "store_refused": StoreError,
+    "bad_filter": BadFilter,
 }
 
 

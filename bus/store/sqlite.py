@@ -25,8 +25,9 @@ from .documents import event_from_document, event_to_document, require_own
 from .sqlite_backup import back_up
 from .sqlite_connection import Connection
 from .sqlite_file import MEMORY
-from .sqlite_filter import one_by_one, quoted, where_clause
+from .sqlite_filter import holes, one_by_one, where_clause
 from .sqlite_rows import (
+    BRIEF,
     COLUMNS,
     HAS_EVENT,
     HAS_TASK,
@@ -248,11 +249,11 @@ class SqliteStore:
 
     def orphans(self, worker: Worker, limit: int) -> list[MonQTask]:
         """Busy tasks of every other worker: holding the lock proves that those are dead."""
-        rows = self._connection.read(
+        page, _ = self._connection.read_page(
             f"SELECT {COLUMNS} FROM task WHERE state = 'busy' AND worker != ? ORDER BY seq LIMIT ?",
             (worker.id, limit),
         )
-        return [task_from_row(row) for row in rows]
+        return [task_from_row(row) for row in page]
 
     # see
 
@@ -261,27 +262,36 @@ class SqliteStore:
         row = self._connection.look_up(f"SELECT {COLUMNS} FROM task WHERE id = ?", task_id.binary)
         return task_from_row(row) if row else None
 
-    def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
+    def find(
+        self, which: Filter, limit: int, before: ObjectId | None = None, *, brief: bool = False
+    ) -> list[MonQTask]:
         """See the contract."""
-        pages = [
-            self._page(dataclasses.replace(which, states=states), limit, before)
-            for states in one_by_one(which.states)
-        ]
-        return sorted((task for page in pages for task in page), key=lambda task: task.id, reverse=True)[
-            :limit
-        ]
+        return [task_from_row(row) for row in self._pages(BRIEF if brief else COLUMNS, which, limit, before)]
 
-    def _page(self, which: Filter, limit: int, before: ObjectId | None) -> list[MonQTask]:
-        """One state at a time, so that an index gives the order and no sort is needed."""
-        where, values = where_clause(which)
-        if before is not None:
-            where += " AND id < ?"
-            values.append(before.binary)
-        rows = self._connection.read(
-            f"SELECT {COLUMNS} FROM task WHERE {where} ORDER BY id DESC LIMIT ?",
-            [*values, limit],
-        )
-        return [task_from_row(row) for row in rows]
+    def ids(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[ObjectId]:
+        """See the contract."""
+        return [ObjectId(raw_id) for (raw_id,) in self._pages("id", which, limit, before)]
+
+    def _pages(
+        self, columns: str, which: Filter, limit: int, before: ObjectId | None
+    ) -> list[tuple[Any, ...]]:
+        """The rows of one page, newest id first.
+
+        One state at a time, so that an index gives the order and no sort is needed. Where the bytes of one
+        state end the page, those of the others behind it belong to the next one.
+        """
+        rows: list[tuple[Any, ...]] = []
+        end = b""
+        for states in one_by_one(which.states):
+            where, values = where_clause(dataclasses.replace(which, states=states))
+            if before is not None:
+                where += " AND id < ?"
+                values.append(before.binary)
+            sql = f"SELECT {columns} FROM task WHERE {where} ORDER BY id DESC LIMIT ?"
+            page, is_cut = self._connection.read_page(sql, [*values, limit])
+            rows += page
+            end = max(end, page[-1][0]) if is_cut else end
+        return sorted((row for row in rows if row[0] >= end), key=lambda row: row[0], reverse=True)[:limit]
 
     def count(self, which: Filter) -> dict[str, int]:
         """See the contract."""
@@ -313,7 +323,8 @@ class SqliteStore:
         """See the contract."""
         where, values = ("WHERE id < ?", [before.binary]) if before is not None else ("", [])
         sql = f"SELECT document FROM event {where} ORDER BY id DESC LIMIT ?"
-        return [event_from_document(decode(row[0])) for row in self._connection.read(sql, [*values, limit])]
+        page, _ = self._connection.read_page(sql, [*values, limit])
+        return [event_from_document(decode(row[0])) for row in page]
 
     # elsewhere
 
@@ -340,16 +351,16 @@ class SqliteStore:
     def move(self, ids: Sequence[ObjectId], states: Collection[State], fields: Mapping[str, Any]) -> int:
         """See the contract."""
         columns, values = assignments(fields)
-        sql = f"UPDATE OR IGNORE task SET {columns} WHERE id = ? AND state IN ({quoted(states)})"
+        sql = f"UPDATE OR IGNORE task SET {columns} WHERE id = ? AND state IN ({holes(states)})"
         return self._connection.scan(
-            lambda: sum(self._sql.execute(sql, (*values, task_id.binary)).rowcount for task_id in ids)
+            lambda: sum(self._sql.execute(sql, (*values, one.binary, *states)).rowcount for one in ids)
         )
 
     def delete(self, ids: Sequence[ObjectId], states: Collection[State]) -> int:
         """See the contract."""
-        sql = f"DELETE FROM task WHERE id = ? AND state IN ({quoted(states)})"
+        sql = f"DELETE FROM task WHERE id = ? AND state IN ({holes(states)})"
         return self._connection.scan(
-            lambda: sum(self._sql.execute(sql, (task_id.binary,)).rowcount for task_id in ids)
+            lambda: sum(self._sql.execute(sql, (task_id.binary, *states)).rowcount for task_id in ids)
         )
 
     def prune(self, now: datetime, limit: int) -> int:

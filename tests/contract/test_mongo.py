@@ -195,6 +195,28 @@ def test_counting_by_state_and_waiting_read_no_document(store: MongoStore, datab
     assert [0, 0] == [noted["docsExamined"] for noted in profiled(database, "command")]
 
 
+def test_a_search_by_a_pattern_is_ended_by_the_server(store: MongoStore, database: Documents) -> None:
+    """Its engine may take long for a pattern: each query says after how long nobody listens any more."""
+    database.command("profile", 2)
+
+    store.find(Filter(error="a"), 10)
+    store.ids(Filter(error="a"), 10)
+    store.count(Filter(error="a"))
+
+    database.command("profile", 0)
+    noted = [*profiled(database, "query"), *profiled(database, "command")]
+    assert [True] * 3 == [0 < one["command"].get("maxTimeMS", 0) <= 3000 for one in noted]
+
+
+def test_a_search_that_takes_too_long_says_so(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that the servers are away: they are not, and it is the search that has to change."""
+    monkeypatch.setattr("bus.store.mongo.store.SEARCH_SECONDS", 1e-9)
+
+    with pytest.raises(StoreError, match=r"the search took longer than .* narrow it"):
+        store.find(Filter(error="a"), 10)
+    assert [] == store.find(Filter(), 10)
+
+
 @pytest.mark.parametrize(
     "fault",
     [

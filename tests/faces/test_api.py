@@ -18,7 +18,7 @@ from bus.api import Api, create_api
 from bus.clock import Clock
 from bus.context import c, restored
 from bus.desk import Desk
-from bus.errors import BadDeclaration, NotFound, NotStorable, StoreUnavailable
+from bus.errors import BadDeclaration, BadFilter, NotFound, NotStorable, StoreUnavailable
 from bus.http import Server, listen_unix
 from bus.model import Filter, MonQTask
 from bus.posting import PostOffice
@@ -288,7 +288,9 @@ def test_an_action_that_the_state_forbids_is_a_conflict(place: Place) -> None:
         ("/tasks/find", '{"which": {"colour": "red"}}', "colour"),
         ("/tasks/find", '{"which": {"ids": ["x"]}}', "id"),
         ("/tasks/find", '{"which": {"older": "yesterday"}}', "older"),
-        ("/tasks/find", '{"which": {"name": 1}}', "name"),
+        ("/tasks/find", '{"limit": true}', "limit"),
+        ("/tasks/purge", '{"which": {"ids": []}}', "ids"),
+        ("/tasks/purge", '{"which": {"states": []}}', "states"),
         ("/tasks/purge", '{"most": -1}', "most"),
         ("/events", '{"topic": ""}', "topic"),
     ],
@@ -302,6 +304,64 @@ def test_a_malformed_request_is_answered_400_with_its_subject(
     assert (400, "malformed") == (status, problem["code"])
     assert word in problem["detail"]
     assert [] == place.stored()
+
+
+@pytest.mark.parametrize("verb", ["find", "count", "retry", "cancel", "purge"])
+@pytest.mark.parametrize(
+    ("which", "part"),
+    [
+        ({"states": ["ready') OR (SELECT 1) OR state IN ('x"]}, "states"),
+        ({"states": ["'"]}, "states"),
+        ({"states": ["waiting"]}, "states"),
+        ({"states": [None]}, "states"),
+        ({"states": [["ready"]]}, "states"),
+        ({"names": [1]}, "names"),
+        ({"names": ["\ud800"]}, "names"),
+        ({"name": 1}, "name"),
+        ({"name": "\ud800"}, "name"),
+        ({"name": "a\0b"}, "name"),
+        ({"topic": {}}, "topic"),
+        ({"error": "("}, "error"),
+        ({"error": "(?=a)"}, "error"),
+        ({"error": "(.{0,900}){0,900}"}, "error"),
+        ({"error": "x" * 1001}, "error"),
+        ({"error": None}, "error"),
+        ({"older": "9999-12-31T23:59:59-23:00"}, "older"),
+        ({"parked": "yes"}, "parked"),
+    ],
+)
+def test_a_filter_that_means_nothing_is_answered_400(
+    place: Place, verb: str, which: dict[str, Any], part: str
+) -> None:
+    """One check stands before every store; what is asked never becomes a piece of the query."""
+    place.ask("POST", "/tasks", '{"name": "shop.sell"}')
+    status, problem = place.ask("POST", f"/tasks/{verb}", json.dumps({"which": which}))
+
+    # a lone surrogate is refused by the reader of JSON already
+    assert (400, True) == (status, problem["code"] in ("bad_filter", "malformed"))
+    assert part in problem["detail"] or "surrogate" in problem["detail"]
+    assert ["ready"] == [task.state for task in place.stored()]
+
+
+def test_a_wrong_filter_is_the_same_error_beside_the_daemon(remote: Remote) -> None:
+    """Remote raises what the desk would: BadFilter names the part."""
+    asked = {"which": {"error": "("}, "limit": 1}
+    with pytest.raises(BadFilter) as caught:
+        remote._ask("POST", "/tasks/find", asked)
+
+    assert "error" == caught.value.part
+
+
+def test_a_page_says_where_the_next_one_begins(place: Place) -> None:
+    """It may end before *limit*, where its bytes do: only an empty one is the end."""
+    for _ in range(3):
+        place.ask("POST", "/tasks", '{"name": "shop.sell"}')
+    _, first = place.ask("POST", "/tasks/find", '{"limit": 2}')
+    _, second = place.ask("POST", "/tasks/find", json.dumps({"limit": 2, "before": first["last"]}))
+    _, third = place.ask("POST", "/tasks/find", json.dumps({"limit": 2, "before": second["last"]}))
+
+    assert [2, 1, 0] == [len(page["tasks"]) for page in (first, second, third)]
+    assert [first["tasks"][-1]["id"], None] == [first["last"], third["last"]]
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/tasks", 405)])

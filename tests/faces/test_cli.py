@@ -39,7 +39,7 @@ ID = re.compile(r"[0-9a-f]{24}")
         (["list", "extra"], 64, "unknown argument 'extra'"),
         (["count", "--limit", "3"], 64, "unknown argument '--limit'"),
         (["list", "--limit", "0"], 64, "--limit: expected a whole number from 1"),
-        (["list", "--state", "bogus"], 64, "skipped or parked, got 'bogus'"),
+        (["list", "--state", "bogus"], 64, "skipped, got 'bogus' (parked is a word for itself)"),
         (["list", "--error", "("], 64, "--error: expected a regular expression, got '('"),
         (["list", "--older", "yesterday"], 64, "--older: expected a duration like 90s or 3d, or a time like"),
         (["show"], 64, "ID"),
