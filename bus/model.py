@@ -167,11 +167,15 @@ class Posting(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """What a posting became. On a *duplicate* the ids are those of the first time."""
+    """What a posting became. On a *duplicate* the ids are those of the first time.
+
+    *repeated*: it came under its own ids before, in an earlier call: what it posts may have run already.
+    """
 
     task_ids: list[ObjectId]
     event_id: ObjectId | None = None
     duplicate: bool = False
+    repeated: bool = False
 
 
 class Report(NamedTuple):

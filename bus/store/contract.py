@@ -55,7 +55,9 @@ class Store(Protocol):
         Raises StoreFull while there is no room for new work; every other verb goes on then.
         A posting whose event key is stored already changes nothing and returns the first ids as a
         duplicate. A task whose `key` is held by an unfinished task is not stored: its receipt
-        names the holder. Tasks may come in `busy` with their worker set (direct start).
+        names the holder. Tasks may come in `busy` with their worker set (direct start). A posting whose
+        event, or task without one, is stored already under its own id changes nothing, whatever has
+        become of it, and is told as repeated.
         """
 
     def claim(self, worker: Worker, names: Collection[str], limit: int, now: datetime) -> Claimed:

@@ -96,30 +96,40 @@ class SqliteStore:
             row = event_to_row(event, event_to_document(event))
             if not self._sql.execute(INSERT_EVENT, row).rowcount and (first := self._first(event)):
                 return first
-        ids, duplicate = [], False
+        ids, duplicate, repeated = [], False, False
         for task in posting.tasks:
-            stored = self._insert(task)
+            stored, is_new = self._insert(task)
             ids.append(stored)
             duplicate = duplicate or stored != task.id
+            repeated = repeated or (stored == task.id and not is_new)
         if event is not None and ids != event.task_ids:  # a held key: the event names the holder
             document = encode({**event_to_document(event), "task_ids": ids})
             self._sql.execute("UPDATE event SET document = ? WHERE id = ?", (document, event.id.binary))
-        return Receipt(ids, event.id if event else None, duplicate)
+        return Receipt(ids, event.id if event else None, duplicate, repeated)
 
     def _first(self, event: Event) -> Receipt | None:
-        found = self._sql.execute("SELECT document FROM event WHERE key = ?", (event.key,)).fetchone()
-        first = event_from_document(decode(found[0])) if found else event
-        return Receipt(first.task_ids, first.id, duplicate=True) if first.id != event.id else None
+        """What stands there in place of *event*: itself, or the first of its key. With all of its tasks."""
+        found = self._sql.execute(
+            "SELECT document FROM event WHERE id = ? OR key = ? ORDER BY id = ? DESC LIMIT 1",
+            (event.id.binary, event.key, event.id.binary),
+        ).fetchone()
+        if found is None:
+            return None
+        first = event_from_document(decode(found[0]))
+        is_own = first.id == event.id
+        return Receipt(first.task_ids, first.id, not is_own or first.task_ids != event.task_ids, is_own)
 
-    def _insert(self, task: MonQTask) -> ObjectId:
-        is_new = self._sql.execute(INSERT_TASK, task_to_row(task)).rowcount
-        if not is_new and task.key is not None and not self._has(task):
+    def _insert(self, task: MonQTask) -> tuple[ObjectId, bool]:
+        """The id under which *task* is stored now, and whether this has stored it."""
+        if self._sql.execute(INSERT_TASK, task_to_row(task)).rowcount:
+            return task.id, True
+        if task.key is not None and not self._has(task):
             holder = self._sql.execute(
                 "SELECT id FROM task WHERE key = ? AND key IS NOT NULL AND state IN ('ready', 'busy')",
                 (task.key,),
             ).fetchone()
-            return ObjectId(holder[0]) if holder else task.id
-        return task.id
+            return ObjectId(holder[0]) if holder else task.id, False
+        return task.id, False
 
     def _has(self, task: MonQTask) -> bool:
         """Whether it is stored under its own id: asked again, its key may be another's by now."""

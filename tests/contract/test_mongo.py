@@ -534,8 +534,19 @@ def test_an_event_that_is_handed_over_twice_runs_once(store: MongoStore) -> None
         store.delete([task.id], [COMPLETE])
         (second,) = store.post([posting])
 
-        assert first == second
+        assert first._replace(repeated=True) == second
         assert {} == store.count(Filter())
+
+
+def test_what_an_earlier_try_of_the_same_call_stored_is_new(store: MongoStore, database: Documents) -> None:
+    """One posting that the server refuses makes each be tried alone: the others are not repeated by that."""
+    database.command("collMod", "monq_task", validator={"args": {"$ne": ["bad"]}})
+    twice = Posting([a_task(args=["twice"])])
+    answers = store._intake.store([twice, Posting([a_task(args=["bad"])]), Posting([a_task()]), twice])
+
+    repeated = [answer.repeated if isinstance(answer, Receipt) else "refused" for answer in answers]
+    assert [False, "refused", False, True] == repeated
+    assert [True] == [receipt.repeated for receipt in store.post([twice])]
 
 
 def test_the_store_is_ready_when_it_can_write(store: MongoStore, standalone: Deployment) -> None:

@@ -166,6 +166,41 @@ def test_an_event_whose_answer_was_lost_is_published_once(
     assert receipt.task_ids == [stored.id for stored in place.stored()]
 
 
+@pytest.mark.parametrize("moves", [[], [("ready", "busy")], [("ready", "skipped")]], ids=str)
+def test_an_id_that_is_posted_again_is_stored_once(place: Place, moves: list[tuple[Any, Any]]) -> None:
+    """The poster chose it so that asking twice is harmless: also when the first one has ended."""
+    asked = json.dumps({"name": "shop.sell", "args": [1], "id": str(ObjectId())})
+    _, first = place.ask("POST", "/tasks", asked)
+    for before, after in moves:
+        place.store.move([ObjectId(first["task"]["_id"])], [before], {"state": after})
+    status, second = place.ask("POST", "/tasks", asked)
+
+    assert (201, first["task"]["_id"]) == (status, second["task"]["_id"])
+    assert [moves[0][1] if moves else "ready"] == [second["task"]["state"]]
+    assert 1 == len(place.stored())
+
+
+def test_an_id_of_another_call_is_a_conflict(place: Place) -> None:
+    """Its poster would believe that this one is stored."""
+    task_id = str(ObjectId())
+    place.ask("POST", "/tasks", json.dumps({"name": "shop.sell", "args": [1], "id": task_id}))
+    status, problem = place.ask(
+        "POST", "/tasks", json.dumps({"name": "shop.sell", "args": [2], "id": task_id})
+    )
+
+    assert (409, "id_taken") == (status, problem["code"])
+    assert [[1]] == [task.args for task in place.stored()]
+
+
+def test_an_event_id_that_is_published_again_has_its_first_tasks(place: Place) -> None:
+    """Its handlers run once."""
+    asked = json.dumps({"topic": "sold", "id": str(ObjectId())})
+    answers = [place.ask("POST", "/events", asked) for _ in range(2)]
+
+    assert answers[0] == answers[1]
+    assert 1 == len(place.stored())
+
+
 def test_a_restarted_daemon_is_found_again(place: Place, remote: Remote) -> None:
     """A kept connection that the daemon closed is opened anew without anybody noticing."""
     remote.post("shop.sell", [], {}, Options())
