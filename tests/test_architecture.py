@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (
-    {"errors", "clock", "strictjson", "textual", "regex", "birth", "leash", "frozen", "diagnosis"},
+    {"errors", "clock", "strictjson", "textual", "regex", "plainfile", "birth", "leash", "frozen"}
+    | {"diagnosis"},
     {"model", "codec", "telemetry"},
     {"retry", "config", "registry", "context", "joining"},
     {"store", "http", "cpu"},

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -572,3 +574,13 @@ def test_no_call_lasts_longer_than_the_contract_says(standalone: Deployment) -> 
         connection.close()
 
     assert [CALL_SECONDS, 0.3] == seconds
+
+
+@pytest.mark.parametrize("option", ["tlsCAFile", "tlsCertificateKeyFile", "tlsCRLFile"])
+def test_a_pipe_in_place_of_a_certificate_is_refused(tmp_path: Path, option: str) -> None:
+    """The driver would open it, and wait for a writer for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    store = MongoStore(f"mongodb://127.0.0.1:1/?tls=true&{option}={tmp_path}/pipe", daemon=False)
+
+    with pytest.raises(StoreError, match="it is a pipe, not a file"):
+        store.open()
