@@ -52,6 +52,13 @@ def check_apps(apps: Sequence[str], folders: Sequence[Path], line: int, findings
             note(line, f"[monqbus] path: {sentence}")
 
 
+def check_program(program: Path, runs_as: int, subject: str, line: int, findings: Findings) -> None:
+    """Warn when others than root, us and the user *runs_as* can write a *program*. Looks at the disk."""
+    status = _status(program)
+    if status is not None and (sentence := _exposure(program, status, runs_as)):
+        findings.warning(line, f"{subject}: {sentence}")
+
+
 def _places(apps: Sequence[str], folder: Path) -> Iterator[Path]:
     """*folder*, its modules, and the packages of *apps* in it with theirs."""
     yield folder
@@ -66,11 +73,11 @@ def _places(apps: Sequence[str], folder: Path) -> Iterator[Path]:
             yield from islice(place.glob("*.py"), MOST_MODULES)
 
 
-def _exposure(path: Path, status: os.stat_result) -> str:
+def _exposure(path: Path, status: os.stat_result, runs_as: int | None = None) -> str:
     """The sentence about who else can write what has *status*; nothing when nobody can."""
     me = os.geteuid()
     kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a file"
-    if status.st_uid not in (ROOT, me):
+    if status.st_uid not in (ROOT, me, runs_as):
         owner = _name_of(status.st_uid)
         mine = "of root" if me == ROOT else f"of root or {_name_of(me)}"
         remedy = f"run this as {owner}, or give it over with chown"

@@ -14,6 +14,7 @@ from gevent.event import Event as Signal
 
 from bus.errors import StoreError, StoreHeld, StoreUnavailable
 from bus.model import Filter
+from bus.regex import LONGEST_SEARCHED
 from bus.store import sqlite_connection, sqlite_filter
 from bus.store.sqlite import SqliteStore
 
@@ -144,6 +145,22 @@ def test_a_statement_that_fails_costs_its_neighbours_nothing(tmp_path: Path) -> 
 
         answers = together(*(lambda p=p: find(p) for p in ("boom", "(", "b..m")))
         assert [1, "BadFilter", 1] == answers
+
+
+def test_the_hub_turns_while_a_text_is_searched(tmp_path: Path) -> None:
+    """The worst pattern and texts that are taken: the search lets go of the interpreter lock."""
+    text = "".join("abx"[number * number % 7 % 3] for number in range(LONGEST_SEARCHED))
+    with closing(SqliteStore(tmp_path / "monqbus.db", daemon=True)) as store:
+        store.open()
+        post(store, *(a_task(state="error", result=text) for _ in range(5)))
+        searching = gevent.spawn(store.find, Filter(error="(.{0,90})z"), 10)
+        turns = 0
+        while not searching.ready():
+            gevent.sleep(0)
+            turns += 1
+
+        assert [] == searching.get()
+        assert turns > 100
 
 
 def test_a_search_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

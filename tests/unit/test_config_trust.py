@@ -148,6 +148,27 @@ def test_a_folder_like_tmp_is_nothing_to_import_from(place: Path, monkeypatch: p
     assert f"got {place / 'apps'} with mode 1777" in sentence
 
 
+@pytest.mark.skipif(ME != ROOT, reason="only root can give files away")
+def test_a_program_that_others_can_write_is_a_warning(place: Path):
+    """A command's program runs as well, but often belongs to those who deploy it."""
+    section = "[handler:a]\ntopic = x\ncommand = ./program {topic}\n"
+    (place / "program").touch(0o755)
+    os.chown(place / "program", STRANGER, -1)
+
+    (warning,) = read(section).warnings
+
+    assert warning.startswith("monqbus.ini:3: [handler:a] command: expected a file of root, got ")
+    assert f"{place}/program of user {STRANGER}; run this as user {STRANGER}" in warning
+
+
+def test_a_program_that_is_ours_is_no_warning(place: Path):
+    """Nor is one of the system."""
+    (place / "program").touch(0o755)
+
+    assert () == read("[handler:a]\ntopic = x\ncommand = ./program\n").warnings
+    assert () == read("[handler:a]\ntopic = x\ncommand = cat\n").warnings
+
+
 # what is no file
 
 
