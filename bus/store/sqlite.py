@@ -98,10 +98,12 @@ class SqliteStore:
                 return first
         ids, duplicate, repeated = [], False, False
         for task in posting.tasks:
-            stored, is_new = self._insert(task)
-            ids.append(stored)
-            duplicate = duplicate or stored != task.id
-            repeated = repeated or (stored == task.id and not is_new)
+            if self._sql.execute(INSERT_TASK, task_to_row(task)).rowcount:
+                ids.append(task.id)
+                continue
+            ids.append(self._standing(task))
+            repeated = repeated or ids[-1] == task.id
+            duplicate = duplicate or ids[-1] != task.id
         if event is not None and ids != event.task_ids:  # a held key: the event names the holder
             document = encode({**event_to_document(event), "task_ids": ids})
             self._sql.execute("UPDATE event SET document = ? WHERE id = ?", (document, event.id.binary))
@@ -119,17 +121,15 @@ class SqliteStore:
         is_own = first.id == event.id
         return Receipt(first.task_ids, first.id, not is_own or first.task_ids != event.task_ids, is_own)
 
-    def _insert(self, task: MonQTask) -> tuple[ObjectId, bool]:
-        """The id under which *task* is stored now, and whether this has stored it."""
-        if self._sql.execute(INSERT_TASK, task_to_row(task)).rowcount:
-            return task.id, True
+    def _standing(self, task: MonQTask) -> ObjectId:
+        """The id of what stands there in place of *task*: itself, or the holder of its key."""
         if task.key is not None and not self._has(task):
             holder = self._sql.execute(
                 "SELECT id FROM task WHERE key = ? AND key IS NOT NULL AND state IN ('ready', 'busy')",
                 (task.key,),
             ).fetchone()
-            return ObjectId(holder[0]) if holder else task.id, False
-        return task.id, False
+            return ObjectId(holder[0]) if holder else task.id
+        return task.id
 
     def _has(self, task: MonQTask) -> bool:
         """Whether it is stored under its own id: asked again, its key may be another's by now."""
