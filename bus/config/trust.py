@@ -26,18 +26,20 @@ _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
 
 
 def check_config(path: Path, status: os.stat_result, findings: Findings) -> None:
-    """Judge the file *path*, open with *status*, and its folder. Raises ConfigError when others can write."""
-    if sentence := _exposure(path, status):
-        if not _is_own(status):
-            findings.fatal(0, sentence)
-        findings.warning(0, sentence)
-    folder = path.absolute().parent
-    if (status_of := _status(folder)) is None or _keeps_names(status_of):
-        return
-    if sentence := _exposure(folder, status_of):
-        if not _is_own(status_of):
-            findings.fatal(0, sentence)
-        findings.warning(0, sentence)
+    """Judge the file *path*, open with *status*, and the folder of it and of what it links to.
+
+    Raises ConfigError when others can write one of them.
+    """
+    judged = [(path, status)]
+    for folder in dict.fromkeys((path.absolute().parent, path.resolve().parent)):
+        found = _status(folder)
+        if found is not None and not _keeps_names(found):
+            judged.append((folder, found))
+    for one, found in judged:
+        if sentence := _exposure(one, found):
+            if not _is_own(found):
+                findings.fatal(0, sentence)
+            findings.warning(0, sentence)
 
 
 def check_apps(apps: Sequence[str], folders: Sequence[Path], line: int, findings: Findings) -> None:

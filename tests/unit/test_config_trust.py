@@ -136,6 +136,21 @@ def test_a_file_of_mine_in_a_folder_like_tmp_is_mine(place: Path):
     assert () == load(Path("monqbus.ini"), {}).warnings
 
 
+def test_a_link_to_a_configuration_is_judged_by_where_it_leads(place: Path, monkeypatch: pytest.MonkeyPatch):
+    """Who can replace what it leads to can replace the configuration."""
+    (place / "open").mkdir()
+    (place / "monqbus.ini").rename(place / "open/real.ini")
+    (place / "monqbus.ini").symlink_to("open/real.ini")
+    (place / "open").chmod(0o777)
+    if ME != ROOT:
+        run_as(monkeypatch, STRANGER)
+        monkeypatch.setattr("bus.config.trust.ROOT", ME)
+
+    (sentence,) = sentences()
+
+    assert f"got {place / 'open'} with mode 0777" in sentence
+
+
 def test_a_folder_like_tmp_is_nothing_to_import_from(place: Path, monkeypatch: pytest.MonkeyPatch):
     """There others can add the module that is missing."""
     (place / "apps").chmod(0o1777)
