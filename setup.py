@@ -21,7 +21,13 @@ setup(
     package_dir={"monqbus-stubs": "stubs"},
     # all that is not code: pages, styles, markers
     package_data={"": ["*.pyi", "py.typed", "*.html", "*.css", "*.js", "*.svg", "*.ico", "*.json"]},
-    install_requires=["gevent>=25.4.1", "pymongo>=4.9", "Flask>=3", "setproctitle>=1.3"],
+    install_requires=[
+        "gevent>=25.4.1",
+        "pymongo>=4.9",
+        "Flask>=3",
+        "setproctitle>=1.3",
+        "google-re2>=1.1.20240702",
+    ],
     extras_require={
         "test": [
             "pytest>=8",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -24,6 +23,7 @@ from .codec import decode, encode, storable
 from .desk import PAGE, Desk
 from .errors import (
     BadDeclaration,
+    BadFilter,
     MonqbusError,
     NotFound,
     NotStorable,
@@ -32,7 +32,7 @@ from .errors import (
     StoreUnavailable,
 )
 from .http import read_body
-from .model import Event, Filter, MonQTask, Receipt
+from .model import Event, Filter, MonQTask
 from .posting import PostOffice, prepare
 from .registry import NAME, TOPIC, Options, Registry
 from .rows import plain, task_details, task_row, why_waiting
@@ -47,6 +47,7 @@ BODY_LIMIT: Final = 16 * 1024 * 1024
 PAGE_LIMIT: Final = 1000
 ABSOLUTE_PATH: Final = re.compile(r"/[^\x00]{1,4000}")
 _CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
+    (BadFilter, 400, "bad_filter"),
     (NotFound, 404, "not_found"),
     (NotStorable, 422, "not_storable"),
     (BadDeclaration, 422, "bad_declaration"),
@@ -82,31 +83,31 @@ class Api:
         self._began = clock.now()
 
     def post_task(self) -> Response:
-        """Store one task; the declaration's options count where the request names none."""
+        """Store one task; the declaration's options count where the request names none.
+
+        Under an `id` that the request names it is stored once, whatever has become of it since.
+        """
         document = _asked()
         name = _text(document, "name", NAME)
         declared = self._registry().tasks.get(name)
         options = (declared.defaults if declared else Options()).but(_part(document, "options", dict))
         task = prepare(self._clock, name, *_call(document), options, _part(document, "context", dict))
         task.id = _optional_id(document.get("id")) or task.id
-        stored = self._stored_before(document) or self._office.submit(task)
+        stored = self._office.submit(task)
+        if stored is not task and stored.id == task.id and not _is_same_call(stored, task):
+            raise Refused(
+                409, "id_taken", f"id: expected one that is free, or the same call, got {task.id}, which is "
+                f"stored as another call of {stored.task_name}; choose a new id"
+            )  # fmt: skip
         return _answer({"task": task_to_document(stored), "known": declared is not None}, 201)
 
-    def _stored_before(self, document: Mapping[str, Any]) -> MonQTask | None:
-        """What the first try stored, when this is the second one: it may run already."""
-        if not document.get("again"):
-            return None
-        with suppress(NotFound):
-            return self._desk.show(_id(document.get("id")))
-        return None
-
     def find_tasks(self) -> Response:
-        """One page of tasks, newest first."""
+        """One page of tasks, newest first; *last* is where the next one begins, null when this is empty."""
         document = _asked()
         limit = _size(document, "limit", 50)
         tasks = self._desk.find(_which(document), limit, _optional_id(document.get("before")))
         show = task_to_document if _wants_bson() else task_row
-        return _answer({"tasks": [show(task) for task in tasks]})
+        return _answer({"tasks": [show(task) for task in tasks], "last": tasks[-1].id if tasks else None})
 
     def count_tasks(self) -> Response:
         """How many tasks match, by state."""
@@ -143,17 +144,8 @@ class Api:
         event.id = _optional_id(document.get("id")) or event.id
         kept = storable(*_call(document), _part(document, "context", dict))
         event.args, event.kwargs = kept.args, kept.kwargs
-        receipt = self._published_before(document) or self._office.announce(event, kept.context)
+        receipt = self._office.announce(event, kept.context)
         return _answer({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
-
-    def _published_before(self, document: Mapping[str, Any]) -> Receipt | None:
-        """As _stored_before."""
-        if not document.get("again"):
-            return None
-        with suppress(NotFound):
-            first = self._desk.event(_id(document.get("id")))
-            return Receipt(first.task_ids, first.id)
-        return None
 
     def show_event(self, event_id: str) -> Response:
         """One event as it was received."""
@@ -247,9 +239,14 @@ def _call(document: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     return _part(document, "args", list), _part(document, "kwargs", dict)
 
 
+def _is_same_call(one: MonQTask, other: MonQTask) -> bool:
+    calls = [{"name": task.task_name, "args": task.args, "kwargs": task.kwargs} for task in (one, other)]
+    return calls[0] == calls[1] or encode(calls[0]) == encode(calls[1])  # NaN is not equal to itself
+
+
 def _size(document: Mapping[str, Any], name: str, default: int) -> int:
     value = document.get(name, default)
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise Refused(400, "malformed", f"{name}: expected a whole number above 0, got {value!r:.40}")
     return min(value, PAGE_LIMIT)
 
@@ -277,15 +274,15 @@ def _moment(name: str, value: Any) -> datetime | None:
 
 
 def _which(document: Mapping[str, Any]) -> Filter:
+    """The filter of a request, whose values have their types; Filter itself checks what they say."""
     which = dict(_part(document, "which", dict))
     for name in ("ids", "states", "names"):
         which[name] = tuple(_part(which, name, list))
+        if which[name] == () and name in document.get("which", {}):
+            raise Refused(400, "malformed", f"{name}: expected at least one, got none, which means all")
     which["ids"] = tuple(_id(value) for value in which["ids"])
     for name in ("older", "newer"):
         which[name] = _moment(name, which.get(name))
-    for name in ("name", "topic", "error"):
-        if not isinstance(which.get(name, ""), str):
-            raise Refused(400, "malformed", f"{name}: expected text, got {which[name]!r:.40}")
     try:
         return Filter(**which)
     except TypeError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Iterator, Sized
 from typing import Any, Final, NamedTuple, TypeVar
 
 from bson import ObjectId
@@ -73,7 +73,9 @@ def _walk(pages: Callable[[int, ObjectId | None], list[Item]], act: Callable[[li
 def _require_nothing_else(source: Store, target: Store) -> None:
     """Two queues made one by mistake could never be taken apart again."""
     tasks = [
-        f"task {one.id} {one.task_name}" for one in target.find(EVERYTHING, PAGE) if not source.get(one.id)
+        f"task {one.id} {one.task_name}"
+        for one in target.find(EVERYTHING, PAGE, brief=True)
+        if not source.get(one.id)
     ]
     events = [f"event {one.id} {one.topic}" for one in target.events(PAGE) if not source.event(one.id)]
     for stranger in (*tasks, *events):
@@ -84,7 +86,7 @@ def _require_nothing_else(source: Store, target: Store) -> None:
 
 
 def _require_all(target: Store, page: list[MonQTask]) -> None:
-    found = {task.id: task for task in target.find(Filter(ids=tuple(task.id for task in page)), len(page))}
+    found = {task.id: task for task in _all_of(target, tuple(task.id for task in page))}
     _require_none("tasks", {task.id for task in page} - found.keys(), page)
     for task in page:
         if _has_gone_on(task, found[task.id]):
@@ -92,6 +94,14 @@ def _require_all(target: Store, page: list[MonQTask]) -> None:
                 f"task {task.id} {task.task_name}: a daemon has worked on this store since an earlier copy, "
                 "which would run it again; empty the target database and copy again"
             )
+
+
+def _all_of(store: Store, ids: tuple[ObjectId, ...]) -> Iterator[MonQTask]:
+    """Those of *ids* that *store* has, in as many pages as their bytes make."""
+    before = None
+    while page := store.find(Filter(ids=ids), len(ids), before, brief=True):
+        yield from page
+        before = page[-1].id
 
 
 def _has_gone_on(task: MonQTask, there: MonQTask) -> bool:
@@ -103,7 +113,10 @@ def _has_gone_on(task: MonQTask, there: MonQTask) -> bool:
 def _require_events(target: Store, page: list[Event]) -> None:
     newest = int.from_bytes(page[0].id.binary, "big")
     behind = ObjectId((newest + 1).to_bytes(12, "big"))
-    there = {event.id for event in target.events(len(page), behind)}
+    there: set[ObjectId] = set()
+    while len(there) < len(page) and (found := target.events(len(page) - len(there), behind)):
+        there.update(event.id for event in found)
+        behind = found[-1].id
     _require_none("events", {event.id for event in page} - there, page)
 
 

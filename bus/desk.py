@@ -17,7 +17,7 @@ from bson import ObjectId
 
 from .clock import Clock
 from .errors import NotFound
-from .model import BUSY, COMPLETE, ERROR, READY, SKIPPED, Event, Filter, MonQTask, State
+from .model import BUSY, COMPLETE, ERROR, MOST_VALUES, READY, SKIPPED, Event, Filter, MonQTask, State
 from .store import Store
 from .telemetry import emit
 
@@ -58,8 +58,8 @@ class Desk:
         self._known = known
 
     def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
-        """Tasks that match, newest first."""
-        return self._store.find(self._resolved(which), limit, before)
+        """Tasks that match, newest first: one page, which ends as in Store.find, of brief tasks."""
+        return self._store.find(self._resolved(which), limit, before, brief=True)
 
     def count(self, which: Filter) -> dict[str, int]:
         """How many tasks match, by state."""
@@ -138,10 +138,9 @@ class Desk:
         states = tuple(state for state in which.states or allowed if state in allowed)
         if not states:
             return []
-        page = self._store.find(
+        return self._store.ids(
             self._resolved(dataclasses.replace(which, states=states)), min(most, PAGE), last
         )
-        return [task.id for task in page]
 
     def backup(self, path: Path) -> None:
         """Write the whole store to the new file *path* while the work goes on; see Store.backup."""
@@ -152,9 +151,10 @@ class Desk:
         if not which.parked:
             return which
         known = self._known() if self._known else None
-        parked = () if known is None else tuple(name for name in self._store.waiting() if name not in known)
-        # without a name everything would match
-        return dataclasses.replace(which, parked=False, states=(READY,), names=parked or (NOBODYS_NAME,))
+        parked = [] if known is None else [name for name in self._store.waiting() if name not in known]
+        # without a name everything would match; of so many names that no filter holds them, some do
+        names = tuple(parked[:MOST_VALUES]) or (NOBODYS_NAME,)
+        return dataclasses.replace(which, parked=False, states=(READY,), names=names)
 
 
 def _end_of(ids: list[ObjectId], most: int) -> ObjectId | None:

@@ -5,6 +5,7 @@
     MonqbusError
     ├── ConfigError            the operator's: INI file, secrets, apps          exit 78
     ├── UsageError             the operator's: a command called wrongly         exit 64
+    │   └── BadFilter          a filter that means nothing                      exit 64, HTTP 400
     ├── NotFound               the asked-for task, event or hook is not there   exit 1
     ├── NotBound               the author's: .post() before any store is bound
     ├── BadDeclaration         the author's: @task or @event_handler misused
@@ -54,6 +55,20 @@ class ConfigError(MonqbusError):
 
 class UsageError(MonqbusError):
     """A command was called with words that do not fit together."""
+
+
+class BadFilter(UsageError):
+    """A filter that no store can be asked: ``PART: sentence``."""
+
+    @property
+    def part(self) -> str:
+        """The attribute of Filter that is wrong."""
+        return str(self).partition(": ")[0]
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong with it."""
+        return str(self).partition(": ")[2]
 
 
 class NotFound(MonqbusError):

@@ -15,12 +15,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeGuard
 
 from bson import ObjectId
 
-from . import strictjson
+from . import regex, strictjson
 from .birth import Birth
+from .clock import UTC
+from .errors import BadFilter
+from .textual import shown
 
 State = Literal["ready", "busy", "complete", "error", "skipped"]
 
@@ -42,6 +45,11 @@ LEGAL_MOVES: Final[Mapping[State, frozenset[State]]] = {
 }
 
 DEFAULT_PRIORITY: Final = 10
+
+LONGEST_TEXT: Final = 1000
+"""Characters of one text of a filter."""
+MOST_VALUES: Final = 10_000
+"""Ids, states or names of one filter: SQLite takes 32,766 values a query."""
 
 Waiter = Callable[["MonQTask", "float | None"], Any]
 
@@ -159,11 +167,15 @@ class Posting(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """What a posting became. On a *duplicate* the ids are those of the first time."""
+    """What a posting became. On a *duplicate* the ids are those of the first time.
+
+    *repeated*: it came under its own ids before, in an earlier call: what it posts may have run already.
+    """
 
     task_ids: list[ObjectId]
     event_id: ObjectId | None = None
     duplicate: bool = False
+    repeated: bool = False
 
 
 class Report(NamedTuple):
@@ -196,8 +208,9 @@ class Worker:
 class Filter:
     """Which tasks an operator means. Every given part must match; moments compare `time_queue`.
 
-    *name* is a prefix, *names* are whole. *parked* means those that wait under a name nobody knows; the
-    desk, which knows the names, turns it into *names* before a store is asked.
+    *name* is a prefix, *names* are whole, *error* is a pattern of `regex`. *parked* means those that wait
+    under a name nobody knows; the desk, which knows the names, turns it into *names* before a store is
+    asked. Raises BadFilter: this is the one check for the API, the command line and the desk.
     """
 
     ids: tuple[ObjectId, ...] = ()
@@ -210,7 +223,64 @@ class Filter:
     names: tuple[str, ...] = ()
     parked: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse what no store may be asked."""
+        _require_all("ids", self.ids, "ids of tasks", lambda one: isinstance(one, ObjectId))
+        _require_all("states", self.states, ", ".join(STATES), STATES.__contains__)
+        _require_all("names", self.names, "names of tasks", _is_whole)
+        for part in ("name", "topic", "error"):
+            text = getattr(self, part)
+            if not _is_text(text):
+                raise BadFilter(
+                    f"{part}: expected text of at most {LONGEST_TEXT} characters, got {shown(text)}"
+                )
+        for part in ("older", "newer"):
+            if not _is_moment(moment := getattr(self, part)):
+                raise BadFilter(f"{part}: expected a time with its zone, got {shown(moment)}")
+        if not isinstance(self.parked, bool):
+            raise BadFilter(f"parked: expected true or false, got {shown(self.parked)}")
+        if self.error:
+            _require_regex("error", self.error)
+
     @property
     def is_empty(self) -> bool:
         """True when it means every task there is."""
         return self == Filter()
+
+
+def _require_all(part: str, values: object, expected: str, fits: Callable[[Any], bool]) -> None:
+    if not isinstance(values, tuple):
+        raise BadFilter(f"{part}: expected {expected}, got {shown(values)}")
+    if len(values) > MOST_VALUES:
+        raise BadFilter(f"{part}: expected at most {MOST_VALUES}, got {len(values)}; ask in several steps")
+    for value in values:
+        if not fits(value):
+            raise BadFilter(f"{part}: expected {expected}, got {shown(value)}")
+
+
+def _require_regex(part: str, pattern: str) -> None:
+    try:
+        regex.searching(pattern)
+    except regex.BadRegex as error:
+        remedy = "look-around and back-references are not known"
+        raise BadFilter(
+            f"{part}: expected a regular expression, got {shown(pattern)}: {error}; {remedy}"
+        ) from error
+
+
+def _is_text(value: object) -> bool:
+    """Whether each store can be asked for it: a pattern of MongoDB ends at a NUL."""
+    return _is_whole(value) and len(value) <= LONGEST_TEXT and "\x00" not in value
+
+
+def _is_whole(value: object) -> TypeGuard[str]:
+    """Whether it is text without half of a character, which no store could be asked for."""
+    return isinstance(value, str) and value.encode("utf-8", "replace").decode() == value
+
+
+def _is_moment(value: object) -> bool:
+    """Whether it is none, or one of the years 1 to 9999 in UTC."""
+    try:
+        return value is None or (isinstance(value, datetime) and bool(value.tzinfo and value.astimezone(UTC)))
+    except OverflowError:
+        return False

@@ -126,9 +126,9 @@ class PostOffice:
         return self.submit(prepare(self._clock, name, args, kwargs, options, capture()))
 
     def submit(self, task: MonQTask) -> MonQTask:
-        """Store a prepared task; submitting the same one again changes nothing."""
+        """Store a prepared task; one of the same id again changes nothing, and the first is returned."""
         receipt = self._store_and_start(Posting([task]))
-        if receipt.duplicate:
+        if receipt.duplicate or receipt.repeated:
             task = self._store.get(receipt.task_ids[0]) or task
         else:
             emit("task.posted", task=task)
@@ -176,7 +176,7 @@ class PostOffice:
         event.expire_at = event.received + self._keep_events
         store = self._store_and_start if event.hook is None else self._store_or_spool
         receipt = store(Posting(tasks, event))
-        if receipt.event_id != event.id:
+        if receipt.repeated or receipt.event_id != event.id:
             emit("event.repeated", event=event, first=receipt.event_id)
             return receipt
         emit("event.received" if tasks else "event.unhandled", event=event)
@@ -216,8 +216,8 @@ class PostOffice:
             if reserved is not None:
                 reserved.doubt()
             raise
-        is_repeated = posting.event is not None and receipt.event_id != posting.event.id
-        new = [] if is_repeated else _stored(posting.tasks, receipt)
+        is_known = posting.event is not None and receipt.event_id != posting.event.id
+        new = [] if receipt.repeated or is_known else _stored(posting.tasks, receipt)
         if reserved is not None:
             reserved.start(new)
         elif new:

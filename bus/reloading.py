@@ -19,7 +19,7 @@ from typing import Final
 from . import declaring
 from .config import Config, load
 from .engine.loop import Loop
-from .errors import ConfigError, MonqbusError
+from .errors import ConfigError
 from .frozen import is_frozen
 from .telemetry import emit
 
@@ -58,12 +58,14 @@ class Reloader:
         self._is_asked = False
         emit("config.reloading")
         try:
-            config = load(self._path, self._environ)
-            self._rehearse(config)
-            declaring.load(config, afresh=True)
-        except (MonqbusError, OSError) as error:
+            self._reload()
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the manager waits for READY
             emit("config.refused", error=error)
-            return
+
+    def _reload(self) -> None:
+        config = load(self._path, self._environ)
+        self._rehearse(config)
+        declaring.load(config, afresh=True)
         for warning in config.warnings:
             emit("config.warned", warning=warning)
         self._take_over(config)

@@ -21,7 +21,15 @@ from .clock import Clock
 from .codec import decode, encode, storable
 from .context import capture
 from .desk import PAGE, Step
-from .errors import BadDeclaration, MonqbusError, NotFound, NotStorable, StoreError, StoreUnavailable
+from .errors import (
+    BadDeclaration,
+    BadFilter,
+    MonqbusError,
+    NotFound,
+    NotStorable,
+    StoreError,
+    StoreUnavailable,
+)
 from .joining import await_end
 from .model import Event, Filter, MonQTask, Receipt
 from .registry import Options
@@ -36,6 +44,7 @@ _ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
     "bad_declaration": BadDeclaration,
     "store_unavailable": StoreUnavailable,
     "store_refused": StoreError,
+    "bad_filter": BadFilter,
 }
 
 
@@ -171,7 +180,7 @@ class Remote:
     ) -> dict[str, Any]:
         """One request; asked again once if the kept connection had been closed meanwhile.
 
-        What is posted carries its id and, the second time, `again`: the first try may have arrived.
+        What is posted carries its id, under which the store knows it again: the first try may have arrived.
         """
         body = encode(document) if document is not None else None
         headers = {"Accept": BSON_TYPE, "Content-Type": BSON_TYPE}
@@ -187,7 +196,7 @@ class Remote:
         except (OSError, http.client.HTTPException) as error:
             self.close()
             if not fresh and not isinstance(error, TimeoutError):
-                return self._ask(method, path, document and {**document, "again": True})
+                return self._ask(method, path, document, seconds=seconds)
             raise StoreUnavailable(
                 f"{self._path}: no daemon answers ({error or type(error).__name__}); "
                 "start it with `monqbus run`, or look at its log"

@@ -41,7 +41,7 @@ from .store import Store, open_memory_store
 __all__ = ["Bench", "FaultyStore", "FrozenClock"]
 
 MOST_RUNS: Final = 10_000
-EVERYTHING: Final = 1_000_000
+PAGE: Final = 1000
 
 
 class Bench:
@@ -120,7 +120,10 @@ class Bench:
     def tasks(self, *states: State, name: str = "") -> list[MonQTask]:
         """The stored tasks in one of *states* (any, when none is given), in order of posting."""
         which = Filter(states=states, name=name)
-        return self.store.find(which, EVERYTHING)[::-1]  # type: ignore[no-any-return]
+        found: list[MonQTask] = []
+        while page := self.store.find(which, PAGE, found[-1].id if found else None):
+            found += page
+        return found[::-1]
 
     def look(self, task: MonQTask) -> MonQTask:
         """*task* as it is stored now. Raises NotFound."""

@@ -84,7 +84,8 @@ Environment=TMPDIR=%C/monqbus
 #   CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_KILL CAP_CHOWN CAP_DAC_OVERRIDE
 #   SystemCallFilter=@setuid @chown
 #   CacheDirectoryMode=0711
-# so that the command's user is given its event in a file, and can get at it.
+# so that the command's user is given its event in a file, and can get at it. Root runs nothing that others
+# can write, so the place is root's then: chown -R root: $plain
 NoNewPrivileges=yes
 CapabilityBoundingSet=
 AmbientCapabilities=

@@ -11,8 +11,11 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from .. import plainfile
+
 OURS: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 PACKAGES: Final = "site-packages"
+LARGEST_FILE: Final = 64 * 1024
 
 # venv writes `version = 3.11.7`, virtualenv and uv write `version_info = 3.11.7`
 _VERSION = re.compile(r"^version(?:_info)?\s*=\s*(\d+\.\d+)", re.MULTILINE)
@@ -37,7 +40,8 @@ def misfit(folder: Path) -> str | None:
 
 def _configured(file: Path) -> str:
     try:
-        match = _VERSION.search(file.read_text(errors="replace"))
+        text = plainfile.read(file, LARGEST_FILE).data.decode(errors="replace")
     except OSError:
         return ""
+    match = _VERSION.search(text)
     return match[1] if match else ""

@@ -65,6 +65,18 @@ def _unusable(section: Section, values: Values, folder: Path) -> list[tuple[int,
     return [(section.entries[key].line, f"[{section.name}] {key}: {problem}") for key, problem in found]
 
 
+def program_of(handler: Handler) -> Path:
+    """The file that is run for *handler*, whose `working_dir` is absolute."""
+    program = handler.command[0]
+    found = program if "/" in program else shutil.which(program) or program
+    return (handler.working_dir or Path()) / found
+
+
+def uid_of(handler: Handler) -> int:
+    """The user that the command runs as."""
+    return pwd.getpwnam(handler.user).pw_uid if handler.user else os.geteuid()
+
+
 def _is_program(program: str, working_dir: Path) -> bool:
     if "/" not in program:
         return shutil.which(program) is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from .reading import Section
-from .secrets import Secret, is_signing_key
+from .secrets import SHORTEST, Secret, is_signing_key, is_weak
 from .sections import Reader, Values
 from .table import Hook
 from .values import shown
@@ -46,7 +46,13 @@ def _demands(section: Section, values: Values) -> list[tuple[int, str]]:
     if verify != "none" and "secret" not in values.given:
         remedy = "write for example secret = env:GITHUB_WEBHOOK_SECRET"
         return [(section.line, f"{subject}: expected a secret for verify = {verify}, got none; {remedy}")]
-    return [*_idle(section, verify), *_weak_keys(section, verify, values.read.get("secrets", ()))]
+    secrets = values.read.get("secrets", ())
+    is_allowed = values.read.get("weak_secret", False)
+    return [
+        *_idle(section, verify),
+        *_weak_keys(section, verify, secrets),
+        *([] if is_allowed else _weak_secrets(section, verify, secrets)),
+    ]
 
 
 def _idle(section: Section, verify: str) -> list[tuple[int, str]]:
@@ -56,10 +62,23 @@ def _idle(section: Section, verify: str) -> list[tuple[int, str]]:
         if only and verify != only:
             sentence = f"expected it with verify = {only} only, got it with verify = {verify}; remove it"
             found.append((entry.line, f"[{section.name}] {key}: {sentence}"))
+        if key == "weak_secret" and verify in ("none", "standard"):
+            sentence = f"expected it with verify = token or github, got it with verify = {verify}; remove it"
+            found.append((entry.line, f"[{section.name}] weak_secret: {sentence}"))
         if key == "secret" and verify == "none":
             sentence = "expected none with verify = none, got one; remove it, or write verify = token"
             found.append((entry.line, f"[{section.name}] secret: {sentence}"))
     return found
+
+
+def _weak_secrets(section: Section, verify: str, secrets: tuple[Secret, ...]) -> list[tuple[int, str]]:
+    if verify not in ("token", "github") or not any(map(is_weak, secrets)):
+        return []
+    sentence = (
+        f"expected at least {SHORTEST} bytes, got fewer; take a longer one, such as `openssl rand -hex 32` "
+        "prints, or write weak_secret = yes"
+    )
+    return [(section.entries["secret"].line, f"[{section.name}] secret: {sentence}")]
 
 
 def _weak_keys(section: Section, verify: str, secrets: tuple[Secret, ...]) -> list[tuple[int, str]]:

@@ -13,11 +13,13 @@ from urllib.parse import parse_qsl
 from ..errors import ConfigError
 from .environment import OURS, misfit, packages_of
 from .findings import Findings
-from .handlers import read_handler
+from .handlers import program_of, read_handler, uid_of
 from .hooks import read_hook
 from .reading import Section, read
+from .secrets import SHORTEST, is_weak
 from .sections import Reader
 from .table import GROUPS, Config, Handler, Hook
+from .trust import check_apps, check_program
 from .values import is_loopback, nearest, shown
 
 LONGEST_RETRIES_SECONDS: Final = 76 * 3_600.0
@@ -45,6 +47,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     reader = Reader(findings, file, environ, written.mode)
     config, lines = _assemble(file, written.sections, reader)
     _check_folders(config, lines, findings)
+    check_apps(config.monqbus.apps, config.monqbus.path, lines.get(("monqbus", "path"), 0), findings)
     _check_sizes(config, lines, findings)
     if findings.problems:
         raise ConfigError(*findings.problems)
@@ -153,6 +156,16 @@ def _warn(config: Config, lines: Lines, findings: Findings) -> None:
     for option in _careless_options(main.store.reveal()):
         sentence = f"{option} in the address acknowledges what a failover or a crash may lose; remove it"
         findings.warning(lines["monqbus", "store"], f"[monqbus] store: {sentence}")
+    for handler in config.handlers.values():
+        line = lines[f"handler:{handler.name}", "command"]
+        check_program(
+            program_of(handler), uid_of(handler), f"[handler:{handler.name}] command", line, findings
+        )
+    for hook in config.hooks.values():
+        if hook.weak_secret and any(map(is_weak, hook.secrets)):
+            sentence = f"a secret of less than {SHORTEST} bytes can be guessed; take a longer one"
+            line = lines[f"hook:{hook.name}", "weak_secret"]
+            findings.warning(line, f"[hook:{hook.name}] weak_secret: {sentence}")
     if not is_loopback(config.http.listen):
         _warn_open_hooks(config, lines, findings)
 

@@ -12,12 +12,16 @@ import configparser
 import io
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from .. import plainfile
 from ..errors import ConfigError
+from ..plainfile import Content
 from .findings import Findings
+from .trust import check_config
 
 LARGEST_FILE: Final = 256 * 1024
 MOST_PASSES: Final = 20
@@ -25,6 +29,7 @@ ALONE: Final = "expected [SECTION] alone on its line, got something else; write 
 
 _HEADER = re.compile(r"\[(?P<header>[^\[\]]+)\]\s*$")
 _HEADER_LINE = re.compile(r"\s*\[([^\[\]]+)\]\s*(?:;.*)?$")
+_COMMENTED_SECRET = re.compile(r"\s*[;#]+\s*(?P<key>secret|store)\s*=")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -47,24 +52,27 @@ class Section:
 
 @dataclass(frozen=True)
 class Written:
-    """A file that was read: its permission bits and its sections."""
+    """A file that was read: its status while it was open, and its sections."""
 
-    mode: int = 0o600
+    status: os.stat_result
     sections: tuple[Section, ...] = ()
+
+    @property
+    def mode(self) -> int:
+        """Its permission bits."""
+        return self.status.st_mode & 0o777
 
 
 def read(path: Path, findings: Findings) -> Written:
     """Read and parse *path*; blocks for the file. Raises ConfigError when it has no text to parse."""
-    content, mode = _content(path, findings)
-    lines = list(io.StringIO(_text(content, findings), newline=None))
-    return Written(mode, _sections(lines, findings))
+    content = _content(path, findings)
+    lines = list(io.StringIO(_text(content.data, findings), newline=None))
+    return Written(content.status, _sections(lines, findings))
 
 
-def _content(path: Path, findings: Findings) -> tuple[bytes, int]:
+def _content(path: Path, findings: Findings) -> Content:
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-            mode = os.fstat(file.fileno()).st_mode
+        content = plainfile.read(path, LARGEST_FILE + 1)
     except FileNotFoundError:
         findings.fatal(0, "expected a configuration file, got nothing; write one with: monqbus init")
     except IsADirectoryError:
@@ -72,9 +80,10 @@ def _content(path: Path, findings: Findings) -> tuple[bytes, int]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
         findings.fatal(0, f"expected a readable file, got: {reason}; correct its path or its permissions")
-    if len(content) > LARGEST_FILE:
+    if len(content.data) > LARGEST_FILE:
         findings.fatal(0, "expected at most 256 KiB, got more; name a configuration file")
-    return content, mode & 0o777
+    check_config(path, content.status, findings)
+    return content
 
 
 def _text(content: bytes, findings: Findings) -> str:
@@ -120,12 +129,12 @@ def _sections(lines: list[str], findings: Findings) -> tuple[Section, ...]:
             parser.read_file(lines)
         except configparser.DuplicateSectionError as error:
             again = error.lineno or 1
-            first = _places(parser, lines)[error.section, ""]
+            first = _places(lines).get((error.section, ""), 0)
             findings.problem(again, f"expected [{error.section}] once, got it at line {first} too; join them")
             _blank_section(lines, again)
         except configparser.DuplicateOptionError as error:
             again = error.lineno or 1
-            first = _places(parser, lines)[error.section, error.option]
+            first = _places(lines).get((error.section, error.option), 0)
             sentence = f"[{error.section}]: expected a key once, got it at line {first} too; remove one"
             findings.problem(again, sentence)
             _blank_entry(lines, again)
@@ -137,8 +146,21 @@ def _sections(lines: list[str], findings: Findings) -> tuple[Section, ...]:
                 findings.problem(number, _broken(lines, number))
                 _blank_entry(lines, number)
         else:
+            _check_comments(lines, findings)
             return _placed(parser, lines)
     raise ConfigError(*findings.problems)
+
+
+def _check_comments(lines: list[str], findings: Findings) -> None:
+    """Refuse what is left of a secret that was commented out: it would go on with the value above it."""
+    goes_on = {number for number, _, is_further in _meant(lines) if is_further}
+    commented: re.Match[str] | None = None
+    for number, line in enumerate(lines, 1):
+        if commented and number in goes_on:
+            sentence = f"expected a comment as well, because {commented['key']} above it is one, got a line"
+            findings.problem(number, f"{sentence} that goes on with what is before; put ; in front of it")
+        if line.strip():
+            commented = _COMMENTED_SECRET.match(line) or (commented if line.strip()[0] in ";#" else None)
 
 
 def _broken(lines: list[str], number: int, *, headless: bool = False) -> str:
@@ -172,28 +194,43 @@ def _depth(line: str) -> int:
     return len(line) - len(line.lstrip())
 
 
-def _places(parser: _Parser, lines: list[str]) -> dict[tuple[str, str], int]:
-    """The first line of each section (its key is empty) and of each key that *parser* knows."""
-    places: dict[tuple[str, str], int] = {}
-    sections = set(parser.sections())
-    section = ""
+def _meant(lines: list[str]) -> Iterator[tuple[int, str, bool]]:
+    """The lines that mean something, with their numbers, and whether each goes on with the value above it.
+
+    By the parser's own rule: one that is indented deeper than the key above it does, whatever it looks
+    like, a header too.
+    """
+    key_depth = None
     for number, line in enumerate(lines, 1):
-        header = _HEADER_LINE.match(line)
-        if header and header[1] in sections:
+        if not line.strip() or line.strip()[0] in ";#":
+            continue
+        if key_depth is not None and _depth(line) > key_depth:
+            yield number, line, True
+        else:
+            key_depth = None if _HEADER_LINE.match(line) else _depth(line)
+            yield number, line, False
+
+
+def _places(lines: list[str]) -> dict[tuple[str, str], int]:
+    """The first line of each section (its key is empty) and of each key."""
+    places: dict[tuple[str, str], int] = {}
+    section = ""
+    for number, line, is_further in _meant(lines):
+        if is_further:
+            continue
+        if header := _HEADER_LINE.match(line):
             section = header[1]
-            places.setdefault((section, ""), number)
-        elif section:
-            places.setdefault((section, line.partition("=")[0].strip()), number)
+        places.setdefault((section, "" if header else line.partition("=")[0].strip()), number)
     return places
 
 
 def _placed(parser: _Parser, lines: list[str]) -> tuple[Section, ...]:
-    places = _places(parser, lines)
+    places = _places(lines)
     return tuple(
         Section(
             name,
-            places[name, ""],
-            {key: Entry(places[name, key], text) for key, text in parser.items(name)},
+            places.get((name, ""), 0),
+            {key: Entry(places.get((name, key), 0), text) for key, text in parser.items(name)},
         )
         for name in parser.sections()
     )

@@ -22,6 +22,7 @@ EXAMPLE_HOOKS: Final[Live] = {
     "hook:gitlab": {
         "verify": "token",
         "secret": "file:gitlab.token",
+        "weak_secret": "no",
         "header": "X-Gitlab-Token",
         "topic": "gitlab.{body:object_kind}",
     },
@@ -61,6 +62,10 @@ This page is printed from the table of settings in `bus/config/table.py`; a test
 `monqbus init` writes one to start from, `monqbus check` names every mistake with its file and line
 before it can hurt. A section or key that is not on this page is a mistake, never ignored.
 
+The file, its folder, the folders in `path` and the apps in them must be such that nobody but root and the
+user who runs monqbus can write them. Otherwise each command ends with exit code 78; their owner, when he
+is not root, is warned.
+
 ## How values are written
 
 - **Lines.** `key = value`, keys in lower case. A comment starts with `;` or `#` on a line of its own,
@@ -78,8 +83,12 @@ before it can hurt. A section or key that is not on this page is a mistake, neve
 | `file:PATH` | the content of a file; one that others than its owner can reach is warned about |
 | `credential:NAME` | the file NAME in `$CREDENTIALS_DIRECTORY`, where systemd's `LoadCredential=` puts it |
 
-A secret that is missing or empty is a mistake: a hook never opens because its secret is gone. A
-secret with ` ;` in it, or one that starts with `;` or `#`, has to stand elsewhere. Secrets are never
+There each line is a secret, unless it begins with `#`.
+
+A secret that is missing or empty is a mistake: a hook never opens because its secret is gone. So is one of
+less than 16 bytes, unless the hook says `weak_secret = yes`. A secret with ` ;` in it, or one that starts
+with `;`, has to stand elsewhere; none starts with `#`. To comment out one that has several lines, comment
+out each of them: what is left would go on with the value above, and is refused. Secrets are never
 printed: not in messages, not in logs, not in a `repr`; a MongoDB address is shown without its user,
 password and options.
 """

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
+from .. import plainfile
 from ..errors import ConfigError
-from .values import Kind, Unfit
+from .values import Kind, Unfit, nearest
 
 LARGEST_FILE: Final = 64 * 1024
+SHORTEST: Final = 16
+"""Bytes of a secret that is not weak: 128 bits, where they are random."""
 SIGNING_KEY_BYTES: Final = range(24, 65)
 """Standard Webhooks 1.0.0: a symmetric key has 24 to 64 bytes."""
+COMMENT: Final = "#"
 WRITTEN: Final = "env:NAME, file:PATH or credential:NAME"
 
 _REFERENCE = re.compile(r"(env|file|credential):\s*(.*)")
@@ -30,6 +33,12 @@ _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._%-]+)(?::[0-9]{1,5})?"
 _MONGODB = re.compile(
     rf"(mongodb(?:\+srv)?://)({_USER}+(?::{_USER}*)?@)?({_HOST}(?:,{_HOST})*)(/[^\s?@]*)?(\?[^\s@]*)?"
 )
+
+
+_SCHEMES: Final = frozenset(
+    {"mongodb", "mongodb+srv", "sqlite", "postgres", "postgresql", "mysql", "redis", "amqp", "http", "https"}
+)
+"""What may be quoted of a store's address that is none: before :// stands a password where :// is in it."""
 
 
 class Secret:
@@ -74,12 +83,12 @@ class Found:
 def resolve(text: str, folder: Path, environ: Mapping[str, str]) -> Found:
     """What stands behind ``env:NAME``, ``file:PATH`` or ``credential:NAME``; else *text* itself.
 
-    Every line found there is a secret of its own. Blocks for one small file. Raises Unfit, which
-    names the variable or file and never what is in it.
+    Every line found there is a secret of its own, but for comments, which begin with ``#``. Blocks for
+    one small file. Raises Unfit, which names the variable or file and never what is in it.
     """
     match = _REFERENCE.fullmatch(text)
     if not match:
-        return Found((text,) if text else (), referred=False)
+        return Found(() if not text or text.startswith(COMMENT) else (text,), referred=False)
     scheme, name = match.groups()
     if not _NAME[scheme].fullmatch(name):
         raise Unfit(f"'{scheme}:…'", expected=WRITTEN, remedy="write for example env:GITHUB_WEBHOOK_SECRET")
@@ -114,16 +123,14 @@ def _credential(name: str, environ: Mapping[str, str]) -> Path:
 def _from_file(path: Path) -> tuple[tuple[str, ...], int]:
     expected = f"a secret in the file {path}"
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-            mode = os.fstat(file.fileno()).st_mode & 0o777
+        content, status = plainfile.read(path, LARGEST_FILE + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
         remedy = "create it with mode 0600, or correct the path"
         raise Unfit(f"none: {reason}", expected=expected, remedy=remedy) from error
     if len(content) > LARGEST_FILE:
         raise Unfit("more than 64 KiB", expected=expected, remedy="name a file that holds only the secret")
-    return _lines(content, expected, "write the secret into it, one a line"), mode
+    return _lines(content, expected, "write the secret into it, one a line"), status.st_mode & 0o777
 
 
 def _lines(content: bytes, expected: str, remedy: str) -> tuple[str, ...]:
@@ -132,9 +139,11 @@ def _lines(content: bytes, expected: str, remedy: str) -> tuple[str, ...]:
     except UnicodeDecodeError:
         # not chained: the error holds the secret
         raise Unfit("bytes that are not UTF-8", expected=expected, remedy=remedy) from None
-    lines = tuple(line.strip() for line in text.split("\n") if line.strip())
+    written = [line.strip() for line in text.split("\n") if line.strip()]
+    lines = tuple(line for line in written if not line.startswith(COMMENT))
     if not lines:
-        raise Unfit("nothing: it is empty", expected=expected, remedy=remedy)
+        got = "nothing but comments, which begin with #" if written else "nothing: it is empty"
+        raise Unfit(got, expected=expected, remedy=remedy)
     if not all(line.isprintable() for line in lines):
         raise Unfit("control characters", expected=expected, remedy=remedy)
     return lines
@@ -151,13 +160,18 @@ def _read_store(text: str) -> Secret:
         return Secret(text, f"{scheme}{'***@' if user else ''}{hosts}{database or ''}")
     scheme, separator, rest = text.partition("://")
     if not separator:
-        raise Unfit("'***'" if "@" in text else None)
+        raise Unfit(None if nearest(text, ("sqlite",)) else "'***'")
     remedy = "percent-encode : / ? # [ ] @ % in its user name and password" if "@" in rest else ""
-    raise Unfit(f"'{scheme[:16]}://***'", remedy=remedy)
+    raise Unfit(f"'{scheme if scheme in _SCHEMES else '***'}://***'", remedy=remedy)
 
 
 def _read_secrets(text: str) -> tuple[Secret, ...]:
     return tuple(Secret(line) for line in text.split("\n") if line)
+
+
+def is_weak(secret: Secret) -> bool:
+    """True for a secret that can be guessed by its length alone."""
+    return len(secret.reveal().encode()) < SHORTEST
 
 
 def is_signing_key(secret: Secret) -> bool:

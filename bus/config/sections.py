@@ -15,8 +15,9 @@ from .secrets import SECRET, Found, resolve
 from .table import Setting, rows
 from .values import Kind, Unfit, nearest, shown
 
-_KEY_SHAPE = re.compile(r"[A-Za-z_-]{1,32}")
+_KEY_SHAPE = re.compile(r"[A-Za-z_-]{1,15}")  # shorter than any secret
 _KEY_LINE = re.compile(r"([A-Za-z_-]+)\s*=")
+_KNOWN_HEADER = re.compile(r"\[(?:monqbus|worker|http|(?:hook|handler):[A-Za-z0-9_-]{1,64})\]")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Reader:
                 return
             found = [self._found(subject, entry, row.kind, line) for line in entry.text.split("\n") if line]
             texts = [text for one in found if one for text in one.texts]
-            if not found:
+            if not found or not (texts or None in found):
                 raise Unfit("nothing")
             if None not in found:
                 read[row.attribute] = row.kind.read("\n".join(texts))
@@ -87,13 +88,31 @@ class Reader:
         try:
             yield
         except Unfit as unfit:
-            self.findings.problem(line, f"{subject}: {kind.complaint(text, unfit)}")
+            self.findings.problem(line, f"{subject}: {_complaint(kind, text, unfit)}")
+
+
+def _complaint(kind: Kind[Any], text: str, unfit: Unfit) -> str:
+    """What is wrong with *text*, of which further lines are not quoted: secrets that lost their key."""
+    first, *further = text.split("\n")
+    if not further or kind.secret:
+        return kind.complaint(text, unfit)
+    try:
+        kind.read(first)
+    except Unfit as own:
+        return kind.complaint(first, own)
+    where = "the line below it" if len(further) == 1 else f"one of the {len(further)} lines below it"
+    return kind.complaint(text, Unfit(f"something else in {where}", expected=unfit.expected))
 
 
 def _swallowed(entry: Entry, table: Mapping[str, Setting]) -> list[str]:
-    """Keys that stand indented, so that they became part of the value above them."""
-    starts = (_KEY_LINE.match(line) for line in entry.text.split("\n")[1:])
-    return [match[1] for match in starts if match and match[1] in table]
+    """Keys and headers that stand indented, so that they became part of the value above them."""
+    lines = entry.text.split("\n")[1:]
+    starts = (_KEY_LINE.match(line) for line in lines)
+    headers = (_KNOWN_HEADER.fullmatch(line) for line in lines)
+    return [
+        *(match[1] for match in starts if match and match[1] in table),
+        *(match[0] for match in headers if match),
+    ]
 
 
 def _unknown(section: Section, key: str, table: Mapping[str, Setting]) -> str:
@@ -101,7 +120,8 @@ def _unknown(section: Section, key: str, table: Mapping[str, Setting]) -> str:
     if key.startswith("["):
         return ALONE
     near = nearest(key, tuple(table))
-    quotable = _KEY_SHAPE.fullmatch(key) and all(row.kind is not SECRET for row in table.values())
+    is_safe = all(row.kind is not SECRET for row in table.values())
+    quotable = is_safe and (near or _KEY_SHAPE.fullmatch(key))
     got = shown(key) if quotable else "another one"
     remedy = f"did you mean {near}?" if near else f"known are {', '.join(table)}"
     return f"[{section.name}]: expected a known key, got {got}; {remedy}"

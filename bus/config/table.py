@@ -25,6 +25,7 @@ from .values import (
     PROCESSES,
     USER,
     VARIABLES,
+    YES_OR_NO,
     Address,
     Kind,
     Network,
@@ -217,6 +218,11 @@ class Hook:
         "What the sender knows too; required unless verify is none. While it is being changed, the old and "
         "the new one, one a line, the further lines indented. For verify = standard: whsec_ and base64.",
         key="secret",
+    )
+    weak_secret: bool = setting(
+        "no",
+        YES_OR_NO,
+        "For verify = token and github: yes takes secrets of less than 16 bytes, which can be guessed.",
     )
     header: str = setting(
         "Authorization",

@@ -94,6 +94,10 @@ def choice(*words: Word) -> Kind[Word]:
     return Kind(f"one of {', '.join(words)}", words[0], read, words)
 
 
+def _read_yes_or_no(text: str) -> bool:
+    return choice("yes", "no").read(text) == "yes"
+
+
 def whole_number(least: int, most: int) -> Kind[int]:
     """A whole number in decimal digits, both bounds included."""
 
@@ -236,6 +240,7 @@ def _read_variables(text: str) -> tuple[str, ...]:
     return tuple(_items(text))
 
 
+YES_OR_NO: Final = Kind("yes or no", "yes", _read_yes_or_no, ("yes", "no"))
 PROCESSES: Final = Kind(
     f"a whole number from 1 to {MOST_PROCESSES}, or auto", "auto", _read_processes, ("auto",)
 )

@@ -1,6 +1,6 @@
 """What a store promises: the prose of the whole queue.
 
-Twenty-four verbs. An adapter is dumb and silent: it decides nothing, logs nothing and counts nothing.
+Twenty-five verbs. An adapter is dumb and silent: it decides nothing, logs nothing and counts nothing.
 Every verb may raise StoreUnavailable; the outcome of a write is then unknown, and asking again is
 safe because ids are chosen before the call. A verb blocks its caller (in the daemon: its greenlet,
 never the hub) for at most `CALL_SECONDS`.
@@ -18,6 +18,8 @@ from bson import ObjectId
 from ..model import Claim, Claimed, Event, Filter, MonQTask, Posting, Receipt, Report, State, Worker
 
 CALL_SECONDS = 5.0
+PAGE_BYTES = 8 * 1024 * 1024
+"""About how many bytes a page of tasks or events holds at most; one item may be larger alone."""
 
 Heard = Literal["rang", "quiet", "lost"]
 
@@ -53,7 +55,9 @@ class Store(Protocol):
         Raises StoreFull while there is no room for new work; every other verb goes on then.
         A posting whose event key is stored already changes nothing and returns the first ids as a
         duplicate. A task whose `key` is held by an unfinished task is not stored: its receipt
-        names the holder. Tasks may come in `busy` with their worker set (direct start).
+        names the holder. Tasks may come in `busy` with their worker set (direct start). A posting whose
+        event, or task without one, is stored already under its own id changes nothing, whatever has
+        become of it, and is told as repeated.
         """
 
     def claim(self, worker: Worker, names: Collection[str], limit: int, now: datetime) -> Claimed:
@@ -84,13 +88,26 @@ class Store(Protocol):
         """The daemons whose lease has not ended."""
 
     def orphans(self, worker: Worker, limit: int) -> list[MonQTask]:
-        """Busy tasks whose daemon's lease is over, oldest first; never those of *worker* itself."""
+        """Busy tasks whose daemon's lease is over, oldest first; never those of *worker* itself.
+
+        Fewer than *limit* when they are large.
+        """
 
     def get(self, task_id: ObjectId) -> MonQTask | None:
         """One task as it is now."""
 
-    def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
-        """Tasks that match, newest id first; *before* continues behind the last one of a page."""
+    def find(
+        self, which: Filter, limit: int, before: ObjectId | None = None, *, brief: bool = False
+    ) -> list[MonQTask]:
+        """Tasks that match, newest id first; *before* continues behind the last one of a page.
+
+        A page ends at *limit*, or before it at PAGE_BYTES: only an empty one was the last. A *brief* task
+        comes without `args`, `kwargs`, `context`, `max_attempts`, `timeout`, `progress` and `output`, which
+        are not even read.
+        """
+
+    def ids(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[ObjectId]:
+        """The ids of what `find` finds; nothing else of the tasks is read. Only *limit* ends a page."""
 
     def count(self, which: Filter) -> dict[str, int]:
         """How many tasks match, by state; states without any are left out."""
@@ -120,7 +137,7 @@ class Store(Protocol):
         """One event as it was received."""
 
     def events(self, limit: int, before: ObjectId | None = None) -> list[Event]:
-        """Events, newest id first; *before* continues behind the last one of a page."""
+        """Events, newest id first; *before* continues behind the last one of a page. It ends as in find."""
 
     # elsewhere
 

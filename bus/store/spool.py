@@ -77,7 +77,7 @@ class Spool(SqliteStore):
             return receipt
 
         receipt = self._connection.take_in(job)
-        if posting.event is not None and receipt.event_id == posting.event.id:
+        if posting.event is not None and receipt.event_id == posting.event.id and not receipt.repeated:
             self._size += 1
         return receipt
 

@@ -25,8 +25,9 @@ from .documents import event_from_document, event_to_document, require_own
 from .sqlite_backup import back_up
 from .sqlite_connection import Connection
 from .sqlite_file import MEMORY
-from .sqlite_filter import one_by_one, quoted, where_clause
+from .sqlite_filter import holes, one_by_one, where_clause
 from .sqlite_rows import (
+    BRIEF,
     COLUMNS,
     HAS_EVENT,
     HAS_TASK,
@@ -95,24 +96,34 @@ class SqliteStore:
             row = event_to_row(event, event_to_document(event))
             if not self._sql.execute(INSERT_EVENT, row).rowcount and (first := self._first(event)):
                 return first
-        ids, duplicate = [], False
+        ids, duplicate, repeated = [], False, False
         for task in posting.tasks:
-            stored = self._insert(task)
-            ids.append(stored)
-            duplicate = duplicate or stored != task.id
+            if self._sql.execute(INSERT_TASK, task_to_row(task)).rowcount:
+                ids.append(task.id)
+                continue
+            ids.append(self._standing(task))
+            repeated = repeated or ids[-1] == task.id
+            duplicate = duplicate or ids[-1] != task.id
         if event is not None and ids != event.task_ids:  # a held key: the event names the holder
             document = encode({**event_to_document(event), "task_ids": ids})
             self._sql.execute("UPDATE event SET document = ? WHERE id = ?", (document, event.id.binary))
-        return Receipt(ids, event.id if event else None, duplicate)
+        return Receipt(ids, event.id if event else None, duplicate, repeated)
 
     def _first(self, event: Event) -> Receipt | None:
-        found = self._sql.execute("SELECT document FROM event WHERE key = ?", (event.key,)).fetchone()
-        first = event_from_document(decode(found[0])) if found else event
-        return Receipt(first.task_ids, first.id, duplicate=True) if first.id != event.id else None
+        """What stands there in place of *event*: itself, or the first of its key. With all of its tasks."""
+        found = self._sql.execute(
+            "SELECT document FROM event WHERE id = ? OR key = ? ORDER BY id = ? DESC LIMIT 1",
+            (event.id.binary, event.key, event.id.binary),
+        ).fetchone()
+        if found is None:
+            return None
+        first = event_from_document(decode(found[0]))
+        is_own = first.id == event.id
+        return Receipt(first.task_ids, first.id, not is_own or first.task_ids != event.task_ids, is_own)
 
-    def _insert(self, task: MonQTask) -> ObjectId:
-        is_new = self._sql.execute(INSERT_TASK, task_to_row(task)).rowcount
-        if not is_new and task.key is not None and not self._has(task):
+    def _standing(self, task: MonQTask) -> ObjectId:
+        """The id of what stands there in place of *task*: itself, or the holder of its key."""
+        if task.key is not None and not self._has(task):
             holder = self._sql.execute(
                 "SELECT id FROM task WHERE key = ? AND key IS NOT NULL AND state IN ('ready', 'busy')",
                 (task.key,),
@@ -248,11 +259,11 @@ class SqliteStore:
 
     def orphans(self, worker: Worker, limit: int) -> list[MonQTask]:
         """Busy tasks of every other worker: holding the lock proves that those are dead."""
-        rows = self._connection.read(
+        page, _ = self._connection.read_page(
             f"SELECT {COLUMNS} FROM task WHERE state = 'busy' AND worker != ? ORDER BY seq LIMIT ?",
             (worker.id, limit),
         )
-        return [task_from_row(row) for row in rows]
+        return [task_from_row(row) for row in page]
 
     # see
 
@@ -261,27 +272,36 @@ class SqliteStore:
         row = self._connection.look_up(f"SELECT {COLUMNS} FROM task WHERE id = ?", task_id.binary)
         return task_from_row(row) if row else None
 
-    def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
+    def find(
+        self, which: Filter, limit: int, before: ObjectId | None = None, *, brief: bool = False
+    ) -> list[MonQTask]:
         """See the contract."""
-        pages = [
-            self._page(dataclasses.replace(which, states=states), limit, before)
-            for states in one_by_one(which.states)
-        ]
-        return sorted((task for page in pages for task in page), key=lambda task: task.id, reverse=True)[
-            :limit
-        ]
+        return [task_from_row(row) for row in self._pages(BRIEF if brief else COLUMNS, which, limit, before)]
 
-    def _page(self, which: Filter, limit: int, before: ObjectId | None) -> list[MonQTask]:
-        """One state at a time, so that an index gives the order and no sort is needed."""
-        where, values = where_clause(which)
-        if before is not None:
-            where += " AND id < ?"
-            values.append(before.binary)
-        rows = self._connection.read(
-            f"SELECT {COLUMNS} FROM task WHERE {where} ORDER BY id DESC LIMIT ?",
-            [*values, limit],
-        )
-        return [task_from_row(row) for row in rows]
+    def ids(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[ObjectId]:
+        """See the contract."""
+        return [ObjectId(raw_id) for (raw_id,) in self._pages("id", which, limit, before)]
+
+    def _pages(
+        self, columns: str, which: Filter, limit: int, before: ObjectId | None
+    ) -> list[tuple[Any, ...]]:
+        """The rows of one page, newest id first.
+
+        One state at a time, so that an index gives the order and no sort is needed. Where the bytes of one
+        state end the page, those of the others behind it belong to the next one.
+        """
+        rows: list[tuple[Any, ...]] = []
+        end = b""
+        for states in one_by_one(which.states):
+            where, values = where_clause(dataclasses.replace(which, states=states))
+            if before is not None:
+                where += " AND id < ?"
+                values.append(before.binary)
+            sql = f"SELECT {columns} FROM task WHERE {where} ORDER BY id DESC LIMIT ?"
+            page, is_cut = self._connection.read_page(sql, [*values, limit])
+            rows += page
+            end = max(end, page[-1][0]) if is_cut else end
+        return sorted((row for row in rows if row[0] >= end), key=lambda row: row[0], reverse=True)[:limit]
 
     def count(self, which: Filter) -> dict[str, int]:
         """See the contract."""
@@ -313,7 +333,8 @@ class SqliteStore:
         """See the contract."""
         where, values = ("WHERE id < ?", [before.binary]) if before is not None else ("", [])
         sql = f"SELECT document FROM event {where} ORDER BY id DESC LIMIT ?"
-        return [event_from_document(decode(row[0])) for row in self._connection.read(sql, [*values, limit])]
+        page, _ = self._connection.read_page(sql, [*values, limit])
+        return [event_from_document(decode(row[0])) for row in page]
 
     # elsewhere
 
@@ -340,16 +361,16 @@ class SqliteStore:
     def move(self, ids: Sequence[ObjectId], states: Collection[State], fields: Mapping[str, Any]) -> int:
         """See the contract."""
         columns, values = assignments(fields)
-        sql = f"UPDATE OR IGNORE task SET {columns} WHERE id = ? AND state IN ({quoted(states)})"
+        sql = f"UPDATE OR IGNORE task SET {columns} WHERE id = ? AND state IN ({holes(states)})"
         return self._connection.scan(
-            lambda: sum(self._sql.execute(sql, (*values, task_id.binary)).rowcount for task_id in ids)
+            lambda: sum(self._sql.execute(sql, (*values, one.binary, *states)).rowcount for one in ids)
         )
 
     def delete(self, ids: Sequence[ObjectId], states: Collection[State]) -> int:
         """See the contract."""
-        sql = f"DELETE FROM task WHERE id = ? AND state IN ({quoted(states)})"
+        sql = f"DELETE FROM task WHERE id = ? AND state IN ({holes(states)})"
         return self._connection.scan(
-            lambda: sum(self._sql.execute(sql, (task_id.binary,)).rowcount for task_id in ids)
+            lambda: sum(self._sql.execute(sql, (task_id.binary, *states)).rowcount for task_id in ids)
         )
 
     def prune(self, now: datetime, limit: int) -> int:

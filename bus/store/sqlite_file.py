@@ -13,7 +13,7 @@ from typing import Final
 from ..errors import ConfigError, StoreError, StoreFull, StoreUnavailable, StoreUnusable
 from .datadir import make_data_dir, unusable
 from .mounts import network_file_system
-from .sqlite_filter import result_matches
+from .sqlite_filter import SEARCH_SECONDS, result_matches
 from .sqlite_place import log_of
 from .sqlite_rows import SCHEMA, SCHEMA_VERSION
 
@@ -26,6 +26,7 @@ PIECE_BYTES: Final = 1024**2
 
 _FULL: Final = "database or disk is full"
 _OF_THE_DISK: Final = (_FULL, "disk I/O error", "unable to open database file", "attempt to write a readonly")
+_SEARCHED_TOO_LONG: Final = "user-defined function raised exception"  # of ours only the search raises
 _DAMAGED: Final = ("database disk image is malformed", "file is not a database")
 
 
@@ -96,6 +97,11 @@ def translated(error: Exception, path: Path | str) -> Exception:
         return StoreUnavailable(f"{path}: {error.strerror}; look at the disk's space, mode and health")
     if is_full(error):
         return StoreUnavailable(f"{path}: the disk is full; free some of it")
+    if isinstance(error, sqlite3.OperationalError) and str(error) == _SEARCHED_TOO_LONG:
+        return StoreError(
+            f"{path}: the search took longer than {SEARCH_SECONDS:g} s; "
+            "narrow it by a state, a name, a topic or a time"
+        )
     if isinstance(error, sqlite3.OperationalError):
         return StoreUnavailable(f"{path}: {error}; look at the disk's space, mode and health")
     if isinstance(error, sqlite3.DatabaseError) and str(error).startswith(_DAMAGED):
@@ -166,7 +172,7 @@ def _write_log_again(path: Path) -> bool:
 
 
 def _configure(connection: sqlite3.Connection) -> None:
-    connection.create_function("result_matches", 2, result_matches, deterministic=True)
+    connection.create_function("result_matches", 3, result_matches, deterministic=True)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA journal_size_limit = {LARGEST_LOG_BYTES}")

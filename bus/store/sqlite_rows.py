@@ -115,6 +115,12 @@ COLUMNS = (
     "id, state, rank, time_queue, task_name, result_type, time_start, time_stop, process, attempt, crashes, "
     "worker, generation, key, event_id, topic, expire_at, output, body, result, history, progress"
 )
+NO_BODY = encode({"args": [], "kwargs": {}, "context": {}}).hex()
+BRIEF = (
+    "id, state, rank, time_queue, task_name, result_type, time_start, time_stop, process, attempt, crashes, "
+    f"worker, generation, key, event_id, topic, expire_at, NULL, x'{NO_BODY}', result, history, NULL"
+)
+"""COLUMNS without what may be large and is not listed."""
 INSERT_TASK = f"""
     INSERT INTO task ({COLUMNS}) VALUES ({", ".join("?" * 22)}) ON CONFLICT DO NOTHING
 """

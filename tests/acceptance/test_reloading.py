@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,7 +65,8 @@ class Place:
             self.config.unlink()
         self.config.write_text(self.written)
         self.app.write_text(APP)
-        self.secret.write_text("whatever")
+        self.secret.unlink(missing_ok=True)  # it may be a pipe
+        self.secret.write_text("whatever it may be")
         self.secret.chmod(0o600)
 
     def configure(self, old: str, new: str) -> None:
@@ -86,7 +88,7 @@ class Place:
 def place(new_daemon: New, tmp_path: Path) -> Place:
     """A running daemon."""
     (tmp_path / "apps").mkdir()
-    (tmp_path / "secret").write_text("whatever")
+    (tmp_path / "secret").write_text("whatever it may be")
     (tmp_path / "secret").chmod(0o600)
     (tmp_path / "apps" / "changing.py").write_text(APP)
     return Place(new_daemon(text=TEXT).start())
@@ -117,6 +119,8 @@ BROKEN: dict[str, Callable[[Place], object]] = {
     "max_body: expected": lambda at: at.configure("[http]", "[http]\nmax_body = 1 elephant"),
     "environment variable NOT_SET": lambda at: at.configure("file:secret", "env:NOT_SET"),
     "No such file": lambda at: at.secret.unlink(),
+    "it is a pipe": lambda at: (at.secret.unlink(), os.mkfifo(at.secret)),
+    "at the start of a line": lambda at: at.configure("[http]", "  [http]"),
     "verify": lambda at: at.configure("verify = none\n", ""),
     "once": lambda at: at.configure("[worker]", "[hook:open]\nverify = none\n[worker]"),
     "a key once": lambda at: at.configure("lease = 10s", "lease = 10s\nlease = 10s"),

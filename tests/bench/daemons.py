@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SECRET = "bench secret"
+SECRET = "secret of the bench"
 
 CONFIG = """\
 [monqbus]

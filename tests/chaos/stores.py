@@ -7,27 +7,39 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
+
+from bson import ObjectId
 
 from bus.model import Event, Filter, MonQTask, State
 from bus.store import Store, open_store
 
-MOST = 1_000_000
+PAGE = 10_000
 EMBEDDED = "sqlite"
+Item = TypeVar("Item", Event, MonQTask)
 
 
 def tasks(address: str, data: Path, *states: State) -> list[MonQTask]:
     """All tasks of the store at *address* (in *data* when embedded) in *states*, or in any."""
     with _opened(address, data) as store:
-        return store.find(Filter(states=states), MOST)
+        return _all(lambda before: store.find(Filter(states=states), PAGE, before))
 
 
 def events(address: str, data: Path) -> list[Event]:
     """All events of the store at *address*."""
     with _opened(address, data) as store:
-        return store.events(MOST)
+        return _all(lambda before: store.events(PAGE, before))
+
+
+def _all(pages: Callable[[ObjectId | None], list[Item]]) -> list[Item]:
+    """Everything, page by page: a page ends at its bytes, too."""
+    found: list[Item] = []
+    while page := pages(found[-1].id if found else None):
+        found += page
+    return found
 
 
 def busy(address: str, data: Path, pid: int) -> int:

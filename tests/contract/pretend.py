@@ -47,13 +47,17 @@ class Pretend:
         return [self._post(deepcopy(posting.tasks), deepcopy(posting.event)) for posting in postings]
 
     def _post(self, tasks: list[MonQTask], event: Event | None) -> Receipt:
+        named = [task.id for task in tasks]
         if event is None:
+            is_known = any(task_id in self.tasks for task_id in named)
             ids = [self._add(task) for task in tasks]
-            return Receipt(ids, None, ids != [task.id for task in tasks])
+            return Receipt(ids, None, ids != named, is_known)
+        if event.id in self.events:
+            first = self.events[event.id]
+            return Receipt(first.task_ids, first.id, first.task_ids != named, repeated=True)
         for first in self.events.values():
             if event.key is not None and first.key == event.key and first.id != event.id:
                 return Receipt(first.task_ids, first.id, duplicate=True)
-        named = [task.id for task in tasks]
         stored = self.events.setdefault(event.id, event)
         ids = [self._add(task) for task in tasks]
         if ids != named:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -193,6 +195,28 @@ def test_counting_by_state_and_waiting_read_no_document(store: MongoStore, datab
 
     database.command("profile", 0)
     assert [0, 0] == [noted["docsExamined"] for noted in profiled(database, "command")]
+
+
+def test_a_search_by_a_pattern_is_ended_by_the_server(store: MongoStore, database: Documents) -> None:
+    """Its engine may take long for a pattern: each query says after how long nobody listens any more."""
+    database.command("profile", 2)
+
+    store.find(Filter(error="a"), 10)
+    store.ids(Filter(error="a"), 10)
+    store.count(Filter(error="a"))
+
+    database.command("profile", 0)
+    noted = [*profiled(database, "query"), *profiled(database, "command")]
+    assert [True] * 3 == [0 < one["command"].get("maxTimeMS", 0) <= 3000 for one in noted]
+
+
+def test_a_search_that_takes_too_long_says_so(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that the servers are away: they are not, and it is the search that has to change."""
+    monkeypatch.setattr("bus.store.mongo.store.SEARCH_SECONDS", 1e-9)
+
+    with pytest.raises(StoreError, match=r"the search took longer than .* narrow it"):
+        store.find(Filter(error="a"), 10)
+    assert [] == store.find(Filter(), 10)
 
 
 @pytest.mark.parametrize(
@@ -512,8 +536,19 @@ def test_an_event_that_is_handed_over_twice_runs_once(store: MongoStore) -> None
         store.delete([task.id], [COMPLETE])
         (second,) = store.post([posting])
 
-        assert first == second
+        assert first._replace(repeated=True) == second
         assert {} == store.count(Filter())
+
+
+def test_what_an_earlier_try_of_the_same_call_stored_is_new(store: MongoStore, database: Documents) -> None:
+    """One posting that the server refuses makes each be tried alone: the others are not repeated by that."""
+    database.command("collMod", "monq_task", validator={"args": {"$ne": ["bad"]}})
+    twice = Posting([a_task(args=["twice"])])
+    answers = store._intake.store([twice, Posting([a_task(args=["bad"])]), Posting([a_task()]), twice])
+
+    repeated = [answer.repeated if isinstance(answer, Receipt) else "refused" for answer in answers]
+    assert [False, "refused", False, True] == repeated
+    assert [True] == [receipt.repeated for receipt in store.post([twice])]
 
 
 def test_the_store_is_ready_when_it_can_write(store: MongoStore, standalone: Deployment) -> None:
@@ -539,3 +574,13 @@ def test_no_call_lasts_longer_than_the_contract_says(standalone: Deployment) -> 
         connection.close()
 
     assert [CALL_SECONDS, 0.3] == seconds
+
+
+@pytest.mark.parametrize("option", ["tlsCAFile", "tlsCertificateKeyFile", "tlsCRLFile"])
+def test_a_pipe_in_place_of_a_certificate_is_refused(tmp_path: Path, option: str) -> None:
+    """The driver would open it, and wait for a writer for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    store = MongoStore(f"mongodb://127.0.0.1:1/?tls=true&{option}={tmp_path}/pipe", daemon=False)
+
+    with pytest.raises(StoreError, match="it is a pipe, not a file"):
+        store.open()

@@ -76,8 +76,53 @@ def test_the_same_posting_twice_is_stored_once(store: Store) -> None:
 
     first, second = store.post([posting]), store.post([posting])
 
-    assert first == second
+    assert [False, True] == [receipt.repeated for (receipt,) in (first, second)]
+    assert [first[0]._replace(repeated=True)] == second
     assert {"ready": 1} == store.count(Filter())
+
+
+def test_a_task_is_known_by_its_id_whatever_has_become_of_it(store: Store) -> None:
+    """Asked again when it runs, or has ended: it is not begun a second time."""
+    running: dict[str, Any] = {"state": BUSY, "worker": ONE.id, "attempt": 1, "generation": 1}
+    task = a_task(**running)
+    answers = [store.post([Posting([task])])[0] for _ in range(2)]
+    store.report([Report(task.claim, {"state": COMPLETE})])
+    answers += store.post([Posting([dataclasses.replace(task)])])
+
+    assert [False, True, True] == [receipt.repeated for receipt in answers]
+    assert [[task.id]] * 3 == [receipt.task_ids for receipt in answers]
+    assert {"complete": 1} == store.count(Filter())
+
+
+def test_one_id_posted_many_times_at_once_is_new_for_one_of_them(store: Store) -> None:
+    """Only that one may begin it, also when all of them are written together."""
+    task = a_task()
+    answers = together(*[lambda: store.post([Posting([dataclasses.replace(task)])])[0]] * 20)
+
+    assert 19 == sum(receipt.repeated for receipt in answers)
+    assert {"ready": 1} == store.count(Filter())
+
+
+def test_an_event_is_known_by_its_id_with_its_first_tasks(store: Store) -> None:
+    """A publisher who asks again brings new tasks each time; the handlers run once."""
+    event = a_delivery(None)
+    (first,) = store.post([a_fan_out(event, a_task("a.one"), a_task("a.two"))])
+    (again,) = store.post([a_fan_out(dataclasses.replace(event), a_task("a.one"), a_task("a.two"))])
+
+    assert Receipt(first.task_ids, event.id, duplicate=True, repeated=True) == again
+    assert {"ready": 2} == store.count(Filter())
+
+
+def test_an_event_whose_tasks_have_ended_is_known_by_its_id(store: Store) -> None:
+    """And when they are forgotten: the event remembers them."""
+    event = a_delivery(None)
+    (first,) = store.post([a_fan_out(event, a_task())])
+    store.move(first.task_ids, ["ready"], {"state": "skipped"})
+    store.delete(first.task_ids, ["skipped"])
+    (again,) = store.post([a_fan_out(dataclasses.replace(event), a_task())])
+
+    assert (True, first.task_ids) == (again.repeated, again.task_ids)
+    assert {} == store.count(Filter())
 
 
 def test_an_event_and_its_tasks_are_stored_together(store: Store) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from bson import ObjectId
 
-from bus.model import BUSY, COMPLETE, ERROR, READY, Filter, MonQTask, Report
-from bus.store.contract import Store
+from bus.errors import StoreError
+from bus.model import BUSY, COMPLETE, ERROR, READY, Filter, MonQTask, Posting, Report
+from bus.store.contract import PAGE_BYTES, Store
 
-from .samples import NAME, NOW, ONE, a_task, held, later, post
+from .samples import NAME, NOW, ONE, a_delivery, a_task, held, later, post
 
 
 @pytest.fixture
@@ -122,3 +125,94 @@ def test_depth_counts_what_is_ready_up_to_a_bound(store: Store, shop: dict[str, 
     assert [1, 2, 2] == [store.depth(most) for most in (1, 2, 9)]
     post(store, a_task("shop.more"))
     assert 3 == store.depth(9)
+
+
+EVIL = ["(a+)+$", "(a|aa)+$", "(.*a){12}$", "([a-z]+)*!$", "a*a*a*a*a*a*b"]
+
+
+@pytest.mark.parametrize("pattern", EVIL)
+def test_a_pattern_that_would_take_years_is_answered(store: Store, pattern: str) -> None:
+    """Found, not found, or an error that says what to do: the store answers, and works on afterwards."""
+    (failed,) = held(store)
+    store.report([Report(failed.claim, {"state": ERROR, "result": "a" * 5000 + "?"})])
+
+    with suppress(StoreError):
+        assert [] == store.find(Filter(error=pattern), 10)
+    with suppress(StoreError):
+        assert {} == store.count(Filter(error=pattern))
+    assert {"error": 1} == store.count(Filter())
+
+
+def test_a_result_that_is_no_text_matches_no_pattern(store: Store) -> None:
+    """Whatever a task returned: only text is searched."""
+    for result in ({"a": "boom"}, b"boom", ["boom"], 7):
+        (task,) = held(store)
+        store.report([Report(task.claim, {"state": ERROR, "result": result})])
+
+    assert [] == store.find(Filter(error="."), 10)
+
+
+def test_a_page_ends_where_its_bytes_do(store: Store) -> None:
+    """A thousand tasks of megabytes are many answers, which repeat and skip nothing."""
+    large = "x" * 1024 * 1024
+    tasks = [*held(store, 5, args=[large]), *post(store, *(a_task(args=[large]) for _ in range(15)))]
+    which = Filter(states=(READY, BUSY))
+
+    pages, before = [], None
+    while page := store.find(which, 1000, before):
+        pages.append(page)
+        before = page[-1].id
+
+    assert sorted((task.id for task in tasks), reverse=True) == [task.id for page in pages for task in page]
+    assert 2 * PAGE_BYTES >= max(sum(len(task.args[0]) for task in page) for page in pages)
+    assert [1] == [len(store.find(Filter(), 1))]
+
+
+def test_an_item_larger_than_a_page_is_a_page(store: Store) -> None:
+    """Or nobody could ever get past it."""
+    first, second = post(store, a_task(args=["x" * (PAGE_BYTES + 1)]), a_task(args=["x" * PAGE_BYTES]))
+
+    assert [second.id] == [task.id for task in store.find(Filter(), 10)]
+    assert [first.id] == [task.id for task in store.find(Filter(), 10, second.id)]
+
+
+def test_a_page_of_events_ends_where_its_bytes_do(store: Store) -> None:
+    """Their bodies are as large as a hook allows."""
+    for number in range(4):
+        event = a_delivery(str(number))
+        event.body = b"x" * (PAGE_BYTES // 2)
+        store.post([Posting([], event)])
+
+    pages, before = [], None
+    while page := store.events(1000, before):
+        pages.append(len(page))
+        before = page[-1].id
+
+    assert (4, True) == (sum(pages), max(pages) < 4)
+
+
+def test_a_brief_task_comes_without_what_may_be_large(store: Store) -> None:
+    """A listing shows neither arguments nor output; everything else is there."""
+    (task,) = held(store, args=["a"], kwargs={"b": 1}, context={"user": "u"}, timeout=5.0, max_attempts=3)
+    progress = {"fraction": 0.5, "note": "", "at": NOW}
+    store.report([Report(task.claim, {"output": "much", "progress": progress, "result": "so far"})])
+
+    (brief,) = store.find(Filter(), 1, brief=True)
+    whole = store.get(task.id)
+
+    gone = {"args": [], "kwargs": {}, "context": {}, "timeout": None, "max_attempts": None}
+    assert whole is not None
+    assert dataclasses.replace(whole, **gone, output=None, progress=None) == brief
+
+
+def test_ids_are_those_that_find_finds(store: Store, shop: dict[str, MonQTask]) -> None:
+    """In the same order, by the same filter, whatever the tasks weigh."""
+    post(store, *(a_task("shop.large", args=["x" * 1024 * 1024]) for _ in range(12)))
+    which = Filter(name="shop.")
+
+    ids = store.ids(which, 100)
+    behind = store.ids(which, 100, ids[3])
+
+    assert [task.id for task in store.find(which, 100, brief=True)] == ids
+    assert ids[4:] == behind
+    assert [] == store.ids(which, 0)

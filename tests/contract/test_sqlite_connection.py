@@ -12,9 +12,10 @@ import gevent
 import pytest
 from gevent.event import Event as Signal
 
-from bus.errors import StoreHeld, StoreUnavailable
+from bus.errors import StoreError, StoreHeld, StoreUnavailable
 from bus.model import Filter
-from bus.store import sqlite_connection
+from bus.regex import LONGEST_SEARCHED
+from bus.store import sqlite_connection, sqlite_filter
 from bus.store.sqlite import SqliteStore
 
 from .samples import PATIENCE, a_task, post, together
@@ -143,8 +144,43 @@ def test_a_statement_that_fails_costs_its_neighbours_nothing(tmp_path: Path) -> 
                 return type(error).__name__
 
         answers = together(*(lambda p=p: find(p) for p in ("boom", "(", "b..m")))
-        assert [1, 1] == [answers[0], answers[2]]
-        assert answers[1] != 1
+        assert [1, "BadFilter", 1] == answers
+
+
+def test_the_hub_turns_while_a_text_is_searched(tmp_path: Path) -> None:
+    """The worst pattern and texts that are taken: the search lets go of the interpreter lock."""
+    text = "".join("abx"[number * number % 7 % 3] for number in range(LONGEST_SEARCHED))
+    with closing(SqliteStore(tmp_path / "monqbus.db", daemon=True)) as store:
+        store.open()
+        post(store, *(a_task(state="error", result=text) for _ in range(5)))
+        searching = gevent.spawn(store.find, Filter(error="(.{0,90})z"), 10)
+        turns = 0
+        while not searching.ready():
+            gevent.sleep(0)
+            turns += 1
+
+        assert [] == searching.get()
+        assert turns > 100
+
+
+def test_a_search_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds the store, so it ends before its caller gives up; what runs beside it is done."""
+    monkeypatch.setattr(sqlite_filter, "SEARCH_SECONDS", -1.0)
+    with closing(SqliteStore(tmp_path / "monqbus.db", daemon=True)) as store:
+        store.open()
+        post(store, a_task(state="error", result="boom"))
+
+        def search() -> str:
+            try:
+                return str(store.find(Filter(error="boom"), 10))
+            except StoreError as error:
+                return str(error)
+
+        said, _ = together(search, lambda: post(store, a_task()))
+
+        assert "the search took longer than" in said
+        assert "narrow it" in said
+        assert {"error": 1, "ready": 1} == store.count(Filter())
 
 
 def _count_commits(store: SqliteStore, error: sqlite3.Error) -> list[int]:

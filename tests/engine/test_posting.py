@@ -22,7 +22,7 @@ from bus.errors import (
     TaskSkipped,
 )
 from bus.model import DEFAULT_PRIORITY, Event, Filter
-from bus.posting import PostOffice
+from bus.posting import PostOffice, prepare
 from bus.registry import Options
 
 PATIENCE = 5.0
@@ -345,3 +345,45 @@ def test_a_store_without_room_leaves_no_doubt(engine, facts, monkeypatch):
 
     assert free == engine.pool.free
     assert [] == facts.of("task.doubted")
+
+
+# the same id again
+
+
+def test_a_task_that_is_posted_again_under_its_id_is_begun_once(engine):
+    """When the first one waits, runs or has ended; the slot that was set aside is free again."""
+    begun = []
+    engine.declare(begun.append, "once")
+    task_id = engine.clock.new_id()
+    engine.claimer.tick()  # now it knows that nothing waits, so a post starts directly
+
+    stored = []
+    for _ in range(3):
+        task = prepare(engine.clock, "once", [1], {}, Options(), {})
+        task.id = task_id
+        stored.append(engine.office.submit(task).state)
+        assert 0 == engine.pool.drain(PATIENCE)
+        engine.recorder.tick()
+
+    assert [1] == begun
+    assert ["busy", "complete", "complete"] == stored
+    assert 4 == engine.pool.free
+
+
+def test_an_event_that_is_published_again_under_its_id_runs_its_handlers_once(engine, facts):
+    """Its publisher did not hear the first answer."""
+    begun = []
+    engine.declare(begun.append, "handler", topic="a")
+    event_id = engine.clock.new_id()
+    engine.claimer.tick()
+
+    receipts = []
+    for _ in range(2):
+        event = Event(event_id, "a", engine.clock.now())
+        receipts.append(engine.office.announce(event, {}))
+        assert 0 == engine.pool.drain(PATIENCE)
+        engine.recorder.tick()
+
+    assert ["a"] == begun
+    assert receipts[0].task_ids == receipts[1].task_ids
+    assert 1 == facts.names.count("event.repeated")

@@ -18,7 +18,7 @@ from bus.api import Api, create_api
 from bus.clock import Clock
 from bus.context import c, restored
 from bus.desk import Desk
-from bus.errors import BadDeclaration, NotFound, NotStorable, StoreUnavailable
+from bus.errors import BadDeclaration, BadFilter, NotFound, NotStorable, StoreUnavailable
 from bus.http import Server, listen_unix
 from bus.model import Filter, MonQTask
 from bus.posting import PostOffice
@@ -166,6 +166,41 @@ def test_an_event_whose_answer_was_lost_is_published_once(
     assert receipt.task_ids == [stored.id for stored in place.stored()]
 
 
+@pytest.mark.parametrize("moves", [[], [("ready", "busy")], [("ready", "skipped")]], ids=str)
+def test_an_id_that_is_posted_again_is_stored_once(place: Place, moves: list[tuple[Any, Any]]) -> None:
+    """The poster chose it so that asking twice is harmless: also when the first one has ended."""
+    asked = json.dumps({"name": "shop.sell", "args": [1], "id": str(ObjectId())})
+    _, first = place.ask("POST", "/tasks", asked)
+    for before, after in moves:
+        place.store.move([ObjectId(first["task"]["_id"])], [before], {"state": after})
+    status, second = place.ask("POST", "/tasks", asked)
+
+    assert (201, first["task"]["_id"]) == (status, second["task"]["_id"])
+    assert [moves[0][1] if moves else "ready"] == [second["task"]["state"]]
+    assert 1 == len(place.stored())
+
+
+def test_an_id_of_another_call_is_a_conflict(place: Place) -> None:
+    """Its poster would believe that this one is stored."""
+    task_id = str(ObjectId())
+    place.ask("POST", "/tasks", json.dumps({"name": "shop.sell", "args": [1], "id": task_id}))
+    status, problem = place.ask(
+        "POST", "/tasks", json.dumps({"name": "shop.sell", "args": [2], "id": task_id})
+    )
+
+    assert (409, "id_taken") == (status, problem["code"])
+    assert [[1]] == [task.args for task in place.stored()]
+
+
+def test_an_event_id_that_is_published_again_has_its_first_tasks(place: Place) -> None:
+    """Its handlers run once."""
+    asked = json.dumps({"topic": "sold", "id": str(ObjectId())})
+    answers = [place.ask("POST", "/events", asked) for _ in range(2)]
+
+    assert answers[0] == answers[1]
+    assert 1 == len(place.stored())
+
+
 def test_a_restarted_daemon_is_found_again(place: Place, remote: Remote) -> None:
     """A kept connection that the daemon closed is opened anew without anybody noticing."""
     remote.post("shop.sell", [], {}, Options())
@@ -288,7 +323,9 @@ def test_an_action_that_the_state_forbids_is_a_conflict(place: Place) -> None:
         ("/tasks/find", '{"which": {"colour": "red"}}', "colour"),
         ("/tasks/find", '{"which": {"ids": ["x"]}}', "id"),
         ("/tasks/find", '{"which": {"older": "yesterday"}}', "older"),
-        ("/tasks/find", '{"which": {"name": 1}}', "name"),
+        ("/tasks/find", '{"limit": true}', "limit"),
+        ("/tasks/purge", '{"which": {"ids": []}}', "ids"),
+        ("/tasks/purge", '{"which": {"states": []}}', "states"),
         ("/tasks/purge", '{"most": -1}', "most"),
         ("/events", '{"topic": ""}', "topic"),
     ],
@@ -302,6 +339,64 @@ def test_a_malformed_request_is_answered_400_with_its_subject(
     assert (400, "malformed") == (status, problem["code"])
     assert word in problem["detail"]
     assert [] == place.stored()
+
+
+@pytest.mark.parametrize("verb", ["find", "count", "retry", "cancel", "purge"])
+@pytest.mark.parametrize(
+    ("which", "part"),
+    [
+        ({"states": ["ready') OR (SELECT 1) OR state IN ('x"]}, "states"),
+        ({"states": ["'"]}, "states"),
+        ({"states": ["waiting"]}, "states"),
+        ({"states": [None]}, "states"),
+        ({"states": [["ready"]]}, "states"),
+        ({"names": [1]}, "names"),
+        ({"names": ["\ud800"]}, "names"),
+        ({"name": 1}, "name"),
+        ({"name": "\ud800"}, "name"),
+        ({"name": "a\0b"}, "name"),
+        ({"topic": {}}, "topic"),
+        ({"error": "("}, "error"),
+        ({"error": "(?=a)"}, "error"),
+        ({"error": "(.{0,900}){0,900}"}, "error"),
+        ({"error": "x" * 1001}, "error"),
+        ({"error": None}, "error"),
+        ({"older": "9999-12-31T23:59:59-23:00"}, "older"),
+        ({"parked": "yes"}, "parked"),
+    ],
+)
+def test_a_filter_that_means_nothing_is_answered_400(
+    place: Place, verb: str, which: dict[str, Any], part: str
+) -> None:
+    """One check stands before every store; what is asked never becomes a piece of the query."""
+    place.ask("POST", "/tasks", '{"name": "shop.sell"}')
+    status, problem = place.ask("POST", f"/tasks/{verb}", json.dumps({"which": which}))
+
+    # a lone surrogate is refused by the reader of JSON already
+    assert (400, True) == (status, problem["code"] in ("bad_filter", "malformed"))
+    assert part in problem["detail"] or "surrogate" in problem["detail"]
+    assert ["ready"] == [task.state for task in place.stored()]
+
+
+def test_a_wrong_filter_is_the_same_error_beside_the_daemon(remote: Remote) -> None:
+    """Remote raises what the desk would: BadFilter names the part."""
+    asked = {"which": {"error": "("}, "limit": 1}
+    with pytest.raises(BadFilter) as caught:
+        remote._ask("POST", "/tasks/find", asked)
+
+    assert "error" == caught.value.part
+
+
+def test_a_page_says_where_the_next_one_begins(place: Place) -> None:
+    """It may end before *limit*, where its bytes do: only an empty one is the end."""
+    for _ in range(3):
+        place.ask("POST", "/tasks", '{"name": "shop.sell"}')
+    _, first = place.ask("POST", "/tasks/find", '{"limit": 2}')
+    _, second = place.ask("POST", "/tasks/find", json.dumps({"limit": 2, "before": first["last"]}))
+    _, third = place.ask("POST", "/tasks/find", json.dumps({"limit": 2, "before": second["last"]}))
+
+    assert [2, 1, 0] == [len(page["tasks"]) for page in (first, second, third)]
+    assert [first["tasks"][-1]["id"], None] == [first["last"], third["last"]]
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/tasks", 405)])

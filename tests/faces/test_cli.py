@@ -39,7 +39,7 @@ ID = re.compile(r"[0-9a-f]{24}")
         (["list", "extra"], 64, "unknown argument 'extra'"),
         (["count", "--limit", "3"], 64, "unknown argument '--limit'"),
         (["list", "--limit", "0"], 64, "--limit: expected a whole number from 1"),
-        (["list", "--state", "bogus"], 64, "skipped or parked, got 'bogus'"),
+        (["list", "--state", "bogus"], 64, "skipped, got 'bogus' (parked is a word for itself)"),
         (["list", "--error", "("], 64, "--error: expected a regular expression, got '('"),
         (["list", "--older", "yesterday"], 64, "--older: expected a duration like 90s or 3d, or a time like"),
         (["show"], 64, "ID"),
@@ -358,3 +358,29 @@ def test_a_reader_that_has_seen_enough_is_no_error(alone: Command, tmp_path: Pat
 
     assert (0, "") == (done.returncode, done.stderr)
     assert 1 == done.stdout.count("\n")
+
+
+COMMANDS = [
+    ["check"], ["check", "--offline"], ["post", "cliapp.double"], ["event", "shop.sold"],
+    ["list", "--state", "parked"], ["retry", "--all"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_command_in_a_strangers_folder_runs_nothing_of_it(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """Its ./monqbus.ini names apps that would run as whoever came by."""
+    write_place(tmp_path)
+    (tmp_path / "apps" / "cliapp.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
+    monkeypatch.chdir(tmp_path)
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "monqbus.ini", 60_123, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 60_123)
+
+    said = run(*words)
+
+    assert 78 == said.code
+    assert "give it over with chown" in said.err
+    assert ["apps", "monqbus.ini"] == sorted(path.name for path in tmp_path.iterdir())

@@ -67,13 +67,12 @@ def monqbus(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """What `init` writes, given to the service's user."""
+    """What `init` writes, its data folder given to the service's user; what is run stays root's."""
     with tempfile.TemporaryDirectory() as outer:
         os.chmod(outer, 0o755)  # noqa: PTH101, S103 - as a home is
         path = Path(outer) / "place"
         assert 0 == monqbus("init", str(path)).returncode
-        for one in (path, *path.rglob("*")):
-            os.chown(one, NOBODY.pw_uid, NOBODY.pw_gid)
+        os.chown(path / "data", NOBODY.pw_uid, NOBODY.pw_gid)
         yield path
 
 
@@ -117,15 +116,26 @@ def test_somebody_who_may_not_see_the_folder_is_told_so(place: Path) -> None:
 
 
 @pytest.mark.parametrize("store", ["sqlite", "mongodb://127.0.0.1:1/none"])
-def test_root_starts_no_daemon_on_the_services_folder(place: Path, store: str) -> None:
+def test_root_starts_no_daemon_on_the_services_folder(place: Path, tmp_path: Path, store: str) -> None:
     """It would own what the service needs; exit 78 keeps a supervisor from trying again."""
-    config = place / "monqbus.ini"
-    config.write_text(f"[monqbus]\nstore = {store}\n[http]\nlisten = 127.0.0.1:0\n")
+    config = tmp_path / "monqbus.ini"
+    settings = f"store = {store}\ndata_dir = {place / 'data'}"
+    config.write_text(f"[monqbus]\n{settings}\n[http]\nlisten = 127.0.0.1:0\n")
     said = monqbus("run", "--config", str(config))
 
     assert 78 == said.returncode
     assert f"it belongs to user {NOBODY.pw_uid}; run as its owner" in said.stderr
     assert [] == list((place / "data").iterdir())
+
+
+@pytest.mark.parametrize("words", ["run", "check", "list"])
+def test_root_does_nothing_with_the_services_config(place: Path, words: str) -> None:
+    """Whoever can write it would be root. Nor is anything else done with it."""
+    os.chown(place / "monqbus.ini", NOBODY.pw_uid, NOBODY.pw_gid)
+    said = monqbus(words, "--config", str(place / "monqbus.ini"))
+
+    assert 78 == said.returncode
+    assert "run this as nobody, or give it over with chown" in said.stderr
 
 
 def test_init_writes_through_no_link(tmp_path: Path) -> None:

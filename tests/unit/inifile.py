@@ -10,8 +10,8 @@ from bus.config import Config, load
 from bus.errors import ConfigError
 
 SIGNING_KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-HOOK = "[hook:x]\nverify = token\nsecret = a\n"
-ENVIRON = {"GOOD": "s3cret-of-env", "EMPTY": " \n", "MONGO": "mongodb://bob:s3cret@db.example/tasks"}
+HOOK = "[hook:x]\nverify = token\nsecret = plain-of-16-byte\n"
+ENVIRON = {"GOOD": "s3cret-of-environ", "EMPTY": " \n", "MONGO": "mongodb://bob:s3cret@db.example/tasks"}
 
 
 def read(text: str, environ: dict[str, str] = ENVIRON) -> Config:

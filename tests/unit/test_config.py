@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bus.config import Config, Hook, Http, Monqbus, Secret, Worker, is_loopback, load
+from bus.errors import ConfigError
 
 from .inifile import ENVIRON, HOOK, SIGNING_KEY, problems, read, write
 
@@ -51,24 +52,73 @@ def test_a_hook_is_read_with_its_place_and_defaults():
     """The topic is the hook's name unless it is said otherwise."""
     hook = read("\n" + HOOK).hooks["x"]
 
-    assert Hook("x", "token", (Secret("a"),), "Authorization", "{name}", 300.0, "monqbus.ini:2") == hook
+    expected = Hook("x", "token", (Secret("plain-of-16-byte"),), where="monqbus.ini:2")
+    assert expected == hook
+    assert ("Authorization", "{name}", 300.0, False) == (
+        hook.header, hook.topic, hook.tolerance, hook.weak_secret,
+    )  # fmt: skip
 
 
 def test_secrets_come_from_the_file_the_environment_and_credentials(folder):
     """One a line, comments between them allowed; a file may hold several."""
-    write("two.txt", b"of-file-1\r\n\nof-file-2\n")
-    write("gh", b"of-systemd\n", mode=0o440)
+    write(
+        "two.txt",
+        b"# made by hand\r\nfirst-of-two-in-file\r\n\n  #second-of-two-old\nsecond-of-two-in-file\n",
+    )
+    write("gh", b"of-systemd-credentials\n# the next\n", mode=0o440)
 
     config = read(
-        "[hook:x]\nverify = token\nsecret = plain\n  ; the next one\n  env:GOOD\n\n"
+        "[hook:x]\nverify = token\nsecret = plain-of-16-byte\n  ; the next one\n  env:GOOD\n\n"
         "  file:two.txt\n  credential:gh\n",
         {**ENVIRON, "CREDENTIALS_DIRECTORY": str(folder)},
     )
 
-    assert ["plain", "s3cret-of-env", "of-file-1", "of-file-2", "of-systemd"] == [
-        secret.reveal() for secret in config.hooks["x"].secrets
-    ]
+    assert [
+        "plain-of-16-byte",
+        "s3cret-of-environ",
+        "first-of-two-in-file",
+        "second-of-two-in-file",
+        "of-systemd-credentials",
+    ] == [secret.reveal() for secret in config.hooks["x"].secrets]
     assert () == config.warnings
+
+
+@pytest.mark.parametrize("reference", ["file:key", "env:KEY", "credential:key"])
+def test_a_comment_is_no_secret(folder, reference):
+    """A file that was prepared and not filled in does not let in who has read it."""
+    content = "# put the secret of the sender here\n#and the next one below\n"
+    write("key", content.encode())
+    environ = {"KEY": content, "CREDENTIALS_DIRECTORY": str(folder)}
+
+    with pytest.raises(ConfigError, match="got nothing but comments, which begin with #"):
+        read(f"[hook:x]\nverify = token\nsecret = {reference}\n", environ)
+
+
+def test_a_comment_in_place_of_a_secret_is_none():
+    """In the file itself, behind the key."""
+    (sentence,) = problems("[hook:x]\nverify = github\nsecret = # put the secret of the sender here\n")
+
+    assert "expected one or several secrets, one a line, got nothing" in sentence
+
+
+@pytest.mark.parametrize("verify", ["token", "github"])
+@pytest.mark.parametrize("secret", ["a", "fifteen-bytes!!", "sévénteen".rjust(13, "x"), "env:WEAK"])
+def test_a_weak_secret_is_refused_unless_it_is_allowed(verify, secret):
+    """16 bytes are 128 bits at best; one weak secret of several is enough to be let in."""
+    text = f"[hook:x]\nverify = {verify}\nsecret = plain-of-16-byte\n  {secret}\n"
+    environ = {"WEAK": "word"}
+    with pytest.raises(ConfigError) as caught:
+        read(text, environ)
+    allowed = read(f"{text}weak_secret = yes\n", environ)
+
+    (said,) = caught.value.problems
+    assert said.startswith(
+        "monqbus.ini:3: [hook:x] secret: expected at least 16 bytes, got fewer; take a longer"
+    )
+    assert 2 == len(allowed.hooks["x"].secrets)
+    assert ["monqbus.ini:5: [hook:x] weak_secret: a secret of less than 16 bytes"] == [
+        sentence.partition(" can be guessed")[0] for sentence in allowed.warnings
+    ]
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"a\0b", b"x" * 70_000, b"\n"], ids=repr)
@@ -143,6 +193,10 @@ WARNINGS = [
         "3: [hook:x] secret: expected a file for its owner only, got HERE/open with mode 0640; "
         "run: chmod 600 HERE/open",
     ),
+    (
+        "[hook:x]\nverify = token\nsecret = word\nweak_secret = yes\n",
+        "4: [hook:x] weak_secret: a secret of less than 16 bytes can be guessed; take a longer one",
+    ),
 ]
 
 
@@ -150,7 +204,7 @@ WARNINGS = [
 def test_what_works_and_is_probably_not_meant_is_a_warning(folder, written, said):
     """The configuration is usable; `monqbus check` and the start show the sentence."""
     (folder / "wide").mkdir(mode=0o755)
-    write("open", b"a\n", mode=0o640)
+    write("open", b"plain-of-16-byte\n", mode=0o640)
 
     assert (f"monqbus.ini:{said.replace('HERE', str(folder))}",) == read(written).warnings
 
@@ -183,7 +237,7 @@ def test_a_configuration_shows_no_secret():
     """repr, str, format, percent and copies: only reveal() gives it away; it is not pickled."""
     config = read(
         "[monqbus]\nstore = mongodb+srv://bob:hunter2@h/db?tlsCertificateKeyFilePassword=hunter2\n"
-        "[hook:x]\nverify = token\nsecret = hunter2\n"
+        "[hook:x]\nverify = token\nsecret = hunter2\nweak_secret = yes\n"
     )
     secret = config.hooks["x"].secrets[0]
 

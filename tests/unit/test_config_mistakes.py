@@ -19,7 +19,7 @@ from .inifile import ENVIRON, HOOK, problems, read, write
 pytestmark = pytest.mark.usefixtures("folder")
 
 DURATION = "expected a duration from 1s to 36500d (unit ms, s, m, h or d), got"
-HOOK_KEYS = "verify, secret, header, topic, tolerance"
+HOOK_KEYS = "verify, secret, weak_secret, header, topic, tolerance"
 ALONE = "expected [SECTION] alone on its line, got something else; write for example [monqbus]"
 KEY_VALUE = "expected KEY = VALUE, got something else; indent the line if it goes on with the value above"
 TOPIC_EXPECTED = "expected a topic of letters, digits and _ . : -, at most 128 characters"
@@ -49,6 +49,15 @@ MISTAKES = [
     (
         "[http]\nlisten = localhost:1\n  max_body = 1\n",
         "2: [http] listen: expected max_body at the start of a line, got it indented; unindent it",
+    ),
+    (
+        "[worker]\nlease = 1m\n  [http]\nmax_attempts = 3\n",
+        "2: [worker] lease: expected [http] at the start of a line, got it indented; unindent it",
+    ),
+    (
+        "[monqbus]\napps = hello\n;secret = old\n  c\n",
+        "4: expected a comment as well, because secret above it is one, got a line that goes on with what is "
+        "before; put ; in front of it",
     ),
     ("[http]\nlisten = a\0b\n", "2: expected text, got control character U+0000; remove it"),
     # what is unknown
@@ -164,6 +173,14 @@ MISTAKES = [
         f"2: [monqbus] store: {STORE_EXPECTED}, got 'sqlit'; write for example sqlite",
     ),
     (
+        "[monqbus]\nstore = pass-word\n",
+        f"2: [monqbus] store: {STORE_EXPECTED}, got '***'; {STORE_EXAMPLE}",
+    ),
+    (
+        "[monqbus]\nstore = pass://word\n",
+        f"2: [monqbus] store: {STORE_EXPECTED}, got '***://***'; {STORE_EXAMPLE}",
+    ),
+    (
         "[monqbus]\nstore = mongodb://bob:p@ss/wd@h/db\n",
         f"2: [monqbus] store: {STORE_EXPECTED}, got 'mongodb://***'; {ENCODE}",
     ),
@@ -205,7 +222,17 @@ MISTAKES = [
         "3: [hook:x] secret: expected one or several secrets, one a line, got nothing; "
         "write for example env:GITHUB_WEBHOOK_SECRET",
     ),
+    (
+        "[hook:x]\nverify = github\nsecret = a\n",
+        "3: [hook:x] secret: expected at least 16 bytes, got fewer; take a longer one, such as "
+        "`openssl rand -hex 32` prints, or write weak_secret = yes",
+    ),
     # hooks
+    (
+        "[hook:x]\nverify = none\nweak_secret = yes\n",
+        "3: [hook:x] weak_secret: expected it with verify = token or github, got it with verify = none; "
+        "remove it",
+    ),
     (
         "[hook:a b]\nverify = none\n",
         "1: [hook:NAME]: expected a name of 1 to 64 letters, digits, _ and - behind hook:, got 'a b'; "
@@ -235,7 +262,7 @@ MISTAKES = [
         "copy it from the sender",
     ),
     (
-        "[hook:x]\nverify = github\nsecret = a\nheader = X-Token\n",
+        "[hook:x]\nverify = github\nsecret = plain-of-16-byte\nheader = X-Token\n",
         "4: [hook:x] header: expected it with verify = token only, got it with verify = github; remove it",
     ),
     (
@@ -361,6 +388,19 @@ def test_bytes_that_are_not_plain_utf8_are_named_with_their_line(content, said):
 
 LEAKING = {"HUNTER": "hunter2"}
 LEAKS = [
+    "[hook:x]\nverify = token\n;secret = old\n    hunter2\n",
+    "[hook:x]\nverify = token\n#secret = old\n\n    hunter2\ntopic = x\n",
+    "[hook:x]\nverify = token\n    hunter2\n",
+    "[hook:x]\nheader = X-Token\n    hunter2\n",
+    "[hook:x]\ntopic = a\n    {hunter2}\n",
+    "[monqbus]\nlog_level = info\n;store = mongodb://a:b@h\n    hunter2\n",
+    "[monqbus]\napps = hello\n    hunter2-\n",
+    "[worker]\nlease = 60s\n    hunter2\n",
+    "[http]\ntrusted_proxies = ::1\n    hunter2\n",
+    "[handler:a]\ntopic = x\n    hunter2!\n",
+    "[handler:a]\ntopic = x\ncommand = /bin/true\n    {hunter2}\n",
+    "[monqbus]\nstore = hunter2\n",
+    "[monqbus]\nstore = hunter2://h\n",
     "[hook:x]\nverify = token\nsecret = env:MISSING\n  hunter2\n",
     "[hook:x]\nverify = token\nsecret = other\nhunter2\n",
     "[hook:x]\nverify = token\nsecret = other\nhunter2=\n",
@@ -387,6 +427,56 @@ def test_no_error_shows_a_secret(text):
 
     assert "hunter2" not in str(caught.value)
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+MARKED = "hunter2hunter2hunter2"
+GOOD = f"""\
+[monqbus]
+log_level = info
+store = mongodb://bob:{MARKED}@h/db
+keep_events = 30d
+[worker]
+lease = 60s
+[http]
+listen = 127.0.0.1:0
+[hook:a]
+verify = token
+secret = {MARKED}-1
+    {MARKED}-2
+header = X-Token
+[hook:b]
+topic = a.b
+verify = github
+secret = {MARKED}-3=
+    {MARKED}-4=
+[handler:c]
+topic = x
+command = /bin/true
+environment = A
+"""
+SPOILED = [
+    str,
+    lambda _: "",
+    ";{}".format,
+    "# {}".format,
+    "    {}".format,
+    str.lstrip,
+    "{};".format,
+    "[{}".format,
+]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(how=st.lists(st.sampled_from(SPOILED), min_size=22, max_size=22))
+def test_no_spoiled_line_brings_a_secret_to_light(how):
+    """Whatever is commented out, deleted, indented: a secret that lost its place is in no sentence."""
+    lines = [spoil(line) for spoil, line in zip(how, GOOD.splitlines(), strict=True)]
+    try:
+        said = "\n".join(read("\n".join(lines)).warnings)
+    except ConfigError as error:
+        said = "".join(traceback.format_exception(error))
+
+    assert MARKED not in said
 
 
 PIECES = [

@@ -1,4 +1,4 @@
-"""A reload refuses apps that never finish importing, without importing them itself."""
+"""A reload refuses apps that never finish importing, without importing them itself, and always answers."""
 
 from __future__ import annotations
 
@@ -48,3 +48,31 @@ def test_apps_that_never_finish_are_given_up_and_their_process_ended(
     assert ("config.refused", []) == (fact, taken)
     assert "apps endless: expected to be imported within 1.5 s, still not" in error
     assert not Path("/proc", (tmp_path / "pid").read_text()).exists()
+
+
+@pytest.mark.parametrize(
+    "fault", [KeyError("http"), RecursionError(), AssertionError(), SystemExit(3)], ids=repr
+)
+@pytest.mark.parametrize("step", ["load", "declaring.load", "take_over"])
+def test_whatever_goes_wrong_a_reload_is_answered(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    told: list[tuple[str, str]],
+    step: str,
+    fault: BaseException,
+):
+    """The service manager was told RELOADING, and waits for READY, which both answers bring."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise fault
+
+    (tmp_path / "monqbus.ini").write_text("[monqbus]\n")
+    if step != "take_over":
+        monkeypatch.setattr(f"bus.reloading.{step}", fail)
+    reloader = Reloader(tmp_path / "monqbus.ini", os.environ, fail if step == "take_over" else lambda _: None)
+    reloader.ask()
+
+    reloader.tick()
+
+    assert ["config.reloading", "config.refused"] == [fact for fact, _ in told]
+    assert str(fault) == told[-1][1]

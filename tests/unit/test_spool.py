@@ -10,7 +10,7 @@ import pytest
 
 from bus.clock import UTC, Clock
 from bus.errors import StoreFull, StoreHeld, StoreUnavailable
-from bus.model import Event, MonQTask, Posting
+from bus.model import Event, MonQTask, Posting, Receipt
 from bus.store import open_spool
 from bus.store.spool import Spool
 
@@ -140,9 +140,10 @@ def test_the_same_delivery_again_gets_the_first_ids(spool: Spool) -> None:
     repeated, same = spool.keep(again), spool.keep(first)
 
     ids = [task.id for task in first.tasks]
-    assert (ids, first.event.id, True) == repeated
-    assert (ids, first.event.id, False) == same
+    assert Receipt(ids, first.event.id, duplicate=True) == repeated
+    assert Receipt(ids, first.event.id, repeated=True) == same
     assert [first] == spool.oldest(9)
+    assert 1 == spool.size
 
 
 def test_without_a_delivery_id_each_is_kept(spool: Spool) -> None:

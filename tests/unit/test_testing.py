@@ -364,3 +364,10 @@ def test_the_example_of_the_page_runs_as_it_stands(tmp_path):
     )
 
     assert "6 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_tasks_shows_all_of_them_however_large(bench, note):
+    """A page of the store ends at 8 MiB; a test asks for what there is."""
+    posted = [note.post("x" * 5 * 1024 * 1024) for _ in range(4)]
+
+    assert [task.id for task in posted] == [stored.id for stored in bench.tasks()]

@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -28,6 +29,7 @@ from pymongo.errors import (
     WriteConcernError,
 )
 
+from ... import plainfile
 from ...codec import OPTIONS
 from ...errors import MonqbusError, NotStorable, StoreError, StoreUnavailable
 from ..contract import CALL_SECONDS
@@ -64,6 +66,7 @@ REMEDIES: Final[Mapping[int, str]] = {
     86: "drop the index of that name, monqbus makes its own",
     DUPLICATE_KEY: "remove the documents that stand twice",
 }
+FILE_OPTIONS: Final = frozenset({"tlscafile", "tlscertificatekeyfile", "tlscrlfile"})
 SECRET_OPTIONS: Final = frozenset({"authmechanismproperties", "tlscertificatekeyfilepassword"})
 
 
@@ -88,6 +91,7 @@ class Connection:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", UserWarning)  # an option that is wrong is not left out
+                _require_files(self._address)
                 self._client = MongoClient(self._address, connect=False, **defaults)
             self._database = self._client.get_default_database(DATABASE).with_options(
                 codec_options=READING,
@@ -225,6 +229,13 @@ def _short(text: str) -> str:
 
 def _options(address: str) -> list[tuple[str, str]]:
     return parse_qsl(address.partition("?")[2].replace(";", "&"), keep_blank_values=True)
+
+
+def _require_files(address: str) -> None:
+    """Raise OSError when *address* names something for a file that would be waited for, such as a pipe."""
+    for key, value in _options(address):
+        if key.lower() in FILE_OPTIONS and (path := Path(value)).exists():
+            plainfile.require(path.stat())
 
 
 def _secrets(address: str) -> list[str]:

@@ -37,18 +37,24 @@ class Intake:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def store(self, postings: Sequence[Posting]) -> list[Receipt | Exception]:
-        """A receipt for each posting, or the error that is its own. Raises StoreUnavailable for all."""
+    def store(
+        self, postings: Sequence[Posting], begun: set[ObjectId] | None = None
+    ) -> list[Receipt | Exception]:
+        """A receipt for each posting, or the error that is its own. Raises StoreUnavailable for all.
+
+        *begun* are the ids of what an earlier try of the same call has stored.
+        """
+        begun = set() if begun is None else begun
         try:
             with self._connection.call() as database:
-                return list(_store(database, postings))
+                return list(_store(database, postings, begun))
         except StoreUnavailable:
             raise
         except (StoreError, NotStorable) as error:
             if len(postings) == 1:
                 return [error]
         # one of them cannot be stored: asking again is safe, the ids are chosen
-        return [answer for posting in postings for answer in self.store([posting])]
+        return [answer for posting in postings for answer in self.store([posting], begun)]
 
     def adopt(self, tasks: Sequence[MonQTask], events: Sequence[Event]) -> None:
         """Insert *tasks* and *events* as they are; see contract.adopt."""
@@ -61,35 +67,34 @@ class Intake:
                 require_own("task", tasks[place], "_id" in refusal["keyPattern"])
 
 
-def _store(database: Database[Document], postings: Sequence[Posting]) -> list[Receipt]:
-    earlier = _insert_events(database[EVENTS], postings)
+def _store(database: Database[Document], postings: Sequence[Posting], begun: set[ObjectId]) -> list[Receipt]:
+    earlier = _insert_events(database[EVENTS], postings, begun)
+    repeated = {i for i, first in earlier.items() if _is_repeated(first, postings[i], begun)}
     wanted = [_wanted(posting, earlier.get(i)) for i, posting in enumerate(postings)]
-    stored = iter(_insert_tasks(database[TASKS], [task for tasks in wanted for task in tasks]))
+    ids_of_all, known = _insert_tasks(database[TASKS], [task for tasks in wanted for task in tasks], begun)
+    stored = zip(ids_of_all, known, strict=True)
     receipts: list[Receipt] = []
     marks = _Marks()
     for i, (posting, tasks) in enumerate(zip(postings, wanted, strict=True)):
-        ids = [next(stored) for _ in tasks]
+        answers = [next(stored) for _ in tasks]
+        ids = [task_id for task_id, _ in answers]
         first = earlier.get(i)
         if first is not None and first.get("fanned_out"):
-            receipts.append(_receipt_of_all(first, posting))
+            receipts.append(
+                Receipt(first["task_ids"], first["_id"], not _is_own(first, posting), i in repeated)
+            )
         elif first is not None and not _is_own(first, posting):
             marks.add(first["_id"], ids, first["task_ids"])
-            receipts.append(Receipt(ids, first["_id"], duplicate=True))
+            receipts.append(Receipt(ids, first["_id"], duplicate=True, repeated=i in repeated))
         else:
             named = [task.id for task in tasks]
             if posting.event is not None and tasks:
                 marks.add(posting.event.id, ids, named)
-            receipts.append(Receipt(ids, posting.event.id if posting.event else None, ids != named))
+            event_id = posting.event.id if posting.event else None
+            is_repeated = i in repeated or (event_id is None and any(is_known for _, is_known in answers))
+            receipts.append(Receipt(ids, event_id, ids != named, is_repeated))
     marks.write(database[EVENTS])
     return receipts
-
-
-def _receipt_of_all(first: Document, posting: Posting) -> Receipt:
-    """For an event whose tasks were stored before: they may have ended, and be forgotten, since."""
-    ids = first["task_ids"]
-    if _is_own(first, posting):
-        return Receipt(ids, first["_id"], duplicate=ids != [task.id for task in posting.tasks])
-    return Receipt(ids, first["_id"], duplicate=True)
 
 
 class _Marks:
@@ -117,10 +122,12 @@ class _Marks:
                 hasty.bulk_write(self._operations, ordered=False)
 
 
-def _insert_events(events: Collection[Document], postings: Sequence[Posting]) -> dict[int, Document]:
+def _insert_events(
+    events: Collection[Document], postings: Sequence[Posting], begun: set[ObjectId]
+) -> dict[int, Document]:
     """Insert the events; what is returned is, by posting, what stood there: an earlier one, or itself."""
     posted = [(i, posting.event) for i, posting in enumerate(postings) if posting.event is not None]
-    refused = _insert(events, [_event_document(postings[i]) for i, _ in posted])
+    refused = _insert(events, [_event_document(postings[i]) for i, _ in posted], begun)
     there = [posted[place] for place in refused]
     if not there:
         return {}
@@ -137,8 +144,21 @@ def _insert_events(events: Collection[Document], postings: Sequence[Posting]) ->
 
 
 def _is_own(first: Document, posting: Posting) -> bool:
-    """Whether *first* is the event of *posting* itself, which was stored by an earlier try."""
+    """Whether *first* is the event of *posting* itself, with its tasks, which an earlier try has stored."""
+    return _has_its_id(first, posting) and first["task_ids"] == [task.id for task in posting.tasks]
+
+
+def _has_its_id(first: Document, posting: Posting) -> bool:
     return posting.event is not None and first["_id"] == posting.event.id
+
+
+def _is_repeated(first: Document, posting: Posting, begun: set[ObjectId]) -> bool:
+    """Whether *first* has the id of *posting*'s event, and not from an earlier try of the same call."""
+    if not _has_its_id(first, posting):
+        return False
+    is_begun = first["_id"] in begun
+    begun.discard(first["_id"])  # the same id a second time in this call is not the earlier try
+    return not is_begun
 
 
 def _event_document(posting: Posting) -> Document:
@@ -179,22 +199,31 @@ def _healed(task: MonQTask, event_id: ObjectId, ids: list[ObjectId]) -> MonQTask
     )
 
 
-def _insert_tasks(tasks: Collection[Document], wanted: list[MonQTask]) -> list[ObjectId]:
-    """Insert *wanted*; the id under which each of them is stored: its own, or that of its key's holder."""
+def _insert_tasks(
+    tasks: Collection[Document], wanted: list[MonQTask], begun: set[ObjectId]
+) -> tuple[list[ObjectId], list[bool]]:
+    """Insert *wanted*; the id under which each of them is stored: its own, or that of its key's holder.
+
+    Beside it, whether it stood there under its own id, and not because of an earlier try of this call,
+    whose tasks are in *begun*.
+    """
     ids = [task.id for task in wanted]
+    known = [False] * len(wanted)
     pending = list(range(len(wanted)))
     for _ in range(ROUNDS):
-        refused = _insert(tasks, [task_to_document(wanted[i]) for i in pending])
-        # a refused _id is our own first try, whose answer was lost
+        refused = _insert(tasks, [task_to_document(wanted[i]) for i in pending], begun)
         held = [pending[place] for place, refusal in refused.items() if "key" in refusal["keyPattern"]]
+        for i in {pending[place] for place in refused}.difference(held):
+            known[i] = ids[i] not in begun
+            begun.discard(ids[i])  # the same id a second time in this call is not the earlier try
         if not held:
-            return ids
+            return ids, known
         holders = _holders(tasks, [wanted[i].key for i in held])
         for i in held:
             ids[i] = holders.get(wanted[i].key, ids[i])
         pending = [i for i in held if wanted[i].key not in holders]  # the holder has just ended
         if not pending:
-            return ids
+            return ids, known
     raise StoreUnavailable("key: its holders end faster than this task can be stored; post it again")
 
 
@@ -203,12 +232,23 @@ def _holders(tasks: Collection[Document], keys: list[str | None]) -> dict[str | 
     return {document["key"]: document["_id"] for document in tasks.find(query, {"key": 1})}
 
 
-def _insert(collection: Collection[Document], documents: list[Document]) -> Refusals:
-    """Insert *documents* in order; the refusals of those that stand there already, by place."""
+def _insert(
+    collection: Collection[Document], documents: list[Document], begun: set[ObjectId] | None = None
+) -> Refusals:
+    """Insert *documents* in order; the refusals of those that stand there already, by place.
+
+    When another refusal makes it raise, *begun* gets the ids of those that were inserted all the same.
+    """
     if not documents:
         return {}
     try:
         collection.insert_many(documents, ordered=False)
     except BulkWriteError as error:
-        return {refusal["index"]: refusal for refusal in refusals(error, DUPLICATE_KEY)}
+        try:
+            return {refusal["index"]: refusal for refusal in refusals(error, DUPLICATE_KEY)}
+        except BulkWriteError:
+            if begun is not None:
+                refused = {refusal["index"] for refusal in (error.details or {})["writeErrors"]}
+                begun.update(document["_id"] for i, document in enumerate(documents) if i not in refused)
+            raise
     return {}

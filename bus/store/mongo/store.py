@@ -7,22 +7,22 @@ one index. Payload never enters an aggregation pipeline (measured: `'$$ROOT'` is
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bson import ObjectId
-from pymongo import DESCENDING, ReturnDocument, UpdateOne
+from pymongo import ASCENDING, DESCENDING, ReturnDocument, UpdateOne
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, PyMongoError
 
 from ...birth import Birth
 from ...clock import Clock
 from ...codec import undo_references
-from ...errors import StoreError
+from ...errors import StoreError, StoreUnavailable
 from ...model import (
     BUSY,
     ENDED,
@@ -45,6 +45,7 @@ from .claims import Claims
 from .connection import DUPLICATE_KEY, Connection, Document, refusals
 from .feed import Feed
 from .intake import Intake
+from .pages import BRIEF, read_page
 from .reports import Reports, change
 from .schema import (
     EVENTS,
@@ -67,6 +68,7 @@ PING_AGAIN_SECONDS: Final = 1.0
 PING: Final = "ping"  # it has no lease, so it is nobody's
 DAY_MS: Final = 86_400_000
 PAGE: Final = 500
+SEARCH_SECONDS: Final = 3.0
 
 
 class MongoStore:
@@ -219,7 +221,7 @@ class MongoStore:
             if not dead:
                 return []
             query = {"state": BUSY, "worker": {"$in": list(dead)}}
-            return _tasks(database[TASKS].find(query).sort("_id").limit(limit))
+            return _tasks(read_page(database[TASKS], query, order=ASCENDING, limit=limit))
 
     # see
 
@@ -229,20 +231,29 @@ class MongoStore:
             found = _tasks(database[TASKS].find({"_id": task_id}).limit(1))
         return found[0] if found else None
 
-    def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
+    def find(
+        self, which: Filter, limit: int, before: ObjectId | None = None, *, brief: bool = False
+    ) -> list[MonQTask]:
         """See the contract."""
         if limit <= 0:
             return []
-        query = _query(which)
-        if before is not None:
-            query = {"$and": [query, {"_id": {"$lt": before}}]}
-        with self._connection.call() as database:
-            return _tasks(database[TASKS].find(query).sort("_id", DESCENDING).limit(limit))
+        query, shown = _query(which, before), BRIEF if brief else None
+        with self._search(which) as database:
+            return _tasks(read_page(database[TASKS], query, order=DESCENDING, limit=limit, shown=shown))
+
+    def ids(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[ObjectId]:
+        """See the contract."""
+        if limit <= 0:
+            return []
+        with self._search(which) as database:
+            found = database[TASKS].find(_query(which, before), {"_id": 1})
+            return [document["_id"] for document in found.sort("_id", DESCENDING).limit(limit)]
 
     def count(self, which: Filter) -> dict[str, int]:
         """See the contract; by states alone it reads an index and no document."""
         query = {"state": {"$in": list(STATES)}, **_query(which)}
-        return self._numbers(query, "$state")
+        with self._search(which) as database:
+            return _numbers(database, query, "$state")
 
     def depth(self, most: int) -> int:
         """See the contract."""
@@ -251,13 +262,26 @@ class MongoStore:
 
     def waiting(self) -> dict[str, int]:
         """See the contract."""
-        names = self._numbers({"state": READY}, "$task_name")
+        with self._connection.call() as database:
+            names = _numbers(database, {"state": READY}, "$task_name")
         return {name: count for name, count in names.items() if isinstance(name, str)}
 
-    def _numbers(self, query: Document, by: str) -> dict[str, int]:
-        stages = [{"$match": query}, {"$group": {"_id": by, "count": {"$sum": 1}}}]
-        with self._connection.call() as database:
-            return {group["_id"]: group["count"] for group in database[TASKS].aggregate(stages)}
+    @contextmanager
+    def _search(self, which: Filter) -> Iterator[Database[Document]]:
+        """The database for one query of an operator. Its time goes along as maxTimeMS: the server ends it.
+
+        A pattern is matched by the server, whose engine is not RE2. Raises StoreError when it took too long.
+        """
+        try:
+            with self._connection.call(SEARCH_SECONDS if which.error else None) as database:
+                yield database
+        except StoreUnavailable as error:
+            if not (which.error and _is_overdue(error)):
+                raise
+            raise StoreError(
+                f"{self._connection.name}: the search took longer than {SEARCH_SECONDS:g} s; "
+                "narrow it by a state, a name, a topic or a time, or simplify the pattern"
+            ) from error
 
     def event(self, event_id: ObjectId) -> Event | None:
         """See the contract."""
@@ -269,7 +293,7 @@ class MongoStore:
         """See the contract."""
         query = {} if before is None else {"_id": {"$lt": before}}
         with self._connection.call() as database:
-            found = database[EVENTS].find(query).sort("_id", DESCENDING).limit(limit)
+            found = read_page(database[EVENTS], query, order=DESCENDING, limit=limit)
             return [event_from_document(document) for document in found]
 
     # elsewhere
@@ -360,7 +384,20 @@ def _living(database: Database[Document], holders: set[str]) -> set[str]:
     return {worker["_id"] for worker in workers if worker["lives"]}
 
 
-def _query(which: Filter) -> Document:
+def _numbers(database: Database[Document], query: Document, by: str) -> dict[str, int]:
+    stages = [{"$match": query}, {"$group": {"_id": by, "count": {"$sum": 1}}}]
+    return {group["_id"]: group["count"] for group in database[TASKS].aggregate(stages)}
+
+
+def _is_overdue(error: StoreUnavailable) -> bool:
+    """Whether the server, or the driver before it, ended a call that took too long."""
+    cause = error.__cause__
+    return isinstance(cause, PyMongoError) and cause.timeout
+
+
+def _query(which: Filter, before: ObjectId | None = None) -> Document:
+    if before is not None:
+        return {"$and": [_query(which), {"_id": {"$lt": before}}]}
     query: Document = {}
     if which.ids:
         query["_id"] = {"$in": list(which.ids)}
@@ -373,7 +410,7 @@ def _query(which: Filter) -> Document:
     if which.topic:
         query["topic"] = which.topic
     if which.error:
-        query["result"] = {"$regex": which.error}
+        query["result"] = {"$regex": which.error, "$not": {"$type": "array"}}  # whose texts would be searched
     moments = {"$lt": which.older, "$gt": which.newer}
     if given := {name: moment for name, moment in moments.items() if moment is not None}:
         query["time_queue"] = given
