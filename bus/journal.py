@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
+from threading import get_native_id
 from typing import Any, TextIO
 
 from bson import ObjectId
@@ -110,6 +111,7 @@ class Journal:
         self._later = later
         self._lines: list[str] = []
         self._moment = clock.now()
+        self._hub_thread = get_native_id()
 
     def __call__(self, fact: str, fields: Mapping[str, Any]) -> None:
         """Telemetry's listener."""
@@ -118,7 +120,10 @@ class Journal:
             self.say(_LEVELS[number], fact, fields)
 
     def say(self, level: str, fact: str, fields: Mapping[str, Any]) -> None:
-        """Write one line at the end of this turn of the hub."""
+        """Write one line at the end of this turn of the hub; from another thread at once."""
+        if get_native_id() != self._hub_thread:
+            self._write([self._render(self._clock.now(), level, fact, fields)])
+            return
         if not self._lines:
             self._later(self.flush)
             self._moment = self._clock.now()  # one look at the clock for all lines of one turn

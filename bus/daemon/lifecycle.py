@@ -39,6 +39,7 @@ from ..engine.executor import Executor
 from ..engine.heartbeat import Heartbeat
 from ..engine.lanes import Lanes
 from ..engine.listener import Listener
+from ..engine.locks import LoggingLocks
 from ..engine.lookout import Lookout
 from ..engine.loop import Loop
 from ..engine.plan import lanes_of
@@ -48,6 +49,7 @@ from ..engine.recorder import Recorder
 from ..engine.rescuer import Rescuer
 from ..engine.spooler import Spooler
 from ..engine.steward import Steward
+from ..engine.threads import AnyThread, HubThread
 from ..engine.watchdog import Watchdog
 from ..errors import ConfigError, Drained, StoreError, Withdrawn
 from ..http import ControlSocket, Limits, Server, listen_tcp
@@ -56,7 +58,7 @@ from ..model import Worker
 from ..posting import PostOffice
 from ..reloading import Reloader
 from ..retry import Policy
-from ..store import Store, open_spool, open_store
+from ..store import Store, open_spool, open_store, resolving
 from ..supervisor import Supervisor
 from ..telemetry import emit, listen
 from ..webhook.gate import Gate
@@ -109,6 +111,7 @@ class Daemon:
     # start, in this order; what is undone at the end stands beside what was done
 
     def _start(self) -> None:
+        self._protect_process()
         self._open_journal()
         self._load_apps()
         self._open_store()
@@ -119,6 +122,14 @@ class Daemon:
         self._start_engine()
         self._open_doors()
         self._announce()
+
+    def _protect_process(self) -> None:
+        """Before the apps are imported, which may do anything that handlers may do."""
+        self.hub_thread = HubThread()
+        self._undo.callback(self.hub_thread.close)
+        for guard in (LoggingLocks(self.clock), Bulwark()):
+            guard.start()
+            self._undo.callback(guard.stop)
 
     def _open_journal(self) -> None:
         settings = self.config.monqbus
@@ -153,6 +164,7 @@ class Daemon:
                 f"[monqbus] data_dir: cannot make {folder}: {error.strerror}; choose a folder of this user"
             ) from error
         self.store = self._new_store(daemon=True)
+        resolving.install(gevent.get_hub(), self.store.hosts)
         self._undo.callback(self._close_store)
         self._open_spool()
 
@@ -182,6 +194,7 @@ class Daemon:
         self.recorder = Recorder(self.store, clock)
         self.executor = Executor(registry.registry, self.recorder, clock, self._policy())
         self.executor.default_timeout = self.config.worker.timeout or None
+        self.executor.note = partial(self.hub_thread.tell, self.recorder.note)
         self.watchdog = Watchdog(clock, self.journal.say_now)
         self.heartbeat = Heartbeat(
             lambda: self._new_store(daemon=False),
@@ -257,12 +270,10 @@ class Daemon:
             self._ask_to_stop()
 
     def _start_engine(self) -> None:
-        capture, bulwark = Capture(), Bulwark()
+        capture = Capture()
         capture.start()
-        bulwark.start()
-        self._undo.callback(bulwark.stop)
         self._undo.callback(capture.stop)
-        registry.bind(self.office)
+        registry.bind(AnyThread(self.office, self.hub_thread))
         self._undo.callback(lambda: registry.bind(None))
         self.watchdog.start()
         self._undo.callback(self.watchdog.stop)

@@ -22,10 +22,10 @@ def listen_tcp(host: str, port: int, *, setting: str = "[http] listen") -> Any:
     the client's delayed acknowledgement.
     """
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
+        family, _, _, _, address = socket.getaddrinfo(
             host, port, type=plain.SOCK_STREAM, flags=plain.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind)
+        listener = _new(family)
     except OSError as error:
         raise ConfigError(f"{setting}: cannot use {host}:{port}: {error.strerror or error}") from error
     try:
@@ -46,7 +46,7 @@ def listen_unix(path: str | Path) -> Any:
     """
     path = Path(path)
     _remove_stale(path)
-    listener = socket.socket(plain.AF_UNIX, plain.SOCK_STREAM)
+    listener = _new(plain.AF_UNIX)
     try:
         listener.bind(str(path))
         path.chmod(0o600)  # before listen(): until then nobody can connect
@@ -55,6 +55,13 @@ def listen_unix(path: str | Path) -> Any:
         listener.close()
         raise ConfigError(f"socket {path}: cannot listen: {error.strerror or error}") from error
     return listener
+
+
+def _new(family: int) -> Any:
+    """A stream socket that waits for as long as it takes, whatever an app has made the default."""
+    made = socket.socket(family, plain.SOCK_STREAM)
+    made.settimeout(None)
+    return made
 
 
 def _remedy(error: OSError, port: int) -> str:
@@ -74,7 +81,7 @@ def _remove_stale(path: Path) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise ConfigError(f"socket {path}: there is a file that is not a socket; move it away")
-    with socket.socket(plain.AF_UNIX, plain.SOCK_STREAM) as probe:
+    with _new(plain.AF_UNIX) as probe:
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:

@@ -63,6 +63,10 @@ class SqliteStore:
 
     # life
 
+    def hosts(self) -> Collection[str]:
+        """None: its file is here."""
+        return ()
+
     def open(self) -> None:
         """Take the lock, create what is missing. Raises ConfigError, StoreError."""
         self._connection.open(examine=self._examine)
