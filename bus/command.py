@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import errno
-import json
 import os
 import pwd
 import re
@@ -23,6 +22,7 @@ from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
+from json import dumps
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -90,7 +90,7 @@ class Command:
     def _files(self, event: Event, told: Mapping[str, Any]) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix="monqbus-"))
         try:
-            (folder / "event.json").write_text(json.dumps(told), encoding="utf-8")
+            (folder / "event.json").write_text(dumps(told), encoding="utf-8")
             (folder / "body").write_bytes(event.body)
             if self._is_another():
                 wanted = pwd.getpwnam(self.user)
@@ -211,12 +211,15 @@ def task_name(handler: Handler) -> str:
     return f"handler:{handler.name}"
 
 
-def declare(handlers: Iterable[Handler]) -> None:
-    """Register each of *handlers* as the task ``handler:NAME``. Raises BadDeclaration."""
+def declare(handlers: Iterable[Handler], folder: Path) -> None:
+    """Register each of *handlers* as the task ``handler:NAME``; *folder* is where it runs unless it says.
+
+    Raises BadDeclaration.
+    """
     for handler in handlers:
         command = Command(
             handler.command,
-            handler.working_dir or Path.cwd(),
+            handler.working_dir or folder,
             handler.environment,
             handler.user,
             handler.where,

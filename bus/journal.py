@@ -6,7 +6,6 @@ Lines of one turn of the hub are written together; a busy daemon says thousands 
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import re
@@ -14,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
+from json import dumps
 from threading import get_native_id
 from typing import Any, TextIO
 
@@ -68,7 +68,7 @@ def _simple(value: Any) -> Any:
 @lru_cache(maxsize=4096)
 def _quoted(text: str) -> str:
     """*text* as the value of a key=value pair; the same few names come again and again."""
-    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+    return text if _PLAIN.fullmatch(text) else dumps(text, ensure_ascii=False)
 
 
 def as_text(moment: datetime, level: str, fact: str, fields: Mapping[str, Any]) -> str:
@@ -89,7 +89,7 @@ def as_json(moment: datetime, level: str, fact: str, fields: Mapping[str, Any]) 
     """One JSON object for machines."""
     row = {"time": _simple(moment), "level": level.lower(), "fact": fact}
     row.update((name, _simple(value)) for name, value in _flat(fields))
-    return json.dumps(row, ensure_ascii=False)
+    return dumps(row, ensure_ascii=False)
 
 
 class Journal:

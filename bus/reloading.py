@@ -60,7 +60,7 @@ class Reloader:
         try:
             config = load(self._path, self._environ)
             self._rehearse(config)
-            declaring.load(config, afresh=True)
+            declaring.load(config, afresh=True, folder=self._folder)
         except (MonqbusError, OSError) as error:
             emit("config.refused", error=error)
             return

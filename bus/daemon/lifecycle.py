@@ -66,6 +66,7 @@ from ..webhook.receive import create_app
 from .drain import LEAVING_SECONDS, Drain
 from .names import Names
 from .reload import waiting_for_restart
+from .signals import Belongings, Signals
 
 SECOND_SIGNAL_SECONDS: Final = 1.0
 HEARING_SECONDS: Final = 0.1
@@ -291,6 +292,7 @@ class Daemon:
             self.lookout.loop,
             self.depth.loop,
             Loop("supervisor", self.supervisor.beat),
+            Loop("belongings", Belongings(self.signals, SWITCH_SECONDS).tick),
         ]
         if self.spool is not None and self.spooler is not None:
             loops.append(Steward(self.spool).loop)
@@ -379,14 +381,15 @@ class Daemon:
     # signals
 
     def _install_signals(self) -> None:
-        for number, act in (
-            (signal.SIGTERM, self._ask_to_stop),
-            (signal.SIGINT, self._ask_to_stop),
-            (signal.SIGHUP, self.reloader.ask),
-            (signal.SIGUSR1, self.describe),
-        ):
-            watcher = gevent.signal_handler(number, act)
-            self._undo.callback(watcher.cancel)
+        acts = {
+            signal.SIGTERM: self._ask_to_stop,
+            signal.SIGINT: self._ask_to_stop,
+            signal.SIGHUP: self.reloader.ask,
+            signal.SIGUSR1: self.describe,
+        }
+        self.signals = Signals(acts)
+        self.signals.start()
+        self._undo.callback(self.signals.stop)
 
     def _ask_to_stop(self) -> None:
         """Drain; a second signal stops at once. Within a second it is the same one, sent twice."""
@@ -407,6 +410,7 @@ class Daemon:
         self.desk.keep_failed = self.executor.policy.keep_failed
         self.executor.default_timeout = config.worker.timeout or None
         self._claimed_names = self.names.of(known.tasks)
+        self.signals.look()  # the apps have just been imported
         if self.executor.errands is not None:
             workforce.renew(self.executor.errands.farm, config, known.tasks)
         self._arrange()

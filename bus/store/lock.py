@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import ConfigError, StoreHeld
@@ -25,6 +26,8 @@ class FileLock:
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
+                with suppress(OSError):  # an app's umask may have left nothing of the mode
+                    os.fchmod(descriptor, 0o600)
                 self._lock(descriptor, subject)
             except BaseException:
                 os.close(descriptor)

@@ -28,7 +28,9 @@ def back_up(source: Connection, path: Path, *, daemon: bool) -> None:
     """
     part = path.with_name(f"{path.name}.part")
     try:
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        os.fchmod(descriptor, 0o600)  # an app's umask may have left nothing of it
+        os.close(descriptor)
         try:
             error = _step_by_step(source, part) if daemon else _copy(source.sql, part)
             if error is not None:

@@ -1,4 +1,4 @@
-"""Threads and processes of handlers: what the documents advise works, what would stop the daemon is refused."""
+"""Threads and processes of handlers: what is advised works, what would stop the daemon is refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .conftest import CONFIG, New
 from .daemons import Daemon, until
 from .test_draining import details
 
-APP = '''\
+APP = """\
 import concurrent.futures
 import logging
 import multiprocessing
@@ -144,7 +144,7 @@ def connect_and_post(number):
 def post_from_connected_children(method):
     with multiprocessing.get_context(method).Pool(2) as workers:
         return workers.map(connect_and_post, range(4))
-'''
+"""
 TEXT = CONFIG.replace("apps = accepted", "apps = shop").replace("path = {apps}", "path = ./apps")
 TEXT = TEXT.replace("[worker]", "[worker]\ncpu_workers = 1")
 SQUARES = [0, 1, 4, 9, 16]
@@ -167,7 +167,7 @@ def result(daemon: Daemon, name: str, *args: object, seconds: int = 60) -> objec
 
 
 def test_native_threads_post_log_and_tell_their_progress(address, new_daemon: New):
-    """As the documents advise for what blocks: everything arrives, nothing stays busy, nobody waits for ever."""
+    """As the documents advise for what blocks: all arrives, nothing stays busy, nobody waits for ever."""
     daemon = new_daemon(address, text=TEXT).start()
     sums = result(daemon, "post_from_threads", 40)
     counted = json.loads(daemon.monqbus("count", "--json").stdout)
@@ -178,7 +178,9 @@ def test_native_threads_post_log_and_tell_their_progress(address, new_daemon: Ne
     assert 0 == daemon.stop()
 
 
-def test_a_store_that_was_away_is_found_again_although_handlers_have_all_threads(new_daemon: New, tmp_path: Path):
+def test_a_store_that_was_away_is_found_again_although_handlers_have_all_threads(
+    new_daemon: New, tmp_path: Path
+):
     """Names are looked up in threads of their own, even 127.0.0.1."""
     server = Mongod()
     try:
@@ -219,7 +221,7 @@ def test_multiprocessing_works_in_a_cpu_task(new_daemon: New):
     daemon = new_daemon(text=TEXT).start()
     said = result(daemon, "try_in_worker")
 
-    assert {SQUARES_OF: SQUARES for SQUARES_OF in said} == said
+    assert dict.fromkeys(said, SQUARES) == said
 
 
 @pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
