@@ -57,7 +57,8 @@ def connect(config: str | Path = "monqbus.ini") -> None:
     """Let `.post()` and `post_event()` of this process reach the store that *config* names.
 
     With MongoDB this process writes to it directly; with the embedded store it asks the running
-    daemon through its control socket. Raises ConfigError, StoreUnavailable.
+    daemon through its control socket. Threads and greenlets may post at once; a process that is forked
+    afterwards connects anew at its first post. Raises ConfigError, StoreUnavailable.
     """
     from bus.connecting import connect as connect_process
 

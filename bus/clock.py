@@ -6,13 +6,29 @@ are float seconds. Nothing else in ``bus`` calls ``datetime.now``, ``time.time``
 
 from __future__ import annotations
 
+import os
 import random
+import threading
 import time
 from datetime import datetime, timedelta, timezone
 
 from bson import ObjectId
 
 UTC = timezone.utc
+
+
+def _be_another_maker() -> None:
+    """After a fork: ids must not be those of the parent, whatever its threads were doing with the lock.
+
+    The driver looks for another process id at each new id. Two threads of a child that do so at once may
+    both see the answer before the new number is drawn, and a lock that another thread held stays locked.
+    """
+    ObjectId._inc_lock = threading.Lock()
+    ObjectId._pid = 0
+    ObjectId._random()
+
+
+os.register_at_fork(after_in_child=_be_another_maker)
 
 
 def whole_ms(moment: datetime) -> datetime:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import errno
-import json
 import os
 import pwd
 import re
@@ -21,6 +20,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
+from json import dumps
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,7 +68,7 @@ class Command:
         before = ("", *self.words)  # each word beside the one in front of it
         words = [self._fill(word, told, before[place]) for place, word in enumerate(self.words)]
         pause = partial(Clock().sleep, 0.0)  # a command may leave many files behind: the hub turns
-        with Payload(json.dumps(told).encode(), event.body, self._owner(), pause) as payload:
+        with Payload(dumps(told).encode(), event.body, self._owner(), pause) as payload:
             environ = self._environ() | _variables(event, payload)
             code = self._run(words, environ, payload.stdin)
         _judge(code)
@@ -205,12 +205,15 @@ def task_name(handler: Handler) -> str:
     return f"handler:{handler.name}"
 
 
-def declare(handlers: Iterable[Handler]) -> None:
-    """Register each of *handlers* as the task ``handler:NAME``. Raises BadDeclaration."""
+def declare(handlers: Iterable[Handler], folder: Path) -> None:
+    """Register each of *handlers* as the task ``handler:NAME``; *folder* is where it runs unless it says.
+
+    Raises BadDeclaration.
+    """
     for handler in handlers:
         command = Command(
             handler.command,
-            handler.working_dir or Path.cwd(),
+            handler.working_dir or folder,
             handler.environment,
             handler.user,
             handler.where,

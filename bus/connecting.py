@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from . import declaring, registry
+from . import birth, declaring, registry
 from .clock import Clock
 from .config import Config, load
+from .model import MonQTask, Receipt
 from .posting import PostOffice
+from .registry import Options
 from .remote import Remote
 from .store import open_store
 
@@ -19,7 +24,53 @@ CONTROL_SOCKET = "control.sock"
 def connect(path: Path) -> None:
     """Bind the registry to the store of the config at *path*; see monqbus.connect."""
     config = load(path, os.environ)
-    registry.bind(remote(config) if is_embedded(config) else office(config))
+    if is_embedded(config):
+        registry.bind(ForkSafe(lambda: remote(config)))
+        return
+    declaring.load(config)  # so that events find their handlers
+    registry.bind(ForkSafe(lambda: _office(config)))
+
+
+class ForkSafe:
+    """Implements registry.Poster by one that *make* makes, and by another one in every process.
+
+    A server that forks its workers calls `connect()` before: a connection that parent and children
+    shared would give the answers of one to the other. Forgotten, and not closed, is what the parent has:
+    a farewell would end it for the parent. *make* is called here, and at the first use after each fork;
+    it and every verb may raise StoreUnavailable.
+    """
+
+    def __init__(self, make: Callable[[], PostOffice | Remote]) -> None:
+        self._make = make
+        self._turns: dict[tuple[int, int], threading.Lock] = {}
+        self._made = (birth.here(), make())
+
+    def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
+        """Store one task; durable when it returns."""
+        task = self._own().post(name, args, kwargs, options)
+        task.waiter = self.join  # it may be joined in another process than the one that has posted it
+        return task
+
+    def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
+        """Store one event with a task for each handler."""
+        return self._own().publish(topic, args, kwargs)
+
+    def join(self, task: MonQTask, timeout: float | None) -> Any:
+        """Block until *task* has ended; see MonQTask.join."""
+        return self._own().join(task, timeout)
+
+    def _own(self) -> PostOffice | Remote:
+        here = birth.here()
+        owner, made = self._made
+        if owner == here:
+            return made
+        # a lock of this process: one of the parent's may have been copied while it was held
+        with self._turns.setdefault(here, threading.Lock()):
+            owner, made = self._made
+            if owner != here:
+                made = self._make()
+                self._made = (here, made)
+        return made
 
 
 def is_embedded(config: Config) -> bool:
@@ -32,9 +83,8 @@ def remote(config: Config) -> Remote:
     return Remote(config.monqbus.data_dir / CONTROL_SOCKET, Clock())
 
 
-def office(config: Config) -> PostOffice:
-    """A post office on MongoDB. Imports the apps, so that events find their handlers."""
-    declaring.load(config)
+def _office(config: Config) -> PostOffice:
+    """A post office on MongoDB, open."""
     return PostOffice(
         open_store(config.monqbus.store.reveal(), config.monqbus.data_dir),
         registry.registry,

@@ -36,13 +36,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 LONGEST_DELAY_SECONDS: Final = 10 * 365 * 86_400  # beyond the year 9999 no moment can be stored
 
 
+def _as_it_was(kind: type[BaseException], args: tuple[Any, ...], state: Mapping[str, Any]) -> BaseException:
+    """An error as it was, made without its constructor: that takes other arguments than `args` holds."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+def _reduced(self: BaseException) -> tuple[Any, ...]:
+    """How an error goes from one process to another, and how it is copied.
+
+    One that cannot be read again on the other side lets `multiprocessing` wait for it for ever; an
+    author's own subclasses count as well.
+    """
+    return _as_it_was, (type(self), self.args, dict(self.__dict__))
+
+
 class MonqbusError(Exception):
     """Root of all errors that monqbus raises on purpose."""
+
+    __reduce__ = _reduced
 
 
 class ConfigError(MonqbusError):
@@ -76,11 +95,12 @@ class NotFound(MonqbusError):
 
 
 class NotBound(MonqbusError):
-    """`.post()` was called before this process knows a store."""
+    """`.post()` was called where no store is known: before `connect()`, or beside the run that may post."""
 
-    def __init__(self) -> None:
+    def __init__(self, why: str = "") -> None:
         super().__init__(
-            "post: this process is not connected to a store; call "
+            why
+            or "post: this process is not connected to a store; call "
             "monqbus.connect('monqbus.ini') once at start, or run inside the daemon"
         )
 
@@ -151,6 +171,8 @@ class Refused(MonqbusError):
 class Verdict(Exception):
     """Raised by a handler to say what becomes of its task. *delay* is in seconds, up to ten years."""
 
+    __reduce__ = _reduced
+
     def __init__(self, reason: str = "", *, delay: float | None = None) -> None:
         super().__init__(reason)
         if delay is not None and not 0 <= delay <= LONGEST_DELAY_SECONDS:
@@ -179,6 +201,8 @@ class Interrupt(BaseException):
     A BaseException, so that a handler's ``except Exception`` does not swallow it. Never thrown
     twice into one run: a greenlet interrupted twice inside PyMongo leaks its pool slot for good.
     """
+
+    __reduce__ = _reduced
 
 
 class TimedOut(Interrupt):

@@ -13,9 +13,10 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from .folder import Folder
 
@@ -107,9 +108,27 @@ def _serve_multiprocessing() -> None:
     """Be the interpreter of a process that an app has started by "spawn" or "forkserver"; else return."""
     # names a file in our folder, which that process, with a folder of its own, would try to run
     vars(sys.modules["__main__"]).pop("__file__", None)
-    import multiprocessing  # imported by then: a hook of PyInstaller does so
+    import multiprocessing.spawn  # imported by then: a hook of PyInstaller does so
 
+    prepare = multiprocessing.spawn.prepare
+
+    def prepare_here(data: Mapping[str, Any]) -> None:
+        if "sys_path" in data:
+            data = {**data, "sys_path": _path_here(data["sys_path"])}
+        prepare(data)
+
+    multiprocessing.spawn.prepare = prepare_here
     multiprocessing.freeze_support()
+
+
+def _path_here(path: Sequence[str]) -> list[str]:
+    """The module path of the process that started this one, with our folder in the place of its own.
+
+    Each has unpacked itself; in the other's folder our importer finds nothing.
+    """
+    ours = _unpacked()
+    here = [entry for entry in sys.path if Path(entry).is_relative_to(ours)]
+    return here + [entry for entry in path if not any(part.startswith("_MEI") for part in Path(entry).parts)]
 
 
 def _hold_folder() -> None:

@@ -5,12 +5,12 @@ Lines of one turn of the hub are written together; a busy daemon says thousands 
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
+from json import dumps
 from threading import get_native_id
 from typing import Any, Protocol
 
@@ -64,7 +64,7 @@ def _simple(value: Any) -> Any:
 @lru_cache(maxsize=4096)
 def _quoted(text: str) -> str:
     """*text* as the value of a key=value pair; the same few names come again and again."""
-    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+    return text if _PLAIN.fullmatch(text) else dumps(text, ensure_ascii=False)
 
 
 def as_text(moment: datetime, level: str, fact: str, fields: Mapping[str, Any]) -> str:
@@ -85,7 +85,7 @@ def as_json(moment: datetime, level: str, fact: str, fields: Mapping[str, Any]) 
     """One JSON object for machines."""
     row = {"time": _simple(moment), "level": level.lower(), "fact": fact}
     row.update((name, _simple(value)) for name, value in _flat(fields))
-    return json.dumps(row, ensure_ascii=False)
+    return dumps(row, ensure_ascii=False)
 
 
 class Stream(Protocol):
@@ -98,7 +98,7 @@ class Stream(Protocol):
 class Journal:
     """The listener that writes lines to *stream*. *later* runs a function soon, for gathering.
 
-    It belongs to the thread that makes it: `say_now` is for the others.
+    It belongs to the thread that makes it; what others say is written at once.
     """
 
     def __init__(
@@ -126,7 +126,10 @@ class Journal:
             self.say(_LEVELS[number], fact, fields)
 
     def say(self, level: str, fact: str, fields: Mapping[str, Any]) -> None:
-        """Write one line at the end of this turn of the hub."""
+        """Write one line at the end of this turn of the hub; from another thread at once."""
+        if get_native_id() != self._thread:
+            self._write([self._render(self._clock.now(), level, fact, fields)])
+            return
         if not self._lines:
             self._later(self.flush)
             self._moment = self._clock.now()  # one look at the clock for all lines of one turn
@@ -140,13 +143,6 @@ class Journal:
         """
         if FACTS[fact][0] >= self._threshold:
             self._stream.write(self.line(fact, fields))
-
-    def say_record(self, level: str, fields: Mapping[str, Any]) -> None:
-        """Write one line for a record of the standard library's logging, from whatever thread it comes."""
-        if get_native_id() == self._thread:
-            self.say(level, "log", fields)
-        else:
-            self._write([self._render(self._clock.now(), level, "log", fields)])
 
     def flush(self) -> None:
         """Hand over what has gathered."""
@@ -174,4 +170,4 @@ class JournalHandler(logging.Handler):
         fields: dict[str, Any] = {"logger": record.name, "message": record.getMessage()}
         if record.exc_info and record.exc_info[1] is not None:
             fields["traceback"] = logging.Formatter().formatException(record.exc_info)
-        self._journal.say_record(record.levelname, fields)
+        self._journal.say(record.levelname, "log", fields)

@@ -65,7 +65,7 @@ class Reloader:
     def _reload(self) -> None:
         config = load(self._path, self._environ)
         self._rehearse(config)
-        declaring.load(config, afresh=True)
+        declaring.load(config, afresh=True, folder=self._folder)
         for warning in config.warnings:
             emit("config.warned", warning=warning)
         self._take_over(config)

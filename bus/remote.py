@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import http.client
 import socket
-import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -38,6 +38,7 @@ from .store.documents import event_from_document, task_from_document
 ANSWER_SECONDS: Final = 30.0
 BACKUP_SECONDS: Final = 86_400.0
 BSON_TYPE: Final = "application/bson"
+_HEADERS: Final = {"Accept": BSON_TYPE, "Content-Type": BSON_TYPE}
 _ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
     "not_found": NotFound,
     "not_storable": NotStorable,
@@ -68,14 +69,17 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class Remote:
-    """Implements registry.Poster and the methods of Desk. One connection for each thread."""
+    """Implements registry.Poster and the methods of Desk, for any number of threads or greenlets at once.
+
+    A request has a connection to itself; afterwards it is kept for the next one.
+    """
 
     is_attended = True
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._local = threading.local()
+        self._kept: list[_UnixConnection] = []  # taken and given back by single steps of the interpreter
 
     # registry.Poster
 
@@ -164,11 +168,10 @@ class Remote:
     # the wire
 
     def close(self) -> None:
-        """Close this thread's connection; the next request opens a new one."""
-        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        self._local.connection = None
-        if connection is not None:
-            connection.close()
+        """Close what is kept; the next request opens a new connection."""
+        while self._kept:
+            with suppress(IndexError):  # another thread has just taken the last one
+                self._kept.pop().close()
 
     def _ask(
         self,
@@ -183,25 +186,33 @@ class Remote:
         What is posted carries its id, under which the store knows it again: the first try may have arrived.
         """
         body = encode(document) if document is not None else None
-        headers = {"Accept": BSON_TYPE, "Content-Type": BSON_TYPE}
-        fresh = getattr(self._local, "connection", None) is None
-        if fresh:
-            self._local.connection = _UnixConnection(self._path)
-        connection: http.client.HTTPConnection = self._local.connection
+        connection, is_fresh = self._take()
         try:
-            connection.request(method, f"/api/v1{path}", body, headers)
+            connection.request(method, f"/api/v1{path}", body, _HEADERS)
             connection.sock.settimeout(seconds)
             answer = connection.getresponse()
             data = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            self.close()
-            if not fresh and not isinstance(error, TimeoutError):
+            connection.close()
+            self.close()  # the others are no younger
+            if not is_fresh and not isinstance(error, TimeoutError):
                 return self._ask(method, path, document, seconds=seconds)
             raise StoreUnavailable(
                 f"{self._path}: no daemon answers ({error or type(error).__name__}); "
                 "start it with `monqbus run`, or look at its log"
             ) from error
+        except BaseException:  # a caller's own timeout: the answer that may still come is nobody else's
+            connection.close()
+            raise
+        self._kept.append(connection)
         return _understood(answer.status, data)
+
+    def _take(self) -> tuple[_UnixConnection, bool]:
+        """A connection that nobody else has, and whether it is a new one."""
+        try:
+            return self._kept.pop(), False
+        except IndexError:
+            return _UnixConnection(self._path), True
 
 
 def _understood(status: int, data: bytes) -> dict[str, Any]:

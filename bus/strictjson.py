@@ -11,6 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
+from json import dumps
 from typing import Any, NoReturn
 
 MAX_DEPTH = 64
@@ -98,7 +99,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _check_surrogates(value: Any) -> None:
     try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError as error:
         raise BadJson("body: a lone surrogate escape (\\ud800 to \\udfff) is not a character") from error
 

@@ -29,6 +29,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "socket.lost": (logging.ERROR, "the control socket's file is gone and cannot be put back: commands fail"),
     "socket.restored": (logging.WARNING, "the control socket's file was gone and is back"),
     "signal.ignored": (logging.WARNING, "a signal came that would have ended the daemon; a handler's alarm?"),
+    "process.restored": (
+        logging.WARNING,
+        "an app had changed what the daemon needs of its process, a signal's handler for example; it is back",
+    ),
     "slots.described": (logging.INFO, "USR1: how many slots are taken"),
     "slot.described": (logging.INFO, "USR1: what one slot is doing"),
     "event.received": (logging.INFO, "a delivery or published event is stored"),

@@ -7,8 +7,8 @@ written as an escape, and so is what takes no room on the screen although it cou
 
 from __future__ import annotations
 
-import json
 import re
+from json import dumps
 from typing import Any
 
 # Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt, as far as `isprintable` lets it
@@ -28,9 +28,9 @@ def harmless(text: str) -> str:
 def harmless_json(value: Any, **form: Any) -> str:
     """*value* as JSON that a terminal shows as it is: the same characters, as JSON's own escapes.
 
-    *form* goes to `json.dumps`. With ``indent`` the text has several lines.
+    *form* goes to `dumps`. With ``indent`` the text has several lines.
     """
-    return _SUSPECT.sub(_json_escaped, json.dumps(value, ensure_ascii=False, **form))
+    return _SUSPECT.sub(_json_escaped, dumps(value, ensure_ascii=False, **form))
 
 
 def shown(value: object, limit: int = 60) -> str:
@@ -52,4 +52,4 @@ def _escaped(match: re.Match[str]) -> str:
 
 def _json_escaped(match: re.Match[str]) -> str:
     char = match[0]
-    return char if char == "\n" or _is_safe(char) else json.dumps(char)[1:-1]
+    return char if char == "\n" or _is_safe(char) else dumps(char)[1:-1]

@@ -173,3 +173,9 @@ def test_patterns_of_re_are_written_in_the_source(path):
 
     written = (ast.Constant, ast.JoinedStr, ast.BinOp)
     assert [] == [call.lineno for call in calls if not isinstance(call.args[0], written)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_what_apps_replace_is_taken_before_they_are_imported(path):
+    """An app may put another `json.dumps` in the place of Python's; ours is bound when we are imported."""
+    assert "json.dumps(" not in path.read_text() or room_of(path) in {"cli", "testing"}

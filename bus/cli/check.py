@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from .. import registry
 from ..command import declare
@@ -37,12 +38,13 @@ def check(options: argparse.Namespace) -> int:
 def _app_problems(config: Config) -> list[str]:
     """The mistake of each app that cannot be imported; they are imported one by one to find all."""
     problems: list[str] = []
+    place = Path.cwd()
     for app in config.monqbus.apps:
         try:
             registry.load([app], config.monqbus.path)
         except ConfigError as error:
             problems += error.problems
-    declare(config.handlers.values())
+    declare(config.handlers.values(), place)
     return problems
 
 

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from bson import ObjectId
 
@@ -21,6 +21,14 @@ from ..registry import Options
 from .gate import Gate
 from .message import error_of, task_of
 from .wire import Wire
+
+FORKED: Final = (
+    "post: a process that a cpu task has started is not connected to a store; let it return what there is to "
+    "post, or call monqbus.connect('monqbus.ini') in it"
+)
+OUTLIVED: Final = (
+    "post: this thread has outlived the run that started it; end threads in the run that uses them"
+)
 
 
 class Courier:
@@ -98,8 +106,8 @@ class Courier:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         if os.getpid() != self._process:  # before the lock, which nobody may be left to let go of
-            raise NotBound
+            raise NotBound(FORKED)
         with self._gate.shield(), self._lock:
             if not self.is_for_me():
-                raise NotBound
+                raise NotBound(OUTLIVED)
             yield

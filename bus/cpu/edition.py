@@ -43,6 +43,7 @@ class Edition:
         self._is_retired = False
         self._news: AsyncResult = AsyncResult()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(None)  # whatever an app has made the default of this process
         order = {"apps": apps.modules, "path": [str(one) for one in apps.folders]}
         self._child = zygote.fork(theirs.fileno(), log_level=apps.log_level, **order)
         theirs.close()
@@ -82,6 +83,7 @@ class Edition:
     def hire(self) -> Peer:
         """A new worker. Never blocks for long."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.settimeout(None)
         child = self._template.fork(theirs.fileno())
         theirs.close()
         peer = Peer(ours, child, self._oom, self._forget)

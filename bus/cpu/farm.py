@@ -57,6 +57,7 @@ class Farm:
         self._current: Edition | None = None
         self._editions: set[Edition] = set()
         control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=descriptor)
+        control.settimeout(None)  # whatever an app has made the default of this process
         self._zygote = Parent(control, on_gone=self._lost)
 
     # jobs

@@ -38,6 +38,7 @@ from ..engine.executor import Executor
 from ..engine.heartbeat import Heartbeat
 from ..engine.lanes import Lanes
 from ..engine.listener import Listener
+from ..engine.locks import LoggingLocks
 from ..engine.lookout import Lookout
 from ..engine.loop import Loop
 from ..engine.plan import lanes_of
@@ -47,6 +48,7 @@ from ..engine.recorder import Recorder
 from ..engine.rescuer import Rescuer
 from ..engine.spooler import Spooler
 from ..engine.steward import Steward
+from ..engine.threads import AnyThread, HubThread
 from ..engine.watchdog import Watchdog
 from ..errors import Drained, StoreError, Withdrawn
 from ..http import ControlSocket, Limits, Server, listen_tcp
@@ -54,7 +56,7 @@ from ..model import Worker
 from ..posting import PostOffice
 from ..reloading import Reloader
 from ..retry import Policy
-from ..store import Store, make_data_dir, open_spool, open_store
+from ..store import Store, make_data_dir, open_spool, open_store, resolving
 from ..supervisor import Supervisor
 from ..telemetry import emit, listen
 from ..webhook.gate import Gate
@@ -63,6 +65,7 @@ from .drain import LEAVING_SECONDS, Drain
 from .log import Log
 from .names import Names
 from .reload import waiting_for_restart
+from .signals import Belongings, Signals
 
 SECOND_SIGNAL_SECONDS: Final = 1.0
 HEARING_SECONDS: Final = 0.1
@@ -110,6 +113,7 @@ class Daemon:
     # start, in this order; what is undone at the end stands beside what was done
 
     def _start(self) -> None:
+        self._protect_process()
         self._open_log()
         self._load_apps()
         self._open_store()
@@ -120,6 +124,14 @@ class Daemon:
         self._start_engine()
         self._open_doors()
         self._announce()
+
+    def _protect_process(self) -> None:
+        """Before the apps are imported, which may do anything that handlers may do."""
+        self.hub_thread = HubThread()
+        self._undo.callback(self.hub_thread.close)
+        for guard in (LoggingLocks(self.clock), Bulwark()):
+            guard.start()
+            self._undo.callback(guard.stop)
 
     def _open_log(self) -> None:
         settings = self.config.monqbus
@@ -135,6 +147,7 @@ class Daemon:
     def _open_store(self) -> None:
         make_data_dir(self.config.monqbus.data_dir)
         self.store = self._new_store(daemon=True)
+        resolving.install(gevent.get_hub(), self.store.hosts)
         self._undo.callback(self._close_store)
         self._open_spool()
 
@@ -164,6 +177,7 @@ class Daemon:
         self.recorder = Recorder(self.store, clock)
         self.executor = Executor(registry.registry, self.recorder, clock, self._policy())
         self.executor.default_timeout = self.config.worker.timeout or None
+        self.executor.note = partial(self.hub_thread.tell, self.recorder.note)
         self.watchdog = Watchdog(clock, self.log.journal.say_now)
         self.heartbeat = Heartbeat(
             lambda: self._new_store(daemon=False),
@@ -239,12 +253,10 @@ class Daemon:
             self._ask_to_stop()
 
     def _start_engine(self) -> None:
-        capture, bulwark = Capture(), Bulwark()
+        capture = Capture()
         capture.start()
-        bulwark.start()
-        self._undo.callback(bulwark.stop)
         self._undo.callback(capture.stop)
-        registry.bind(self.office)
+        registry.bind(AnyThread(self.office, self.hub_thread))
         self._undo.callback(lambda: registry.bind(None))
         self.watchdog.start()
         self._undo.callback(self.watchdog.stop)
@@ -262,6 +274,7 @@ class Daemon:
             self.lookout.loop,
             self.depth.loop,
             Loop("supervisor", self.supervisor.beat),
+            Loop("belongings", Belongings(self.signals, SWITCH_SECONDS).tick),
         ]
         if self.spool is not None and self.spooler is not None:
             loops.append(Steward(self.spool).loop)
@@ -350,14 +363,15 @@ class Daemon:
     # signals
 
     def _install_signals(self) -> None:
-        for number, act in (
-            (signal.SIGTERM, self._ask_to_stop),
-            (signal.SIGINT, self._ask_to_stop),
-            (signal.SIGHUP, self.reloader.ask),
-            (signal.SIGUSR1, self.describe),
-        ):
-            watcher = gevent.signal_handler(number, act)
-            self._undo.callback(watcher.cancel)
+        acts = {
+            signal.SIGTERM: self._ask_to_stop,
+            signal.SIGINT: self._ask_to_stop,
+            signal.SIGHUP: self.reloader.ask,
+            signal.SIGUSR1: self.describe,
+        }
+        self.signals = Signals(acts)
+        self.signals.start()
+        self._undo.callback(self.signals.stop)
 
     def _ask_to_stop(self) -> None:
         """Drain; a second signal stops at once. Within a second it is the same one, sent twice."""
@@ -378,6 +392,7 @@ class Daemon:
         self.desk.keep_failed = self.executor.policy.keep_failed
         self.executor.default_timeout = config.worker.timeout or None
         self._claimed_names = self.names.of(known.tasks)
+        self.signals.look()  # the apps have just been imported
         if self.executor.errands is not None:
             workforce.renew(self.executor.errands.farm, config, known.tasks)
         self._arrange()

@@ -7,45 +7,67 @@ from __future__ import annotations
 
 import os
 import signal
+from multiprocessing import connection, process
 from typing import Any, Final, NoReturn
 
 from ..telemetry import emit
 
 FORKS: Final = ("fork", "forkpty")
+REMEDY: Final = "declare the task cpu=True, where multiprocessing works, or start a program with subprocess"
 
 
 class Bulwark:
-    """Refuses `os.fork` in this process and survives SIGALRM, from `start` to `stop`.
+    """Refuses what would double or stop this process, and survives SIGALRM, from `start` to `stop`.
 
-    A forked daemon would go on in both processes: every task, every connection, the store. So
-    `multiprocessing` with its fork method and libraries that daemonize raise RuntimeError; `subprocess`
-    does not fork this way. `signal.alarm` without a signal handler would end the process.
+    A forked daemon would go on in both processes: every task, every connection, the store. The processes
+    of `multiprocessing` and `concurrent.futures` are refused however they are started: their pipes and
+    locks block the hub's thread, and with it the greenlets they wait for, without end. Both raise
+    RuntimeError. `subprocess` does not fork this way. `signal.alarm` without a signal handler would end
+    the process.
     """
 
     def __init__(self) -> None:
-        self._forks: dict[str, Any] = {}
+        self._refused: list[tuple[Any, str, Any]] = []
         self._alarm: Any = None
 
     def start(self) -> None:
         """From now on."""
-        self._forks = {name: getattr(os, name) for name in FORKS}
         for name in FORKS:
-            setattr(os, name, _refuse)
+            self._replace(os, name, _refuse_fork)
+        self._replace(process.BaseProcess, "start", _refuse_processes)
+        self._replace(connection, "Pipe", _refuse_processes)  # queues, pools and managers begin with one
+        self._replace(connection.Connection, "__init__", _refuse_connection)
         # a function and not SIG_IGN: that would be inherited by the programs which handlers start
         self._alarm = signal.signal(signal.SIGALRM, _ignore)
 
     def stop(self) -> None:
         """Everything as it was."""
-        for name, function in self._forks.items():
-            setattr(os, name, function)
+        while self._refused:
+            setattr(*self._refused.pop())
         signal.signal(signal.SIGALRM, self._alarm)
 
+    def _replace(self, owner: Any, name: str, other: Any) -> None:
+        self._refused.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, other)
 
-def _refuse() -> NoReturn:
+
+def _refuse_fork() -> NoReturn:
     raise RuntimeError(
         "os.fork: expected not to be called inside the daemon, whose tasks would go on in both processes; "
-        "use subprocess, or multiprocessing.get_context('spawn')"
+        + REMEDY
     )
+
+
+def _refuse_processes(*_: Any, **__: Any) -> NoReturn:
+    raise RuntimeError(
+        "multiprocessing: expected not to be used inside the daemon, all of which would wait for its pipes; "
+        + REMEDY
+    )
+
+
+def _refuse_connection(_: Any, handle: int, *__: Any, **___: Any) -> NoReturn:
+    os.close(handle)  # it was made for this connection, and nobody else will close it
+    _refuse_processes()
 
 
 def _ignore(number: int, _: object) -> None:

@@ -41,6 +41,8 @@ class Executor:
         self._recorder = recorder
         self._clock = clock
         self.policy = policy
+        self.note = recorder.note
+        """Takes progress reports; the daemon lets them come from other threads, too."""
         self.default_timeout = default_timeout
 
     def run(self, run: Run) -> None:
@@ -81,7 +83,7 @@ class Executor:
         task = run.task
         seconds = task.timeout or declared.defaults.timeout or self.default_timeout
         emit("task.started", task=task)
-        running = RunningTask(run, self._recorder.note)
+        running = RunningTask(run, self.note)
         is_suspect = self._is_suspect(task, declared)
         if self.errands is not None and (declared.defaults.cpu or is_suspect):
             try:

@@ -23,10 +23,10 @@ def listen_tcp(host: str, port: int, *, setting: str = "[http] listen") -> Any:
     the client's delayed acknowledgement.
     """
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
+        family, _, _, _, address = socket.getaddrinfo(
             host, port, type=plain.SOCK_STREAM, flags=plain.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind)
+        listener = _new(family)
     except OSError as error:
         raise ConfigError(f"{setting}: cannot use {host}:{port}: {error.strerror or error}") from error
     try:
@@ -47,7 +47,7 @@ def listen_unix(path: str | Path) -> Any:
     """
     path = Path(path)
     _remove_stale(path)
-    listener = socket.socket(plain.AF_UNIX, plain.SOCK_STREAM)
+    listener = _new(plain.AF_UNIX)
     try:
         os.fchmod(
             listener.fileno(), 0o600
@@ -58,6 +58,13 @@ def listen_unix(path: str | Path) -> Any:
         listener.close()
         raise ConfigError(f"socket {path}: cannot listen: {error.strerror or error}") from error
     return listener
+
+
+def _new(family: int) -> Any:
+    """A stream socket that waits for as long as it takes, whatever an app has made the default."""
+    made = socket.socket(family, plain.SOCK_STREAM)
+    made.settimeout(None)
+    return made
 
 
 def _remedy(error: OSError, port: int) -> str:
@@ -77,7 +84,7 @@ def _remove_stale(path: Path) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise ConfigError(f"socket {path}: there is a file that is not a socket; move it away")
-    with socket.socket(plain.AF_UNIX, plain.SOCK_STREAM) as probe:
+    with _new(plain.AF_UNIX) as probe:
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from http import HTTPStatus
+from json import dumps
 from typing import Final, NamedTuple
 
 from .. import telemetry
@@ -34,7 +34,7 @@ def answer(refusal: Refused, request_id: str) -> Answer:
         "code": refusal.code,
         "request_id": request_id,
     }
-    body = json.dumps(fields).encode() + b"\n"
+    body = dumps(fields).encode() + b"\n"
     headers = [
         ("Content-Type", "application/problem+json"),
         ("Content-Length", str(len(body))),

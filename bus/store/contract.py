@@ -37,6 +37,9 @@ class Store(Protocol):
     shared: bool
     """Several daemons may use this store at once, so leases and the feed matter."""
 
+    def hosts(self) -> Collection[str]:
+        """The machines that it has to reach, by the names it looks up; cheap, asked at each look-up."""
+
     def open(self) -> None:
         """Create schema and indexes if they are missing; idempotent. Raises StoreHeld."""
 

@@ -143,6 +143,7 @@ class Disk:
         self._reserve.unlink(missing_ok=True)  # half a one, or a link that leads elsewhere
         descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
+            os.fchmod(descriptor, 0o600)  # an app's umask may have left nothing of it
             os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
         finally:
             os.close(descriptor)

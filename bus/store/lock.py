@@ -7,6 +7,7 @@ import fcntl
 import os
 import socket
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,8 @@ class FileLock:
             try:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise OSError(errno.EINVAL, "it is no file")
+                with suppress(OSError):  # an app's umask may have left nothing of the mode
+                    os.fchmod(descriptor, 0o600)
                 self._lock(descriptor, subject)
             except BaseException:
                 os.close(descriptor)

@@ -8,10 +8,10 @@ connection in one process also stays clear of the WAL-reset race of SQLite befor
 from __future__ import annotations
 
 import dataclasses
-import json
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from json import dumps
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,10 @@ class SqliteStore:
         self._examine = examine
 
     # life
+
+    def hosts(self) -> Collection[str]:
+        """None: its file is here."""
+        return ()
 
     def open(self) -> None:
         """Take the lock, create what is missing. Raises ConfigError, StoreError."""
@@ -195,7 +199,7 @@ class SqliteStore:
             "UPDATE task SET state = 'busy', worker = ?, process = ?, time_start = ?, time_stop = NULL, "
             "generation = generation + 1, attempt = attempt + 1 "
             f"WHERE seq IN (SELECT value FROM json_each(?)) RETURNING seq, {COLUMNS}",
-            (worker.id, worker.process, now, json.dumps(taken)),
+            (worker.id, worker.process, now, dumps(taken)),
         ).fetchall()
         by_seq = {row[0]: task_from_row(row[1:]) for row in rows}
         tasks = [by_seq[seq] for seq in taken]

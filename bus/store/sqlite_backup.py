@@ -47,7 +47,9 @@ def back_up(source: Connection, path: Path, *, daemon: bool) -> None:
 def _fill(source: Connection, path: Path, folder: Folder, *, daemon: bool) -> None:
     """Make the copy beside its place in *folder*, and give it its name when it is complete."""
     part = path.with_name(f"{path.name}.part")
-    os.close(folder.create(part.name))
+    descriptor = folder.create(part.name)
+    os.fchmod(descriptor, 0o600)  # an app's umask may have left nothing of it
+    os.close(descriptor)
     try:
         error = _step_by_step(source, part) if daemon else _copy(source.sql, part)
         if error is not None:

@@ -7,10 +7,10 @@ is verified, nothing is acknowledged before it is stored.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from .. import strictjson
@@ -178,6 +178,6 @@ def _accepted(event: Event, receipt: Receipt) -> Answer:
     }
     if receipt.duplicate:
         content["duplicate"] = True
-    body = json.dumps(content).encode() + b"\n"
+    body = dumps(content).encode() + b"\n"
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     return Answer("200 OK" if receipt.duplicate else "202 Accepted", headers, body)

@@ -49,7 +49,7 @@ def create_app(
     turns deliveries away when there are too many of them. Errors that nobody expected propagate to
     the server, which logs them and answers 500.
     """
-    app = Flask(__name__, static_folder=None, template_folder=None)
+    app = Flask(__name__, static_folder=None, template_folder=None, root_path="/")
     app.config["PROPAGATE_EXCEPTIONS"] = True
     app.url_map.merge_slashes = False
     receiver = Receiver(publish, clock, max_body, gate or Gate())

@@ -46,6 +46,13 @@ def test_a_closed_store_is_unavailable(store: Store, verb: str) -> None:
         CALLS[verb](store)
 
 
+def test_a_store_names_the_machines_that_it_has_to_reach(store: Store) -> None:
+    """A file is here; of servers all members that are known. A closed one reaches nobody."""
+    assert store.shared == ("127.0.0.1" in store.hosts())
+    store.close()
+    assert [] == list(store.hosts())
+
+
 def test_a_store_can_be_closed_twice(store: Store) -> None:
     """Stopping is never an error."""
     store.close()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import connection, process
 
 import gevent
 import pytest
@@ -49,6 +52,27 @@ def raising(error: BaseException) -> Callable[[], None]:
     return act
 
 
+def pool() -> None:
+    """Processes, however they are started."""
+    multiprocessing.get_context("spawn").Pool(1)
+
+
+def queue() -> None:
+    """No process, but the first get would wait for a feeder that never runs."""
+    multiprocessing.get_context("spawn").Queue()
+
+
+def executor() -> int:
+    """The same under another name."""
+    with ProcessPoolExecutor(1) as processes:
+        return processes.submit(int).result()
+
+
+def client() -> None:
+    """Whoever brings a descriptor of their own."""
+    connection.Connection(os.open(os.devnull, os.O_RDONLY))
+
+
 RAISED = [
     SystemExit(0),
     SystemExit("a text"),
@@ -70,8 +94,15 @@ RAISED = [
         lambda: sys.exit(3),
         fork,
         forkpty,
+        pool,
+        queue,
+        executor,
+        client,
     ],
-    ids=[*(type(error).__name__ for error in RAISED), "endless", "sys.exit", "fork", "forkpty"],
+    ids=[
+        *(type(error).__name__ for error in RAISED),
+        *("endless", "sys.exit", "fork", "forkpty", "pool", "queue", "executor", "client"),
+    ],
 )
 def test_what_a_handler_raises_ends_only_its_own_task(engine, act, bulwark):
     """A failed attempt like any other, with a line that names it."""
@@ -103,12 +134,18 @@ def test_an_alarm_that_a_handler_has_set_is_told_and_ends_nothing(bulwark, facts
 
 def test_the_bulwark_leaves_everything_as_it_was():
     """Outside of the daemon forking is allowed, and an alarm ends a process."""
-    before = os.fork, os.forkpty, signal.getsignal(signal.SIGALRM)
+
+    def all_of_it() -> tuple[object, ...]:
+        start, made = process.BaseProcess.start, connection.Connection.__init__
+        alarm = signal.getsignal(signal.SIGALRM)
+        return os.fork, os.forkpty, start, connection.Pipe, made, alarm
+
+    before = all_of_it()
     guard = Bulwark()
     guard.start()
     guard.stop()
 
-    assert before == (os.fork, os.forkpty, signal.getsignal(signal.SIGALRM))
+    assert before == all_of_it()
 
 
 def test_a_replaced_time_sleep_does_not_stop_the_daemon_from_waiting(engine, monkeypatch):

@@ -9,6 +9,7 @@ import logging
 import gevent
 import pytest
 from bson import ObjectId
+from gevent.threadpool import ThreadPool
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -223,3 +224,13 @@ def test_every_fact_can_be_written():
         writer.journal(fact, {"task": TASK, "error": ValueError("x"), "seconds": 1})
 
     assert list(FACTS) == [line.split()[2] for line in writer.lines]
+
+
+def test_a_record_of_another_thread_is_written_at_once():
+    """What gathers for the end of a turn is the hub's, and its loop must not be touched from there."""
+    writer = Writer()
+    record = logging.makeLogRecord({"name": "shop", "levelname": "INFO", "msg": "from a native thread"})
+    ThreadPool(1).apply(JournalHandler(writer.journal).emit, (record,))
+
+    assert [] == writer.turns
+    assert "from a native thread" in writer.stream.getvalue()

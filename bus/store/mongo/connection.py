@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -108,6 +108,13 @@ class Connection:
         if self._client is not None:
             self._client.close()
         self._client = self._database = None
+
+    @property
+    def hosts(self) -> Collection[str]:
+        """The machines whose addresses the driver looks up; none while this is closed."""
+        if self._client is None:
+            return ()
+        return {host for host, _ in self._client.topology_description.server_descriptions()}
 
     @property
     def database(self) -> Database[Document]:

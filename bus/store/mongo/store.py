@@ -91,6 +91,10 @@ class MongoStore:
 
     # life
 
+    def hosts(self) -> Collection[str]:
+        """The members that are known at this moment, and those that the address names."""
+        return self._connection.hosts
+
     def open(self) -> None:
         """Connect, create what is missing. Raises StoreError, for a server that is too old too."""
         self._connection.open()
