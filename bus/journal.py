@@ -13,7 +13,6 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, TextIO
 
 from bson import ObjectId
@@ -22,7 +21,7 @@ from .clock import Clock
 from .model import Event, MonQTask
 from .retry import Outcome
 from .telemetry import FACTS
-from .textual import harmless
+from .textual import cached_if_short, harmless
 
 _PLAIN = re.compile(r"[\w.:/@+,-]+")
 FIELD_LIMIT = 2000
@@ -64,7 +63,7 @@ def _simple(value: Any) -> Any:
     return harmless(str(value))[:FIELD_LIMIT]
 
 
-@lru_cache(maxsize=4096)
+@cached_if_short(4096)
 def _quoted(text: str) -> str:
     """*text* as the value of a key=value pair; the same few names come again and again."""
     return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)

@@ -39,6 +39,14 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.WARNING,
         "an address has all connections it may have; further ones get 429; told once until all are closed",
     ),
+    "connections.filled": (
+        logging.WARNING,
+        "all connections are taken; silent and idle ones make room; told once until half of them are free",
+    ),
+    "connections.refused": (
+        logging.ERROR,
+        "a connection could not be accepted, files are short; idle ones are closed, it is tried again",
+    ),
     "queue.filled": (logging.WARNING, "`max_pending` tasks wait; deliveries get 503"),
     "queue.eased": (logging.INFO, "fewer tasks wait again; deliveries are taken"),
     "task.posted": (logging.DEBUG, "a task is stored"),

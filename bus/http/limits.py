@@ -19,7 +19,8 @@ class Limits:
     """Bounds on connections, time and size. Sizes are bytes; one body's is the application's affair.
 
     `connections_per_ip` (0: any number) are open at once from one address, except from the `uncounted`
-    networks. `bodies` is for those of all requests together that are not yet answered.
+    networks. `bodies` is for those of all requests together that are not yet answered, `bodies_per_ip`
+    for those from one address that is counted.
 
     A request head must be complete `header_seconds` after its first byte, a body `body_seconds`
     after its head. An answer refused by the client's side for `send_seconds` is given up. After a
@@ -30,6 +31,7 @@ class Limits:
     connections_per_ip: int = 64
     uncounted: tuple[Network, ...] = LOOPBACK
     bodies: int = 64 * 1024 * 1024
+    bodies_per_ip: int = 16 * 1024 * 1024
     idle_seconds: float = 15.0
     header_seconds: float = 10.0
     body_seconds: float = 30.0
@@ -47,6 +49,7 @@ class Limits:
             connections_per_ip=http.connections_per_ip,
             uncounted=(*LOOPBACK, *http.trusted_proxies),
             bodies=http.max_bodies,
+            bodies_per_ip=max(http.max_body, http.max_bodies // 4),
             header_seconds=http.header_timeout,
             body_seconds=http.body_timeout,
             idle_seconds=http.idle_timeout,
