@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from contextlib import suppress
 from io import BufferedReader
@@ -70,9 +71,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         """Whether another one may have this place, were none free at *now*."""
         if self.stage is Stage.ARRIVING:
             return not self._has_body and self.share.is_slow(now)
-        return self.stage is Stage.LEAVING or (
-            self.stage is not Stage.WORKING and now - self.since > GRACE_SECONDS
-        )
+        return now - self.since > GRACE_SECONDS.get(self.stage, math.inf)
 
     def give_way(self) -> None:
         """End soon: a request that has begun is answered 503. Never blocks."""

@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from .connection import Connection
 
-GRACE_SECONDS: Final = 0.25
-"""How long one may stand at a stage before it costs the place: a request needs a moment to arrive."""
-
 SMALLEST_LIST: Final = 16
 
 
@@ -32,6 +29,14 @@ class Stage(IntEnum):
     """It does not take its answer."""
     WORKING = 5
     """Its request is being answered: something of a client's would be lost."""
+
+
+GRACE_SECONDS: Final = {Stage.LEAVING: -1.0, Stage.SILENT: 0.05, Stage.IDLE: 0.5, Stage.SENDING: 1.0}
+"""How long one may stand there before it costs the place.
+
+Whoever had to wait for a place has sent its request meanwhile, and so 1,000 silent ones at 128 places
+cost the next one a third of a second. Who is idle may just be sending.
+"""
 
 
 class Places:

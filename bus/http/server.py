@@ -27,7 +27,8 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 _CLOCK = Clock()
 _KILL_SECONDS = 1.0
-_PAUSE_SECONDS = 0.1
+_PAUSE_SECONDS = 0.025
+_LOOK_SECONDS = 5e-6
 _ENOUGH = 8
 _READABLE = 1
 
@@ -76,11 +77,13 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
     def _let_in(self) -> None:
         """Somebody waits. Runs in the hub: it must neither block nor raise."""
         for number in range(self.max_accept):
-            if not self._has_place():
-                if not number:  # of further ones it is not known whether they are there
+            if len(self.connections) >= self.limits.connections:
+                if number:
+                    return  # nobody gives way to one who may not be there: if he is, we are called again
+                if not self._make_room():
                     self.is_full = True
                     self._pause()
-                return
+                    return
             try:
                 accepted = self.do_read()
             except OSError as error:
@@ -90,12 +93,6 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
                 return
             self._told.discard("connections.refused")
             self._admit(*accepted)
-
-    def _has_place(self) -> bool:
-        """Whether there is a place for one more, after somebody gave way if need be."""
-        if len(self.connections) < self.limits.connections:
-            return True
-        return self._make_room()
 
     def _make_room(self) -> bool:
         """Let somebody give way. What he still has to say costs no place any more: it is one answer."""
@@ -120,7 +117,7 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
     def _pause(self) -> None:
         """Look again when somebody leaves, at the latest soon: until then the watcher would only spin."""
         self.stop_accepting()
-        self._timer = self.loop.timer(_PAUSE_SECONDS)
+        self._timer = self.loop.timer(_PAUSE_SECONDS + _LOOK_SECONDS * len(self.connections))
         self._timer.start(self._start_accepting_if_started)
 
     def _admit(self, sock: Any, address: Any) -> None:

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import strictjson
@@ -162,15 +163,19 @@ def _parse(headers: Mapping[str, str], body: bytes, paths: Collection[str]) -> A
 
 
 def _topic(hook: Hook, preset: Preset, headers: Mapping[str, str], content: Any) -> str:
-    def lookup(placeholder: str) -> str | None:
-        if placeholder == "name":
-            return hook.name
-        if placeholder == "event":
-            return lookup(preset.event) if preset.event else hook.name
-        kind, _, where = placeholder.partition(":")
-        return headers.get(where.lower()) if kind == "header" else strictjson.at_path(content, where)
+    # not a function in here that calls itself: such a one keeps all headers until Python looks for garbage
+    return topic.fill(hook.topic, partial(_value, hook, preset, headers, content))
 
-    return topic.fill(hook.topic, lookup)
+
+def _value(
+    hook: Hook, preset: Preset, headers: Mapping[str, str], content: Any, placeholder: str
+) -> str | None:
+    if placeholder == "event":
+        placeholder = preset.event or "name"
+    if placeholder == "name":
+        return hook.name
+    kind, _, where = placeholder.partition(":")
+    return headers.get(where.lower()) if kind == "header" else strictjson.at_path(content, where)
 
 
 def _delivery_id(preset: Preset, headers: Mapping[str, str]) -> str | None:

@@ -11,7 +11,7 @@ from gevent.event import Event as Signal
 
 from bus.clock import FrozenClock
 from bus.config import Hook
-from bus.http import Limits, Server, WsgiApp, bodies, body, read_body
+from bus.http import Limits, Server, WsgiApp, bodies, read_body
 from bus.http.crowd import LOOPBACK, Crowd
 from bus.model import Event, Receipt
 from bus.webhook.gate import Gate
@@ -227,28 +227,6 @@ def test_a_body_in_tiny_chunks_is_refused_before_it_costs_much() -> None:
     assert (400, "bad_body") == (refused.status, refused.json["code"])
     assert "16 bytes" in refused.json["detail"]
     assert 200 == taken.status
-
-
-def test_a_body_that_has_arrived_whole_lets_others_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading its chunks never waits for the network: it has to step back by itself."""
-    monkeypatch.setattr(body, "SLICE_SECONDS", -1.0)
-    data = in_chunks("/", 64, 16 * 1024)
-    turns = 0
-
-    def count() -> None:
-        nonlocal turns
-        turns += 1
-
-    turn = gevent.get_hub().loop.check()
-    with serving(take([])) as server, Stranger(server.address) as stranger:
-        stranger.send(data[:200])
-        until(lambda: server.bodies.used, "its first chunk is read")
-        stranger.send(data[200:])
-        turn.start(count)
-        stranger.answer()
-        turn.stop()
-
-    assert 15 <= turns, "of the hub, in which others are served; one for each KiB"
 
 
 def test_who_leaves_in_the_middle_of_a_body_gives_its_room_back() -> None:
