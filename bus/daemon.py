@@ -52,7 +52,7 @@ from .engine.spooler import Spooler
 from .engine.steward import Steward
 from .engine.watchdog import Watchdog
 from .errors import ConfigError, Drained, StoreError, Withdrawn
-from .http import ControlSocket, Limits, Server, listen_tcp
+from .http import ControlSocket, Limits, Server, listen_tcp, open_files, too_few_files
 from .journal import Journal, JournalHandler, own_stream
 from .model import Report, Worker
 from .posting import PostOffice
@@ -341,6 +341,8 @@ class Daemon:
             max_body=http.max_body,
             gate=Gate(http.max_waiting, lambda: self.depth.is_full),
         )
+        if remedy := too_few_files(http.connections):
+            emit("files.limited", most=open_files(), remedy=remedy)
         self.public = Server(self._public_listener, app, Limits.of(http))
         self.public.start()
         for loop in (Loop("doorkeeper", self.control.look), self.reloader.loop):

@@ -47,6 +47,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.ERROR,
         "a connection could not be accepted, files are short; idle ones are closed, it is tried again",
     ),
+    "files.limited": (
+        logging.WARNING,
+        "at the start: all `connections` at once would take the last of the files that may be open",
+    ),
     "queue.filled": (logging.WARNING, "`max_pending` tasks wait; deliveries get 503"),
     "queue.eased": (logging.INFO, "fewer tasks wait again; deliveries are taken"),
     "task.posted": (logging.DEBUG, "a task is stored"),

@@ -22,7 +22,7 @@ pass, drains what it refused, and buffers nothing on the way out (webhooks.md se
 
 from .body import check_size, read_body
 from .control import ControlSocket
-from .limits import Limits
+from .limits import Limits, open_files, too_few_files
 from .listen import listen_tcp, listen_unix
 from .problem import REQUEST_ID
 from .server import Server, WsgiApp
@@ -37,6 +37,8 @@ __all__ = [
     "check_size",
     "listen_tcp",
     "listen_unix",
+    "open_files",
     "read_body",
     "step_back",
+    "too_few_files",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 READER_BYTES: Final = 64 * 1024
 """What a connection holds beside header and body: its buffers, and a chunked body's pieces."""
+
+SPARE_FILES: Final = 256
+"""Beside connections: listeners, the store, workers, what handlers open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +66,17 @@ class Limits:
         Bodies count twice: while one is being stored, there is its copy in the store's own form.
         """
         return 2 * self.bodies + self.connections * (self.header_bytes + READER_BYTES)
+
+
+def open_files() -> int | None:
+    """How many files this process may have open; None is any number."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if most == resource.RLIM_INFINITY else most
+
+
+def too_few_files(connections: int) -> str:
+    """What to do when so many *connections* may take the last of the files; "" when they may not."""
+    most, wanted = open_files(), connections + SPARE_FILES
+    if most is None or most >= wanted:
+        return ""
+    return f"[http] connections wants {wanted}: ulimit -n {wanted}, or LimitNOFILE={wanted} in the unit"
