@@ -41,11 +41,11 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     ),
     "connections.filled": (
         logging.WARNING,
-        "all connections are taken; silent and idle ones make room; told once until half of them are free",
+        "all connections are taken; silent and idle ones make room; told once a minute",
     ),
     "connections.refused": (
         logging.ERROR,
-        "a connection could not be accepted, files are short; idle ones are closed, it is tried again",
+        "a connection could not be accepted, files are short; idle ones are closed; told once a minute",
     ),
     "files.limited": (
         logging.WARNING,

@@ -26,12 +26,13 @@ from .limits import Limits, open_files, too_few_files
 from .listen import listen_tcp, listen_unix
 from .problem import REQUEST_ID
 from .server import Server, WsgiApp
-from .turns import step_back
+from .turns import Queue
 
 __all__ = [
     "REQUEST_ID",
     "ControlSocket",
     "Limits",
+    "Queue",
     "Server",
     "WsgiApp",
     "check_size",
@@ -39,6 +40,5 @@ __all__ = [
     "listen_unix",
     "open_files",
     "read_body",
-    "step_back",
     "too_few_files",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ _CLOCK = Clock()
 _KILL_SECONDS = 1.0
 _PAUSE_SECONDS = 0.025
 _LOOK_SECONDS = 5e-6
+_TELL_SECONDS = 60.0
 _ENOUGH = 8
 _READABLE = 1
 
@@ -53,7 +55,7 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
         self.bodies = Bodies(self.limits.bodies, self.limits.bodies_per_ip)
         self._crowd = Crowd(self.limits.connections_per_ip, self.limits.uncounted)
         self._places = Places(self.connections, self._crowd.size)
-        self._told: set[str] = set()
+        self._told: dict[str, float] = {}
         address = listener.getsockname()
         self._file = _identity(address) if isinstance(address, str) else None
         host, port = address[:2] if isinstance(address, tuple) else ("localhost", "")
@@ -91,7 +93,6 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
                 return
             if accepted is None:
                 return
-            self._told.discard("connections.refused")
             self._admit(*accepted)
 
     def _make_room(self) -> bool:
@@ -140,8 +141,6 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
             self._a_place_is_free()
 
     def _a_place_is_free(self) -> None:
-        if len(self.connections) <= self.limits.connections // 2:
-            self._told.discard("connections.filled")
         if self.is_full:
             self.is_full = False
             if self.started:
@@ -149,9 +148,10 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
                 self.start_accepting()
 
     def _tell(self, fact: str, **fields: Any) -> None:
-        """Tell *fact* once until it is over: a flood of connections is not a flood of lines."""
-        if fact not in self._told:
-            self._told.add(fact)
+        """Tell *fact*, but no more than once a minute: a flood of connections is not a flood of lines."""
+        now = _CLOCK.monotonic()
+        if now >= self._told.get(fact, -math.inf) + _TELL_SECONDS:
+            self._told[fact] = now
             emit(fact, **fields)
 
     def stop(self, seconds: float = 1.0, hurry: Event | None = None) -> None:

@@ -17,16 +17,24 @@ BYTES_A_STEP: Final = 4096
 # not 0, which would only go to the end of this turn's list; no longer, or it would wait for a millisecond
 _NEXT_TURN_SECONDS: Final = 1e-9
 
-_QUEUE = BoundedSemaphore(1)
 
+class Queue:
+    """Those whose work is of one kind and takes more than a turn: one of them goes on in each turn.
 
-def step_back() -> None:
-    """Let the hub turn at least once. Blocks for as many turns as there are others who step back.
-
-    One slice a turn: a hundred slices of a hundred greenlets in one turn would be as bad as one long one.
+    A hundred slices of a hundred greenlets in one turn would be as bad as one long one. Each kind has a
+    queue of its own: whoever is verified does not wait behind strangers.
     """
-    with _QUEUE:
-        gevent.sleep(_NEXT_TURN_SECONDS)
+
+    def __init__(self) -> None:
+        self._turn = BoundedSemaphore(1)
+
+    def step_back(self) -> None:
+        """Let the hub turn. Blocks for as many turns as there are others in this queue, and one."""
+        with self._turn:
+            gevent.sleep(_NEXT_TURN_SECONDS)
+
+
+_READING: Final = Queue()
 
 
 class Meter:
@@ -47,4 +55,4 @@ class Meter:
             self._steps = 0
         self._steps += steps
         if self._steps > STEPS_A_TURN:
-            step_back()
+            _READING.step_back()

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import strictjson
 from ..clock import Clock
 from ..errors import Refused, StoreError
-from ..http import check_size, problem, read_body, step_back
+from ..http import Queue, check_size, problem, read_body
 from ..http.problem import Answer
 from ..model import Event, Receipt
 from ..textual import cached_if_short
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
 _SECRET = re.compile(r"authorization|cookie|token|secret|signature|api-?key|password")
 _STORABLE = re.compile(r"[a-z0-9-]+")  # a "$" or "." in a key is not for every database
+_VERIFYING, _PARSING = Queue(), Queue()
 _DELIVERY_ID = re.compile(r"[\x20-\x7e]{1,256}")
 
 
@@ -62,12 +62,13 @@ class Receiver:
         check_size(environ, self._max_body)
         headers = _headers(environ)
         preset = preset_of(hook)
-        with _verifying(preset):
+        try:
             claim = claim_of(preset, self._secrets(hook, preset), headers)
-        body = read_body(environ, self._max_body)
-        received = self._clock.now()
-        with _verifying(preset):
-            claim.check(body, received.timestamp(), step_back)
+            body = read_body(environ, self._max_body)
+            received = self._clock.now()
+            claim.check(body, received.timestamp(), _VERIFYING.step_back)
+        except Mismatch as mismatch:
+            raise _not_verified(preset) from mismatch
         content = _parse(headers, body, topic.paths_in(hook.topic, preset.event))
         kept = {name: value for name, value in headers.items() if _is_kept(name)}
         kept.pop(preset.signature, None)
@@ -98,15 +99,9 @@ class Receiver:
             ) from error
 
 
-@contextmanager
-def _verifying(preset: Preset) -> Iterator[None]:
-    try:
-        yield
-    except Mismatch as mismatch:
-        challenge = {"WWW-Authenticate": "Bearer"} if preset.signature == "authorization" else {}
-        raise Refused(
-            401, "not_verified", "delivery: its sender could not be verified", challenge
-        ) from mismatch
+def _not_verified(preset: Preset) -> Refused:
+    challenge = {"WWW-Authenticate": "Bearer"} if preset.signature == "authorization" else {}
+    return Refused(401, "not_verified", "delivery: its sender could not be verified", challenge)
 
 
 def refuse(refusal: Refused, environ: Mapping[str, Any], *, hook: str = "") -> Answer:
@@ -157,7 +152,7 @@ def _parse(headers: Mapping[str, str], body: bytes, paths: Collection[str]) -> A
     if media_type != "application/json" and not media_type.endswith("+json"):
         return None
     try:
-        return strictjson.parse(body, step_back, paths)
+        return strictjson.parse(body, _PARSING.step_back, paths)
     except strictjson.BadJson as error:
         raise Refused(400, "bad_json", str(error)) from error
 

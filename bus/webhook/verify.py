@@ -11,8 +11,7 @@ import binascii
 import hmac
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from .presets import Preset
 
@@ -32,8 +31,7 @@ class Mismatch(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What a delivery's headers claim, as far as they can be judged without its body."""
 
     preset: Preset

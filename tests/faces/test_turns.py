@@ -12,7 +12,7 @@ import pytest
 from bus import strictjson
 from bus.clock import Clock
 from bus.config import Hook, Secret
-from bus.http import Limits, Server, read_body
+from bus.http import Limits, Queue, Server, read_body
 from bus.model import Event, Receipt
 from bus.webhook.receive import create_app
 from bus.webhook.verify import SLICE_BYTES
@@ -185,3 +185,33 @@ def test_names_of_headers_that_strangers_choose_are_not_kept(receiver: Server) -
             tracemalloc.stop()
 
     assert 20 * 30_000 > kept
+
+
+def test_one_of_a_queue_goes_on_in_each_turn() -> None:
+    """However many there are: together they are no longer than one."""
+    queue, went = Queue(), 0
+
+    def go_on() -> None:
+        nonlocal went
+        queue.step_back()
+        went += 1
+
+    with counted() as stretch:
+        gevent.joinall([gevent.spawn(go_on) for _ in range(50)])
+
+    assert 50 == went
+    assert 50 <= stretch.turns
+
+
+def test_whoever_is_verified_does_not_wait_behind_strangers() -> None:
+    """A queue for each kind of work: many who read hold up nobody who parses."""
+    strangers, verified = Queue(), Queue()
+    crowd = [gevent.spawn(strangers.step_back) for _ in range(200)]
+    gevent.sleep(0)
+
+    with counted() as stretch:
+        for _ in range(3):
+            verified.step_back()
+    gevent.joinall(crowd)
+
+    assert 20 > stretch.turns
