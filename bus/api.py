@@ -31,7 +31,7 @@ from .errors import (
     StoreError,
     StoreUnavailable,
 )
-from .http import read_body
+from .http import Queue, read_body
 from .model import Event, Filter, MonQTask
 from .posting import PostOffice, prepare
 from .registry import NAME, TOPIC, Options, Registry
@@ -44,6 +44,7 @@ Part = TypeVar("Part", list[Any], dict[str, Any])
 
 BSON_TYPE: Final = "application/bson"
 BODY_LIMIT: Final = 16 * 1024 * 1024
+_PARSING: Final = Queue()
 PAGE_LIMIT: Final = 1000
 ABSOLUTE_PATH: Final = re.compile(r"/[^\x00]{1,4000}")
 _CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
@@ -210,7 +211,7 @@ def _json(document: Mapping[str, Any]) -> str:
 
 def _decoded(body: bytes, content_type: str) -> dict[str, Any]:
     try:
-        document = decode(body) if content_type == BSON_TYPE else parse(body)
+        document = decode(body) if content_type == BSON_TYPE else parse(body, _PARSING.step_back)
     except (BSONError, BadJson) as error:
         raise Refused(400, "malformed", str(error)) from error
     if not isinstance(document, dict):

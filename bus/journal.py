@@ -9,7 +9,6 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import lru_cache
 from json import dumps
 from threading import get_native_id
 from typing import Any, Protocol
@@ -20,7 +19,7 @@ from .clock import Clock
 from .model import Event, MonQTask
 from .retry import Outcome
 from .telemetry import FACTS
-from .textual import harmless
+from .textual import cached_if_short, harmless
 
 _PLAIN = re.compile(r"[\w.:/@+,-]+")
 FIELD_LIMIT = 2000
@@ -61,7 +60,7 @@ def _simple(value: Any) -> Any:
     return harmless(str(value))[:FIELD_LIMIT]
 
 
-@lru_cache(maxsize=4096)
+@cached_if_short(4096)
 def _quoted(text: str) -> str:
     """*text* as the value of a key=value pair; the same few names come again and again."""
     return text if _PLAIN.fullmatch(text) else dumps(text, ensure_ascii=False)

@@ -43,6 +43,18 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.WARNING,
         "an address has all connections it may have; further ones get 429; told once until all are closed",
     ),
+    "connections.filled": (
+        logging.WARNING,
+        "all connections are taken; silent and idle ones make room; told once a minute",
+    ),
+    "connections.refused": (
+        logging.ERROR,
+        "a connection could not be accepted, files are short; idle ones are closed; told once a minute",
+    ),
+    "files.limited": (
+        logging.WARNING,
+        "at the start: all `connections` at once would take the last of the files that may be open",
+    ),
     "queue.filled": (logging.WARNING, "`max_pending` tasks wait; deliveries get 503"),
     "queue.eased": (logging.INFO, "fewer tasks wait again; deliveries are taken"),
     "task.posted": (logging.DEBUG, "a task is stored"),

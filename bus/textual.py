@@ -8,8 +8,14 @@ written as an escape, and so is what takes no room on the screen although it cou
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import lru_cache, wraps
 from json import dumps
-from typing import Any
+from typing import Any, AnyStr, Final, TypeVar
+
+SHORT: Final = 64
+
+Result = TypeVar("Result")
 
 # Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt, as far as `isprintable` lets it
 # pass; but for the variation selectors U+FE00 to U+FE0F, which every second emoji carries
@@ -53,3 +59,22 @@ def _escaped(match: re.Match[str]) -> str:
 def _json_escaped(match: re.Match[str]) -> str:
     char = match[0]
     return char if char == "\n" or _is_safe(char) else dumps(char)[1:-1]
+
+
+def cached_if_short(most: int) -> Callable[[Callable[[AnyStr], Result]], Callable[[AnyStr], Result]]:
+    """Remember *most* answers of a function, to texts of at most SHORT characters; others are found anew.
+
+    `lru_cache` bounds how many texts it keeps and not how long they are: what strangers choose, header
+    names for example, could be 64 KiB each.
+    """
+
+    def decorate(find: Callable[[AnyStr], Result]) -> Callable[[AnyStr], Result]:
+        known = lru_cache(maxsize=most)(find)
+
+        @wraps(find)
+        def answer(text: AnyStr) -> Result:
+            return known(text) if len(text) <= SHORT else find(text)
+
+        return answer
+
+    return decorate

@@ -10,7 +10,7 @@ from ..command import declare
 from ..config import Config
 from ..connecting import is_embedded
 from ..errors import ConfigError, MonqbusError
-from ..http import Limits
+from ..http import Limits, open_files, too_few_files
 from ..store import has_file, open_store, require_data_dir, require_room
 from . import terminal
 from .place import daemon_answers, read_config
@@ -25,7 +25,7 @@ def check(options: argparse.Namespace) -> int:
     problems = _app_problems(config)
     _print_declared(config)
     store_error = None if options.offline else _store_error(config)
-    for warning in (*config.warnings, *_unhandled(config)):
+    for warning in (*config.warnings, *_few_files(config), *_unhandled(config)):
         terminal.warning(warning)
     if problems:
         raise ConfigError(*problems, *([str(store_error)] if store_error else []))
@@ -59,6 +59,12 @@ def _print_declared(config: Config) -> None:
     terminal.line(f"memory   at most about {most / 2**20:.0f} MiB for requests on their way in")
     for hook in config.hooks.values():
         terminal.line(f"hook     /hooks/{hook.name} → {hook.topic} (verify = {hook.verify})  {hook.where}")
+
+
+def _few_files(config: Config) -> list[str]:
+    """What this process may open, and hence a daemon that is started in the same way."""
+    remedy = too_few_files(config.http.connections)
+    return [f"open files: expected more than {open_files()}; {remedy}"] if remedy else []
 
 
 def _unhandled(config: Config) -> list[str]:

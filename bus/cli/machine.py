@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import shutil
 import sys
 from collections.abc import Iterator
@@ -15,10 +14,10 @@ from typing import Final
 from .. import __version__, frozen
 from ..config import Config
 from ..diagnosis import Diagnosis
+from ..http import open_files, too_few_files
 from ..store.diagnosis import disk, library
 
 LIBRARIES: Final = ("gevent", "greenlet", "pymongo", "Flask", "Werkzeug")
-SPARE_FILES: Final = 256  # listeners, the store, workers, what handlers open
 PLENTY_BYTES: Final = 1024**3
 
 
@@ -45,13 +44,9 @@ def _glibc(needed: str) -> Diagnosis:
 
 def limits(config: Config) -> Iterator[Diagnosis]:
     """How many files may be open."""
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = config.http.connections + SPARE_FILES
-    if most == resource.RLIM_INFINITY or most >= wanted:
-        yield Diagnosis("open files", "unlimited" if most == resource.RLIM_INFINITY else str(most))
-    else:
-        remedy = f"[http] connections wants {wanted}: ulimit -n {wanted}, or LimitNOFILE={wanted} in the unit"
-        yield Diagnosis("open files", str(most), "warning", remedy)
+    most, remedy = open_files(), too_few_files(config.http.connections)
+    value = "unlimited" if most is None else str(most)
+    yield Diagnosis("open files", value, "warning", remedy) if remedy else Diagnosis("open files", value)
 
 
 def data(config: Config) -> Iterator[Diagnosis]:

@@ -154,7 +154,7 @@ class Http:
         "64MiB",
         size("64GiB"),
         "The most that the bodies of all requests take together, until they are answered. While it is "
-        "taken, slow senders and then new ones get 503. At least max_body.",
+        "taken, slow senders and then new ones get 503. At least max_body. One address has a quarter.",
     )
     max_waiting: int = setting(
         "256",
@@ -174,7 +174,10 @@ class Http:
         "are answered 202 and handed over in order when it is back. 0: then they get 503.",
     )
     connections: int = setting(
-        "512", whole_number(1, 65_535), "How many connections are open at the same time; more have to wait."
+        "512",
+        whole_number(1, 65_535),
+        "How many connections are open at the same time. For further ones those give way that have shown "
+        "least for longest; if there are none, they have to wait.",
     )
     connections_per_ip: int = setting(
         "64",

@@ -51,7 +51,7 @@ from ..engine.steward import Steward
 from ..engine.threads import AnyThread, HubThread
 from ..engine.watchdog import Watchdog
 from ..errors import Drained, StoreError, Withdrawn
-from ..http import ControlSocket, Limits, Server, listen_tcp
+from ..http import ControlSocket, Limits, Server, listen_tcp, open_files, too_few_files
 from ..model import Worker
 from ..posting import PostOffice
 from ..reloading import Reloader
@@ -316,6 +316,8 @@ class Daemon:
             max_body=http.max_body,
             gate=Gate(http.max_waiting, lambda: self.depth.is_full),
         )
+        if remedy := too_few_files(http.connections):
+            emit("files.limited", most=open_files(), remedy=remedy)
         self.public = Server(self._public_listener, app, Limits.of(http))
         self.public.start()
         for loop in (Loop("doorkeeper", self.control.look), self.reloader.loop):

@@ -4,88 +4,76 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from io import BufferedReader
 from typing import Any, Final
 
-import gevent
-from gevent.lock import BoundedSemaphore
-from gevent.pywsgi import Input
-
-from ..clock import Clock
 from ..errors import Refused
 from .bodies import Share
+from .chunked import PIECE_BYTES, Chunks
+from .wire import Wire
 
-PIECE_BYTES: Final = 64 * 1024
-# pywsgi keeps each chunk as an object of its own: chunks of two bytes cost twenty times their size,
-# and 10 µs each (measured: 70 MB of them from 500 connections kept the daemon busy for two minutes)
-CHUNKED_PIECE_BYTES: Final = 1024
-FREE_FRAMING_BYTES: Final = 16 * 1024
-SLICE_SECONDS: Final = 0.005
-STEP_SECONDS: Final = 0.001
-
-_CLOCK = Clock()
-_TURN = BoundedSemaphore(1)
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class BodyStream(Input):  # type: ignore[misc]  # gevent has no type hints
-    """pywsgi's body reader, which sets room aside first and says whether anything is left to read.
+class BodyStream:
+    """WSGI's input, of which our applications need `read` alone. It sets room aside before it reads.
 
-    What is left is never drained, it can be gigabytes: the connection is closed instead.
+    What is left unread is never drained, it can be gigabytes: the connection is closed instead.
+    *waiting* is the socket of a client that wants to be told to go on before it sends.
     """
 
-    __slots__ = ("_count", "_from", "_share", "_since")
+    __slots__ = ("_chunks", "_left", "_share", "_stream", "_waiting")
 
-    def __init__(self, rfile: Any, length: int | None, share: Share, *, socket: Any, chunked: bool) -> None:
-        super().__init__(rfile, length, socket=socket, chunked_input=chunked)
+    def __init__(
+        self,
+        stream: BufferedReader[Any],
+        wire: Wire,
+        share: Share,
+        *,
+        length: int | None,
+        chunked: bool,
+        waiting: Any = None,
+    ) -> None:
+        self._stream = stream
         self._share = share
-        self._count = 0
-        self._since = _CLOCK.monotonic()
-        self._from = rfile.raw.received
+        self._left = length or 0
+        self._chunks = Chunks(stream, wire, share) if chunked else None
+        self._waiting = waiting
 
-    def read(self, length: int | None = None) -> bytes:
-        """At most *length* bytes; blocks until they or the end are there. Raises Refused without room."""
-        wanted = sys.maxsize if length is None or length < 0 else length
-        if not self.chunked_input:
-            wanted = min(wanted, (self.content_length or 0) - self.position)
-            if wanted:
-                self._share.take(wanted)
-        pieces: list[bytes] = []
-        while wanted > 0 and (piece := self._read_piece(wanted)):
-            pieces.append(piece)
-            wanted -= len(piece)
+    def read(self, size: int = -1) -> bytes:
+        """At most *size* bytes, all of them when it is negative; blocks until they or the end are there.
+
+        Raises Refused without room, or when they are cut short or badly chunked; OSError when the client
+        is gone.
+        """
+        if self._waiting is not None:
+            self._waiting.sendall(CONTINUE)
+            self._waiting = None
+        wanted = sys.maxsize if size < 0 else size
+        body = self._chunks.read(wanted) if self._chunks is not None else self._rest(wanted)
         if self.is_finished:
             self._share.arrived()
+        return body
+
+    def _rest(self, wanted: int) -> bytes:
+        wanted = min(wanted, self._left)
+        if not wanted:
+            return b""
+        self._share.take(wanted)
+        pieces: list[bytes] = []
+        while wanted:
+            piece = self._stream.read(min(wanted, PIECE_BYTES))
+            if not piece:
+                raise Refused(400, "bad_body", "body: cut short")
+            pieces.append(piece)
+            wanted -= len(piece)
+            self._left -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def _read_piece(self, wanted: int) -> bytes:
-        if self.chunked_input:
-            wanted = min(wanted, CHUNKED_PIECE_BYTES)
-            self._share.take(wanted)
-            if self._count:
-                self._check_framing()
-                self._step_back()
-        piece: bytes = super().read(min(wanted, PIECE_BYTES))
-        self._count += len(piece)
-        self._share.came(len(piece))
-        return piece
-
-    def _step_back(self) -> None:
-        """Let others have their turn: when all has arrived, nothing else here waits for anything."""
-        if _CLOCK.monotonic() - self._since > SLICE_SECONDS:
-            with _TURN:  # one at a time: a hundred slices in one turn of the hub would be as bad
-                gevent.sleep(STEP_SECONDS)
-            self._since = _CLOCK.monotonic()
-
-    def _check_framing(self) -> None:
-        framing = self.rfile.raw.received - self._from - self._count
-        if framing > FREE_FRAMING_BYTES + self._count // 2:
-            raise Refused(400, "bad_body", "body: expected chunks of 16 bytes and more, got smaller ones")
 
     @property
     def is_finished(self) -> bool:
         """Every byte of the body has been read, so that the next request can follow."""
-        if self.chunked_input:
-            return bool(self.chunk_length == 0) and not self._chunked_input_error
-        return bool(self.position >= (self.content_length or 0))
+        return self._chunks.is_finished if self._chunks is not None else not self._left
 
 
 def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
@@ -95,15 +83,20 @@ def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
     at its limit and answers 200), 400 when it is cut or badly chunked, 408 when it is too slow,
     503 when all room for bodies is taken.
     """
-    if int(environ.get("CONTENT_LENGTH") or 0) > limit:
-        raise _too_large(limit)
+    check_size(environ, limit)
     try:
         body: bytes = environ["wsgi.input"].read(limit + 1)
-    except (OSError, ValueError) as error:  # pywsgi: a bad or empty chunk size is either of them
-        raise Refused(400, "bad_body", "body: cut short or badly chunked") from error
+    except OSError as error:
+        raise Refused(400, "bad_body", "body: cut short") from error
     if len(body) > limit:
         raise _too_large(limit)
     return body
+
+
+def check_size(environ: Mapping[str, Any], limit: int) -> None:
+    """Raise Refused(413) when the head announces more than *limit* bytes. Never blocks."""
+    if int(environ.get("CONTENT_LENGTH") or 0) > limit:
+        raise _too_large(limit)
 
 
 def _too_large(limit: int) -> Refused:

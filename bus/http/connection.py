@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
+from contextlib import suppress
 from io import BufferedReader
-from socket import SHUT_WR
+from socket import SHUT_RDWR, SHUT_WR
 from typing import TYPE_CHECKING, Any, Final
 
 from gevent.pywsgi import WSGIHandler
@@ -14,7 +16,9 @@ from ..clock import Clock
 from ..errors import Refused
 from . import problem
 from .body import BodyStream
+from .places import GRACE_SECONDS, Stage
 from .request import Head, read_head
+from .turns import REQUEST_STEPS
 from .wire import Wire
 
 if TYPE_CHECKING:
@@ -38,8 +42,9 @@ class ClientGone(Exception):
 class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
     """pywsgi's handler with its reading and its error answers replaced, its WSGI writing kept.
 
-    Runs in a greenlet of its own. `is_idle` is true while nothing of a client's would be lost by
-    hanging up: no request has begun, or the last answer is out.
+    Runs in a greenlet of its own. `stage` says since when nothing, or how much, of a client's would be
+    lost by hanging up; `is_idle`, that no request has begun or the last answer is out. *who* is the
+    name under which its address is counted.
     """
 
     environ: dict[str, Any]
@@ -47,18 +52,43 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
     status: bytes
     response_length: int
 
-    def __init__(self, sock: Any, address: Any, server: Server) -> None:
+    def __init__(self, sock: Any, address: Any, server: Server, who: str = "") -> None:
         # Not super().__init__: it would open a second, deadline-free reader on the socket.
         self.socket = sock
         self.client_address = address
         self.server = server
         self.wire = Wire(sock)
         self.rfile = BufferedReader(self.wire)
+        self.who = who
         self.is_idle = True
-        self.idle_since = _CLOCK.monotonic()
-        self.must_linger = False
+        self.stage = Stage.SILENT
+        self.since = _CLOCK.monotonic()
+        self.must_linger = self.gave_way = False
         self.request_id = ""
-        self.share = server.bodies.share(self.wire)
+        self.share = server.bodies.share(self.wire, who)
+
+    def may_give_way(self, now: float) -> bool:
+        """Whether another one may have this place, were none free at *now*."""
+        if self.stage is Stage.ARRIVING:
+            return not self._has_body and self.share.is_slow(now)
+        return now - self.since > GRACE_SECONDS.get(self.stage, math.inf)
+
+    def give_way(self) -> None:
+        """End soon: a request that has begun is answered 503. Never blocks."""
+        self.gave_way = True
+        detail = "connections: all are taken, and this one had shown least for longest; send it again"
+        self.wire.cut(Refused(503, "connections_full", detail, problem.retry_after(_CLOCK)))
+        if self.stage is Stage.SENDING:
+            with suppress(OSError):  # the client may have been faster
+                self.socket.shutdown(SHUT_RDWR)
+
+    @property
+    def _has_body(self) -> bool:
+        return self.wsgi_input is not None and self.wsgi_input.is_finished
+
+    def _stand(self, stage: Stage) -> None:
+        self.stage = stage
+        self.since = _CLOCK.monotonic()
 
     def handle(self) -> None:
         """Serve requests until one side has had enough. Never raises but to be killed."""
@@ -74,6 +104,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
 
     def turn_away(self, refusal: Refused) -> None:
         """Answer *refusal* without reading a request, and close. Tells no fact: this must stay cheap."""
+        self.stage = Stage.LEAVING
         self._forget_last()
         try:
             self._answer(refusal)
@@ -88,7 +119,8 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         if self.server.is_stopping:
             self.wire.hang_up()
         self.is_idle = True
-        self.idle_since = _CLOCK.monotonic()
+        if self.stage is not Stage.SILENT:
+            self._stand(Stage.IDLE)
         self.wire.allow(self.server.limits.idle_seconds, "request")
         try:
             return bool(self.rfile.peek(1))
@@ -102,6 +134,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         self._forget_last()
         try:
             self.wire.allow(self.server.limits.header_seconds, "headers")
+            self.wire.meter.spend(REQUEST_STEPS)
             self._begin(read_head(self.rfile, self.server.limits))
             self.wire.allow(self.server.limits.body_seconds, "body")
             self.run_application()
@@ -118,7 +151,8 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
 
     def refuse(self, refusal: Refused) -> None:
         """Answer with a problem document; where the next request would begin may be unknown after it."""
-        problem.tell(refusal, request_id=self.request_id)
+        if not self.gave_way:  # a flood of connections is not a flood of lines
+            problem.tell(refusal, request_id=self.request_id)
         if self.response_length:
             self.close_connection = True  # a second answer inside the first one would only confuse
             return
@@ -134,7 +168,10 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
 
     def linger(self) -> None:
         """Read and forget for a moment: closing over unread bytes would reset the answer away."""
+        if self.gave_way:
+            return
         self.is_idle = True
+        self._stand(Stage.LEAVING)
         self.socket.shutdown(SHUT_WR)
         self.wire.allow(self.server.limits.linger_seconds, "rest")
         rest = bytearray(_ONE_SEND_BYTES)
@@ -148,7 +185,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         """WSGI's; also decides whether this answer is the connection's last."""
         if self.wsgi_input is None or not self.wsgi_input.is_finished:
             self.close_connection = self.must_linger = True
-        if self.server.is_stopping:
+        if self.server.is_stopping or self.server.is_full:
             self.close_connection = True
         return super().start_response(status, headers, exc_info)
 
@@ -178,14 +215,16 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         self.command = head.method
         self.request_version = head.version
         self.close_connection = head.is_last
-        self.share = self.server.bodies.share(self.wire)
+        self.share = self.server.bodies.share(self.wire, self.who)
         self.wsgi_input = BodyStream(
             self.rfile,
-            head.length,
+            self.wire,
             self.share,
-            socket=self.socket if head.expects_continue else None,
+            length=head.length,
             chunked=head.is_chunked,
+            waiting=self.socket if head.expects_continue else None,
         )
+        self.stage = Stage.WORKING if self.wsgi_input.is_finished else Stage.ARRIVING
         self.application = self.server.application
         self.environ = self._environ(head)
 
@@ -220,9 +259,20 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
             self._sendall(head + data)
 
     def _sendall(self, data: bytes) -> None:
-        self.socket.settimeout(self.server.limits.send_seconds)
+        self.stage = Stage.WORKING
         try:
-            self.socket.sendall(data)
+            sent = self._send_what_fits(data)
+            if sent < len(data):
+                self._stand(Stage.SENDING)
+                self.socket.settimeout(self.server.limits.send_seconds)
+                self.socket.sendall(memoryview(data)[sent:])
         except OSError as error:
             raise ClientGone from error
         self.response_length += len(data)
+
+    def _send_what_fits(self, data: bytes) -> int:
+        self.socket.settimeout(0.0)
+        try:
+            return int(self.socket.send(data))
+        except BlockingIOError:
+            return 0

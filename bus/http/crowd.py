@@ -49,6 +49,10 @@ class Crowd:
             del self._open[who]
             self._told.discard(who)
 
+    def size(self, who: str) -> int:
+        """How many connections *who* has open; who is not counted stands for itself alone."""
+        return self._open.get(who, 1)
+
     def who(self, address: Any) -> str:
         """The name under which a connection from the socket's *address* is counted; "": it is not."""
         if not self._most or not isinstance(address, tuple):

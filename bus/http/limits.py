@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,13 +14,17 @@ if TYPE_CHECKING:
 READER_BYTES: Final = 64 * 1024
 """What a connection holds beside header and body: its buffers, and a chunked body's pieces."""
 
+SPARE_FILES: Final = 256
+"""Beside connections: listeners, the store, workers, what handlers open."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds on connections, time and size. Sizes are bytes; one body's is the application's affair.
 
     `connections_per_ip` (0: any number) are open at once from one address, except from the `uncounted`
-    networks. `bodies` is for those of all requests together that are not yet answered.
+    networks. `bodies` is for those of all requests together that are not yet answered, `bodies_per_ip`
+    for those from one address that is counted.
 
     A request head must be complete `header_seconds` after its first byte, a body `body_seconds`
     after its head. An answer refused by the client's side for `send_seconds` is given up. After a
@@ -30,6 +35,7 @@ class Limits:
     connections_per_ip: int = 64
     uncounted: tuple[Network, ...] = LOOPBACK
     bodies: int = 64 * 1024 * 1024
+    bodies_per_ip: int = 16 * 1024 * 1024
     idle_seconds: float = 15.0
     header_seconds: float = 10.0
     body_seconds: float = 30.0
@@ -47,6 +53,7 @@ class Limits:
             connections_per_ip=http.connections_per_ip,
             uncounted=(*LOOPBACK, *http.trusted_proxies),
             bodies=http.max_bodies,
+            bodies_per_ip=max(http.max_body, http.max_bodies // 4),
             header_seconds=http.header_timeout,
             body_seconds=http.body_timeout,
             idle_seconds=http.idle_timeout,
@@ -59,3 +66,17 @@ class Limits:
         Bodies count twice: while one is being stored, there is its copy in the store's own form.
         """
         return 2 * self.bodies + self.connections * (self.header_bytes + READER_BYTES)
+
+
+def open_files() -> int | None:
+    """How many files this process may have open; None is any number."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if most == resource.RLIM_INFINITY else most
+
+
+def too_few_files(connections: int) -> str:
+    """What to do when so many *connections* may take the last of the files; "" when they may not."""
+    most, wanted = open_files(), connections + SPARE_FILES
+    if most is None or most >= wanted:
+        return ""
+    return f"[http] connections wants {wanted}: ulimit -n {wanted}, or LimitNOFILE={wanted} in the unit"

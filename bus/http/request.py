@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from io import BufferedReader
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from ..errors import Refused
+from ..textual import cached_if_short
 from .limits import Limits
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/(1\.[01])\r\n")
-_FIELD = re.compile(rb"(" + _TOKEN + rb"):([\t\x20-\x7e\x80-\xff]*)\r\n")
+FIELD = re.compile(rb"(" + _TOKEN + rb"):([\t\x20-\x7e\x80-\xff]*)\r\n")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _ABSOLUTE = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?]+)(.*)")
 _LENGTH = re.compile(r"[0-9]{1,18}")
@@ -85,7 +85,7 @@ def _read_fields(stream: BufferedReader[Any], limits: Limits) -> dict[str, str]:
         room -= len(line)
         if room < 0:
             raise Refused(431, "headers_too_large", f"headers: at most {limits.header_bytes} bytes")
-        match = _FIELD.fullmatch(line)
+        match = FIELD.fullmatch(line)
         if match is None:
             raise _bad(
                 f"header line {number}: expected NAME: VALUE on one line ended by CR LF, "
@@ -108,7 +108,7 @@ def _add(fields: dict[str, str], name: bytes, value: bytes) -> None:
         fields[key] += ("; " if key == "HTTP_COOKIE" else ",") + text
 
 
-@lru_cache(maxsize=1024)
+@cached_if_short(1024)
 def _key(name: bytes) -> str | None:
     """WSGI's name of a header; None drops it: X_Sig would be the same key as X-Sig."""
     if b"_" in name:

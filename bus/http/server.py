@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import logging
+import errno
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,27 +15,33 @@ from gevent.pywsgi import WSGIServer
 
 from ..clock import Clock
 from ..errors import Refused
+from ..telemetry import emit
 from . import problem
 from .bodies import Bodies
 from .connection import Connection
 from .crowd import Crowd
 from .limits import Limits
 from .listen import BACKLOG
+from .places import Places
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 _CLOCK = Clock()
-_LOG = logging.getLogger("monqbus")
 _KILL_SECONDS = 1.0
-_PAUSE_SECONDS = 0.5
+_PAUSE_SECONDS = 0.025
+_LOOK_SECONDS = 5e-6
+_TELL_SECONDS = 60.0
+_ENOUGH = 8
+_READABLE = 1
 
 
 class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
     """Serves one WSGI application on one listening socket, TCP or Unix.
 
-    `start()` returns at once, `address` is where it listens. At most `limits.connections` are open;
-    further ones wait in the kernel's queue, and the one idle for longest makes room for them. Of these
-    one address has at most `limits.connections_per_ip`; a further one is answered 429 and closed.
+    `start()` returns at once, `address` is where it listens. At most `limits.connections` are open. For
+    further ones whoever has shown least for longest gives way (`places`); where nobody may be asked to,
+    they wait in the kernel's queue, and `is_full` makes every answer its connection's last. One address has
+    at most `limits.connections_per_ip`; a further one is answered 429 and closed.
     """
 
     handler_class = Connection
@@ -42,49 +49,110 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
     def __init__(self, listener: Any, app: WsgiApp, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.is_stopping = False
+        self.is_full = False
+        self._watcher: Any
         self.connections: set[Connection] = set()
-        self.bodies = Bodies(self.limits.bodies)
+        self.bodies = Bodies(self.limits.bodies, self.limits.bodies_per_ip)
         self._crowd = Crowd(self.limits.connections_per_ip, self.limits.uncounted)
+        self._places = Places(self.connections, self._crowd.size)
+        self._told: dict[str, float] = {}
         address = listener.getsockname()
         self._file = _identity(address) if isinstance(address, str) else None
         host, port = address[:2] if isinstance(address, tuple) else ("localhost", "")
         super().__init__(
             listener,
             app,
-            spawn=Pool(self.limits.connections),
+            spawn=Pool(),
             log=None,
             error_log=None,
             # SERVER_NAME is given, so that pywsgi does not ask the DNS for it.
             environ={"SERVER_NAME": host, "SERVER_PORT": str(port), "SERVER_SOFTWARE": "monqbus"},
         )
 
-    def handle(self, sock: Any, address: Any) -> None:
-        """Serve one accepted connection in its own greenlet until it ends."""
-        connection = self.handler_class(sock, address, self)
+    def start_accepting(self) -> None:
+        """Let in who waits, now and later. Never blocks."""
+        if self._watcher is None:
+            watcher = self.loop.io(self.socket.fileno(), _READABLE)
+            watcher.start(self._let_in)
+            self._watcher = watcher
+
+    def _let_in(self) -> None:
+        """Somebody waits. Runs in the hub: it must neither block nor raise."""
+        for number in range(self.max_accept):
+            if len(self.connections) >= self.limits.connections:
+                if number:
+                    return  # nobody gives way to one who may not be there: if he is, we are called again
+                if not self._make_room():
+                    self.is_full = True
+                    self._pause()
+                    return
+            try:
+                accepted = self.do_read()
+            except OSError as error:
+                self._cannot_accept(error)
+                return
+            if accepted is None:
+                return
+            self._admit(*accepted)
+
+    def _make_room(self) -> bool:
+        """Let somebody give way. What he still has to say costs no place any more: it is one answer."""
+        weakest = self._places.weakest(_CLOCK.monotonic())
+        if weakest is None:
+            return False
+        self._tell("connections.filled", open=len(self.connections))
+        self.connections.discard(weakest)
+        weakest.give_way()
+        return True
+
+    def _cannot_accept(self, error: OSError) -> None:
+        """Close what nobody would miss and try again: without a descriptor the next try fails, too."""
+        if error.errno == errno.ECONNABORTED:
+            return
+        for _ in range(_ENOUGH):
+            if not self._make_room():
+                break
+        self._tell("connections.refused", error=error.strerror, open=len(self.connections))
+        self._pause()
+
+    def _pause(self) -> None:
+        """Look again when somebody leaves, at the latest soon: until then the watcher would only spin."""
+        self.stop_accepting()
+        self._timer = self.loop.timer(_PAUSE_SECONDS + _LOOK_SECONDS * len(self.connections))
+        self._timer.start(self._start_accepting_if_started)
+
+    def _admit(self, sock: Any, address: Any) -> None:
+        connection = self.handler_class(sock, address, self, self._crowd.who(address))
         self.connections.add(connection)
-        who = self._crowd.who(address)
+        self.pool.spawn(self._serve, connection)
+
+    def _serve(self, connection: Connection) -> None:
+        """Serve one accepted connection, in a greenlet of its own, until it ends."""
         try:
-            self._make_room()
-            if not self._crowd.enter(who):
+            if not self._crowd.enter(connection.who):
                 connection.turn_away(_crowded())
                 return
             try:
                 connection.handle()
             finally:
-                self._crowd.leave(who)
+                self._crowd.leave(connection.who)
         finally:
             self.connections.discard(connection)
+            self._a_place_is_free()
 
-    def do_read(self) -> Any:
-        """Accept one connection. When the process is out of file descriptors, pause instead of spinning."""
-        try:
-            return super().do_read()
-        except OSError as error:  # pywsgi would print a traceback for each try
-            _LOG.error("server: cannot accept a connection: %s; trying again", error.strerror)
-            self.stop_accepting()
-            self._timer = self.loop.timer(_PAUSE_SECONDS)
-            self._timer.start(self._start_accepting_if_started)
-            return None
+    def _a_place_is_free(self) -> None:
+        if self.is_full:
+            self.is_full = False
+            if self.started:
+                self.stop_accepting()  # the pause
+                self.start_accepting()
+
+    def _tell(self, fact: str, **fields: Any) -> None:
+        """Tell *fact*, but no more than once a minute: a flood of connections is not a flood of lines."""
+        now = _CLOCK.monotonic()
+        if now >= self._told.get(fact, -math.inf) + _TELL_SECONDS:
+            self._told[fact] = now
+            emit(fact, **fields)
 
     def stop(self, seconds: float = 1.0, hurry: Event | None = None) -> None:
         """Close the door at once, let requests in flight finish, cut the rest after *seconds*.
@@ -113,22 +181,15 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
     def _accept_what_waits(self) -> None:
         """Take in whoever has connected already: closing the door would reset them."""
         for _ in range(BACKLOG if self.started else 0):
-            if self.pool.full():
+            if len(self.connections) >= self.limits.connections:
                 return
             try:
-                accepted = super().do_read()
+                accepted = self.do_read()
             except OSError:
                 return
             if accepted is None:
                 return
-            self.do_handle(*accepted)
-
-    def _make_room(self) -> None:
-        if not self.pool.full():
-            return
-        idle = [connection for connection in self.connections if connection.is_idle]
-        if idle:
-            min(idle, key=lambda connection: connection.idle_since).wire.hang_up()
+            self._admit(*accepted)
 
 
 def _identity(path: str) -> tuple[int, int] | None:

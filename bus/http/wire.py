@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..clock import Clock
 from ..errors import Refused
+from .turns import BYTES_A_STEP, Meter
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -21,15 +22,18 @@ class Wire(io.RawIOBase):
 
     A limit per recv() would let a client send one byte at a time for ever; a deadline does not.
     Reading blocks the greenlet; raises Refused(408) when the deadline passes, what `hang_up` was given
-    when the server hung up first, OSError when the client did. `received` counts the bytes.
+    when the server hung up first, OSError when the client did. `received` counts the bytes, `meter` the
+    work that is done with them.
     """
 
     def __init__(self, sock: Any) -> None:
         self._socket = sock
         self.received = 0
+        self.meter = Meter()
         self._deadline = 0.0
         self._late = ""
         self._why_hung_up: Refused | None = None
+        self._is_cut = False
 
     def allow(self, seconds: float, what: str) -> None:
         """From now on everything read must arrive within *seconds*; *what* is named if it does not."""
@@ -47,6 +51,11 @@ class Wire(io.RawIOBase):
         with suppress(OSError):  # the client may have been faster
             self._socket.shutdown(SHUT_RD)
 
+    def cut(self, why: Refused) -> None:
+        """As `hang_up`, but what has arrived is not read any more, either."""
+        self._is_cut = True
+        self.hang_up(why)
+
     def readable(self) -> bool:
         """Always: this is how io.BufferedReader asks."""
         return True
@@ -56,6 +65,8 @@ class Wire(io.RawIOBase):
         left = self._deadline - _CLOCK.monotonic()
         if left <= 0:
             raise Refused(408, "too_slow", self._late)
+        if self._is_cut and self._why_hung_up is not None:
+            raise self._why_hung_up
         self._socket.settimeout(left)
         try:
             count: int = self._socket.recv_into(buffer)
@@ -68,4 +79,5 @@ class Wire(io.RawIOBase):
         if not count and self._why_hung_up is not None:
             raise self._why_hung_up
         self.received += count
+        self.meter.spend(1 + count // BYTES_A_STEP)
         return count

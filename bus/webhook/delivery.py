@@ -1,34 +1,37 @@
 """One delivery in, one durable event, then 202.
 
-The order of the steps is the law (webhooks.md section 6): room 503 → encoding 415 → size 413 → raw
-bytes → sender 401 → JSON 400 → topic 400 → ONE durable write → answer. Nothing is parsed before it
-is verified, nothing is acknowledged before it is stored.
+The order of the steps is the law (webhooks.md section 6): room 503 → encoding 415 → size 413 → the
+sender's headers 401 → raw bytes → sender 401 → JSON 400 → topic 400 → ONE durable write → answer. No
+body is read that the head condemns, nothing is parsed before it is verified, nothing is acknowledged
+before it is stored.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from .. import strictjson
 from ..clock import Clock
 from ..errors import Refused, StoreError
-from ..http import problem, read_body
+from ..http import Queue, check_size, problem, read_body
 from ..http.problem import Answer
 from ..model import Event, Receipt
+from ..textual import cached_if_short
 from . import topic
 from .gate import Gate
 from .presets import Preset, preset_of
-from .verify import Mismatch, verify
+from .verify import Mismatch, claim_of
 
 if TYPE_CHECKING:
     from ..config import Hook
 
 _SECRET = re.compile(r"authorization|cookie|token|secret|signature|api-?key|password")
 _STORABLE = re.compile(r"[a-z0-9-]+")  # a "$" or "." in a key is not for every database
+_VERIFYING, _PARSING = Queue(), Queue()
 _DELIVERY_ID = re.compile(r"[\x20-\x7e]{1,256}")
 
 
@@ -56,12 +59,17 @@ class Receiver:
     def _read(self, hook: Hook, environ: Mapping[str, Any]) -> Event:
         self._gate.check(self._clock)  # before the body is read: turning away must stay cheap
         _check_encoding(environ)
-        body = read_body(environ, self._max_body)
+        check_size(environ, self._max_body)
         headers = _headers(environ)
         preset = preset_of(hook)
-        received = self._clock.now()
-        self._verify(hook, preset, headers, body, received.timestamp())
-        content = _parse(headers, body)
+        try:
+            claim = claim_of(preset, self._secrets(hook, preset), headers)
+            body = read_body(environ, self._max_body)
+            received = self._clock.now()
+            claim.check(body, received.timestamp(), _VERIFYING.step_back)
+        except Mismatch as mismatch:
+            raise _not_verified(preset) from mismatch
+        content = _parse(headers, body, topic.paths_in(hook.topic, preset.event))
         kept = {name: value for name, value in headers.items() if _is_kept(name)}
         kept.pop(preset.signature, None)
         return Event(
@@ -74,19 +82,11 @@ class Receiver:
             body=body,
         )
 
-    def _verify(
-        self, hook: Hook, preset: Preset, headers: Mapping[str, str], body: bytes, now: float
-    ) -> None:
+    def _secrets(self, hook: Hook, preset: Preset) -> tuple[str, ...]:
         secrets = tuple(secret.reveal() for secret in hook.secrets)
         if preset.scheme != "none" and not any(secrets):
             raise Refused(503, "hook_disabled", "hook: not usable, its secret is missing", self.retry_after())
-        try:
-            verify(preset, secrets, headers, body, now)
-        except Mismatch as mismatch:
-            challenge = {"WWW-Authenticate": "Bearer"} if preset.signature == "authorization" else {}
-            raise Refused(
-                401, "not_verified", "delivery: its sender could not be verified", challenge
-            ) from mismatch
+        return secrets
 
     def _store(self, event: Event) -> Receipt:
         self._gate.check(self._clock)  # others came in while the body did
@@ -97,6 +97,11 @@ class Receiver:
             raise Refused(
                 503, "store_unavailable", "event: could not be stored, send it again", self.retry_after()
             ) from error
+
+
+def _not_verified(preset: Preset) -> Refused:
+    challenge = {"WWW-Authenticate": "Bearer"} if preset.signature == "authorization" else {}
+    return Refused(401, "not_verified", "delivery: its sender could not be verified", challenge)
 
 
 def refuse(refusal: Refused, environ: Mapping[str, Any], *, hook: str = "") -> Answer:
@@ -122,7 +127,7 @@ def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for key, value in environ.items() if (name := _header_name(key))}
 
 
-@lru_cache(maxsize=1024)
+@cached_if_short(1024)
 def _header_name(key: str) -> str:
     """``HTTP_X_GITHUB_EVENT`` → ``x-github-event``; "" for what is not a header."""
     if key.startswith("HTTP_"):
@@ -132,33 +137,40 @@ def _header_name(key: str) -> str:
     return key.replace("_", "-").lower()
 
 
-@lru_cache(maxsize=1024)
+@cached_if_short(1024)
 def _is_kept(name: str) -> bool:
     """Whether a header is stored with its event: GitHub once sent the hook's secret in one."""
     return bool(_STORABLE.fullmatch(name)) and not _SECRET.search(name)
 
 
-def _parse(headers: Mapping[str, str], body: bytes) -> Any:
-    """The body's JSON; None when its type is another one and the bytes speak for themselves."""
+def _parse(headers: Mapping[str, str], body: bytes, paths: Collection[str]) -> Any:
+    """The body's JSON, of a long one what is at *paths*; None when its type is another one.
+
+    Lets the hub turn between the pieces of a long one.
+    """
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         return None
     try:
-        return strictjson.parse(body)
+        return strictjson.parse(body, _PARSING.step_back, paths)
     except strictjson.BadJson as error:
         raise Refused(400, "bad_json", str(error)) from error
 
 
 def _topic(hook: Hook, preset: Preset, headers: Mapping[str, str], content: Any) -> str:
-    def lookup(placeholder: str) -> str | None:
-        if placeholder == "name":
-            return hook.name
-        if placeholder == "event":
-            return lookup(preset.event) if preset.event else hook.name
-        kind, _, where = placeholder.partition(":")
-        return headers.get(where.lower()) if kind == "header" else strictjson.at_path(content, where)
+    # not a function in here that calls itself: such a one keeps all headers until Python looks for garbage
+    return topic.fill(hook.topic, partial(_value, hook, preset, headers, content))
 
-    return topic.fill(hook.topic, lookup)
+
+def _value(
+    hook: Hook, preset: Preset, headers: Mapping[str, str], content: Any, placeholder: str
+) -> str | None:
+    if placeholder == "event":
+        placeholder = preset.event or "name"
+    if placeholder == "name":
+        return hook.name
+    kind, _, where = placeholder.partition(":")
+    return headers.get(where.lower()) if kind == "header" else strictjson.at_path(content, where)
 
 
 def _delivery_id(preset: Preset, headers: Mapping[str, str]) -> str | None:

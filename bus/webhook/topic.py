@@ -32,6 +32,13 @@ def fill(template: str, lookup: Callable[[str], str | None]) -> str:
 
 
 @lru_cache(maxsize=256)
+def paths_in(template: str, event: str) -> tuple[str, ...]:
+    """The paths into a body that *template* asks for, where *event* is the sender's place of ``{event}``."""
+    places = [event if word == "event" else word for word in _words(template)[1::2]]
+    return tuple(place.partition(":")[2] for place in places if place.startswith("body:"))
+
+
+@lru_cache(maxsize=256)
 def _words(template: str) -> list[str]:
     return _HOLE.split(template)
 

@@ -10,9 +10,14 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from .presets import Preset
+
+SLICE_BYTES: Final = 256 * 1024
+MOST_ITEMS: Final = 64
+"""In the list of one header: a sender who changes its key sends two signatures, some of them twice."""
 
 _WHOLE = re.compile(r"[0-9]{1,15}")
 _HOLE = re.compile(r"\{(id|timestamp|body)\}")
@@ -26,32 +31,66 @@ class Mismatch(Exception):
         self.reason = reason
 
 
-def verify(
-    preset: Preset, secrets: tuple[str, ...], headers: Mapping[str, str], body: bytes, now: float
-) -> None:
-    """Return when one of *secrets* proves the delivery at *now* (Unix seconds), else raise Mismatch.
+class Claim(NamedTuple):
+    """What a delivery's headers claim, as far as they can be judged without its body."""
 
-    *headers* have lower-case names. Signature first, age second: a stale but true delivery is told
-    apart, in the log, from a forged one.
+    preset: Preset
+    keys: tuple[bytes, ...] = ()
+    candidates: tuple[bytes, ...] = ()
+    moment: str = ""
+    delivery: str = ""
+
+    def check(self, body: bytes, now: float, pause: Callable[[], object] = lambda: None) -> None:
+        """Return when *body* bears the claim out at *now* (Unix seconds), else raise Mismatch.
+
+        Signature first, age second: a stale but true delivery is told apart, in the log, from a forged
+        one. *pause* is called after each SLICE_BYTES of a long body.
+        """
+        if self.preset.scheme != "hmac":
+            return
+        signed = self._signed(body)
+        _compare([_mac(self.preset, key, signed, pause) for key in self.keys], self.candidates)
+        _check_age(self.preset, self.moment, now)
+
+    def _signed(self, body: bytes) -> list[bytes]:
+        if self.preset.signed == "{body}":
+            return [body]
+        values = {"id": _raw(self.delivery), "timestamp": _raw(self.moment), "body": body}
+        words = _HOLE.split(self.preset.signed)
+        return [values[word] if odd % 2 else word.encode() for odd, word in enumerate(words)]
+
+
+def claim_of(preset: Preset, secrets: tuple[str, ...], headers: Mapping[str, str]) -> Claim:
+    """The claim in *headers*, which have lower-case names; a token is proven by it.
+
+    Raises Mismatch when no body could bear it out: then there is no need to read one.
     """
     if preset.scheme == "none":
-        return
-    keys = [key for key in (_key(preset, secret) for secret in secrets) if key]
+        return Claim(preset)
+    keys = tuple(key for key in (_key(preset, secret) for secret in secrets) if key)
     if not keys:
         raise Mismatch("no_secret")
     given = headers.get(preset.signature)
     if not given:
         raise Mismatch("missing")
-    candidates = list(_candidates(preset, given))
+    candidates = tuple(_candidates(preset, given))
     if not candidates:
         raise Mismatch("malformed")
     if preset.scheme == "token":
         _compare(keys, candidates)
-        return
+        return Claim(preset)
     moment = _at(preset, preset.timestamp, headers)
-    signed = _signed(preset, moment, headers, body)
-    _compare([_mac(preset, key, signed) for key in keys], candidates)
-    _check_age(preset, moment, now)
+    if preset.timestamp and not _WHOLE.fullmatch(moment):
+        raise Mismatch("malformed")
+    delivery = _at(preset, preset.delivery, headers) if "{id}" in preset.signed else ""
+    return Claim(preset, keys, candidates, moment, delivery)
+
+
+def verify(
+    preset: Preset, secrets: tuple[str, ...], headers: Mapping[str, str], body: bytes, now: float
+) -> None:
+    """Return when one of *secrets* proves the delivery at *now* (Unix seconds), else raise Mismatch."""
+    claim_of(preset, secrets, headers).check(body, now)
 
 
 def _key(preset: Preset, secret: str) -> bytes:
@@ -75,31 +114,34 @@ def _candidates(preset: Preset, given: str) -> Iterator[bytes]:
 
 
 def _items(preset: Preset, given: str) -> list[str]:
-    items = given.split(preset.separator) if preset.separator else [given]
+    if not preset.separator:
+        return [given.strip()]
+    items = given.split(preset.separator, MOST_ITEMS)
+    if len(items) > MOST_ITEMS:
+        raise Mismatch("malformed")
     return [item.strip() for item in items]
 
 
-def _compare(expected: list[bytes], candidates: list[bytes]) -> None:
+def _compare(expected: Sequence[bytes], candidates: Sequence[bytes]) -> None:
     matches = [hmac.compare_digest(mine, theirs) for mine in expected for theirs in candidates]
     if not any(matches):  # all of them were compared: time does not tell which secret is near
         raise Mismatch("wrong")
 
 
-def _mac(preset: Preset, key: bytes, signed: bytes) -> bytes:
-    mac = hmac.digest(key, signed, preset.algorithm)
+def _mac(preset: Preset, key: bytes, signed: list[bytes], pause: Callable[[], object]) -> bytes:
+    if sum(map(len, signed)) <= SLICE_BYTES:
+        mac = hmac.digest(key, b"".join(signed), preset.algorithm)
+    else:
+        mac = _slowly(hmac.new(key, digestmod=preset.algorithm), signed, pause)
     return base64.b64encode(mac) if preset.encoding == "base64" else mac.hex().encode("ascii")
 
 
-def _signed(preset: Preset, moment: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    if preset.signed == "{body}":
-        return body
-    values = {
-        "id": _raw(_at(preset, preset.delivery, headers)) if "{id}" in preset.signed else b"",
-        "timestamp": _raw(moment),
-        "body": body,
-    }
-    words = _HOLE.split(preset.signed)
-    return b"".join(values[word] if odd % 2 else word.encode() for odd, word in enumerate(words))
+def _slowly(mac: hmac.HMAC, signed: list[bytes], pause: Callable[[], object]) -> bytes:
+    for part in signed:
+        for start in range(0, len(part), SLICE_BYTES):
+            mac.update(memoryview(part)[start : start + SLICE_BYTES])
+            pause()
+    return mac.digest()
 
 
 def _at(preset: Preset, place: str, headers: Mapping[str, str]) -> str:
@@ -120,8 +162,6 @@ def _at(preset: Preset, place: str, headers: Mapping[str, str]) -> str:
 def _check_age(preset: Preset, moment: str, now: float) -> None:
     if not preset.timestamp:
         return
-    if not _WHOLE.fullmatch(moment):
-        raise Mismatch("malformed")
     then = int(moment) / (1000 if preset.unit == "ms" else 1)
     if abs(now - then) > preset.tolerance:
         raise Mismatch("stale")

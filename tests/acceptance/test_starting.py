@@ -122,3 +122,12 @@ def test_a_port_in_use_costs_no_task_its_run(new_daemon: New, ran: Ran):
     assert 78 == code
     assert ("ready", 0) == (listed["state"], listed["attempt"])
     assert [] == ran()
+
+
+def test_too_few_open_files_are_said_at_the_start(new_daemon: New):
+    """With what to do: later, a connection that is not accepted is all that can be seen."""
+    daemon = new_daemon()
+    daemon.program = ["sh", "-c", 'ulimit -n 700; exec "$@"', "sh", *daemon.program]
+    daemon.start()
+
+    assert "LimitNOFILE=768" in daemon.wait_for("files.limited", "most=700")

@@ -133,6 +133,16 @@ def test_too_few_open_files_are_a_warning(run: Command, place: Path, monkeypatch
     assert "LimitNOFILE=768" in str(row["note"])
 
 
+def test_check_warns_of_too_few_open_files(run: Command, place: Path, monkeypatch) -> None:
+    """Before the start, too: the daemon would only say so when the first connection cannot be accepted."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 4096))
+
+    assert (
+        "warning: open files: expected more than 256; [http] connections wants 768: "
+        "ulimit -n 768, or LimitNOFILE=768 in the unit"
+    ) in run("check", "--offline", "--config", place).err
+
+
 Usage = namedtuple("Usage", "total used free")
 
 

@@ -11,8 +11,12 @@ from gevent.event import Event as Signal
 
 from bus.clock import FrozenClock
 from bus.config import Hook
-from bus.http import Limits, Server, WsgiApp, bodies, body, read_body
+from bus.config.table import Http
+from bus.errors import Refused
+from bus.http import Limits, Server, WsgiApp, bodies, read_body
+from bus.http.bodies import Bodies
 from bus.http.crowd import LOOPBACK, Crowd
+from bus.http.wire import Wire
 from bus.model import Event, Receipt
 from bus.webhook.gate import Gate
 from bus.webhook.receive import create_app
@@ -179,6 +183,79 @@ def test_who_announces_much_and_sends_little_makes_room(clock: FrozenClock) -> N
         until(lambda: server.bodies.used == 0, "everything is given back")
 
 
+SHARED = Limits(bodies=1000, bodies_per_ip=500, uncounted=())
+
+
+def test_one_address_does_not_take_all_the_room(clock: FrozenClock) -> None:
+    """However fast it sends: a further body of it is refused, those of others are taken."""
+    with serving(Echo(), SHARED) as server, half_of(server, "/", 400):
+        refused = ask(server.address, post("/", b"", {"Content-Length": "200"}))
+        with Stranger(server.address, source="127.0.0.2") as other:
+            other.send(post("/", b"x" * 500))
+
+            assert 200 == other.answer().status
+
+    assert (503, "bodies_full") == (refused.status, refused.json["code"])
+    assert "this address" in refused.json["detail"]
+    assert 0 == server.bodies.used
+
+
+def test_an_address_at_its_share_gives_up_its_own_slow_bodies_only(clock: FrozenClock) -> None:
+    with (
+        serving(Echo(), SHARED) as server,
+        half_of(server, "/", 400) as slow,
+        Stranger(server.address, source="127.0.0.2") as other,
+    ):
+        other.send(post("/", b"x", {"Content-Length": "400"}))
+        until(lambda: server.bodies.used == 800, "its room is set aside")
+        clock.advance(2.0)
+
+        assert 200 == ask(server.address, post("/", b"x" * 200)).status
+        assert "bodies_full" == slow.answer().json["code"]
+        other.send(b"x" * 399)
+        assert 200 == other.answer().status
+
+
+def test_this_machine_and_the_proxies_share_nothing_with_themselves(clock: FrozenClock) -> None:
+    """Everybody's bodies come from there."""
+    with serving(Echo(), Limits(bodies=1000, bodies_per_ip=500)) as server, half_of(server, "/", 400):
+        assert 200 == ask(server.address, post("/", b"x" * 500)).status
+
+
+def test_large_bodies_leave_the_last_of_the_room_to_small_ones() -> None:
+    """Fast enough to keep their places, they would shut out deliveries of a few hundred bytes otherwise."""
+    most, wire = 800_000, Wire(None)
+    room = Bodies(most, 100_000)
+    for _ in range(7):
+        room.share(wire).take(100_000)
+
+    with pytest.raises(Refused, match="no memory is free"):
+        room.share(wire).take(65_537)
+    room.share(wire).take(65_536)
+    room.share(wire).take(34_464)
+    with pytest.raises(Refused, match="no memory is free"):
+        room.share(wire).take(1)
+
+
+def test_a_room_for_one_body_holds_the_largest() -> None:
+    """max_bodies may be as small as max_body."""
+    limits = Limits.of(Http(max_body=1_000_000, max_bodies=1_000_000))
+
+    Bodies(limits.bodies, limits.bodies_per_ip).share(Wire(None)).take(1_000_000)
+
+
+def test_a_body_is_slow_by_what_has_arrived_of_it(clock: FrozenClock) -> None:
+    """Not by what has been handed on: that comes in pieces of 64 KiB, of which a slow line takes a while."""
+    with serving(take([]), Limits(bodies=100_000)) as server, Stranger(server.address) as steady:
+        steady.send(post("/", b"x" * 60_000, {"Content-Length": "60001"}))
+        until(lambda: any(one.wire.received > 60_000 for one in server.connections), "most of it is there")
+        clock.advance(1.5)
+
+        assert 503 == ask(server.address, post("/", b"", {"Content-Length": "60000"})).status
+        steady.send(b"x")
+        assert 200 == steady.answer().status
+
+
 def test_without_need_nobody_is_hurried(clock: FrozenClock) -> None:
     with serving(Echo(), ROOM) as server, half_of(server, "/slow", 400) as slow:
         clock.advance(20.0)
@@ -227,28 +304,6 @@ def test_a_body_in_tiny_chunks_is_refused_before_it_costs_much() -> None:
     assert (400, "bad_body") == (refused.status, refused.json["code"])
     assert "16 bytes" in refused.json["detail"]
     assert 200 == taken.status
-
-
-def test_a_body_that_has_arrived_whole_lets_others_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading its chunks never waits for the network: it has to step back by itself."""
-    monkeypatch.setattr(body, "SLICE_SECONDS", -1.0)
-    data = in_chunks("/", 64, 16 * 1024)
-    turns = 0
-
-    def count() -> None:
-        nonlocal turns
-        turns += 1
-
-    turn = gevent.get_hub().loop.check()
-    with serving(take([])) as server, Stranger(server.address) as stranger:
-        stranger.send(data[:200])
-        until(lambda: server.bodies.used, "its first chunk is read")
-        stranger.send(data[200:])
-        turn.start(count)
-        stranger.answer()
-        turn.stop()
-
-    assert 15 <= turns, "of the hub, in which others are served; one for each KiB"
 
 
 def test_who_leaves_in_the_middle_of_a_body_gives_its_room_back() -> None:

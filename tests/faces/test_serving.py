@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import socket
 import stat
 from pathlib import Path
@@ -51,26 +50,6 @@ def test_over_the_cap_a_connection_waits_for_its_turn() -> None:
             first.answer()
 
             assert "/second" == second.answer().json["path"]
-
-
-def test_without_file_descriptors_the_server_waits_and_says_so(
-    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """EMFILE is a line in the log, neither a traceback on standard error nor a busy loop nor the end."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with serving(Echo()) as server, Stranger(server.address) as stranger:
-        stranger.send(get("/"))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limit[1]))
-        try:
-            with gevent.Timeout(5):
-                while not caplog.messages:
-                    gevent.idle()
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
-
-        assert 200 == stranger.answer().status
-    assert ["server: cannot accept a connection: Too many open files; trying again"] == caplog.messages
-    assert "" == capfd.readouterr().err
 
 
 def test_a_stop_closes_the_door_and_lets_the_request_in_flight_finish() -> None:

@@ -443,3 +443,77 @@ def test_hooks_are_swapped_between_two_deliveries(server: Server, office: Office
 def _look(server: Server, path: str) -> tuple[int, Any]:
     answer = ask(server.address, get(path))
     return answer.status, json.loads(answer.body)
+
+
+# what the head decides
+
+
+CONDEMNED: dict[str, tuple[str, dict[str, str], int, str]] = {
+    "no signature": ("github", JSON, 401, "missing"),
+    "a signature of another kind": ("github", {"X-Hub-Signature-256": "sha1=00"}, 401, "malformed"),
+    "no token": ("bearer", {}, 401, "missing"),
+    "a wrong token": ("bearer", {"Authorization": "Bearer t0ken2"}, 401, "wrong"),
+    "another way of proving oneself": ("bearer", {"Authorization": "Basic t0ken"}, 401, "malformed"),
+    "a wrong token in a header of its own": ("gitlab", {"X-Hello": "t0ken2"}, 401, "wrong"),
+    "no time": ("standard", {"webhook-id": "a", "webhook-signature": "v1,AAAA"}, 401, "missing"),
+    "a time that is none": (
+        "standard",
+        {"webhook-id": "a", "webhook-timestamp": "now", "webhook-signature": "v1,AAAA"},
+        401,
+        "malformed",
+    ),
+    "no secret here": ("closed", {}, 503, "hook: not usable, its secret is missing"),
+    "an unknown hook": ("nobody", {}, 404, "hook: there is none of this name"),
+    "a compressed body": (
+        "open",
+        {"Content-Encoding": "gzip"},
+        415,
+        "header Content-Encoding: send the body uncompressed",
+    ),
+    "a body too large": ("open", {"Content-Length": "1001"}, 413, f"body: at most {MAX_BODY} bytes"),
+}
+
+
+@pytest.mark.parametrize(
+    ("what", "is_chunked"),
+    [(what, is_chunked) for what in CONDEMNED for is_chunked in (False, True) if what != "a body too large"]
+    + [("a body too large", False)],
+)
+def test_what_the_head_decides_is_answered_before_the_body_comes(
+    server: Server, what: str, is_chunked: bool
+) -> None:
+    """A body costs memory and patience: whoever cannot be let in is told so at once, and hung up."""
+    name, headers, status, reason = CONDEMNED[what]
+    length = {"Transfer-Encoding": "chunked"} if is_chunked else {"Content-Length": "900"}
+    lines = [f"{key}: {value}" for key, value in {"Host": "a", **length, **headers}.items()]
+
+    with told() as facts, Stranger(server.address) as stranger:
+        stranger.send("\r\n".join([f"POST /hooks/{name} HTTP/1.1", *lines, "", ""]).encode())
+        answer = stranger.answer()
+
+        assert status == answer.status
+        assert answer.is_last
+        stranger.half_close()
+        assert stranger.ends_in_order()
+    assert [reason] == [fields["reason"] for _, fields in facts]
+
+
+def test_who_asks_before_sending_is_not_let_send_what_the_head_condemns(server: Server) -> None:
+    """Expect: 100-continue saves the sender the body, too."""
+    asking = {"Content-Length": "900", "Expect": "100-continue"}
+    with Stranger(server.address) as stranger:
+        stranger.send(post("/hooks/bearer", b"", asking))
+
+        assert 401 == stranger.answer().status
+
+
+def test_a_true_token_is_asked_for_its_body(server: Server, office: Office) -> None:
+    asking = {"Content-Length": "2", "Expect": "100-continue", "Authorization": "Bearer t0ken"}
+    with Stranger(server.address) as stranger:
+        stranger.send(post("/hooks/bearer", b"", asking))
+        assert 100 == stranger.answer().status
+
+        stranger.send(b"{}")
+
+        assert 202 == stranger.answer().status
+    assert [b"{}"] == [event.body for event in office.events]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.strictjson import BadJson, parse
+from bus import strictjson
+from bus.strictjson import BadJson, at_path, parse
 
 ROOT = Path(__file__).parents[2]
 PLAIN = st.recursive(
@@ -147,3 +149,145 @@ def test_a_megabyte_of_brackets_in_text_is_read_at_once():
     text = '[{\\"' * 200_000
 
     assert [text] == parse(json.dumps([text]).encode())
+
+
+# long texts, in pieces
+
+
+@pytest.fixture
+def short_pieces(monkeypatch):
+    """Texts of these tests are long."""
+
+    def shorten(count):
+        monkeypatch.setattr(strictjson, "PIECE_BYTES", count)
+
+    return shorten
+
+
+SIZES = [1, 2, 3, 5, 8, 13, 40]
+TANGLED = st.recursive(
+    st.sampled_from([None, True, -2.5, "", "a,b", "[{", "]}", '"', "\\", '\\"', "ä\U0001f600", "x" * 30]),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(st.sampled_from(["a", "b,", "]", '"}', "\\", "é", ""]), inner, max_size=5)
+    ),
+    max_leaves=30,
+)
+DAMAGE = [
+    b"",
+    b",",
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b'"',
+    b"\\",
+    b"\\ud800",
+    b"\\ud83d\\ude00",
+    b":",
+    b"1",
+    b" ",
+    b"\xff",
+]
+
+
+def outcome(body, count, **options):
+    """The value, or that there is none."""
+    was, strictjson.PIECE_BYTES = strictjson.PIECE_BYTES, count
+    try:
+        return [parse(body, **options)]
+    except BadJson:
+        return "refused"
+    finally:
+        strictjson.PIECE_BYTES = was
+
+
+@given(TANGLED, st.sampled_from(SIZES), st.booleans(), st.sampled_from([None, 1]))
+def test_a_long_text_is_read_as_a_short_one(value, count, ascii_only, indent):
+    """However it is cut, what comes out is what the whole is."""
+    body = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
+
+    assert [value] == outcome(body, count)
+
+
+@given(
+    TANGLED,
+    st.sampled_from(SIZES),
+    st.lists(
+        st.tuples(st.integers(0, 10_000), st.integers(0, 3), st.sampled_from(DAMAGE)), min_size=1, max_size=3
+    ),
+)
+def test_a_long_text_is_refused_when_a_short_one_is(value, count, damages):
+    """A cut hides no mistake: not the comma too many in front of it, nor the key that stood before it."""
+    body = json.dumps(value).encode()
+    for place, lost, found in damages:
+        at = place % (len(body) + 1)
+        body = body[:at] + found + body[at + lost :]
+
+    assert outcome(body, 1_000_000) == outcome(body, count)
+
+
+@given(
+    TANGLED,
+    st.sampled_from(SIZES),
+    st.lists(st.sampled_from(["0", "1", "2", "a", "]", ""]), min_size=1, max_size=4),
+)
+def test_what_a_topic_needs_is_kept_of_a_long_text(value, count, steps):
+    """And nothing else: `only` names the paths."""
+    path = ".".join(steps)
+    (thin,) = outcome(json.dumps(value).encode(), count, only=[path, "b,"])
+
+    assert at_path(value, path) == at_path(thin, path)
+    assert at_path(value, "b,") == at_path(thin, "b,")
+
+
+@pytest.mark.parametrize("count", SIZES)
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"a": 1,\n "b": 2, "a": 3}', "key 'a' stands twice"),
+        (b"[1,\n [2, 3,, 4]]", "Expecting value at line 2 column 8"),
+        (b"[[1, 2], [3]] , 4", "Extra data at line 1 column 15"),
+        (b"[ [ ,1]]", "Expecting value at line 1 column 5"),
+        (b'["\xc3\xa4", 1 2]', "Expecting ',' delimiter at line 1 column 9"),
+        (b'["a", "b", "\xff"]', "expected UTF-8, got byte 0xff at 12"),
+        (b'["a", "b", "\\ud800"]', "lone surrogate"),
+        (b"[1," * 65 + b"1" + b"]" * 65, "nested deeper than 64 levels"),
+        (b"[1, 2", "Expecting ',' delimiter at line 1 column 6"),
+    ],
+)
+def test_a_mistake_in_a_long_text_is_named_with_its_place(short_pieces, count, body, reason):
+    short_pieces(count)
+
+    with pytest.raises(BadJson) as caught:
+        parse(body)
+
+    assert reason in str(caught.value)
+
+
+def test_keys_are_counted_over_all_pieces():
+    """10,000 in one object, wherever it is cut."""
+    full = {str(number): "x" * 20 for number in range(10_000)}
+    body = json.dumps(full).encode()
+    assert full == parse(body)
+
+    with pytest.raises(BadJson, match="more than 10000 keys"):
+        parse(body[:-1] + b', "y": 1}')
+
+
+def test_between_two_pieces_there_is_a_pause_and_a_piece_is_short(monkeypatch):
+    """Python's parser holds the interpreter until it is done: it never gets more than a piece."""
+    given_to_it, pauses = [], []
+    decoder = copy.copy(strictjson._DECODER)
+    monkeypatch.setattr(
+        strictjson,
+        "_DECODER",
+        type("Spy", (), {"decode": lambda _, text: given_to_it.append(len(text)) or decoder.decode(text)})(),
+    )
+    body = json.dumps([{"a": [1, "x, y", None]}] * 40_000).encode()
+
+    parse(body, lambda: pauses.append(len(given_to_it)))
+
+    assert len(given_to_it) - 1 == len(pauses)
+    assert len(body) < sum(given_to_it)
+    assert strictjson.PIECE_BYTES + 100 > max(given_to_it)
