@@ -16,7 +16,7 @@ FLOORS = (
     {"store", "http", "cpu"},
     {"posting", "desk", "rows", "command", "copying"},
     {"engine", "declaring"},
-    {"webhook", "api", "journal", "remote", "supervisor", "testing"},
+    {"webhook", "api", "journal", "refusals", "remote", "supervisor", "testing"},
     {"connecting", "reloading"},
     {"daemon"},
     {"cli"},

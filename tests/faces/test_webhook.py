@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
+from flask import Flask
 
 from bus.clock import FrozenClock
 from bus.config import Hook, Secret
@@ -50,6 +51,7 @@ class Office:
         self.events: list[Event] = []
         self.hooks = {one.name: one for one in HOOKS}
         self.reason: str | None = None
+        self.remark: str | None = None
         self.failure: Exception | None = None
         self.tasks = [ObjectId(), ObjectId()]
 
@@ -62,6 +64,16 @@ class Office:
         self.events.append(event)
         return Receipt(self.tasks, event.id)
 
+    def app(self) -> Flask:
+        return create_app(
+            hooks=lambda: self.hooks,
+            publish=self.publish,
+            ready=lambda: self.reason,
+            remark=lambda: self.remark,
+            clock=FrozenClock(NOW),
+            max_body=MAX_BODY,
+        )
+
 
 @pytest.fixture
 def office() -> Office:
@@ -70,14 +82,7 @@ def office() -> Office:
 
 @pytest.fixture
 def server(office: Office) -> Iterator[Server]:
-    app = create_app(
-        hooks=lambda: office.hooks,
-        publish=office.publish,
-        ready=lambda: office.reason,
-        clock=FrozenClock(NOW),
-        max_body=MAX_BODY,
-    )
-    with serving(app) as server:
+    with serving(office.app()) as server:
         yield server
 
 
@@ -201,7 +206,7 @@ def test_a_hook_without_its_secret_is_closed(send: Send, office: Office) -> None
 
 WRONG: dict[str, tuple[bytes, int, str]] = {
     "an unknown name": (post("/hooks/nobody"), 404, "unknown_hook"),
-    "an unknown name with another method": (get("/hooks/nobody"), 404, "unknown_hook"),
+    "an unknown name with another method": (get("/hooks/nobody"), 405, "method_not_allowed"),
     "an unknown path": (get("/"), 404, "not_found"),
     "a path above": (post("/hooks/../open"), 404, "not_found"),
     "a NUL in the name": (post("/hooks/open%00"), 404, "unknown_hook"),
@@ -395,7 +400,7 @@ def test_an_error_nobody_expected_is_500_without_a_word(send: Send, office: Offi
 
 
 def test_the_process_says_that_it_is_alive_and_whether_it_is_ready(server: Server, office: Office) -> None:
-    """/healthz touches nothing, /readyz gives the reason."""
+    """/healthz touches nothing, /readyz gives the reason to a program on this machine."""
     assert (200, {"status": "ready"}) == _look(server, "/readyz")
 
     office.reason = "draining"
@@ -403,6 +408,86 @@ def test_the_process_says_that_it_is_alive_and_whether_it_is_ready(server: Serve
     assert (200, {"status": "ok"}) == _look(server, "/healthz")
     assert "draining" == _look(server, "/readyz")[1]["detail"]
     assert 503 == _look(server, "/readyz")[0]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8080", "[::1]:8080", "LOCALHOST"])
+def test_what_is_worth_saying_is_said_on_this_machine(server: Server, office: Office, host: str) -> None:
+    """Whatever the port and however it is written."""
+    office.remark = "spooling: 1 deliveries"
+
+    assert (200, {"status": "ready", "detail": office.remark}) == _look(server, "/readyz", host)
+
+
+STRANGERS: dict[str, tuple[str, ...]] = {
+    "a proxy that says so": ("Host: 127.0.0.1", "X-Forwarded-For: 203.0.113.9"),
+    "… as the standard has it": ("Host: 127.0.0.1", "Forwarded: for=203.0.113.9"),
+    "… in its own way": ("Host: localhost", "X-Real-IP: 203.0.113.9"),
+    "… with its own name alone": ("Host: localhost", "Via: 1.1 proxy"),
+    "… for somebody who claims to be here": ("Host: localhost", "X-Forwarded-For: 127.0.0.1"),
+    "a proxy that keeps the name it was asked for": ("Host: hooks.example.org",),
+    "a page whose name leads here": ("Host: evil.example:8080",),
+    "a name that only begins so": ("Host: localhost.evil.example",),
+    "an address that only ends so": ("Host: 203.0.113.127.0.0.1",),
+}
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_strangers_read_a_bare_word(server: Server, office: Office, stranger: str) -> None:
+    """Paths, hosts and task names are nobody's business; whether deliveries may come is everybody's."""
+    host, *lines = STRANGERS[stranger]
+    request = get("/readyz", *lines).replace(b"Host: monqbus.test", host.encode())
+    office.remark = "spooling: 1 deliveries"
+    ready = ask(server.address, request)
+    office.reason = "store: /srv/data/monqbus.db: disk I/O error"
+    answer = ask(server.address, request)
+
+    assert {"status": "ready"} == ready.json
+    assert (503, "not_ready", "not ready") == (answer.status, answer.json["code"], answer.json["detail"])
+    assert b"/srv" not in answer.body
+    assert 1 <= int(answer.headers["retry-after"]) <= 5
+
+
+def test_another_machine_reads_a_bare_word(office: Office) -> None:
+    """Whatever it calls this one; a missing peer is a stranger as well."""
+    office.reason = "store: /srv/data"
+    app = office.app()
+    answers = [
+        app.test_client()
+        .get("/readyz", headers={"Host": "localhost"}, environ_base={"REMOTE_ADDR": peer})
+        .json
+        for peer in ("192.0.2.7", "10.0.0.1", "2001:db8::1", "::ffff:192.0.2.7", "", "127.0.0.1.evil")
+    ]
+    ours = [
+        app.test_client()
+        .get("/readyz", headers={"Host": "localhost"}, environ_base={"REMOTE_ADDR": peer})
+        .json
+        for peer in ("127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1")
+    ]
+
+    assert {"not ready"} == {answer["detail"] for answer in answers}
+    assert {"store: /srv/data"} == {answer["detail"] for answer in ours}
+
+
+METHODS = ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "FOO")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_whether_a_hook_exists_is_told_to_nobody_who_does_not_post(server: Server, method: str) -> None:
+    """The same status, headers and body, byte by byte, but for the request's own id and the time."""
+
+    def shown(name: str, *lines: str) -> tuple[int, dict[str, str], bytes]:
+        data = get(f"/hooks/{name}", "X-Request-Id: same", *lines).replace(b"GET", method.encode())
+        with Stranger(server.address) as stranger:
+            stranger.send(data)
+            answer = stranger.answer(has_body=method != "HEAD")
+        return answer.status, {**answer.headers, "date": ""}, answer.body
+
+    body = ("Content-Length: 2000000", "Content-Type: application/json")
+    seen = [[shown(name, *lines) for name in ("github", "closed", "nobody")] for lines in ((), body)]
+
+    assert [405, "POST"] == [seen[0][0][0], seen[0][0][1]["allow"]]
+    assert [seen[0][0]] * 3 == seen[0]
+    assert [seen[1][0]] * 3 == seen[1]
 
 
 def test_a_probe_is_not_an_event(server: Server, office: Office) -> None:
@@ -440,6 +525,6 @@ def test_hooks_are_swapped_between_two_deliveries(server: Server, office: Office
         assert 202 == stranger.answer().status
 
 
-def _look(server: Server, path: str) -> tuple[int, Any]:
-    answer = ask(server.address, get(path))
+def _look(server: Server, path: str, host: str = "127.0.0.1") -> tuple[int, Any]:
+    answer = ask(server.address, get(path).replace(b"Host: monqbus.test", f"Host: {host}".encode()))
     return answer.status, json.loads(answer.body)
