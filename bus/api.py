@@ -68,6 +68,7 @@ ROUTES: Final = (
     ("GET", "/events/<event_id>", "show_event"),
     ("POST", "/backup", "back_up"),
     ("GET", "/facts", "count_facts"),
+    ("GET", "/status", "show_status"),
 )
 
 
@@ -75,12 +76,18 @@ class Api:
     """One method a route. Each answers with a Response or raises a MonqbusError."""
 
     def __init__(
-        self, desk: Desk, office: PostOffice, registry: Callable[[], Registry], clock: Clock
+        self,
+        desk: Desk,
+        office: PostOffice,
+        registry: Callable[[], Registry],
+        clock: Clock,
+        status: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self._desk = desk
         self._office = office
         self._registry = registry
         self._clock = clock
+        self._status = status
         self._began = clock.now()
 
     def post_task(self) -> Response:
@@ -161,6 +168,10 @@ class Api:
     def count_facts(self) -> Response:
         """How often each fact has happened in this daemon, and since when."""
         return _answer({"since": self._began, "facts": dict(counted)})
+
+    def show_status(self) -> Response:
+        """Whether the daemon is ready, if not why, and how each part of it is."""
+        return _answer(self._status())
 
 
 def create_api(api: Api) -> Flask:

@@ -160,6 +160,10 @@ class Remote:
         answer = self._ask("GET", "/facts")
         return answer["since"], answer["facts"]
 
+    def status(self) -> dict[str, Any]:
+        """Why the daemon is not `ready`, None when it is, and its `services`, each with its state."""
+        return self._ask("GET", "/status")
+
     def _step(self, action: str, which: Filter, last: ObjectId | None, most: int) -> Step:
         asked = {"which": _filter(which), "last": last, "most": most}
         answer = self._ask("POST", f"/tasks/{action}", asked)

@@ -39,6 +39,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "event.repeated": (logging.INFO, "a delivery came again; nothing new was stored"),
     "event.unhandled": (logging.WARNING, "no handler knows the topic; the event is recorded"),
     "event.refused": (logging.WARNING, "a request was answered with an error"),
+    "refusals.omitted": (
+        logging.WARNING,
+        "so many more requests of this hook and kind were refused within a minute; they have no lines",
+    ),
     "connections.crowded": (
         logging.WARNING,
         "an address has all connections it may have; further ones get 429; told once until all are closed",
@@ -85,6 +89,15 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "worker.recycled": (logging.INFO, "such a process has had its number of tasks, or too much memory"),
     "farm.failed": (logging.ERROR, "no process for cpu tasks can be made; they wait"),
     "farm.lost": (logging.ERROR, "the process that all cpu workers come from is gone; the daemon stops"),
+    "service.failing": (
+        logging.ERROR,
+        "a part of the daemon has not succeeded for three of its periods; `/readyz` says no",
+    ),
+    "service.recovered": (logging.INFO, "it has succeeded again"),
+    "service.died": (
+        logging.ERROR,
+        "a part of the daemon has ended though nobody stopped it; the daemon stops with exit code 1",
+    ),
     "loop.failed": (logging.ERROR, "a loop's tick failed; it goes on after a pause"),
     "hub.blocked": (logging.ERROR, "a task keeps everything else from running; said while it does"),
     "hub.free": (logging.WARNING, "the block is over; how long it was"),

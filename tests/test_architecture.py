@@ -29,7 +29,7 @@ FLOORS = (
     {"store", "http", "cpu", "payload"},
     {"posting", "desk", "rows", "command", "copying"},
     {"engine", "declaring"},
-    {"webhook", "api", "journal", "remote", "supervisor", "testing"},
+    {"webhook", "api", "journal", "refusals", "remote", "supervisor", "testing"},
     {"connecting", "reloading"},
     {"daemon"},
     {"cli"},

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
+from typing import Any
 
 from ..clock import Clock
 from ..config import Config
@@ -70,12 +71,32 @@ def _facts(since: datetime, facts: Mapping[str, int]) -> Diagnosis:
     return Diagnosis("facts", f"since {since:%Y-%m-%d %H:%M:%SZ}: {told}", note=note)
 
 
+def _readiness(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
+    """What `/readyz` says, and whoever in the daemon does not come to do his work."""
+    if status["reason"] is None:
+        yield Diagnosis("ready", status["remark"] or "deliveries are taken")
+    else:
+        yield Diagnosis(
+            "ready", status["reason"], "problem", "what it needs: docs/operations.md; since when: the log"
+        )
+    ill = [row for row in status["services"] if row["state"] in ("failing", "dead")]
+    for row in ill:
+        error = f" ({row['error']})" if row["error"] else ""
+        value = f"{row['name']} is {row['state']}, last success {row['seconds']:.0f} s ago{error}"
+        yield Diagnosis(
+            "services", value, "problem", "if the store is well, restart the daemon, and tell its authors"
+        )
+    if not ill:
+        yield Diagnosis("services", f"all {len(status['services'])} do their work")
+
+
 def _store(config: Config) -> Iterator[Diagnosis]:
     answers = daemon_answers(config)
     if answers:
         with closing(remote(config)) as desk:
             count = sum(desk.count(Filter()).values())
             yield Diagnosis("daemon", f"answers on its control socket, {count} tasks stored")
+            yield from _readiness(desk.status())
             yield _facts(*desk.facts())
     else:
         yield Diagnosis("daemon", "none runs here", note="start one with: monqbus run")

@@ -97,7 +97,8 @@ class Parent:
                 self._understand(decode(data))
         except (OSError, BSONError):
             pass  # as good as gone
-        self._lose()
+        finally:  # also when somebody kills this greenlet: whom nobody hears is gone
+            self._lose()
 
     def _understand(self, message: dict[str, Any]) -> None:
         for word in ("born", "unborn", "died"):

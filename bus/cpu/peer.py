@@ -82,7 +82,7 @@ class Peer:
         self._on_gone = on_gone
         self._job: Job | None = None
         self._end: AsyncResult = AsyncResult()
-        gevent.spawn(self._listen)
+        self._listener = gevent.spawn(self._listen)
 
     @property
     def is_unborn(self) -> bool:
@@ -104,6 +104,9 @@ class Peer:
             ending = self._await_end(job)
         except Interrupt as reason:
             self._cut_short(reason, is_sent=is_sent)
+            raise
+        except BaseException:  # the caller was killed: nobody waits any more, and the handler would go on
+            self.kill()
             raise
         finally:
             self._job = None
@@ -201,6 +204,11 @@ class Peer:
             self.kill()
         except OSError:
             pass  # as good as its end
+        except BaseException as error:  # noqa: BLE001 - else the run would wait for its end for ever
+            complaint = f"its daemon stopped listening to it: {type(error).__name__}: {error}".removesuffix(
+                ": "
+            )
+            self.kill()
         self._conclude(complaint)
 
     def _understand(self, frame: Mapping[str, Any]) -> None:

@@ -67,6 +67,8 @@ class Drain:
         for loop in self.loops:
             if loop is not self.recorder.loop:
                 loop.retire()  # together, so that calls of a store that is away end together
+        if self.recorder.loop.health.death is not None:
+            self.recorder.loop.start()  # a handler has killed it; its ends are there
         self.recorder.drain(RECORD_SECONDS)
         self.recorder.loop.stop(LEAVING_SECONDS)
         return self.recorder.abandon()

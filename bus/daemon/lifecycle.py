@@ -1,8 +1,8 @@
 """The assembly: builds every room's residents, starts them in order, stops them in reverse.
 
-One process, with these greenlets beside the tasks and the connections: claimer, recorder, rescuer,
-pruner, lookout, and on a shared store listener and fence. Native threads: the watchdog, and the embedded
-store's writer or the heartbeat of a shared store.
+One process, with a greenlet for each loop in the list of services beside the tasks and the connections.
+Native threads: the watchdog, and the embedded store's writer or the heartbeat of a shared store. The main
+greenlet watches all of them: one that is late is told and named, one that has died ends the daemon.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
@@ -35,6 +35,7 @@ from ..engine.claimer import Claimer
 from ..engine.depth import Depth
 from ..engine.errands import Errands
 from ..engine.executor import Executor
+from ..engine.health import Health
 from ..engine.heartbeat import Heartbeat
 from ..engine.lanes import Lanes
 from ..engine.listener import Listener
@@ -46,29 +47,35 @@ from ..engine.pool import Pool
 from ..engine.pruner import Pruner
 from ..engine.recorder import Recorder
 from ..engine.rescuer import Rescuer
+from ..engine.services import LOOK_SECONDS, Service, Services
 from ..engine.spooler import Spooler
 from ..engine.steward import Steward
 from ..engine.threads import AnyThread, HubThread
 from ..engine.watchdog import Watchdog
-from ..errors import Drained, StoreError, Withdrawn
+from ..errors import Drained, Withdrawn
 from ..http import ControlSocket, Limits, Server, listen_tcp, open_files, too_few_files
 from ..model import Worker
 from ..posting import PostOffice
+from ..refusals import PERIOD_SECONDS
 from ..reloading import Reloader
 from ..retry import Policy
 from ..store import Store, make_data_dir, open_spool, open_store, resolving
-from ..supervisor import Supervisor
+from ..supervisor import SEND_SECONDS, Supervisor
 from ..telemetry import emit, listen
 from ..webhook.gate import Gate
 from ..webhook.receive import create_app
+from .doors import Door
 from .drain import LEAVING_SECONDS, Drain
 from .log import Log
 from .names import Names
+from .readiness import Readiness
 from .reload import waiting_for_restart
+from .signals import LOOK_SECONDS as BELONGINGS_SECONDS
 from .signals import Belongings, Signals
 
 SECOND_SIGNAL_SECONDS: Final = 1.0
 HEARING_SECONDS: Final = 0.1
+DOORS_SECONDS: Final = 5.0
 # how long a native thread that comes back from the disk waits for a busy hub; Python's default is 5 ms
 SWITCH_SECONDS: Final = 0.0005
 CONTROL_SOCKET: Final = "control.sock"
@@ -90,6 +97,8 @@ class Daemon:
         self._hurry = Event()
         self._stop_asked_at: float | None = None
         self._code = 0
+        self._services: list[Service] = []
+        self._doors: list[Door] = []
         self._undo = ExitStack()  # runs all of them in reverse, also when one fails
         self.reloader = Reloader(config.path, os.environ, self._take_over)
 
@@ -102,13 +111,28 @@ class Daemon:
         gevent.get_hub().loop.install_sigchld()  # which buries every child, also those nobody waits for
         try:
             self._start()
-            self._stop.wait()
+            self._watch()
             self._drain()
         finally:
             self._undo.close()
         # Python waits for threads at its end, and those that handlers have left running may never end
         gevent.spawn_later(LEAVING_SECONDS, os._exit, self._code)
         return self._code
+
+    def _watch(self) -> None:
+        """Look at the services until somebody asks this daemon to stop, or one of them has died."""
+        try:
+            while not self._stop.wait(LOOK_SECONDS):
+                if self.services.look():
+                    self._fail()
+        except gevent.GreenletExit as error:  # a handler got hold of the main greenlet
+            emit("service.died", service="main greenlet", reason=repr(error))
+            self._fail()
+
+    def _fail(self) -> None:
+        """Stop with exit code 1: whoever watches this daemon shall start it anew."""
+        self._code = 1
+        self._ask_to_stop()
 
     # start, in this order; what is undone at the end stands beside what was done
 
@@ -136,8 +160,7 @@ class Daemon:
     def _open_log(self) -> None:
         settings = self.config.monqbus
         self.log = Log(self.clock, level=settings.log_level, log_format=settings.log_format)
-        self.log.start()
-        self._undo.callback(self.log.stop)
+        self._begin(self.log)
         self._undo.callback(listen(self.supervisor))
 
     def _load_apps(self) -> None:
@@ -193,6 +216,8 @@ class Daemon:
         self._arrange()
         self.recorder.waiting_again = self.lanes.expect_at
         self.depth = Depth(self.store, clock, self.config.http.max_pending)
+        self.steward = Steward(self.store, clock)
+        self.services = Services(clock, self._records, store=self.steward.loop.health)
         self.spooler = Spooler(self.spool, self.store, clock, self.lanes.expect) if self.spool else None
         self.office = PostOffice(
             self.store,
@@ -247,10 +272,9 @@ class Daemon:
             self.executor.errands = Errands(farm, lambda: self.office, self.clock)
 
     def _farm_lost(self) -> None:
-        """No worker can be forked any more: whoever watches this daemon shall start it anew."""
+        """No worker can be forked any more."""
         if workforce.any_cpu(registry.registry().tasks):
-            self._code = 1
-            self._ask_to_stop()
+            self._fail()
 
     def _start_engine(self) -> None:
         capture = Capture()
@@ -258,41 +282,49 @@ class Daemon:
         self._undo.callback(capture.stop)
         registry.bind(AnyThread(self.office, self.hub_thread))
         self._undo.callback(lambda: registry.bind(None))
-        self.watchdog.start()
-        self._undo.callback(self.watchdog.stop)
+        self._begin(self.watchdog)
         wake = self.lanes.wake
         if self.store.shared:
-            self.heartbeat.start()
-            self._undo.callback(self.heartbeat.stop)
+            self._begin(self.heartbeat)
+            self._services.append(self.heartbeat.loop)  # it is started and stopped with it
         self.lookout = Lookout(self.store, lambda: registry.registry().tasks)
         self._loops = loops = [
-            Steward(self.store).loop,
+            self.steward.loop,
             self.recorder.loop,
             Rescuer(self.store, self.worker, self.clock, lambda: self.executor.policy, wake).loop,
             Pruner(self.store, self.clock).loop,
             Auditor(self.store, self.worker, self.lanes, self.recorder, self.clock).loop,
             self.lookout.loop,
             self.depth.loop,
-            Loop("supervisor", self.supervisor.beat),
-            Loop("belongings", Belongings(self.signals, SWITCH_SECONDS).tick),
+            Loop("supervisor", self.supervisor.beat, SEND_SECONDS, self.clock),
+            Loop("belongings", Belongings(self.signals, SWITCH_SECONDS).tick, BELONGINGS_SECONDS, self.clock),
+            Loop("refusals", self.log.refusals.tick, PERIOD_SECONDS, self.clock),
         ]
-        if self.spool is not None and self.spooler is not None:
-            loops.append(Steward(self.spool).loop)
-            self.spooler.loop.start()
+        if self.spooler is not None:
+            loops.append(self.spooler.steward.loop)
             # handing over may be broken off anywhere: the next start does it again
-            self._undo.callback(partial(self.spooler.loop.stop, HEARING_SECONDS))
+            self._begin(self.spooler.loop, partial(self.spooler.loop.stop, HEARING_SECONDS))
         for loop in loops:
-            loop.start()
-            self._undo.callback(loop.stop)
+            self._begin(loop)
         self._undo.callback(listen(self.depth))
         self._undo.callback(listen(self.lookout))
         self.lanes.start_claiming()
         self._undo.callback(self.lanes.stop)
         if self.store.shared:
             listener = Listener(self.store, wake).loop
-            listener.start()
             # it listens for seconds at a time; what it would still hear is of no use any more
-            self._undo.callback(lambda: listener.stop(HEARING_SECONDS))
+            self._begin(listener, partial(listener.stop, HEARING_SECONDS))
+
+    def _begin(self, service: Service, stop: Callable[[], None] | None = None) -> None:
+        service.start()
+        self._services.append(service)
+        self._undo.callback(stop or service.stop)
+
+    def _records(self) -> Iterator[Health]:
+        """How everything is that works here, in the order of its start."""
+        yield from (service.health for service in self._services)
+        yield from self.lanes.records
+        yield from (door.health for door in self._doors)
 
     def _bind_doors(self) -> None:
         """Take the addresses before any task begins: a port in use must not cost a task its run."""
@@ -304,14 +336,17 @@ class Daemon:
     def _open_doors(self) -> None:
         """Accept connections, last of all: what comes in can be stored and run."""
         http = self.config.http
-        api = create_api(Api(self.desk, self.office, registry.registry, self.clock))
+        readiness = Readiness(
+            self.steward, self.spooler, self.services, self.depth, self.watchdog, self._stop.is_set
+        )
+        api = create_api(Api(self.desk, self.office, registry.registry, self.clock, readiness.describe))
         self.control.serve(api)
         self._undo.callback(self.control.stop)
         app = create_app(
             hooks=lambda: self.hooks,
-            publish=self.office.deliver,
-            ready=self.not_ready,
-            remark=lambda: self.spooler.remark if self.spooler is not None else None,
+            publish=readiness.observed(self.office.deliver),
+            ready=readiness.complaint,
+            remark=readiness.remark,
             clock=self.clock,
             max_body=http.max_body,
             gate=Gate(http.max_waiting, lambda: self.depth.is_full),
@@ -320,29 +355,17 @@ class Daemon:
             emit("files.limited", most=open_files(), remedy=remedy)
         self.public = Server(self._public_listener, app, Limits.of(http))
         self.public.start()
-        for loop in (Loop("doorkeeper", self.control.look), self.reloader.loop):
-            loop.start()
-            self._undo.callback(loop.stop)
+        self._doors = [
+            Door("public listener", lambda: self.public),
+            Door("control socket", lambda: self.control.server),
+        ]
+        self._begin(Loop("doorkeeper", self.control.look, DOORS_SECONDS, self.clock))
+        self._begin(self.reloader.loop)
 
     @property
     def hooks(self) -> Mapping[str, Hook]:
         """The hooks in use now; a reload swaps them."""
         return self.config.hooks
-
-    def not_ready(self) -> str | None:
-        """Why `/readyz` says no: a sentence, or None when all is well. Asks the store."""
-        if self._stop.is_set():
-            return "draining: this daemon is stopping"
-        return self._store_complaint() or self.depth.complaint or self.watchdog.complaint
-
-    def _store_complaint(self) -> str | None:
-        if self.spooler is not None and self.spooler.is_open:
-            return self.spooler.complaint
-        try:
-            self.store.ping()
-        except StoreError as error:
-            return f"store: {error}"
-        return None
 
     def _announce(self) -> None:
         known = registry.registry()

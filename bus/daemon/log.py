@@ -9,13 +9,16 @@ from contextlib import ExitStack
 from typing import Final
 
 import gevent
+from gevent.event import AsyncResult
 from gevent.threadpool import ThreadPool
 
 from .. import streams
 from ..clock import Clock
 from ..engine.capture import current
+from ..engine.health import Health
 from ..journal import Journal, JournalHandler
 from ..log_writer import LogWriter
+from ..refusals import Refusals
 from ..telemetry import listen
 
 WAIT_SECONDS: Final = 1.0
@@ -46,7 +49,10 @@ class Log:
             lambda count: self.journal.say_now("output.dropped", {"count": count}),
             clock,
         )
+        self.refusals = Refusals(self.journal)
+        self.health = Health("log", clock=clock)
         self._undo = ExitStack()
+        self._is_stopping = False
 
     def start(self) -> None:
         """From now on."""
@@ -56,11 +62,13 @@ class Log:
         self._streams.divert()
         self._undo.callback(self._streams.restore)
         faulthandler.enable(self._streams.log)  # a process that dies so cannot read its pipe any more
-        self._undo.callback(listen(self.journal))
+        self._undo.callback(listen(self.refusals))
+        self._undo.callback(self.refusals.tick)  # what it has kept to itself until now
         self._follow_records()
 
     def stop(self) -> None:
         """Everything as it was; blocks until the last line is out, at most WAIT_SECONDS for each thread."""
+        self._is_stopping = True
         self._undo.close()
 
     def print(self, line: str) -> None:
@@ -70,12 +78,17 @@ class Log:
     def _run(self, run: Callable[[], None], end: Callable[[], None]) -> None:
         """Let *run* work in a native thread; *end* asks it to stop, which it may never do."""
         running = ThreadPool(1).spawn(run)
+        running.rawlink(self._ended)
 
         def stop() -> None:
             end()
             running.wait(WAIT_SECONDS)
 
         self._undo.callback(stop)
+
+    def _ended(self, thread: AsyncResult) -> None:
+        if not self._is_stopping:  # without its reader whoever prints would wait for ever
+            self.health.die(thread.exception or "its thread has ended")
 
     def _follow_records(self) -> None:
         root = logging.getLogger()

@@ -28,7 +28,7 @@ class Auditor:
     """Looks every PAUSE_SECONDS. The store's word counts: its claims decide who may run what."""
 
     def __init__(self, store: Store, worker: Worker, lanes: Lanes, recorder: Recorder, clock: Clock) -> None:
-        self.loop = Loop("auditor", self.tick)
+        self.loop = Loop("auditor", self.tick, PAUSE_SECONDS, clock)
         self._store = store
         self._worker = worker
         self._lanes = lanes

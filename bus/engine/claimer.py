@@ -40,7 +40,7 @@ class Claimer:
         may_claim: Callable[[], bool],
     ) -> None:
         self.worker = worker
-        self.loop = Loop("claimer", self.tick)
+        self.loop = Loop("claimer", self.tick, POLL_SECONDS, clock)
         self.is_stopping = False
         self.pool = pool
         self._store = store
@@ -140,6 +140,7 @@ class Claimer:
         emit("task.doubted", count=len(tasks), released=sum(held))
 
     def _pause(self, error: StoreError) -> float:
+        self.loop.health.fail(error)
         if not self._failing:
             self._failing = True
             emit("store.failed", doing="claiming", error=error)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from ..clock import Clock
 from ..errors import StoreError
 from ..model import READY
-from ..store import Store
+from ..store import CALL_SECONDS, Store
 from ..telemetry import emit
 from .loop import Loop
 
@@ -28,7 +28,7 @@ class Depth:
     """
 
     def __init__(self, store: Store, clock: Clock, most: int) -> None:
-        self.loop = Loop("depth", self.tick)
+        self.loop = Loop("depth", self.tick, CALL_SECONDS, clock)
         self._store = store
         self._clock = clock
         self._most = most
@@ -67,7 +67,8 @@ class Depth:
         posted_before = self._posted
         try:
             self._counted = self._store.depth(self._most)
-        except StoreError:
+        except StoreError as error:
+            self.loop.health.fail(error)
             return PAUSE_SECONDS
         self._posted -= posted_before
         self._look_at = self._posted + max(1, (self._most - self._counted) // 2)

@@ -15,8 +15,9 @@ from gevent.threadpool import ThreadPool
 
 from ..clock import Clock
 from ..model import Worker
-from ..store import Store
+from ..store import CALL_SECONDS, Store
 from ..telemetry import emit
+from .health import Health
 from .loop import Loop
 
 BEATS_PER_LEASE: Final = 6
@@ -50,7 +51,8 @@ class Heartbeat:
         fence: Callable[[], None],
         regained: Callable[[], None] = lambda: None,
     ) -> None:
-        self.loop = Loop("fence", self.tick)
+        self.loop = Loop("fence", self.tick, LOOK_SECONDS, clock)
+        self.health = Health("heartbeat", max(lease_seconds / BEATS_PER_LEASE, CALL_SECONDS), clock)
         self._open_store = open_store
         self._worker = worker
         self._clock = clock
@@ -78,7 +80,9 @@ class Heartbeat:
         """Renew once before anything is claimed, then keep renewing. Raises StoreUnavailable."""
         store = self._thread.apply(self._open_store)
         self._thread.apply(self._renew, (store,))
+        self.health.succeed()
         self._beating = self._thread.spawn(self._beat, store)
+        self._beating.rawlink(self._ended)
         self.loop.start()
 
     def stop(self) -> None:
@@ -123,11 +127,19 @@ class Heartbeat:
 
     def _renew_quietly(self, store: Store, seconds: float) -> bool:
         """Whether it is renewed. The thread outlives whatever is raised: the lease's age tells."""
+        self.health.begin()
         try:
             self._renew(store, seconds)
-        except Exception:  # noqa: BLE001 - see above
+        except Exception as error:  # noqa: BLE001 - see above
+            self.health.fail(error)
             return False
+        self.health.end(0.0)
         return True
+
+    def _ended(self, thread: AsyncResult) -> None:
+        """Called by the daemon's hub when the thread has ended."""
+        if not self._is_stopping:
+            self.health.die(thread.exception or "its thread has ended")
 
     def _renew(self, store: Store, seconds: float | None = None) -> None:
         asked_at = self._clock.monotonic()

@@ -14,6 +14,7 @@ from ..clock import Clock
 from ..errors import Interrupt
 from ..model import MonQTask, Worker
 from .claimer import Claimer
+from .health import Health
 from .pool import Pool
 from .run import Run
 
@@ -83,6 +84,8 @@ class Lanes:
             return self._names.get(title, frozenset())
 
         claimer = self._claimers[title] = self._new_claimer(self._new_pool(slots), names)
+        claimer.loop.health.name = f"claimer of {title}"
+        claimer.pool.health.name = f"slots of {title}"
         if self._is_started:
             claimer.loop.start()
 
@@ -102,6 +105,12 @@ class Lanes:
         self.stop_claiming()
         for claimer in self._claimers.values():
             claimer.loop.stop()
+
+    @property
+    def records(self) -> list[Health]:
+        """How each lane is: who fills its slots, and they themselves."""
+        claimers = self._claimers.values()
+        return [record for claimer in claimers for record in (claimer.loop.health, claimer.pool.health)]
 
     def wake(self) -> None:
         """Look for work in every lane soon. Never blocks."""

@@ -19,7 +19,7 @@ class Listener:
     """One greenlet that blocks in `store.listen`; a lost feed means one full claim pass."""
 
     def __init__(self, store: Store, wake: Callable[[], None]) -> None:
-        self.loop = Loop("listener", self.tick)
+        self.loop = Loop("listener", self.tick, AWAIT_SECONDS)
         self._store = store
         self._wake = wake
         self._pause = FIRST_PAUSE_SECONDS
@@ -28,7 +28,8 @@ class Listener:
         """Wait for one hint."""
         try:
             heard = self._store.listen(AWAIT_SECONDS)
-        except StoreError:
+        except StoreError as error:
+            self.loop.health.fail(error)
             heard = "lost"
         if heard == "quiet":
             return 0

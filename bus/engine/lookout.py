@@ -20,7 +20,7 @@ class Lookout:
     """
 
     def __init__(self, store: Store, names: Callable[[], Collection[str]]) -> None:
-        self.loop = Loop("lookout", self.tick)
+        self.loop = Loop("lookout", self.tick, PAUSE_SECONDS)
         self._store = store
         self._names = names
         self._told: set[str] = set()

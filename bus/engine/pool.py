@@ -11,6 +11,7 @@ from bson import ObjectId
 from ..clock import Clock
 from ..errors import Interrupt
 from ..model import Claim, MonQTask
+from .health import Health
 from .run import Run
 
 LOOK_SECONDS: Final = 0.01
@@ -30,6 +31,7 @@ class Pool:
         self._perform = perform
         self._clock = clock
         self._reserved = 0
+        self._health = Health("slots", clock=clock)
 
     @property
     def free(self) -> int:
@@ -54,7 +56,7 @@ class Pool:
             run = Run(task, started)
             earlier = self._latest.get(task.id)
             self.running[task.claim] = self._latest[task.id] = run
-            gevent.spawn(self._run, run, earlier)
+            run.slot = gevent.spawn(self._run, run, earlier)
 
     def _run(self, run: Run, earlier: Run | None) -> None:
         """Perform *run*, after an *earlier* one of its task: an interrupt may not have ended it yet."""
@@ -69,6 +71,14 @@ class Pool:
             if self._latest.get(run.task.id) is run:
                 del self._latest[run.task.id]
             self.on_free()
+
+    @property
+    def health(self) -> Health:
+        """Its record. A slot whose greenlet was killed before it began is never free again: a death."""
+        for run in self.running.values():
+            if run.slot is not None and run.slot.dead:
+                self._health.die(f"the greenlet of task {run.task.id} was killed before it began")
+        return self._health
 
     def interrupt(self, ids: Sequence[ObjectId] | None, reason: type[Interrupt]) -> None:
         """Cut short those of *ids* that run here, or everything when None."""

@@ -17,7 +17,7 @@ class Pruner:
     """Deletes in small batches, so that a big clean-up never holds the store for long."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
-        self.loop = Loop("pruner", self.tick)
+        self.loop = Loop("pruner", self.tick, PAUSE_SECONDS, clock)
         self._store = store
         self._clock = clock
 

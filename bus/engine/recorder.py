@@ -14,7 +14,7 @@ from ..clock import Clock
 from ..errors import StoreError, StoreUnavailable, Withdrawn
 from ..model import Claim, Report
 from ..retry import Kind, Outcome
-from ..store import Store
+from ..store import CALL_SECONDS, Store
 from ..telemetry import emit
 from .loop import Loop
 from .run import Run
@@ -39,9 +39,10 @@ class Recorder:
         self._clock = clock
         self._ends: list[tuple[Run, Outcome]] = []
         self._notes: dict[Any, Report] = {}
+        self._recorded = 0
         self._failing = False
         self.waiting_again: Callable[[list[tuple[str, datetime]]], None] = lambda _: None
-        self.loop = Loop("recorder", self.tick)
+        self.loop = Loop("recorder", self.tick, CALL_SECONDS, clock)
 
     @property
     def depth(self) -> int:
@@ -102,6 +103,7 @@ class Recorder:
 
     def _write_one_by_one(self, notes: list[Report], batch: list[tuple[Run, Outcome]]) -> float | None:
         """As `tick`; an end that the store refuses is tried again later, behind all others."""
+        before = self._recorded
         try:
             for note in notes:
                 self._report_alone(note)
@@ -110,13 +112,14 @@ class Recorder:
         except StoreError as error:
             if not isinstance(error, StoreUnavailable) and self._ends:
                 self._ends.append(self._ends.pop(0))
-            return self._pause(error)
+            return self._pause(error, has_written=self._recorded > before)
         return self._next
 
     def _written(self, batch: list[tuple[Run, Outcome]], held: list[bool]) -> float | None:
         if held or not batch:
             self._recovered()
         del self._ends[: len(batch)]
+        self._recorded += len(batch)
         self._tell(batch, held)
         return self._next
 
@@ -135,7 +138,9 @@ class Recorder:
             emit("task.unstorable", task_id=report.claim.id, error=error)
             return held
 
-    def _pause(self, error: StoreError) -> float:
+    def _pause(self, error: StoreError, *, has_written: bool = False) -> float:
+        if not has_written:
+            self.loop.health.fail(error)
         if not self._failing:
             self._failing = True
             emit("store.failed", doing="recording", waiting=len(self._ends), error=error)

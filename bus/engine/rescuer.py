@@ -37,7 +37,7 @@ class Rescuer:
         policy: Callable[[], Policy],
         wake: Callable[[], None],
     ) -> None:
-        self.loop = Loop("rescuer", self.tick)
+        self.loop = Loop("rescuer", self.tick, PAUSE_SECONDS, clock)
         self._store = store
         self._worker = worker
         self._clock = clock

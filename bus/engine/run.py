@@ -27,6 +27,8 @@ class Run:
         self.is_over = False
         self.left = Event()
         """Set when the slot is free again: the handler's code runs no more."""
+        self.slot: gevent.Greenlet | None = None
+        """What the pool has begun for it."""
         self._greenlet: gevent.Greenlet | None = None
 
     def enter(self) -> None:

@@ -14,9 +14,10 @@ from bson import ObjectId
 from ..clock import Clock
 from ..errors import StoreError, StoreFull, StoreUnavailable
 from ..model import MonQTask, Posting, Receipt
-from ..store import Store
+from ..store import CALL_SECONDS, Store
 from ..telemetry import emit
 from .loop import Loop
+from .steward import Steward
 
 if TYPE_CHECKING:
     from ..store import Spool
@@ -27,7 +28,8 @@ MOMENT_SECONDS: Final = 0.01
 
 
 class Spooler:
-    """Implements posting.Spooler. *expect* is told of tasks that now wait in the store.
+    """Implements posting.Spooler. *expect* is told of tasks that now wait in the store;
+    `steward` looks after the spool itself.
 
     Handing over is safe to repeat: the store knows the ids. So a posting leaves the spool only when
     the store has it, and a daemon that is killed in between hands it over again.
@@ -36,7 +38,8 @@ class Spooler:
     def __init__(
         self, spool: Spool, store: Store, clock: Clock, expect: Callable[[Sequence[MonQTask]], None]
     ) -> None:
-        self.loop = Loop("spooler", self.tick)
+        self.steward = Steward(spool, clock, "spool", is_spool=True)
+        self.loop = Loop("spooler", self.tick, CALL_SECONDS, clock)
         self.is_open = False
         self._spool = spool
         self._store = store
@@ -62,16 +65,12 @@ class Spooler:
 
     @property
     def complaint(self) -> str | None:
-        """Why no delivery should be sent here, or None: while the spool takes them, they may. Asks it."""
+        """Why no delivery should be sent here, or None: while the spool takes them, they may."""
         if not self.is_open:
             return None
         if self._spool.is_full:
             return "spool: full, and the store is away"
-        try:
-            self._spool.ping()
-        except StoreError as error:
-            return f"spool: {error}"
-        return None
+        return self.steward.complaint
 
     def begin(self, error: StoreUnavailable) -> None:
         """The store did not take a delivery: from now on the spool does. Never blocks."""
@@ -84,8 +83,9 @@ class Spooler:
         self._entering += 1
         try:
             receipt = self._spool.keep(posting)
-        except StoreFull as error:
-            if not self._is_full:
+        except StoreUnavailable as error:
+            self.steward.doubt(error)
+            if isinstance(error, StoreFull) and not self._is_full:
                 self._is_full = True
                 emit("spool.filled", waiting=self._spool.size, error=error)
             raise
@@ -98,6 +98,7 @@ class Spooler:
         """Hand one batch over, which is also how the store's return is noticed."""
         if not self.is_open:
             return None
+        batch: list[Posting] | None = None
         try:
             batch = self._spool.oldest(BATCH, self._stuck)
             if batch:
@@ -107,7 +108,11 @@ class Spooler:
                 return MOMENT_SECONDS
             self._store.ping()
             self._spool.recount()
-        except StoreError:
+        except StoreError as error:
+            is_spool = (
+                batch is None or self.steward.complaint is not None
+            )  # the store being away is no fault of its own
+            self.loop.health.fail(error, is_outage=False if is_spool else None)
             return PAUSE_SECONDS
         return None if self._close() else 0
 

@@ -16,16 +16,20 @@ from types import CodeType, FrameType
 from typing import Any, Final
 
 import gevent
+from gevent.event import AsyncResult
 from gevent.threadpool import ThreadPool
 
 from ..clock import Clock
 from ..model import MonQTask
 from ..telemetry import emit
 from .executor import Executor
+from .health import Health
 
 LOOK_SECONDS: Final = 0.4
 BLOCKED_SECONDS: Final = 0.5  # a block is told when it is between this and 0.9 s old
 RECENT_SECONDS: Final = 10.0
+PERIOD_SECONDS: Final = 5.0
+"""It looks more often; a machine with much to do lets a thread wait."""
 PLACES: Final = 3
 REMEDY: Final = "declare the task cpu=True, or let it yield: gevent.sleep(0)"
 
@@ -67,14 +71,18 @@ class Watchdog:
         self._block: Block | None = None
         self._last: Block | None = None
         self._last_seconds = 0.0
+        self._is_stopping = False
+        self.health = Health("watchdog", PERIOD_SECONDS, clock)
 
     def start(self) -> None:
         """Begin to look. Never blocks."""
         self._bell.start(self._turned)
-        self._thread.spawn(self._watch)
+        self.health.succeed()
+        self._thread.spawn(self._watch).rawlink(self._ended)
 
     def stop(self) -> None:
         """End the thread; blocks for a moment."""
+        self._is_stopping = True
         self._is_over.put(None)
         self._thread.join()
         self._thread.kill()
@@ -104,13 +112,20 @@ class Watchdog:
             self._last, self._last_seconds = block, self._age(block.since)
             emit("hub.free", **block.fields, seconds=self._last_seconds)
 
+    def _ended(self, thread: AsyncResult) -> None:
+        if not self._is_stopping:
+            self.health.die(thread.exception or "its thread has ended")
+
     # in the thread
 
     def _watch(self) -> None:
         while self._goes_on():
+            self.health.begin()
             try:
                 self._look()
-            except Exception as error:  # noqa: BLE001 - nobody would notice that the watchdog is dead
+                self.health.end(0.0)
+            except Exception as error:  # noqa: BLE001 - it goes on; whoever looks at its record sees it
+                self.health.fail(error)
                 print(f"monqbus: watchdog: {error!r}", file=sys.__stderr__)
 
     def _goes_on(self) -> bool:

@@ -23,24 +23,25 @@ class ControlSocket:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._listener = listen_unix(path)
-        self._server: Server | None = None
+        self.server: Server | None = None
+        """Who answers there now."""
         self._told = ""
 
     def serve(self, app: WsgiApp) -> None:
         """Answer with *app* from now on. Never blocks."""
-        self._server = Server(self._listener, app)
-        self._server.start()
+        self.server = Server(self._listener, app)
+        self.server.start()
 
     def look(self) -> float:
         """Listen anew when the file is gone; the seconds until the next look."""
-        if self._server is None or self._server.has_its_file:
+        if self.server is None or self.server.has_its_file:
             return LOOK_SECONDS
         try:
             listener = listen_unix(self._path)
         except ConfigError as error:
             self._tell(str(error))
             return LOOK_SECONDS
-        old, self._listener = self._server, listener
+        old, self._listener = self.server, listener
         self.serve(old.application)
         old.stop()
         self._tell("")
@@ -48,10 +49,10 @@ class ControlSocket:
 
     def stop(self) -> None:
         """Stop serving and remove the file."""
-        if self._server is None:
+        if self.server is None:
             self._listener.close()
         else:
-            self._server.stop()
+            self.server.stop()
 
     def _tell(self, problem: str) -> None:
         """Tell each problem once, and the end of it."""

@@ -24,7 +24,8 @@ class Group(Generic[Item, Answer]):
 
     *perform* gets up to *most* items in order of arrival and returns an answer for each: the
     answer itself, or an exception to raise at that item's caller. If *perform* raises, all of its
-    callers get that. It runs in a greenlet of its own, which no interrupt of a caller can reach.
+    callers get that. It runs in a greenlet of its own, which no interrupt of a caller can reach; when
+    somebody kills that one all the same, its callers are told so and the next ones are served.
     While *most_waiting* items wait, further ones are refused: memory stays bounded when a disk hangs.
     """
 
@@ -38,7 +39,7 @@ class Group(Generic[Item, Answer]):
         self._most = most
         self._most_waiting = most_waiting
         self._waiting: list[tuple[Item, AsyncResult]] = []
-        self._busy = False
+        self._draining: gevent.Greenlet | None = None
 
     @property
     def depth(self) -> int:
@@ -61,8 +62,9 @@ class Group(Generic[Item, Answer]):
         self._waiting.append((item, slot))
         if not patience:
             self._begin()
-        elif not self._busy:
-            gevent.spawn_later(patience, self._begin)
+        elif not self._is_busy:
+            slot.wait(timeout=patience)
+            self._begin()
         slot.wait(timeout=seconds)  # not get(timeout): that would swallow a caller's own Timeout
         if not slot.ready():
             # not handed over yet: then it never will be, or it would outlive the caller's patience
@@ -75,17 +77,17 @@ class Group(Generic[Item, Answer]):
         return answer
 
     def _begin(self) -> None:
-        if not self._busy and self._waiting:
-            self._busy = True
-            gevent.spawn(self._drain)
+        if not self._is_busy and self._waiting:
+            self._draining = gevent.spawn(self._drain)
+
+    @property
+    def _is_busy(self) -> bool:
+        return self._draining is not None and not self._draining.dead
 
     def _drain(self) -> None:
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-                self._answer(batch)
-        finally:
-            self._busy = False
+        while self._waiting:
+            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            self._answer(batch)
 
     def _answer(self, batch: list[tuple[Item, AsyncResult]]) -> None:
         answers: Sequence[Any]
@@ -93,8 +95,17 @@ class Group(Generic[Item, Answer]):
             answers = self._perform([item for item, _ in batch])
         except Exception as error:  # noqa: BLE001 - it belongs to the callers, each of them raises it
             answers = [error] * len(batch)
+        except BaseException as error:  # noqa: BLE001 - a handler's gevent.killall: it must not stop the store
+            answers = [_cut_short(error)] * len(batch)
         for (_, slot), answer in zip(batch, answers, strict=True):
             if isinstance(answer, Exception):
                 slot.set_exception(answer)
             else:
                 slot.set(answer)
+
+
+def _cut_short(error: BaseException) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"store: the call was cut short by {type(error).__name__}, its outcome is unknown; "
+        "see which handler kills greenlets that are not its own"
+    )

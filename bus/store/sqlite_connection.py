@@ -243,7 +243,22 @@ class Connection:
 
     @property
     def _away(self) -> Away:
-        return _at_once if self._pool is None else self._pool.apply
+        return _at_once if self._pool is None else self._in_thread
+
+    def _in_thread(self, function: Callable[[], Any]) -> Any:
+        """Wait for *function* to end in the native thread, whoever tries to kill this greenlet meanwhile.
+
+        The next transaction must not begin while this one is still being committed.
+        """
+        done = self._pool.spawn(function)
+        while not done.ready():
+            try:
+                done.wait()
+            except Exception:
+                raise
+            except BaseException:  # noqa: BLE001, S112 - a kill, by which nothing was cut short
+                continue
+        return done.get()
 
     def _commit(self, jobs: Sequence[Job[Any]]) -> list[Any]:
         """Run *jobs* in one transaction; when one of them fails, each in a transaction of its own.
@@ -271,6 +286,9 @@ class Connection:
                 return self._run_the_urgent(jobs, away)
             if len(jobs) == 1 or isinstance(error, StoreUnavailable) or is_of_the_disk(error):
                 return [translated(error, self._path)] * len(jobs)
+        except BaseException:  # killed before the commit had begun
+            self._roll_back()
+            raise
         return [self._run_all([job], away)[0] for job in jobs]
 
     def _run_together(self, jobs: Sequence[Job[Any]], away: Away) -> list[Any]:

@@ -22,6 +22,7 @@ from ..http.problem import Answer, answer
 from ..model import Event, Receipt
 from .delivery import Receiver, refuse
 from .gate import Gate
+from .origin import is_of_this_machine
 
 if TYPE_CHECKING:
     from ..config import Hook
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     Hooks = Callable[[], Mapping[str, Hook]]
 
 _PREFIX: Final = "/hooks/"
+NOT_READY: Final = "not ready"
 
 
 def create_app(
@@ -45,7 +47,7 @@ def create_app(
 
     *hooks* gives the present hooks by name and is asked for each delivery, so that a reload swaps
     them between two. *ready* gives the reason why no delivery should be sent here, or None; *remark* what is
-    worth saying although they may come. *gate*
+    worth saying although they may come; neither may block, and only callers on this machine read them. *gate*
     turns deliveries away when there are too many of them. Errors that nobody expected propagate to
     the server, which logs them and answers 500.
     """
@@ -54,26 +56,26 @@ def create_app(
     app.url_map.merge_slashes = False
     receiver = Receiver(publish, clock, max_body, gate or Gate())
 
-    def turned_away(name: str) -> Response:
-        if name not in hooks() or request.method == "POST":  # Werkzeug takes //hooks/NAME for /hooks/NAME
+    def turned_away(**_: str) -> Response:
+        if request.method == "POST":  # Werkzeug takes //hooks/NAME for /hooks/NAME: it may well be there
             return _refused(Refused(404, "unknown_hook", "hook: there is none of this name"))
-        return _refused(
-            Refused(405, "method_not_allowed", "method: a delivery is a POST", {"Allow": "POST"}), name
-        )
+        # the same answer whether there is such a hook or not: its name is nobody's business
+        return _refused(Refused(405, "method_not_allowed", "method: a delivery is a POST", {"Allow": "POST"}))
 
     def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
     def readyz() -> dict[str, str] | Response:
-        reason = ready()
+        reason, is_ours = ready(), is_of_this_machine(request.environ)
         if reason is not None:
             # answered, but not told: a probe is not an event, and one comes every few seconds
-            refusal = Refused(503, "not_ready", reason, receiver.retry_after())
+            detail = reason if is_ours else NOT_READY
+            refusal = Refused(503, "not_ready", detail, receiver.retry_after())
             return _response(answer(refusal, request.environ.get(REQUEST_ID, "")))
-        detail = remark()
-        return {"status": "ready", "detail": detail} if detail else {"status": "ready"}
+        words = remark() if is_ours else None
+        return {"status": "ready", "detail": words} if words else {"status": "ready"}
 
-    # A rule without methods takes all of them: an unknown hook is 404 whatever the method.
+    # A rule without methods takes all of them.
     app.url_map.add(Rule(f"{_PREFIX}<name>", endpoint="turned_away"))
     app.view_functions["turned_away"] = turned_away
     app.add_url_rule("/healthz", view_func=healthz, provide_automatic_options=False)
@@ -103,8 +105,8 @@ class Lane:
         return self._app(environ, start_response)
 
 
-def _refused(refusal: Refused, hook: str = "") -> Response:
-    return _response(refuse(refusal, request.environ, hook=hook))
+def _refused(refusal: Refused) -> Response:
+    return _response(refuse(refusal, request.environ))
 
 
 def _response(answer: Answer) -> Response:

@@ -11,6 +11,7 @@ from typing import Any
 import gevent
 import pytest
 from gevent.event import Event as Signal
+from gevent.monkey import get_original
 
 from bus.errors import StoreError, StoreHeld, StoreUnavailable
 from bus.model import Filter
@@ -216,3 +217,34 @@ def test_a_call_that_hangs_in_the_disk_is_left_in_time_and_the_next_are_refused(
         waiting.get(timeout=PATIENCE)
 
         assert task == store.get(task.id)
+
+
+def test_a_commit_whose_greenlet_is_killed_is_whole_and_the_next_ones_follow(tmp_path: Path) -> None:
+    """A handler's `gevent.killall`: what is being committed may be neither cut in two nor overtaken."""
+    with closing(SqliteStore(tmp_path / "monqbus.db", daemon=True)) as store:
+        store.open()
+        connection = store._connection
+        assert connection._connection is not None and connection._group is not None
+        hold, held = get_original("threading", "Event")(), gevent.get_hub().loop.async_()
+        begun = Signal()
+        held.start(begun.set)
+
+        class Slow(Driver):
+            def commit(self) -> None:
+                held.send()
+                assert hold.wait(PATIENCE)
+                super().commit()
+
+        connection._connection = Slow(connection._connection)  # type: ignore[assignment]
+        posting = gevent.spawn(post, store, a_task())
+        assert begun.wait(PATIENCE)
+        waiting = gevent.spawn(post, store, a_task())
+        gevent.idle()
+        for _ in range(3):
+            connection._group._draining.kill(block=False)
+            gevent.idle()
+        hold.set()
+        gevent.joinall([posting, waiting], timeout=PATIENCE, raise_error=True)
+        held.close()
+
+        assert {"ready": 2} == store.count(Filter())

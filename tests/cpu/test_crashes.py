@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import gevent
 import pytest
 from gevent.event import Event as Signal
 
@@ -183,4 +184,41 @@ def test_a_template_that_is_killed_is_replaced_and_its_tasks_are_held_innocent(
     assert ("ready", 1) == (task.state, task.crashes)
     assert "the process that forked it is gone" in task.history[0]["error"]
     until(lambda: not is_alive(worker.child.pid))
+    assert "complete" == laboratory.result("echo").state
+
+
+def test_a_run_whose_daemon_stops_listening_has_an_end(laboratory: Laboratory, facts):
+    """A handler's `gevent.killall` reaches who hears the worker: the task must not wait for ever."""
+    run, greenlet = laboratory.begin("rest", 600)
+    facts.wait_for("task.started")
+    (edition,) = laboratory.farm._editions or [laboratory.farm._edition()]
+    (peer_,) = until(lambda: [one for one in edition._peers if one._job is not None])
+    peer_._listener.kill(block=False)
+    task = laboratory.ended(run, greenlet)
+
+    assert ("ready", 0, 1) == (task.state, task.attempt, task.crashes)
+    assert "its daemon stopped listening to it: GreenletExit" in task.history[0]["error"]
+    assert "complete" == laboratory.result("echo").state
+
+
+def test_a_zygote_that_nobody_hears_is_lost(laboratory: Laboratory, facts):
+    """And said to be: the daemon stops, and is started again."""
+    gevent.idle()
+    laboratory.farm._zygote._listener.kill(timeout=PATIENCE)
+
+    assert laboratory.farm.is_lost
+    assert ["farm.lost"] == [name for name in facts.names if name == "farm.lost"]
+
+
+def test_a_run_whose_greenlet_is_killed_leaves_no_busy_worker_behind(laboratory: Laboratory, facts):
+    """The next task would be sent to one that still computes, and be counted as crashed for it."""
+    run, greenlet = laboratory.begin("rest", 600)
+    facts.wait_for("task.started")
+    edition = laboratory.farm._edition()
+    (busy,) = until(lambda: [one for one in edition._peers if one._job is not None and one.child.pid])
+    greenlet.kill(timeout=PATIENCE)
+    laboratory.recorder.tick()
+
+    assert "GreenletExit" in laboratory.now(run.task).history[0]["error"]
+    until(lambda: not is_alive(busy.child.pid))
     assert "complete" == laboratory.result("echo").state

@@ -230,3 +230,43 @@ def test_no_native_thread_is_left_behind(new_heartbeat):
     heart.stop()
 
     assert before == threading.active_count()
+
+
+def test_a_heartbeat_whose_thread_has_ended_says_so(new_heartbeat, leases, capfd):
+    """The lease would run out, and nobody would know why."""
+
+    class Odd(BaseException):
+        """Nobody expects it."""
+
+    def leave(*_: object) -> int:
+        raise Odd("out of place")
+
+    heart = new_heartbeat(Clock(), 0.6)
+    heart.start()
+    leases.renew = leave
+    with gevent.Timeout(PATIENCE):
+        while heart.health.death is None:
+            gevent.sleep(0.01)
+
+    assert "Odd: out of place" == heart.health.death
+
+
+def test_a_heartbeat_that_was_stopped_has_not_died(new_heartbeat):
+    heart = new_heartbeat(Clock(), 60)
+    heart.start()
+    heart.stop()
+    gevent.idle()
+
+    assert heart.health.death is None
+
+
+def test_renewals_that_fail_are_no_success(new_heartbeat, leases):
+    """The record tells since when, and why."""
+    clock = FrozenClock()
+    heart = new_heartbeat(clock, 60)
+    heart._renew_quietly(cast(Store, leases), 60)
+    leases.error = StoreUnavailable("away")
+    clock.advance(31)
+    heart._renew_quietly(cast(Store, leases), 60)
+
+    assert (True, "away", 31.0) == (heart.health.is_late, str(heart.health.error), heart.health.seconds)

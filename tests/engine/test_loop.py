@@ -158,3 +158,78 @@ def test_a_loop_that_never_started_can_be_woken_and_stopped():
 
     assert loop.is_woken
     loop.stop()
+
+
+def test_a_killed_loop_says_so():
+    """A handler's `gevent.killall` reaches it: its record tells that nothing ticks any more."""
+    ticks = Ticks(3600)
+    loop = started(ticks)
+    ticks.reach(1)
+    alive = loop.health.death
+    loop._greenlet.kill(timeout=PATIENCE)
+    gevent.idle()
+
+    assert (None, "GreenletExit") == (alive, loop.health.death)
+
+
+def test_a_loop_that_was_killed_before_its_first_tick_says_so():
+    loop = Loop("test", lambda: None)
+    loop.start()
+    loop._greenlet.kill(timeout=PATIENCE)
+    gevent.idle()
+
+    assert "GreenletExit" == loop.health.death
+
+
+def test_what_is_no_exception_ends_a_loop_and_is_its_reason(capfd):
+    """Only exceptions are outlived: what else a tick raises wants it to end."""
+
+    class Odd(BaseException):
+        """Nobody expects it."""
+
+    def leave() -> None:
+        raise Odd("out of place")
+
+    loop = started(Ticks(leave))
+    gevent.idle()
+    gevent.idle()
+
+    assert "Odd: out of place" == loop.health.death
+    assert "Odd: out of place" in capfd.readouterr().err
+
+
+def test_a_loop_that_was_stopped_has_not_died():
+    """Nor one whose last tick hung and was killed."""
+    stopped, hanging = started(Ticks(3600)), started(Ticks(lambda: Signal().wait(PATIENCE)))
+    gevent.idle()
+    for loop in (stopped, hanging):
+        loop.stop(0.01)
+    gevent.idle()
+
+    assert [None, None] == [loop.health.death for loop in (stopped, hanging)]
+
+
+def test_a_loop_that_has_died_can_be_started_again():
+    """A drain does so, that its ends may be recorded."""
+    ticks = Ticks(3600)
+    loop = started(ticks)
+    ticks.reach(1)
+    loop._greenlet.kill(timeout=PATIENCE)
+    loop.start()
+    ticks.reach(2)
+    loop.stop()
+
+    assert 2 == ticks.count
+
+
+def test_a_failed_tick_is_in_the_record_until_one_succeeds(facts):
+    ticks = Ticks(ValueError("bad"))
+    loop = started(ticks)
+    facts.wait_for("loop.failed")
+    failed = str(loop.health.error)
+    loop.wake()
+    ticks.reach(2)
+    gevent.idle()
+
+    assert ("bad", None) == (failed, loop.health.error)
+    loop.stop()

@@ -166,3 +166,23 @@ def test_a_task_that_comes_again_waits_for_its_earlier_run(floor):
     assert ([0, 2], [again.claim]) == (begun, list(pool.running))
     gates[2].set()
     assert (0, 3) == (pool.drain(PATIENCE), pool.free)
+
+
+def test_a_slot_whose_greenlet_was_killed_before_it_began_is_found(floor):
+    """It would be taken for ever, and its task busy: nobody is left to say how it ended."""
+    floor.pool.start([a_task()])
+    (run,) = floor.pool.running.values()
+    run.slot.kill(timeout=PATIENCE)
+
+    assert f"the greenlet of task {run.task.id} was killed before it began" == floor.pool.health.death
+    floor.pool.running.clear()
+
+
+def test_a_killed_handler_is_no_death_of_its_slot(floor):
+    """Its run ends as any other that raises, and the slot is free again."""
+    floor.pool.start([a_task()])
+    gevent.idle()
+    (run,) = floor.pool.running.values()
+    run.slot.kill(timeout=PATIENCE)
+
+    assert (None, 3, ["GreenletExit"]) == (floor.pool.health.death, floor.pool.free, floor.ended)

@@ -159,3 +159,31 @@ def test_a_watchdog_outlives_what_it_cannot_tell(
     burn_until(lambda: told)
 
     assert ["hub.blocked"] == [fact for fact, _ in told]
+
+
+def test_a_watchdog_whose_thread_has_ended_says_so(
+    dog: Watchdog, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    """Nobody would be named any more."""
+
+    class Odd(BaseException):
+        """Nobody expects it."""
+
+    def leave(_: Watchdog) -> None:
+        raise Odd("out of place")
+
+    monkeypatch.setattr(Watchdog, "_look", leave)
+    with gevent.Timeout(PATIENCE):
+        while dog.health.death is None:
+            gevent.sleep(0.01)
+
+    assert "Odd: out of place" == dog.health.death
+
+
+def test_a_watchdog_that_was_stopped_has_not_died(told: Told, clock: Ahead):
+    dog = Watchdog(clock, lambda *_: None)
+    dog.start()
+    dog.stop()
+    gevent.idle()
+
+    assert dog.health.death is None

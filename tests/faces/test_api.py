@@ -29,6 +29,9 @@ from bus.store import Store, open_memory_store
 MOMENT = datetime(2026, 5, 6, 7, 8, 9, 123000, tzinfo=timezone.utc)
 
 
+STATUS = {"reason": "store: away", "remark": None, "services": [{"name": "rescuer", "state": "failing"}]}
+
+
 class Place:
     """A store with its API on a control socket; nothing runs the tasks."""
 
@@ -41,7 +44,7 @@ class Place:
         self.registry.subscribe(self.registry.tasks["shop.note"], ["sold"])
         desk = Desk(self.store, Clock())
         self.office = PostOffice(self.store, lambda: self.registry, Clock())
-        self._app = create_api(Api(desk, self.office, lambda: self.registry, Clock()))
+        self._app = create_api(Api(desk, self.office, lambda: self.registry, Clock(), lambda: STATUS))
         self._server: Server | None = None
 
     def open(self) -> None:
@@ -407,3 +410,9 @@ def test_an_unknown_path_or_method_is_a_problem_document(
     answer, problem = place.ask(method, path)
 
     assert (status, status) == (answer, problem["status"])
+
+
+def test_how_the_daemon_is_can_be_asked(place: Place, remote: Remote) -> None:
+    """What `/readyz` keeps from strangers, and how every service is."""
+    assert (200, STATUS) == place.ask("GET", "/status")
+    assert STATUS == remote.status()

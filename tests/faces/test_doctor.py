@@ -261,3 +261,30 @@ def test_what_went_wrong_in_the_running_daemon_is_counted(run: Command, daemon: 
     assert str(well["value"]).endswith("Z: nothing worth a warning")
     assert str(told["value"]).endswith("Z: event.unhandled 1")
     assert ("ok", "what they mean: docs/facts.md; which tasks: the log") == (told["verdict"], told["note"])
+
+
+def test_the_services_of_a_daemon_that_is_well_are_counted(run: Command, daemon: Daemon) -> None:
+    """Loops, threads, slots and listening sockets."""
+    said = run("doctor", "--config", daemon.config, "--json")
+    value = str(_found(said, "services")["value"])
+
+    assert ("ok", "deliveries are taken") == (
+        _found(said, "ready")["verdict"],
+        _found(said, "ready")["value"],
+    )
+    assert value.startswith("all ")
+    assert value.endswith(" do their work")
+    assert int(value.split()[1]) > 12
+
+
+def test_whoever_does_not_come_to_do_his_work_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """As a problem, with its last error and how long it has been so."""
+    row = {"name": "rescuer", "state": "failing", "seconds": 16.2, "period": 5.0, "error": "ValueError: bad"}
+    well = {**row, "name": "pruner", "state": "working"}
+    status = {"reason": "rescuer: has not succeeded", "remark": None, "services": [well, row]}
+    ready, services = command._readiness(status)
+
+    assert ("ready", "rescuer: has not succeeded", "problem") == ready[:3]
+    assert ("services", "rescuer is failing, last success 16 s ago (ValueError: bad)", "problem") == services[
+        :3
+    ]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
+from flask import Flask
 
 from bus.clock import FrozenClock
 from bus.config import Hook, Secret
@@ -50,6 +51,7 @@ class Office:
         self.events: list[Event] = []
         self.hooks = {one.name: one for one in HOOKS}
         self.reason: str | None = None
+        self.remark: str | None = None
         self.failure: Exception | None = None
         self.tasks = [ObjectId(), ObjectId()]
 
@@ -62,6 +64,16 @@ class Office:
         self.events.append(event)
         return Receipt(self.tasks, event.id)
 
+    def app(self) -> Flask:
+        return create_app(
+            hooks=lambda: self.hooks,
+            publish=self.publish,
+            ready=lambda: self.reason,
+            remark=lambda: self.remark,
+            clock=FrozenClock(NOW),
+            max_body=MAX_BODY,
+        )
+
 
 @pytest.fixture
 def office() -> Office:
@@ -70,14 +82,7 @@ def office() -> Office:
 
 @pytest.fixture
 def server(office: Office) -> Iterator[Server]:
-    app = create_app(
-        hooks=lambda: office.hooks,
-        publish=office.publish,
-        ready=lambda: office.reason,
-        clock=FrozenClock(NOW),
-        max_body=MAX_BODY,
-    )
-    with serving(app) as server:
+    with serving(office.app()) as server:
         yield server
 
 
@@ -201,7 +206,7 @@ def test_a_hook_without_its_secret_is_closed(send: Send, office: Office) -> None
 
 WRONG: dict[str, tuple[bytes, int, str]] = {
     "an unknown name": (post("/hooks/nobody"), 404, "unknown_hook"),
-    "an unknown name with another method": (get("/hooks/nobody"), 404, "unknown_hook"),
+    "an unknown name with another method": (get("/hooks/nobody"), 405, "method_not_allowed"),
     "an unknown path": (get("/"), 404, "not_found"),
     "a path above": (post("/hooks/../open"), 404, "not_found"),
     "a NUL in the name": (post("/hooks/open%00"), 404, "unknown_hook"),
@@ -395,7 +400,7 @@ def test_an_error_nobody_expected_is_500_without_a_word(send: Send, office: Offi
 
 
 def test_the_process_says_that_it_is_alive_and_whether_it_is_ready(server: Server, office: Office) -> None:
-    """/healthz touches nothing, /readyz gives the reason."""
+    """/healthz touches nothing, /readyz gives the reason to a program on this machine."""
     assert (200, {"status": "ready"}) == _look(server, "/readyz")
 
     office.reason = "draining"
@@ -440,8 +445,8 @@ def test_hooks_are_swapped_between_two_deliveries(server: Server, office: Office
         assert 202 == stranger.answer().status
 
 
-def _look(server: Server, path: str) -> tuple[int, Any]:
-    answer = ask(server.address, get(path))
+def _look(server: Server, path: str, host: str = "127.0.0.1") -> tuple[int, Any]:
+    answer = ask(server.address, get(path).replace(b"Host: monqbus.test", f"Host: {host}".encode()))
     return answer.status, json.loads(answer.body)
 
 

@@ -149,3 +149,38 @@ def test_with_too_many_waiting_further_ones_are_refused_at_once(slow):
     assert [-1, -2, -3] == answers(asking)
     assert -5 == group.submit(5, PATIENCE)
     assert [[1], [2, 3], [5]] == slow.batches
+
+
+def test_a_killed_call_is_told_to_its_callers_and_the_next_ones_are_served(slow):
+    """A handler's `gevent.killall` must not be the end of the store."""
+    group = Group[int, int](slow)
+    asking = ask(group, 1, 2)
+    assert slow.begun.wait(PATIENCE)
+    waiting = ask(group, 3)
+    group._draining.kill(block=False)
+    gevent.joinall(asking, timeout=PATIENCE)
+    slow.gate.set()
+
+    assert [-3, -4] == answers(waiting + ask(group, 4))
+    for greenlet in asking:
+        with pytest.raises(StoreUnavailable, match="cut short by GreenletExit, its outcome is unknown"):
+            greenlet.get()
+
+
+def test_a_call_that_was_killed_before_it_began_keeps_nobody_out(slow):
+    slow.gate.set()
+    group = Group[int, int](slow)
+    first = gevent.spawn(group.submit, 1, PATIENCE)
+    while group._draining is None:
+        gevent.sleep(0)
+        if group._draining is not None:
+            group._draining.kill(block=False)
+
+    assert [-2] == answers(ask(group, 2))
+    assert -1 == first.get(timeout=PATIENCE)
+
+
+def test_who_is_patient_begins_the_call_when_nobody_else_does(slow):
+    slow.gate.set()
+
+    assert -1 == Group[int, int](slow).submit(1, PATIENCE, patience=0.001)

@@ -8,7 +8,7 @@ to the present primary is told there that its cursor is unknown, and that is the
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pymongo
 from bson import Int64
@@ -45,7 +45,7 @@ class Feed:
         self._daemon = daemon
         self._me = Clock().new_id()
         self._tail: Tail | None = None
-        self._is_ringing = False
+        self._ringing: Any = None
         self._ring_again = False
 
     def prepare(self) -> None:
@@ -59,11 +59,10 @@ class Feed:
             self._insert()
             return
         self._ring_again = True
-        if not self._is_ringing:
+        if self._ringing is None or self._ringing.dead:
             import gevent
 
-            self._is_ringing = True
-            gevent.spawn(self._insert_until_silent)
+            self._ringing = gevent.spawn(self._insert_until_silent)
 
     def listen(self, seconds: float) -> Heard:
         """See the contract. For one greenlet only. A dead tail is opened again before "lost" is said."""
@@ -81,12 +80,9 @@ class Feed:
             tail.session.end_session()
 
     def _insert_until_silent(self) -> None:
-        try:
-            while self._ring_again:
-                self._ring_again = False
-                self._insert()
-        finally:
-            self._is_ringing = False
+        while self._ring_again:
+            self._ring_again = False
+            self._insert()
 
     def _insert(self) -> None:
         with suppress(StoreError), self._connection.call(RING_SECONDS) as database:

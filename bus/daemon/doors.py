@@ -1,0 +1,36 @@
+"""Notices when nobody can connect any more: a handler may close descriptors that are not its own."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from ..engine.health import Health
+from ..http import Server
+
+
+class Door:
+    """The record of a listening socket. *server* gives who listens on it, None before somebody does."""
+
+    def __init__(self, name: str, server: Callable[[], Server | None]) -> None:
+        self._health = Health(name)
+        self._server = server
+
+    @property
+    def health(self) -> Health:
+        """Its record, after a look at the socket. Never blocks."""
+        server = self._server()
+        if server is not None and not server.is_stopping and (reason := _deafness(server)):
+            self._health.die(f"{reason}; see which handler closes files that are not its own")
+        return self._health
+
+
+def _deafness(server: Server) -> str:
+    if server.closed:
+        return "its socket was closed"
+    try:
+        listens = server.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        address = server.socket.getsockname()
+    except OSError as error:
+        return f"its descriptor is no socket any more: {error.strerror}"
+    return "" if listens and address == server.address else "its descriptor is somebody else's now"

@@ -1,0 +1,71 @@
+"""Whether a daemon is ready, and if not why: answered from what its services have seen last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..engine.depth import Depth
+from ..engine.services import Services
+from ..engine.spooler import Spooler
+from ..engine.steward import Steward
+from ..engine.watchdog import Watchdog
+from ..errors import StoreUnavailable
+from ..model import Event, Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What `/readyz` and `monqbus doctor` say. Nothing here blocks or asks a store.
+
+    *steward* is the one of the store, *spooler* None where there is no spool.
+    """
+
+    steward: Steward
+    spooler: Spooler | None
+    services: Services
+    depth: Depth
+    watchdog: Watchdog
+    is_stopping: Callable[[], bool]
+
+    def complaint(self) -> str | None:
+        """Why no delivery should be sent here: a sentence, or None when all is well."""
+        if self.is_stopping():
+            return "draining: this daemon is stopping"
+        return (
+            self._store_complaint()
+            or self.services.complaint
+            or self.depth.complaint
+            or self.watchdog.complaint
+        )
+
+    def remark(self) -> str | None:
+        """What is worth saying although deliveries may come."""
+        return self.spooler.remark if self.spooler is not None else None
+
+    def describe(self) -> Mapping[str, Any]:
+        """All of it, and how every service is."""
+        return {"reason": self.complaint(), "remark": self.remark(), "services": self.services.describe()}
+
+    def observed(self, publish: Callable[[Event], Receipt]) -> Callable[[Event], Receipt]:
+        """*publish*, whose outcome is seen at once and not only when the store is asked again."""
+        steward, spooler = self.steward, self.spooler
+
+        def observe(event: Event) -> Receipt:
+            try:
+                receipt = publish(event)
+            except StoreUnavailable as error:
+                steward.doubt(error)
+                raise
+            if steward.complaint is not None and (spooler is None or not spooler.is_open):
+                steward.trust()
+            return receipt
+
+        return observe
+
+    def _store_complaint(self) -> str | None:
+        """The store's, unless the spool stands in for it."""
+        if self.spooler is not None and self.spooler.is_open:
+            return self.spooler.complaint
+        return self.steward.complaint
