@@ -95,6 +95,16 @@ def test_the_place_is_what_init_writes():
     assert {"monqbus.ini", "apps/", "data/", "monqbus.service"} == rows
 
 
+def test_the_proxies_serve_hooks_over_tls_only():
+    """A redirect would hide that a sender has sent its secret in the clear."""
+    nginx, caddy = _block("nginx"), _block("caddyfile")
+    plain = nginx[nginx.index("listen 80;") : nginx.index("listen 443 ssl;")]
+
+    assert "location /hooks/ { return 404; }" in plain
+    assert re.search(r"http://hooks\.example\.org \{\s+handle /hooks/\* \{\s+respond 404\s+\}", caddy)
+    assert 2 == (nginx + caddy).count("Strict-Transport-Security")
+
+
 def test_the_proxies_are_in_step_with_the_daemon():
     """They keep connections for a shorter time, and take bodies as large as it does."""
     nginx, caddy = _block("nginx"), _block("caddyfile")

@@ -162,6 +162,11 @@ def _warn(config: Config, lines: Lines, findings: Findings) -> None:
             program_of(handler), uid_of(handler), f"[handler:{handler.name}] command", line, findings
         )
     for hook in config.hooks.values():
+        if hook.topic.startswith(("{event}", "{header:", "{body:")):
+            sentence = "lets its sender choose any topic, those of other hooks too"
+            line = lines.get((f"hook:{hook.name}", "topic"), 0)
+            remedy = f"begin with fixed text, {hook.name}.{hook.topic} for example"
+            findings.warning(line, f"[hook:{hook.name}] topic: {sentence}; {remedy}")
         if hook.weak_secret and any(map(is_weak, hook.secrets)):
             sentence = f"a secret of less than {SHORTEST} bytes can be guessed; take a longer one"
             line = lines[f"hook:{hook.name}", "weak_secret"]

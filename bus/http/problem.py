@@ -49,7 +49,7 @@ def retry_after(clock: Clock) -> dict[str, str]:
 
 
 def tell(refusal: Refused, *, request_id: str, hook: str = "", reason: str = "") -> None:
-    """Emit the fact that a request was refused. Every word of it is ours, none the sender's."""
+    """Emit the fact that a request was refused. A sender's words in it are few and quoted."""
     telemetry.emit(
         "event.refused",
         hook=hook,

@@ -31,7 +31,8 @@ class NameLock:
         """Take it at once or not at all. Raises StoreHeld with the pid of the holder.
 
         Names are one for each network namespace. Who has this one in another container, for another folder
-        that has the same path there, or is another user, is no holder; the file's lock is all there is then.
+        that has the same path there, is another user, or does not say who it is, is no holder; the file's
+        lock is all there is then.
         """
         name = b"\0monqbus/" + hashlib.sha256(os.fsencode(self._path.absolute())).hexdigest().encode()
         taken = socket(AF_UNIX, SOCK_STREAM)
@@ -60,10 +61,8 @@ class NameLock:
             probe.setblocking(False)
             try:
                 probe.connect(name)
-            except BlockingIOError:
-                return "another process"  # so many have asked before that none is let in
             except OSError:
-                return ""  # it has just ended
+                return ""  # it has just ended, or lets nobody in, so that it has no name either
             words = probe.getsockopt(SOL_SOCKET, SO_PEERCRED, struct.calcsize("3i"))
         pid, user, _ = struct.unpack("3i", words)
         return f"pid {pid}" if self._is_trusted(user) and self._sees_the_same(pid) else ""

@@ -62,6 +62,8 @@ class Receiver:
         check_size(environ, self._max_body)
         headers = _headers(environ)
         preset = preset_of(hook)
+        if preset.scheme == "none":
+            _require_no_page(headers)
         try:
             claim = claim_of(preset, self._secrets(hook, preset), headers)
             body = read_body(environ, self._max_body)
@@ -97,6 +99,18 @@ class Receiver:
             raise Refused(
                 503, "store_unavailable", "event: could not be stored, send it again", self.retry_after()
             ) from error
+
+
+def _require_no_page(headers: Mapping[str, str]) -> None:
+    """Refuse a page in a browser: it reaches what listens on its machine, and nothing else keeps it out.
+
+    Browsers say so with every POST (fetch.spec.whatwg.org, section 3.2; w3.org/TR/fetch-metadata), under a
+    name that leads to this machine by DNS rebinding too; no sender of webhooks does.
+    """
+    if "origin" in headers or headers.get("sec-fetch-site", "none") != "none":
+        raise Refused(
+            403, "from_a_page", "delivery: pages in browsers cannot send to a hook without a secret"
+        )
 
 
 def _not_verified(preset: Preset) -> Refused:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -314,15 +314,18 @@ def test_a_dead_holder_holds_no_path(path: Path) -> None:
         next_one.open()
 
 
-@pytest.mark.parametrize("stranger", ["another user", "another folder"])
+@pytest.mark.parametrize("stranger", ["another user", "another folder", "one who lets nobody in"])
 def test_who_only_has_the_same_name_does_not_keep_anybody_out(
     path: Path, monkeypatch: pytest.MonkeyPatch, stranger: str
 ) -> None:
     """Names of sockets are everybody's: another user takes one, or another container means another folder."""
-    with socket.socket(socket.AF_UNIX) as taken:
+    with socket.socket(socket.AF_UNIX) as taken, ExitStack() as stack:
         taken.bind("\0monqbus/" + sha256(os.fsencode(path)).hexdigest())
-        taken.listen()
-        if stranger == "another user":
+        taken.listen(0)
+        if stranger == "one who lets nobody in":
+            waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+            waiting.connect(taken.getsockname())  # the only one that its backlog takes
+        elif stranger == "another user":
             monkeypatch.setattr(name_lock.NameLock, "_is_trusted", lambda self, user: False)
         else:
             monkeypatch.setattr(name_lock.os.path, "samestat", lambda *_: False)

@@ -204,6 +204,23 @@ def test_a_hook_without_its_secret_is_closed(send: Send, office: Office) -> None
     assert [] == office.events
 
 
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}]
+)
+def test_a_page_in_a_browser_sends_nothing_to_an_open_hook(
+    send: Send, office: Office, headers: dict[str, str]
+) -> None:
+    """Whatever page somebody looks at on this machine could make handlers run, by DNS rebinding too."""
+    answer = send("open", b"x", headers)
+
+    assert (403, "from_a_page") == (answer.status, answer.json["code"])
+    assert [] == office.events
+
+
+def test_a_secret_says_more_than_where_a_request_comes_from(send: Send, office: Office) -> None:
+    assert 202 == send("bearer", Authorization="Bearer t0ken", Origin="https://own.example").status
+
+
 WRONG: dict[str, tuple[bytes, int, str]] = {
     "an unknown name": (post("/hooks/nobody"), 404, "unknown_hook"),
     "an unknown name with another method": (get("/hooks/nobody"), 405, "method_not_allowed"),

@@ -165,6 +165,11 @@ WARNINGS = [
         "4: [hook:x] verify: none lets everyone in who reaches 0.0.0.0:80; write verify = token and a secret",
     ),
     (
+        "[hook:x]\nverify = none\ntopic = {header:X-Kind}\n",
+        "3: [hook:x] topic: lets its sender choose any topic, those of other hooks too; "
+        "begin with fixed text, x.{header:X-Kind} for example",
+    ),
+    (
         "[monqbus]\nkeep_events = 75h\n",
         "2: [monqbus] keep_events: expected 76h or more, got less; "
         "a redelivery that comes later runs its handlers again",
