@@ -155,11 +155,11 @@ def test_a_statement_that_fails_costs_its_neighbours_nothing(tmp_path: Path) -> 
 
 
 def test_the_hub_turns_while_a_text_is_searched(tmp_path: Path) -> None:
-    """The worst pattern and texts that are taken: the search lets go of the interpreter lock."""
+    """The worst pattern and text that are taken: the search lets go of the interpreter lock."""
     text = "".join("abx"[number * number % 7 % 3] for number in range(LONGEST_SEARCHED))
     with closing(SqliteStore(tmp_path / "monqbus.db", daemon=True)) as store:
         store.open()
-        post(store, *(a_task(state="error", result=text) for _ in range(5)))
+        post(store, a_task(state="error", result=text))
         searching = gevent.spawn(store.find, Filter(error="(.{0,90})z"), 10)
         turns = 0
         while not searching.ready():
