@@ -18,7 +18,7 @@ from typing import Final
 MOST_BYTES: Final = 4 * 1024 * 1024
 # a lone line goes out at once; behind it, what a busy daemon says gathers: each time the thread wakes
 # up costs the hub the interpreter's lock
-GATHER_SECONDS: Final = 0.01
+GATHER_SECONDS: Final = 0.05
 
 
 class NativeLock:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache, wraps
 from json import dumps
 from typing import Any, AnyStr, Final, TypeVar
 
@@ -61,20 +60,27 @@ def _json_escaped(match: re.Match[str]) -> str:
     return char if char == "\n" or _is_safe(char) else dumps(char)[1:-1]
 
 
+class _Known(dict[AnyStr, Result]):
+    """Answers of *find*: looked up without a call of Python's, all forgotten when they are too many."""
+
+    def __init__(self, find: Callable[[AnyStr], Result], most: int) -> None:
+        super().__init__()
+        self._find: Callable[[AnyStr], Result] = find
+        self._most = most
+
+    def __missing__(self, text: AnyStr) -> Result:
+        answer: Result = self._find(text)
+        if len(text) <= SHORT:
+            if len(self) >= self._most:
+                self.clear()
+            self[text] = answer
+        return answer
+
+
 def cached_if_short(most: int) -> Callable[[Callable[[AnyStr], Result]], Callable[[AnyStr], Result]]:
     """Remember *most* answers of a function, to texts of at most SHORT characters; others are found anew.
 
     `lru_cache` bounds how many texts it keeps and not how long they are: what strangers choose, header
     names for example, could be 64 KiB each.
     """
-
-    def decorate(find: Callable[[AnyStr], Result]) -> Callable[[AnyStr], Result]:
-        known = lru_cache(maxsize=most)(find)
-
-        @wraps(find)
-        def answer(text: AnyStr) -> Result:
-            return known(text) if len(text) <= SHORT else find(text)
-
-        return answer
-
-    return decorate
+    return lambda find: _Known(find, most).__getitem__

@@ -19,7 +19,7 @@ import pytest
 from bus.errors import StoreHeld, StoreUnavailable, StoreUnusable
 from bus.model import COMPLETE, Filter, Report
 from bus.store import diagnosis as look
-from bus.store import name_lock, open_spool
+from bus.store import name_lock, open_spool, sqlite_place
 from bus.store.sqlite import SqliteStore
 from bus.store.sqlite_connection import Connection
 
@@ -406,16 +406,16 @@ def test_looking_costs_one_question_a_file_and_commit(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beside a sync that is nothing; reading asks nothing."""
-    asked: list[Path] = []
-    stat = Path.stat
+    asked: list[str] = []
+    stat = os.stat
 
-    def count(path: Path) -> os.stat_result:
-        asked.append(path)
-        return stat(path)
+    def count(name: str) -> os.stat_result:
+        asked.append(name)
+        return stat(name)
 
-    monkeypatch.setattr(Path, "stat", count)
+    monkeypatch.setattr(sqlite_place.os, "stat", count)
     store._connection.write(store._connection._beat)
-    written = [path.name for path in asked]
+    written = [Path(name).name for name in asked]
     asked.clear()
     store.get(a_task().id)
     store.find(Filter(), 10)
