@@ -9,19 +9,37 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bson import ObjectId
 
-from ..codec import decode, encode
+from ..clock import Clock
+from ..codec import encode
 from ..errors import StoreError
-from ..model import ENDED, Claim, Claimed, Event, Filter, MonQTask, Posting, Receipt, Report, State, Worker
+from ..model import (
+    ENDED,
+    STATES,
+    Claim,
+    Claimed,
+    Event,
+    Filter,
+    MonQTask,
+    Posting,
+    Receipt,
+    Report,
+    State,
+    Worker,
+)
+from .aside import Aside
 from .contract import Heard, Notice
-from .documents import event_from_document, event_to_document, require_own
+from .documents import event_to_document, require_own
+from .fields import ASIDE
+from .salvage import opened
 from .sqlite_backup import back_up
 from .sqlite_connection import Connection
 from .sqlite_file import MEMORY
@@ -32,6 +50,8 @@ from .sqlite_rows import (
     HAS_TASK,
     INSERT_EVENT,
     INSERT_TASK,
+    LATEST_MS,
+    BadRow,
     assignments,
     conditions,
     event_to_row,
@@ -40,9 +60,25 @@ from .sqlite_rows import (
     task_to_row,
     to_ms,
 )
+from .sqlite_salvage import (
+    any_text,
+    behind,
+    event_of_row,
+    handle,
+    id_of,
+    is_about_a_row,
+    misplaced,
+    order_of,
+    place,
+    read_events,
+    read_tasks,
+    read_with_care,
+    set_aside,
+)
 
 __all__ = ["MEMORY", "SqliteStore"]
 
+NOBODYS: Final = f"worker: expected text, got null; {ASIDE}, then retry"
 # An end rides along with the next post or claim: alone it would make the next sender wait for its commit
 REPORT_PATIENCE_SECONDS = 0.003
 
@@ -59,6 +95,8 @@ class SqliteStore:
     def __init__(self, path: Path | str, *, daemon: bool, min_free: int = 0, examine: bool = False) -> None:
         self._connection = Connection(path, daemon=daemon, min_free=min_free)
         self._daemon = daemon
+        self._clock = Clock()
+        self._aside = Aside()
         self._examine = examine
 
     # life
@@ -76,8 +114,8 @@ class SqliteStore:
         self._connection.ping()
 
     def tend(self) -> Sequence[Notice]:
-        """See the contract: asks how much room there is, and keeps the reserve."""
-        return self._connection.tend()
+        """See the contract: asks how much room there is, keeps the reserve; what was set aside."""
+        return [*self._connection.tend(), *self._aside.news()]
 
     @property
     def _sql(self) -> sqlite3.Connection:
@@ -106,18 +144,19 @@ class SqliteStore:
         return Receipt(ids, event.id if event else None, duplicate)
 
     def _first(self, event: Event) -> Receipt | None:
-        found = self._sql.execute("SELECT document FROM event WHERE key = ?", (event.key,)).fetchone()
-        first = event_from_document(decode(found[0])) if found else event
+        found = read_events(self._sql, "WHERE key = ?", (event.key,))
+        first = found[0] if found else event
         return Receipt(first.task_ids, first.id, duplicate=True) if first.id != event.id else None
 
     def _insert(self, task: MonQTask) -> ObjectId:
         is_new = self._sql.execute(INSERT_TASK, task_to_row(task)).rowcount
         if not is_new and task.key is not None and not self._has(task):
             holder = self._sql.execute(
-                "SELECT id FROM task WHERE key = ? AND key IS NOT NULL AND state IN ('ready', 'busy')",
+                "SELECT CAST(id AS BLOB), seq FROM task "
+                "WHERE key = ? AND key IS NOT NULL AND state IN ('ready', 'busy')",
                 (task.key,),
             ).fetchone()
-            return ObjectId(holder[0]) if holder else task.id
+            return id_of(*holder) if holder else task.id
         return task.id
 
     def _has(self, task: MonQTask) -> bool:
@@ -128,18 +167,32 @@ class SqliteStore:
 
     def claim(self, worker: Worker, names: Collection[str], limit: int, now: datetime) -> Claimed:
         """See the contract; one index seek for each task name and priority that waits."""
-        return self._connection.write(lambda: self._claim(worker, names, limit, to_ms(now) or 0))
+        at = to_ms(now) or 0
+
+        def job() -> Claimed:
+            try:
+                return self._claim(worker, names, limit, at)
+            except Exception as error:
+                if not is_about_a_row(error):
+                    raise
+            for task_id, reason in misplaced(self._sql):
+                self._set_aside(task_id, reason, at)
+            return self._claim(worker, names, limit, at)
+
+        return self._connection.write(job)
 
     def _claim(self, worker: Worker, names: Collection[str], limit: int, now: int) -> Claimed:
-        due: list[tuple[int, int, int]] = []  # rank, time_queue, seq: the order of claiming
+        due: list[tuple[float, int, int]] = []  # rank, time_queue, seq: the order of claiming
         ahead: list[int] = []
         for name in self._waiting_names():
+            if type(name) is not str:
+                raise BadRow
             if name in names:
                 self._look(name, limit, now, due, ahead)
         due.sort()
         taken = [seq for _, _, seq in due[:limit]]
         tasks = self._take(worker, taken, now) if taken else []
-        return Claimed(tasks, from_ms(min(ahead)) if ahead and len(tasks) < limit else None)
+        return Claimed(tasks, from_ms(min(*ahead, LATEST_MS)) if ahead and len(tasks) < limit else None)
 
     def _waiting_names(self) -> list[str]:
         names: list[str] = []
@@ -154,10 +207,10 @@ class SqliteStore:
         return names
 
     def _look(
-        self, name: str, limit: int, now: int, due: list[tuple[int, int, int]], ahead: list[int]
+        self, name: str, limit: int, now: int, due: list[tuple[float, int, int]], ahead: list[int]
     ) -> None:
         """Walk the priorities of *name* from the highest down until *limit* due tasks are found."""
-        rank = -(2**63)
+        rank = -math.inf
         missing = limit
         while missing > 0 and (
             found := self._sql.execute(
@@ -180,24 +233,49 @@ class SqliteStore:
                 missing -= 1
 
     def _take(self, worker: Worker, taken: list[int], now: int) -> list[MonQTask]:
-        rows = self._sql.execute(
-            "UPDATE task SET state = 'busy', worker = ?, process = ?, time_start = ?, time_stop = NULL, "
-            "generation = generation + 1, attempt = attempt + 1 "
-            f"WHERE seq IN (SELECT value FROM json_each(?)) RETURNING seq, {COLUMNS}",
-            (worker.id, worker.process, now, json.dumps(taken)),
-        ).fetchall()
-        by_seq = {row[0]: task_from_row(row[1:]) for row in rows}
-        tasks = [by_seq[seq] for seq in taken]
+        seqs = json.dumps(taken)
+        try:
+            rows = self._sql.execute(
+                "UPDATE task SET state = 'busy', worker = ?, process = ?, time_start = ?, time_stop = NULL, "
+                "generation = generation + 1, attempt = attempt + 1 "
+                f"WHERE seq IN (SELECT value FROM json_each(?)) RETURNING seq, {COLUMNS}",
+                (worker.id, worker.process, now, seqs),
+            ).fetchall()
+            by_seq = {row[0]: task_from_row(row[1:]) for row in rows}
+        except Exception as error:
+            if not is_about_a_row(error):
+                raise
+            # the update itself is whole before its first row is given (sqlite.org/lang_returning.html)
+            by_seq = self._read_with_care("WHERE seq IN (SELECT value FROM json_each(?))", (seqs,), now)
+        tasks = [by_seq[seq] for seq in taken if seq in by_seq]
         for task in tasks:
             if task.event_id is not None:
                 task.event = self._delivery(task.event_id)
-        return tasks
+        broken = [task for task in tasks if task.event is not None and task.event.fault]
+        for task in broken:
+            self._set_aside(task.id, task.event.fault if task.event is not None else "", now)
+        return [task for task in tasks if task not in broken] if broken else tasks
+
+    def _read_with_care(self, tail: str, values: Sequence[Any], now: int) -> dict[int, MonQTask]:
+        """The tasks of a query by their seq; those that cannot be read are set aside."""
+        sound: dict[int, MonQTask] = {}
+        for seq, task in read_with_care(self._sql, tail, values):
+            if task.fault:
+                self._set_aside(handle(seq), task.fault, now)
+            else:
+                sound[seq] = task
+        return sound
+
+    def _set_aside(self, task_id: Any, reason: str, now: int) -> None:
+        set_aside(self._sql, task_id, reason, now)
+        self._aside.add(task_id, reason)
 
     def _delivery(self, event_id: ObjectId) -> Event | None:
         row = self._sql.execute(
-            "SELECT document FROM event WHERE id = ? AND hook IS NOT NULL", (event_id.binary,)
+            "SELECT seq, CAST(document AS BLOB) FROM event WHERE id = ? AND hook IS NOT NULL",
+            (event_id.binary,),
         ).fetchone()
-        return event_from_document(decode(row[0])) if row else None
+        return event_of_row(row[0], event_id.binary, row[1]) if row else None
 
     # hold and end
 
@@ -237,10 +315,18 @@ class SqliteStore:
 
     def held(self, worker: Worker) -> list[Claim]:
         """See the contract."""
-        rows = self._connection.read(
-            "SELECT id, generation FROM task WHERE state = 'busy' AND worker = ?", (worker.id,)
-        )
-        return [Claim(ObjectId(task_id), worker.id, generation) for task_id, generation in rows]
+        tail, now = "WHERE state = 'busy' AND worker = ?", to_ms(self._clock.now()) or 0
+
+        def job() -> list[Claim]:
+            with any_text(self._sql) as tolerant:
+                sql = f"SELECT seq, id, generation FROM task {tail}"
+                rows = tolerant.execute(sql, (worker.id,)).fetchall()
+            held = [(id_of(raw_id, seq), generation) for seq, raw_id, generation in rows]
+            if all(opened(task_id) is None and type(number) is int for task_id, number in held):
+                return [Claim(task_id, worker.id, number) for task_id, number in held]
+            return [task.claim for task in self._read_with_care(tail, (worker.id,), now).values()]
+
+        return self._connection.scan(job)
 
     def workers(self) -> list[Worker]:
         """Nobody: the one daemon that can be is the one that asks."""
@@ -248,18 +334,29 @@ class SqliteStore:
 
     def orphans(self, worker: Worker, limit: int) -> list[MonQTask]:
         """Busy tasks of every other worker: holding the lock proves that those are dead."""
-        rows = self._connection.read(
-            f"SELECT {COLUMNS} FROM task WHERE state = 'busy' AND worker != ? ORDER BY seq LIMIT ?",
-            (worker.id, limit),
-        )
-        return [task_from_row(row) for row in rows]
+        # without a worker it is nobody's, and nobody would ever end it
+        tail = "WHERE state = 'busy' AND worker IS NOT ? ORDER BY seq LIMIT ?"
+        now = to_ms(self._clock.now()) or 0
+
+        def job() -> list[MonQTask]:
+            tasks = read_tasks(self._sql, tail, (worker.id, limit))
+            if not any(task.fault or task.worker is None for task in tasks):
+                return tasks
+            sound = self._read_with_care(tail, (worker.id, limit), now)
+            for seq, task in sound.items():
+                if task.worker is None:
+                    self._set_aside(handle(seq), f"worker: expected text, got null; {ASIDE}, then retry", now)
+            return [task for task in sound.values() if task.worker is not None]
+
+        return self._connection.scan(job)
 
     # see
 
     def get(self, task_id: ObjectId) -> MonQTask | None:
         """See the contract."""
-        row = self._connection.look_up(f"SELECT {COLUMNS} FROM task WHERE id = ?", task_id.binary)
-        return task_from_row(row) if row else None
+        where, value = place(task_id)
+        found = self._connection.write(lambda: read_tasks(self._sql, f"WHERE {where}", (value,)))
+        return found[0] if found else None
 
     def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
         """See the contract."""
@@ -267,28 +364,34 @@ class SqliteStore:
             self._page(dataclasses.replace(which, states=states), limit, before)
             for states in one_by_one(which.states)
         ]
-        return sorted((task for page in pages for task in page), key=lambda task: task.id, reverse=True)[
-            :limit
-        ]
+        if len(pages) == 1:
+            return pages[0]
+        return sorted((task for page in pages for task in page), key=lambda task: order_of(task.id))[:limit]
 
     def _page(self, which: Filter, limit: int, before: ObjectId | None) -> list[MonQTask]:
         """One state at a time, so that an index gives the order and no sort is needed."""
         where, values = where_clause(which)
         if before is not None:
-            where += " AND id < ?"
-            values.append(before.binary)
-        rows = self._connection.read(
-            f"SELECT {COLUMNS} FROM task WHERE {where} ORDER BY id DESC LIMIT ?",
-            [*values, limit],
-        )
-        return [task_from_row(row) for row in rows]
+            condition, value = behind(before)
+            where += f" AND {condition}"
+            values.append(value)
+        tail = f"WHERE {where} ORDER BY id DESC LIMIT ?"
+        return self._connection.scan(lambda: read_tasks(self._sql, tail, [*values, limit]))
 
     def count(self, which: Filter) -> dict[str, int]:
         """See the contract."""
         where, values = where_clause(which)
-        return dict(
-            self._connection.read(f"SELECT state, count(*) FROM task WHERE {where} GROUP BY state", values)
-        )
+        rows = self._read(f"SELECT state, count(*) FROM task WHERE {where} GROUP BY state", values)
+        return {state: count for state, count in rows if state in STATES}
+
+    def _read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query that may read much, whatever text is in them."""
+
+        def job() -> list[tuple[Any, ...]]:
+            with any_text(self._sql) as tolerant:
+                return tolerant.execute(sql, values).fetchall()
+
+        return self._connection.scan(job)
 
     def depth(self, most: int) -> int:
         """See the contract."""
@@ -298,22 +401,23 @@ class SqliteStore:
 
     def waiting(self) -> dict[str, int]:
         """See the contract."""
-        return dict(
-            self._connection.read(
-                "SELECT task_name, count(*) FROM task WHERE state = 'ready' GROUP BY task_name"
-            )
-        )
+        rows = self._read("SELECT task_name, count(*) FROM task WHERE state = 'ready' GROUP BY task_name")
+        return {name: count for name, count in rows if isinstance(name, str)}
 
     def event(self, event_id: ObjectId) -> Event | None:
         """See the contract."""
-        row = self._connection.look_up("SELECT document FROM event WHERE id = ?", event_id.binary)
-        return event_from_document(decode(row[0])) if row else None
+        where, value = place(event_id)
+        found = self._connection.write(lambda: read_events(self._sql, f"WHERE {where}", (value,)))
+        return found[0] if found else None
 
     def events(self, limit: int, before: ObjectId | None = None) -> list[Event]:
         """See the contract."""
-        where, values = ("WHERE id < ?", [before.binary]) if before is not None else ("", [])
-        sql = f"SELECT document FROM event {where} ORDER BY id DESC LIMIT ?"
-        return [event_from_document(decode(row[0])) for row in self._connection.read(sql, [*values, limit])]
+        condition, values = ("1", list[Any]())
+        if before is not None:
+            condition, value = behind(before)
+            values.append(value)
+        tail = f"WHERE {condition} ORDER BY id DESC LIMIT ?"
+        return self._connection.scan(lambda: read_events(self._sql, tail, [*values, limit]))
 
     # elsewhere
 
@@ -340,17 +444,17 @@ class SqliteStore:
     def move(self, ids: Sequence[ObjectId], states: Collection[State], fields: Mapping[str, Any]) -> int:
         """See the contract."""
         columns, values = assignments(fields)
-        sql = f"UPDATE OR IGNORE task SET {columns} WHERE id = ? AND state IN ({quoted(states)})"
-        return self._connection.scan(
-            lambda: sum(self._sql.execute(sql, (*values, task_id.binary)).rowcount for task_id in ids)
-        )
+        sql = f"UPDATE OR IGNORE task SET {columns} WHERE {{}} AND state IN ({quoted(states)})"
+        return self._connection.scan(lambda: sum(self._change(sql, values, task_id) for task_id in ids))
+
+    def _change(self, sql: str, values: Sequence[Any], task_id: ObjectId) -> int:
+        where, value = place(task_id)
+        return self._sql.execute(sql.format(where), (*values, value)).rowcount
 
     def delete(self, ids: Sequence[ObjectId], states: Collection[State]) -> int:
         """See the contract."""
-        sql = f"DELETE FROM task WHERE id = ? AND state IN ({quoted(states)})"
-        return self._connection.scan(
-            lambda: sum(self._sql.execute(sql, (task_id.binary,)).rowcount for task_id in ids)
-        )
+        sql = f"DELETE FROM task WHERE {{}} AND state IN ({quoted(states)})"
+        return self._connection.scan(lambda: sum(self._change(sql, (), task_id) for task_id in ids))
 
     def prune(self, now: datetime, limit: int) -> int:
         """See the contract."""

@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from ..codec import decode
 from ..model import Filter, State
+from .salvage import salvage
 from .sqlite_rows import to_ms
 
 
@@ -39,7 +39,7 @@ def where_clause(which: Filter) -> tuple[str, list[Any]]:
         clauses.append("topic = ?")
         values.append(which.topic)
     if which.error:
-        clauses.append("result_matches(result, ?)")
+        clauses.append("result_matches(CAST(result AS BLOB), ?)")
         values.append(which.error)
     if which.older is not None:
         clauses.append("time_queue < ?")
@@ -54,5 +54,5 @@ def result_matches(result: bytes | None, pattern: str) -> bool:
     """The SQL function `result_matches`: whether a stored error text matches a regular expression."""
     if result is None:
         return False
-    value = decode(result)["v"]
+    value = salvage(result).get("v")
     return isinstance(value, str) and re.search(pattern, value) is not None

@@ -10,7 +10,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from bson import ObjectId
 from pymongo import UpdateMany, UpdateOne, WriteConcern
@@ -18,10 +18,11 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, PyMongoError
 
-from ...errors import NotStorable, StoreError, StoreUnavailable
+from ...errors import StoreUnavailable
 from ...model import READY, Event, MonQTask, Posting, Receipt
 from ..documents import event_to_document, require_own, task_to_document
-from .connection import DUPLICATE_KEY, Connection, Document, refusals
+from .connection import ID_INDEX, KEY_INDEX, Connection, Document, not_accepted, refusals, stands_in
+from .reading import id_of, is_, one_of, read, texts_of
 from .schema import EVENTS, TASKS, UNENDED
 
 ROUNDS: Final = 3
@@ -29,6 +30,19 @@ UNACKNOWLEDGED: Final = WriteConcern(w=0)
 
 Refusals = dict[int, Document]
 Marks = list[UpdateMany | UpdateOne]
+
+
+class First(NamedTuple):
+    """What stands in the place of an event that was to be stored: an earlier one, or itself.
+
+    Whatever its document lacks or has wrongly reads as absent.
+    """
+
+    id: Any
+    keys: list[str]
+    task_ids: list[ObjectId]
+    handlers: list[tuple[str, ObjectId]]
+    fanned_out: bool
 
 
 class Intake:
@@ -41,55 +55,68 @@ class Intake:
         """A receipt for each posting, or the error that is its own. Raises StoreUnavailable for all."""
         try:
             with self._connection.call() as database:
-                return list(_store(database, postings))
+                return _store(database, postings)
         except StoreUnavailable:
             raise
-        except (StoreError, NotStorable) as error:
+        except Exception as error:  # noqa: BLE001 - it belongs to the one that cannot be stored
             if len(postings) == 1:
                 return [error]
-        # one of them cannot be stored: asking again is safe, the ids are chosen
-        return [answer for posting in postings for answer in self.store([posting])]
+        # asking again is safe, the ids are chosen; by halves, so that one of a thousand costs twenty calls
+        half = len(postings) // 2
+        return self.store(postings[:half]) + self.store(postings[half:])
 
     def adopt(self, tasks: Sequence[MonQTask], events: Sequence[Event]) -> None:
         """Insert *tasks* and *events* as they are; see contract.adopt."""
         documents = [{**event_to_document(event), "fanned_out": True} for event in events]
         with self._connection.call() as database:
             for place, refusal in _insert(database[EVENTS], documents).items():
-                require_own("event", events[place], "_id" in refusal["keyPattern"])
+                _require_own("event", events[place], refusal)
             tasks_there = _insert(database[TASKS], [task_to_document(task) for task in tasks])
             for place, refusal in tasks_there.items():
-                require_own("task", tasks[place], "_id" in refusal["keyPattern"])
+                _require_own("task", tasks[place], refusal)
 
 
-def _store(database: Database[Document], postings: Sequence[Posting]) -> list[Receipt]:
-    earlier = _insert_events(database[EVENTS], postings)
-    wanted = [_wanted(posting, earlier.get(i)) for i, posting in enumerate(postings)]
+def _require_own(kind: str, item: MonQTask | Event, refusal: Document) -> None:
+    if not (stands_in(ID_INDEX, refusal) or stands_in(KEY_INDEX, refusal)):
+        raise not_accepted(refusal)
+    require_own(kind, item, stands_in(ID_INDEX, refusal))
+
+
+def _store(database: Database[Document], postings: Sequence[Posting]) -> list[Receipt | Exception]:
+    earlier, refused = _insert_events(database[EVENTS], postings)
+    wanted = [[] if i in refused else _wanted(posting, earlier.get(i)) for i, posting in enumerate(postings)]
     stored = iter(_insert_tasks(database[TASKS], [task for tasks in wanted for task in tasks]))
-    receipts: list[Receipt] = []
+    answers: list[Receipt | Exception] = []
     marks = _Marks()
     for i, (posting, tasks) in enumerate(zip(postings, wanted, strict=True)):
         ids = [next(stored) for _ in tasks]
-        first = earlier.get(i)
-        if first is not None and first.get("fanned_out"):
-            receipts.append(_receipt_of_all(first, posting))
-        elif first is not None and not _is_own(first, posting):
-            marks.add(first["_id"], ids, first["task_ids"])
-            receipts.append(Receipt(ids, first["_id"], duplicate=True))
-        else:
-            named = [task.id for task in tasks]
-            if posting.event is not None and tasks:
-                marks.add(posting.event.id, ids, named)
-            receipts.append(Receipt(ids, posting.event.id if posting.event else None, ids != named))
+        refusal = refused.get(i) or next((each for each in ids if isinstance(each, Exception)), None)
+        # without a mark its event stays begun: the repetition finishes it
+        answers.append(refusal or _receipt(posting, tasks, ids, earlier.get(i), marks))
     marks.write(database[EVENTS])
-    return receipts
+    return answers
 
 
-def _receipt_of_all(first: Document, posting: Posting) -> Receipt:
+def _receipt(
+    posting: Posting, tasks: list[MonQTask], ids: list[Any], first: First | None, marks: _Marks
+) -> Receipt:
+    if first is not None and first.fanned_out:
+        return _receipt_of_all(first, posting)
+    if first is not None and not _is_own(first, posting):
+        marks.add(first.id, ids, first.task_ids)
+        return Receipt(ids, first.id, duplicate=True)
+    named = [task.id for task in tasks]
+    if posting.event is not None and tasks:
+        marks.add(posting.event.id, ids, named)
+    return Receipt(ids, posting.event.id if posting.event else None, ids != named)
+
+
+def _receipt_of_all(first: First, posting: Posting) -> Receipt:
     """For an event whose tasks were stored before: they may have ended, and be forgotten, since."""
-    ids = first["task_ids"]
+    ids = first.task_ids
     if _is_own(first, posting):
-        return Receipt(ids, first["_id"], duplicate=ids != [task.id for task in posting.tasks])
-    return Receipt(ids, first["_id"], duplicate=True)
+        return Receipt(ids, first.id, duplicate=ids != [task.id for task in posting.tasks])
+    return Receipt(ids, first.id, duplicate=True)
 
 
 class _Marks:
@@ -104,41 +131,74 @@ class _Marks:
             self._plain.append(event_id)
         else:
             change = {"$set": {"fanned_out": True, "task_ids": ids}}
-            self._operations.append(UpdateOne({"_id": event_id}, change))
+            self._operations.append(UpdateOne({"_id": is_("$eq", event_id)}, change))
 
     def write(self, events: Collection[Document]) -> None:
         """Unacknowledged: a lost mark costs the next repetition a look, and the posting is stored anyway."""
         if self._plain:
             change = {"$set": {"fanned_out": True}}
-            self._operations.append(UpdateMany({"_id": {"$in": self._plain}}, change))
+            self._operations.append(UpdateMany(one_of(self._plain), change))
         if self._operations:
             with suppress(PyMongoError):
                 hasty = events.with_options(write_concern=UNACKNOWLEDGED)
                 hasty.bulk_write(self._operations, ordered=False)
 
 
-def _insert_events(events: Collection[Document], postings: Sequence[Posting]) -> dict[int, Document]:
-    """Insert the events; what is returned is, by posting, what stood there: an earlier one, or itself."""
+def _insert_events(
+    events: Collection[Document], postings: Sequence[Posting]
+) -> tuple[dict[int, First], dict[int, Exception]]:
+    """Insert the events; what is returned is, by posting, what stood there, and why one was refused."""
     posted = [(i, posting.event) for i, posting in enumerate(postings) if posting.event is not None]
-    refused = _insert(events, [_event_document(postings[i]) for i, _ in posted])
-    there = [posted[place] for place in refused]
+    refusals_ = _insert(events, [_event_document(postings[i]) for i, _ in posted])
+    there, refused = [], dict[int, Exception]()
+    for place, refusal in refusals_.items():
+        if stands_in(ID_INDEX, refusal) or stands_in(KEY_INDEX, refusal):
+            there.append(posted[place])
+        else:
+            refused[posted[place][0]] = not_accepted(refusal)
     if not there:
-        return {}
-    ids = [event.id for _, event in there]
-    keys = [event.key for _, event in there if event.key is not None]
+        return {}, refused
+    found = _firsts(events, [event for _, event in there])
+    by_id = {first.id: first for first in found}
+    by_key = {key: first for first in found for key in first.keys}
+    earlier = {}
+    for i, event in there:
+        first = by_id.get(event.id) or by_key.get(event.key or "")
+        if first is None:
+            refused[i] = StoreUnavailable(
+                "event: the first delivery was pruned at this moment; send it again"
+            )
+        else:
+            earlier[i] = first
+    return earlier, refused
+
+
+def _firsts(events: Collection[Document], there: Sequence[Event]) -> list[First]:
+    keys = [event.key for event in there if event.key is not None]
+    query = {"$or": [{"_id": {"$in": [event.id for event in there]}}, {"key": {"$in": keys}}]}
     shown = {"key": 1, "task_ids": 1, "handlers": 1, "fanned_out": 1}
-    found = list(events.find({"$or": [{"_id": {"$in": ids}}, {"key": {"$in": keys}}]}, shown))
-    by_id = {document["_id"]: document for document in found}
-    by_key = {document["key"]: document for document in found if "key" in document}
-    stood = {i: by_id.get(event.id) or by_key.get(event.key) for i, event in there}
-    if None in stood.values():
-        raise StoreUnavailable("event: the first delivery was pruned at this moment; send it again")
-    return {i: document for i, document in stood.items() if document is not None}
+    return [_first(document) for document in read(events, lambda sound: sound.find(query, shown))]
 
 
-def _is_own(first: Document, posting: Posting) -> bool:
+def _first(document: Document) -> First:
+    key, ids, names = (document.get(name) for name in ("key", "task_ids", "handlers"))
+    ids, names = (value if isinstance(value, list) else [] for value in (ids, names))
+    return First(
+        id_of(document),
+        texts_of(key),
+        [task_id for task_id in ids if isinstance(task_id, ObjectId)],
+        [
+            (name, task_id)
+            for name, task_id in zip(names, ids, strict=False)
+            if isinstance(name, str) and isinstance(task_id, ObjectId)
+        ],
+        bool(document.get("fanned_out")),
+    )
+
+
+def _is_own(first: First, posting: Posting) -> bool:
     """Whether *first* is the event of *posting* itself, which was stored by an earlier try."""
-    return posting.event is not None and first["_id"] == posting.event.id
+    return posting.event is not None and first.id == posting.event.id
 
 
 def _event_document(posting: Posting) -> Document:
@@ -152,16 +212,16 @@ def _event_document(posting: Posting) -> Document:
     return document
 
 
-def _wanted(posting: Posting, first: Document | None) -> list[MonQTask]:
+def _wanted(posting: Posting, first: First | None) -> list[MonQTask]:
     """The tasks that have to be stored for *posting*, given the event that came earlier."""
-    if first is not None and first.get("fanned_out"):
+    if first is not None and first.fanned_out:
         return []
     if first is None or _is_own(first, posting):
         return posting.tasks
     ids = defaultdict(list)
-    for name, task_id in zip(first.get("handlers", []), first["task_ids"], strict=False):
+    for name, task_id in first.handlers:
         ids[name].append(task_id)
-    return [_healed(task, first["_id"], ids[task.task_name]) for task in posting.tasks]
+    return [_healed(task, first.id, ids[task.task_name]) for task in posting.tasks]
 
 
 def _healed(task: MonQTask, event_id: ObjectId, ids: list[ObjectId]) -> MonQTask:
@@ -179,36 +239,44 @@ def _healed(task: MonQTask, event_id: ObjectId, ids: list[ObjectId]) -> MonQTask
     )
 
 
-def _insert_tasks(tasks: Collection[Document], wanted: list[MonQTask]) -> list[ObjectId]:
-    """Insert *wanted*; the id under which each of them is stored: its own, or that of its key's holder."""
-    ids = [task.id for task in wanted]
+def _insert_tasks(tasks: Collection[Document], wanted: list[MonQTask]) -> list[Any]:
+    """Insert *wanted*; for each the id it is stored under, its own or its key's holder's, or an error."""
+    answers: list[Any] = [task.id for task in wanted]
     pending = list(range(len(wanted)))
     for _ in range(ROUNDS):
-        refused = _insert(tasks, [task_to_document(wanted[i]) for i in pending])
-        # a refused _id is our own first try, whose answer was lost
-        held = [pending[place] for place, refusal in refused.items() if "key" in refusal["keyPattern"]]
+        held = []
+        for place, refusal in _insert(tasks, [task_to_document(wanted[i]) for i in pending]).items():
+            if stands_in(KEY_INDEX, refusal):
+                held.append(pending[place])
+            elif not stands_in(ID_INDEX, refusal):  # else it is our own first try, whose answer was lost
+                answers[pending[place]] = not_accepted(refusal)
         if not held:
-            return ids
+            return answers
         holders = _holders(tasks, [wanted[i].key for i in held])
         for i in held:
-            ids[i] = holders.get(wanted[i].key, ids[i])
+            answers[i] = holders.get(wanted[i].key, answers[i])
         pending = [i for i in held if wanted[i].key not in holders]  # the holder has just ended
         if not pending:
-            return ids
-    raise StoreUnavailable("key: its holders end faster than this task can be stored; post it again")
+            return answers
+    for i in pending:
+        answers[i] = StoreUnavailable(
+            "key: its holders end faster than this task can be stored; post it again"
+        )
+    return answers
 
 
-def _holders(tasks: Collection[Document], keys: list[str | None]) -> dict[str | None, ObjectId]:
+def _holders(tasks: Collection[Document], keys: list[str | None]) -> dict[str | None, Any]:
     query = {"key": {"$in": keys}, "state": UNENDED}
-    return {document["key"]: document["_id"] for document in tasks.find(query, {"key": 1})}
+    found = read(tasks, lambda sound: sound.find(query, {"key": 1}))
+    return {key: id_of(document) for document in found for key in texts_of(document.get("key"))}
 
 
 def _insert(collection: Collection[Document], documents: list[Document]) -> Refusals:
-    """Insert *documents* in order; the refusals of those that stand there already, by place."""
+    """Insert *documents* in order; the refusals of those that were not inserted, by place."""
     if not documents:
         return {}
     try:
         collection.insert_many(documents, ordered=False)
     except BulkWriteError as error:
-        return {refusal["index"]: refusal for refusal in refusals(error, DUPLICATE_KEY)}
+        return {refusal["index"]: refusal for refusal in refusals(error)}
     return {}

@@ -13,6 +13,7 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 
 from ...errors import StoreError
 from ...model import BUSY, READY
+from .connection import KEY_INDEX
 
 TASKS: Final = "monq_task"
 EVENTS: Final = "monq_event"
@@ -45,7 +46,7 @@ _TASK_INDEXES: Final = (
     IndexModel([("state", 1), ("_id", 1)], name=STATE),
     IndexModel(
         [("key", 1)],
-        name="monqbus_key",
+        name=KEY_INDEX,
         unique=True,
         partialFilterExpression={"key": {"$exists": True}, "state": UNENDED},
     ),
@@ -61,7 +62,7 @@ _TASK_INDEXES: Final = (
 _EVENT_INDEXES: Final = (
     IndexModel(
         [("key", 1)],
-        name="monqbus_key",
+        name=KEY_INDEX,
         unique=True,
         partialFilterExpression={"key": {"$exists": True}},
     ),
@@ -80,12 +81,23 @@ def require_server(database: Database[dict[str, Any]]) -> None:
 
 
 def create_indexes(database: Database[dict[str, Any]]) -> None:
-    """Create the indexes that are missing; blocks while they are built."""
+    """Create the indexes that are missing; blocks while they are built. Raises StoreError."""
+    _require_no_collation(database)
     in_set = "setName" in database.command("hello")
     # by default a build waits for every member, so one that is down would stop the start
     options: dict[str, Any] = {"commitQuorum": "majority"} if in_set else {}
     database[TASKS].create_indexes(list(_TASK_INDEXES), **options)
     database[EVENTS].create_indexes(list(_EVENT_INDEXES), **options)
+
+
+def _require_no_collation(database: Database[dict[str, Any]]) -> None:
+    """To an index with a collation two deliveries may be one, "A" and "a" for example."""
+    for found in database.list_collections(filter={"name": {"$in": [TASKS, EVENTS]}}):
+        if found["options"].get("collation"):
+            raise StoreError(
+                f"{found['name']}: expected a collection without a collation, got one that compares text by "
+                f"{found['options']['collation'].get('locale')!r} rules; make it anew without"
+            )
 
 
 def missing_indexes(database: Database[dict[str, Any]]) -> list[str]:

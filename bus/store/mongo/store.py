@@ -6,16 +6,18 @@ one index. Payload never enters an aggregation pipeline (measured: `'$$ROOT'` is
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bson import ObjectId
 from pymongo import DESCENDING, ReturnDocument, UpdateOne
+from pymongo.collection import Collection as MongoCollection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
@@ -39,12 +41,17 @@ from ...model import (
     State,
     Worker,
 )
+from ..aside import Aside
 from ..contract import CALL_SECONDS, Heard, Notice
 from ..documents import event_from_document, task_from_document
+from ..fields import UNSOUND, holds
+from ..salvage import opened
 from .claims import Claims
-from .connection import DUPLICATE_KEY, Connection, Document, refusals
+from .connection import KEY_INDEX, Connection, Document, not_accepted, refusals, stands_in
 from .feed import Feed
+from .foreign import set_aside
 from .intake import Intake
+from .reading import id_of, is_, is_text, lower_types, one_of, read
 from .reports import Reports, change
 from .schema import (
     EVENTS,
@@ -65,6 +72,9 @@ PING_AGAIN_SECONDS: Final = 1.0
 PING: Final = "ping"  # it has no lease, so it is nobody's
 DAY_MS: Final = 86_400_000
 PAGE: Final = 500
+BY_NAME: Final[Document] = {"_id": {"$type": "string"}}
+
+Answer = TypeVar("Answer")
 
 
 class MongoStore:
@@ -78,11 +88,12 @@ class MongoStore:
         self._clock = Clock()
         self._written_at = float("-inf")
         self._intake = Intake(self._connection)
-        self._claims = Claims(self._connection)
+        self._aside = Aside()
+        self._claims = Claims(self._connection, self._aside.add)
         self._reports = Reports(self._connection)
         self._feed = Feed(self._connection, daemon=daemon)
         self._posts: Group[list[Posting], list[Receipt | Exception]] | None = None
-        self._ends: Group[list[Report], list[bool]] | None = None
+        self._ends: Group[list[Report], list[bool | Exception]] | None = None
 
     # life
 
@@ -128,21 +139,17 @@ class MongoStore:
         self._written_at = began
 
     def tend(self) -> Sequence[Notice]:
-        """Nothing to do: its servers look after their disks."""
-        return ()
+        """What was set aside; its servers look after their disks."""
+        return self._aside.news()
 
     # in
 
     def post(self, postings: Sequence[Posting]) -> list[Receipt]:
         """See the contract; in the daemon together with what else is posted at this moment."""
         asked = list(postings)
-        answers = self._posts.submit(asked, CALL_SECONDS) if self._posts else self._intake.store(asked)
-        receipts = []
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-            receipts.append(answer)
-        return receipts
+        return _all_or_first_error(
+            self._posts.submit(asked, CALL_SECONDS) if self._posts else self._intake.store(asked)
+        )
 
     def _store_together(self, calls: Sequence[list[Posting]]) -> list[list[Receipt | Exception]]:
         answers = iter(self._intake.store([posting for call in calls for posting in call]))
@@ -157,9 +164,11 @@ class MongoStore:
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; True also for a report that an earlier, unanswered call has written."""
         asked = list(reports)
-        return self._ends.submit(asked, CALL_SECONDS) if self._ends else self._reports.write(asked)
+        return _all_or_first_error(
+            self._ends.submit(asked, CALL_SECONDS) if self._ends else self._reports.write(asked)
+        )
 
-    def _report_together(self, calls: Sequence[list[Report]]) -> list[list[bool]]:
+    def _report_together(self, calls: Sequence[list[Report]]) -> list[list[bool | Exception]]:
         answers = iter(self._reports.write([report for call in calls for report in call]))
         return [list(islice(answers, len(call))) for call in calls]
 
@@ -172,7 +181,8 @@ class MongoStore:
             lease["birth"] = {"$literal": worker.birth._asdict()}
         # a missing lease compares as lower than any date
         had_ended = {"$and": [{"$gt": ["$lease_until", None]}, {"$lte": ["$lease_until", "$$NOW"]}]}
-        counted = {"$add": [{"$ifNull": ["$lapses", 0]}, {"$cond": [had_ended, 1, 0]}]}
+        before = {"$cond": [{"$isNumber": "$lapses"}, "$lapses", 0]}
+        counted = {"$add": [before, {"$cond": [had_ended, 1, 0]}]}
         with self._connection.call() as database:
             document = database[WORKERS].find_one_and_update(
                 {"_id": worker.id},
@@ -181,20 +191,35 @@ class MongoStore:
                 upsert=True,
                 return_document=ReturnDocument.AFTER,
             )
-        return int(document["lapses"]) if document else 0
+        lapses = document["lapses"] if document else 0
+        return int(lapses) if math.isfinite(lapses) else 0
 
     def held(self, worker: Worker) -> list[Claim]:
         """See the contract."""
         query = {"state": BUSY, "worker": worker.id}
         with self._connection.call() as database:
-            found = database[TASKS].find(query, {"generation": 1})
-            return [Claim(task["_id"], worker.id, task.get("generation") or 0) for task in found]
+            tasks = database[TASKS]
+            found = read(tasks, lambda sound: sound.find(query, {"generation": 1}))
+            nameless = [document for document in found if not _has_a_claim(document)]
+            self._end_nameless(tasks, nameless)
+        return [
+            Claim(task["_id"], worker.id, task.get("generation") or 0)
+            for task in found
+            if task not in nameless
+        ]
+
+    def _end_nameless(self, tasks: MongoCollection[Document], nameless: list[Document]) -> None:
+        """Set busy documents aside whose claim cannot be named, so that no report could ever end them."""
+        if nameless:
+            which = one_of([id_of(document) for document in nameless])
+            set_aside(tasks, which, self._clock.now(), self._aside.add, state=BUSY, reason=UNSOUND)
 
     def workers(self) -> list[Worker]:
         """See the contract."""
-        query = {"$expr": {"$gt": ["$lease_until", "$$NOW"]}}
+        query = {"$expr": {"$gt": ["$lease_until", "$$NOW"]}, "lease_until": {"$type": "date"}, **BY_NAME}
         with self._connection.call() as database:
-            return [_worker(document) for document in database[WORKERS].find(query)]
+            found = read(database[WORKERS], lambda sound: sound.find(query))
+        return [_worker(document) for document in found if isinstance(document["_id"], str)]
 
     def orphans(self, worker: Worker, limit: int) -> list[MonQTask]:
         """See the contract. Busy tasks without a `worker` belong to another program and stay."""
@@ -202,30 +227,39 @@ class MongoStore:
             return []
         with self._connection.call() as database:
             # first the tasks, then the leases: a daemon has its lease before its first claim
-            holders = set(database[TASKS].distinct("worker", {"state": BUSY, "worker": {"$type": "string"}}))
+            tasks = database[TASKS]
+            stages: list[Document] = [
+                {"$match": {"state": BUSY, "worker": {"$type": "string"}}},
+                {"$group": {"_id": "$worker"}},
+            ]
+            groups = read(tasks, lambda sound: sound.aggregate(stages))
+            holders = {group["_id"] for group in groups if is_text(group["_id"])}
             dead = holders - _living(database, holders) - {worker.id}
             if not dead:
                 return []
-            query = {"state": BUSY, "worker": {"$in": list(dead)}}
-            return _tasks(database[TASKS].find(query).sort("_id").limit(limit))
+            query = {"$and": [{"state": BUSY}, one_of(list(dead), "worker")]}
+            found = read(tasks, lambda sound: sound.find(query).sort("_id").limit(limit))
+            nameless = [
+                document
+                for document in found
+                if not (isinstance(document["worker"], str) and _has_a_claim(document))
+            ]
+            self._end_nameless(tasks, nameless)
+        return [_task(document) for document in found if document not in nameless]
 
     # see
 
     def get(self, task_id: ObjectId) -> MonQTask | None:
         """See the contract."""
+        query = {"_id": is_("$eq", task_id)}
         with self._connection.call() as database:
-            found = _tasks(database[TASKS].find({"_id": task_id}).limit(1))
-        return found[0] if found else None
+            found = read(database[TASKS], lambda sound: sound.find(query).limit(1))
+        return _task(found[0]) if found else None
 
     def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
         """See the contract."""
-        if limit <= 0:
-            return []
-        query = _query(which)
-        if before is not None:
-            query = {"$and": [query, {"_id": {"$lt": before}}]}
         with self._connection.call() as database:
-            return _tasks(database[TASKS].find(query).sort("_id", DESCENDING).limit(limit))
+            return [_task(document) for document in _page(database[TASKS], _query(which), limit, before)]
 
     def count(self, which: Filter) -> dict[str, int]:
         """See the contract; by states alone it reads an index and no document."""
@@ -239,26 +273,25 @@ class MongoStore:
 
     def waiting(self) -> dict[str, int]:
         """See the contract."""
-        names = self._numbers({"state": READY}, "$task_name")
-        return {name: count for name, count in names.items() if isinstance(name, str)}
+        return self._numbers({"state": READY}, "$task_name")
 
     def _numbers(self, query: Document, by: str) -> dict[str, int]:
         stages = [{"$match": query}, {"$group": {"_id": by, "count": {"$sum": 1}}}]
         with self._connection.call() as database:
-            return {group["_id"]: group["count"] for group in database[TASKS].aggregate(stages)}
+            groups = read(database[TASKS], lambda sound: sound.aggregate(stages))
+        return {group["_id"]: group["count"] for group in groups if isinstance(group["_id"], str)}
 
     def event(self, event_id: ObjectId) -> Event | None:
         """See the contract."""
+        query = {"_id": is_("$eq", event_id)}
         with self._connection.call() as database:
-            document = database[EVENTS].find_one({"_id": event_id})
-        return event_from_document(document) if document else None
+            found = read(database[EVENTS], lambda sound: sound.find(query).limit(1))
+        return _event(found[0]) if found else None
 
     def events(self, limit: int, before: ObjectId | None = None) -> list[Event]:
         """See the contract."""
-        query = {} if before is None else {"_id": {"$lt": before}}
         with self._connection.call() as database:
-            found = database[EVENTS].find(query).sort("_id", DESCENDING).limit(limit)
-            return [event_from_document(document) for document in found]
+            return [_event(document) for document in _page(database[EVENTS], {}, limit, before)]
 
     # elsewhere
 
@@ -273,9 +306,9 @@ class MongoStore:
     # operate and forget
 
     def move(self, ids: Sequence[ObjectId], states: Collection[State], fields: Mapping[str, Any]) -> int:
-        """See the contract; one by one, so that a held key stops only its own task."""
+        """See the contract; one by one, so that one that cannot be moved stops no other."""
         update = change(fields)
-        operations = [UpdateOne({"_id": i, "state": {"$in": list(states)}}, update) for i in ids]
+        operations = [UpdateOne({"_id": is_("$eq", i), "state": {"$in": list(states)}}, update) for i in ids]
         if not operations:
             return 0
         with self._connection.call() as database:
@@ -286,7 +319,7 @@ class MongoStore:
 
     def delete(self, ids: Sequence[ObjectId], states: Collection[State]) -> int:
         """See the contract."""
-        query = {"_id": {"$in": list(ids)}, "state": {"$in": list(states)}}
+        query = {"$and": [one_of(ids), {"state": {"$in": list(states)}}]}
         with self._connection.call() as database:
             return database[TASKS].delete_many(query).deleted_count
 
@@ -295,8 +328,9 @@ class MongoStore:
         with self._connection.call() as database:
             tasks = database[TASKS]
             query = {"expire_at": {"$lte": now}, "state": {"$in": list(ENDED)}}
-            gone = [document["_id"] for document in tasks.find(query, {"_id": 1}).limit(limit)]
-            pruned = tasks.delete_many({**query, "_id": {"$in": gone}}).deleted_count
+            found = read(tasks, lambda sound: sound.find(query, {"_id": 1}).limit(limit))
+            gone = one_of([id_of(document) for document in found])
+            pruned = tasks.delete_many({"$and": [query, gone]}).deleted_count
             return pruned + _prune_events(database, now, limit)
 
     # bell
@@ -310,15 +344,52 @@ class MongoStore:
         return self._feed.listen(seconds)
 
 
-def _tasks(documents: Iterable[Document]) -> list[MonQTask]:
-    tasks = [task_from_document(document) for document in documents]
-    for task in tasks:
-        task.result = undo_references(task.result)
-    return tasks
+def _all_or_first_error(answers: Iterable[Answer | Exception]) -> list[Answer]:
+    whole: list[Answer] = []
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+        whole.append(answer)
+    return whole
+
+
+def _page(
+    collection: MongoCollection[Document], query: Document, limit: int, before: Any
+) -> Iterable[Document]:
+    """Up to *limit* documents of *query*, highest `_id` first, of whatever types those are."""
+    if limit <= 0:
+        return []
+    if before is None:
+        return read(collection, lambda sound: sound.find(query).sort("_id", DESCENDING).limit(limit))
+    behind = {"$and": [query, {"_id": is_("$lt", before)}]}
+    page = read(collection, lambda sound: sound.find(behind).sort("_id", DESCENDING).limit(limit))
+    missing, types = limit - len(page), lower_types(before)
+    if missing and types:  # $lt compares within a type
+        others = {"$and": [query, {"_id": {"$type": types}}]}
+        page += read(collection, lambda sound: sound.find(others).sort("_id", DESCENDING).limit(missing))
+    return page
+
+
+def _task(document: Document) -> MonQTask:
+    task = task_from_document({**document, "_id": id_of(document)})
+    task.result = undo_references(task.result)
+    return task
+
+
+def _event(document: Document) -> Event:
+    return event_from_document({**document, "_id": id_of(document)})
+
+
+def _has_a_claim(document: Document) -> bool:
+    """Whether a report could find *document* by the claim that can be read from it."""
+    generation = document.get("generation")
+    is_number = generation is None or (holds("generation", generation))
+    return opened(id_of(document)) is None and is_number
 
 
 def _worker(document: Document) -> Worker:
-    return Worker(document["_id"], document.get("process") or "", _birth(document.get("birth")))
+    process = document.get("process")
+    return Worker(document["_id"], process if isinstance(process, str) else "", _birth(document.get("birth")))
 
 
 def _birth(document: Any) -> Birth | None:
@@ -327,24 +398,26 @@ def _birth(document: Any) -> Birth | None:
         birth = Birth(*(document[name] for name in Birth._fields))
     except (KeyError, TypeError):
         return None
-    return birth if isinstance(birth.pid, int) and isinstance(birth.start, int) else None
+    is_sound = type(birth.pid) is int and type(birth.start) is int and 0 < birth.pid < 2**31
+    return birth if is_sound else None
 
 
-def _living(database: Database[Document], holders: set[str]) -> set[str]:
+def _living(database: Database[Document], holders: set[Any]) -> set[Any]:
     """The workers whose lease holds, by the server's clock; long dead ones without tasks are forgotten."""
     until, now = "$lease_until", "$$NOW"
     stages = [
+        {"$match": BY_NAME},
         {
             "$project": {
-                "lives": {"$gt": [until, now]},
+                "lives": {"$and": [{"$eq": [{"$type": until}, "date"]}, {"$gt": [until, now]}]},
                 "is_old": {"$lt": [until, {"$subtract": [now, DAY_MS]}]},
             }
-        }
+        },
     ]
-    workers = list(database[WORKERS].aggregate(stages))
+    workers = read(database[WORKERS], lambda sound: sound.aggregate(stages))
     forgotten = [worker["_id"] for worker in workers if worker["is_old"] and worker["_id"] not in holders]
     if forgotten:
-        database[WORKERS].delete_many({"_id": {"$in": forgotten}})
+        database[WORKERS].delete_many(one_of(forgotten))
     return {worker["_id"] for worker in workers if worker["lives"]}
 
 
@@ -369,9 +442,14 @@ def _query(which: Filter) -> Document:
 
 
 def _moved(error: BulkWriteError) -> int:
-    """How many moved although some could not, because another unfinished task holds their key."""
-    refusals(error, DUPLICATE_KEY)
+    """How many moved although some could not, because another unfinished task holds their key.
+
+    What else keeps one from moving is raised when none moved: else it would never be told.
+    """
+    others = [refusal for refusal in refusals(error) if not stands_in(KEY_INDEX, refusal)]
     moved: int = (error.details or {})["nMatched"]
+    if others and not moved:
+        raise not_accepted(others[0])
     return moved
 
 
@@ -381,12 +459,24 @@ def _prune_events(database: Database[Document], now: datetime, limit: int) -> in
     while pruned < limit:
         query: Document = {"expire_at": {"$lte": now}}
         if last is not None:
-            query = {"$and": [query, {"_id": {"$gt": last}}]}
-        page = [document["_id"] for document in events.find(query, {"_id": 1}).sort("_id").limit(PAGE)]
+            query = {"$and": [query, {"_id": is_("$gt", last)}]}
+        page = [id_of(document) for document in _ids(events, query)]
         if not page:
             break
         last = page[-1]
-        held = database[TASKS].distinct("event_id", {"event_id": {"$in": page}, "state": UNENDED})
-        gone = [event_id for event_id in page if event_id not in set(held)][: limit - pruned]
-        pruned += events.delete_many({"_id": {"$in": gone}}).deleted_count
+        held = _held_events(
+            database[TASKS], [event_id for event_id in page if isinstance(event_id, ObjectId)]
+        )
+        gone = [event_id for event_id in page if event_id not in held][: limit - pruned]
+        pruned += events.delete_many(one_of(gone)).deleted_count
     return pruned
+
+
+def _ids(events: MongoCollection[Document], query: Document) -> list[Document]:
+    return read(events, lambda sound: sound.find(query, {"_id": 1}).sort("_id").limit(PAGE))
+
+
+def _held_events(tasks: MongoCollection[Document], event_ids: list[ObjectId]) -> set[ObjectId]:
+    """Those of *event_ids* that tasks refer to which have not ended."""
+    query = {"event_id": {"$in": event_ids}, "state": UNENDED}
+    return {event_id for event_id in tasks.distinct("event_id", query) if isinstance(event_id, ObjectId)}
