@@ -14,6 +14,7 @@ from ..copying import Copied, size
 from ..copying import copy as copy_store
 from ..errors import UsageError
 from ..store import Store, open_store
+from ..textual import harmless
 from .place import open_desk, read_config
 
 BAR_WIDTH = 30
@@ -48,7 +49,9 @@ def copy(options: argparse.Namespace) -> int:
     print(
         f"next: write that store into {config.path or 'the configuration'}, and start the daemon on it only"
     )
-    return 0
+    for sentence in copied.left:
+        print(f"monqbus: left behind: {harmless(sentence)}", file=sys.stderr)
+    return 1 if copied.left else 0
 
 
 def _copied(source: Store, target: Store) -> Copied:

@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from bson import ObjectId
+
 from ..clock import Clock
 from ..desk import Desk
-from ..model import READY, STATES, Filter, MonQTask
+from ..model import ERROR, READY, STATES, Filter, MonQTask
 from ..remote import Remote
-from ..rows import plain, task_details, task_row
+from ..rows import attempts, plain, task_details, task_row
+from ..store.fields import ASIDE
 from ..textual import harmless
 from .filters import filter_of, task_id
 from .place import open_desk
@@ -48,20 +51,33 @@ def _pages(desk: Desk | Remote, which: Filter, limit: int) -> Iterator[MonQTask]
 
 
 def _line(task: MonQTask) -> str:
-    tail = harmless(task.history[-1]["error"])[:80] if task.history and task.state != "complete" else ""
-    line = f"{task.id}  {_painted(task.state)}  {_when(task.time_queue)}  {harmless(task.task_name)}"
+    line = f"{_id(task)}  {_painted(task.state)}  {_when(task.time_queue)}  {harmless(task.task_name)}"
+    if fault := _fault(task):
+        return f"{line}  {harmless(fault)[:160]}"
+    tail = harmless(attempts(task)[-1][2])[:80] if task.history and task.state != "complete" else ""
     return f"{line}  attempt {task.attempt}: {tail}" if tail else line
+
+
+def _id(task: MonQTask) -> str:
+    """The id in 24 columns; one that nobody can read has none to show."""
+    return harmless(str(task.id)) if isinstance(task.id, (ObjectId, str, int)) else f"{'(unreadable id)':<24}"
+
+
+def _fault(task: MonQTask) -> str:
+    """Why *task* was set aside, or will be as soon as it is its turn."""
+    is_aside = task.state == ERROR and isinstance(task.result, str) and ASIDE in task.result
+    return str(task.result) if is_aside else task.fault
 
 
 def _painted(state: str) -> str:
     """*state* in eight columns, in its colour on a terminal; https://no-color.org is kept."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return f"{state:<8}"
-    return f"\x1b[{_COLOURS[state]}m{state:<8}\x1b[0m"
+    return f"\x1b[{_COLOURS.get(state, '0')}m{state:<8}\x1b[0m"
 
 
-def _when(moment: datetime | None) -> str:
-    return "" if moment is None else moment.strftime("%Y-%m-%d %H:%M:%SZ")
+def _when(moment: Any) -> str:
+    return "" if not isinstance(moment, datetime) else moment.strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def count(options: argparse.Namespace) -> int:
@@ -96,8 +112,8 @@ def show(options: argparse.Namespace) -> int:
     for name, value in details.items():
         if value not in (None, [], {}):
             print(f"{name:<14}{_shown(name, value)}")
-    for entry in task.history:
-        print(f"attempt {entry['attempt']:<6}{_when(entry['at'])}  {harmless(entry['error'])}")
+    for number, moment, error in attempts(task):
+        print(f"attempt {number!s:<6}{_when(moment)}  {harmless(error)}")
     for name in ("output", "result"):
         if texts[name] is not None:
             print(f"{name}:")
