@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from bson import ObjectId
+from bson import Code, ObjectId
 from bson.datetime_ms import DatetimeMS
 
 from .salvage import FRAME, Unreadable
@@ -78,7 +78,7 @@ def holds(name: str, value: Any) -> bool:
         return all(isinstance(entry, dict) for entry in value)
     if name in COUNTS and isinstance(value, (int, float)):
         return abs(value) <= LARGEST_COUNT
-    return isinstance(value, field.python) or (value is None and "null" in field.bson)
+    return _is(value, field)
 
 
 def sound_part(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,6 +96,12 @@ def event_holds(name: str, value: Any) -> bool:
         return not isinstance(value, Unreadable)
     if name == "task_ids" and isinstance(value, list):
         return all(isinstance(entry, ObjectId) for entry in value)
+    return _is(value, field)
+
+
+def _is(value: Any, field: Type) -> bool:
+    if isinstance(value, Code):  # a kind of str to Python, not to the server
+        return False
     return isinstance(value, field.python) or (value is None and "null" in field.bson)
 
 

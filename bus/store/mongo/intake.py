@@ -190,7 +190,7 @@ def _first(document: Document) -> First:
         [
             (name, task_id)
             for name, task_id in zip(names, ids, strict=False)
-            if isinstance(name, str) and isinstance(task_id, ObjectId)
+            if type(name) is str and isinstance(task_id, ObjectId)
         ],
         bool(document.get("fanned_out")),
     )

@@ -68,12 +68,12 @@ def id_of(document: Document) -> Any:
 def texts_of(value: Any) -> list[str]:
     """The texts under which an index has *value*: itself, or the elements of an array."""
     values = value if isinstance(value, list) else [value]
-    return [text for text in values if isinstance(text, str)]
+    return [text for text in values if type(text) is str]
 
 
 def is_text(value: Any) -> bool:
     """Whether *value* is text to the server, readable or sealed."""
-    return isinstance(value, str) or (opened(value) or b"\0")[0] == STRING
+    return type(value) is str or (opened(value) or b"\0")[0] == STRING
 
 
 def is_(operator: str, item_id: Any) -> Any:

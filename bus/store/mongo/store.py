@@ -242,7 +242,7 @@ class MongoStore:
             nameless = [
                 document
                 for document in found
-                if not (isinstance(document["worker"], str) and _has_a_claim(document))
+                if not (type(document["worker"]) is str and _has_a_claim(document))
             ]
             self._end_nameless(tasks, nameless)
         return [_task(document) for document in found if document not in nameless]
@@ -279,7 +279,7 @@ class MongoStore:
         stages = [{"$match": query}, {"$group": {"_id": by, "count": {"$sum": 1}}}]
         with self._connection.call() as database:
             groups = read(database[TASKS], lambda sound: sound.aggregate(stages))
-        return {group["_id"]: group["count"] for group in groups if isinstance(group["_id"], str)}
+        return {group["_id"]: group["count"] for group in groups if type(group["_id"]) is str}
 
     def event(self, event_id: ObjectId) -> Event | None:
         """See the contract."""
