@@ -26,7 +26,7 @@ from ..fields import UNSOUND
 from ..salvage import opened
 from .connection import Connection, Document, is_outage, refusal_of
 from .foreign import ODD_ID, SOUND, Tell, set_aside, unsound
-from .reading import id_of, one_of, read
+from .reading import PLAIN, id_of, one_of, read
 from .schema import CLAIM, DUE, EVENTS, TASKS
 
 NAMES_PER_QUERY: Final = 150  # the server merges up to 200 index scans, beyond that it sorts
@@ -113,7 +113,7 @@ class Claims:
             if self._passed:
                 query["_id"] = {"$nin": list(self._passed)}
             page = read(tasks, partial(_page, query, limit))
-            if any(opened(id_of(document)) is not None for document in page):
+            if not {type(document["_id"]) for document in page} <= PLAIN:
                 page = self._without_odd_ids(tasks, page, query, now)
             found += page
         if len(names) > NAMES_PER_QUERY:
@@ -156,7 +156,7 @@ class Claims:
         self, tasks: MongoCollection[Document], taken: list[MonQTask], now: datetime
     ) -> list[MonQTask]:
         """Those of *taken* that can be read, as can the event of each; the others are set aside."""
-        broken = [task for task in taken if _fault(task)]
+        broken = [task for task in taken if task.fault or (task.event is not None and task.event.fault)]
         for task in broken:
             which = {"_id": task.id, "worker": task.worker}
             self._pass_over(set_aside(tasks, which, now, self._tell, state=BUSY, reason=_fault(task)))

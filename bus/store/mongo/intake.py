@@ -85,12 +85,15 @@ def _require_own(kind: str, item: MonQTask | Event, refusal: Document) -> None:
 def _store(database: Database[Document], postings: Sequence[Posting]) -> list[Receipt | Exception]:
     earlier, refused = _insert_events(database[EVENTS], postings)
     wanted = [[] if i in refused else _wanted(posting, earlier.get(i)) for i, posting in enumerate(postings)]
-    stored = iter(_insert_tasks(database[TASKS], [task for tasks in wanted for task in tasks]))
+    stored, has_errors = _insert_tasks(database[TASKS], [task for tasks in wanted for task in tasks])
+    each = iter(stored)
     answers: list[Receipt | Exception] = []
     marks = _Marks()
     for i, (posting, tasks) in enumerate(zip(postings, wanted, strict=True)):
-        ids = [next(stored) for _ in tasks]
-        refusal = refused.get(i) or next((each for each in ids if isinstance(each, Exception)), None)
+        ids = [next(each) for _ in tasks]
+        refusal = refused.get(i)
+        if has_errors and refusal is None:
+            refusal = next((answer for answer in ids if isinstance(answer, Exception)), None)
         # without a mark its event stays begun: the repetition finishes it
         answers.append(refusal or _receipt(posting, tasks, ids, earlier.get(i), marks))
     marks.write(database[EVENTS])
@@ -239,10 +242,14 @@ def _healed(task: MonQTask, event_id: ObjectId, ids: list[ObjectId]) -> MonQTask
     )
 
 
-def _insert_tasks(tasks: Collection[Document], wanted: list[MonQTask]) -> list[Any]:
-    """Insert *wanted*; for each the id it is stored under, its own or its key's holder's, or an error."""
+def _insert_tasks(tasks: Collection[Document], wanted: list[MonQTask]) -> tuple[list[Any], bool]:
+    """Insert *wanted*; for each the id it is stored under, its own or its key's holder's, or an error.
+
+    And whether there are errors.
+    """
     answers: list[Any] = [task.id for task in wanted]
     pending = list(range(len(wanted)))
+    has_errors = False
     for _ in range(ROUNDS):
         held = []
         for place, refusal in _insert(tasks, [task_to_document(wanted[i]) for i in pending]).items():
@@ -250,19 +257,20 @@ def _insert_tasks(tasks: Collection[Document], wanted: list[MonQTask]) -> list[A
                 held.append(pending[place])
             elif not stands_in(ID_INDEX, refusal):  # else it is our own first try, whose answer was lost
                 answers[pending[place]] = not_accepted(refusal)
+                has_errors = True
         if not held:
-            return answers
+            return answers, has_errors
         holders = _holders(tasks, [wanted[i].key for i in held])
         for i in held:
             answers[i] = holders.get(wanted[i].key, answers[i])
         pending = [i for i in held if wanted[i].key not in holders]  # the holder has just ended
         if not pending:
-            return answers
+            return answers, has_errors
     for i in pending:
         answers[i] = StoreUnavailable(
             "key: its holders end faster than this task can be stored; post it again"
         )
-    return answers
+    return answers, True
 
 
 def _holders(tasks: Collection[Document], keys: list[str | None]) -> dict[str | None, Any]:
