@@ -7,7 +7,9 @@ callers are trusted: the socket has mode 0600.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from json import dumps
 from pathlib import Path
@@ -37,6 +39,7 @@ from .posting import PostOffice, prepare
 from .registry import NAME, TOPIC, Options, Registry
 from .rows import plain, task_details, task_row, why_waiting
 from .store.documents import event_to_document, task_to_document
+from .store.salvage import opened
 from .strictjson import BadJson, parse
 from .telemetry import counted
 
@@ -106,8 +109,8 @@ class Api:
         """One page of tasks, newest first; *last* is where the next one begins, null when this is empty."""
         document = _asked()
         limit = _size(document, "limit", 50)
-        tasks = self._desk.find(_which(document), limit, _optional_id(document.get("before")))
-        show = task_to_document if _wants_bson() else task_row
+        tasks = self._desk.find(_which(document), limit, _cursor(document.get("before")))
+        show = _document if _wants_bson() else task_row
         return _answer({"tasks": [show(task) for task in tasks], "last": tasks[-1].id if tasks else None})
 
     def count_tasks(self) -> Response:
@@ -119,7 +122,7 @@ class Api:
         document = _asked()
         steps = {"retry": self._desk.retry, "cancel": self._desk.cancel, "purge": self._desk.purge}
         most = _size(document, "most", PAGE)
-        step = steps[action](_which(document), _optional_id(document.get("last")), most)
+        step = steps[action](_which(document), _cursor(document.get("last")), most)
         return _answer(step._asdict())
 
     def show_task(self, task_id: str) -> Response:
@@ -127,7 +130,7 @@ class Api:
         task = self._desk.show(_id(task_id))
         known = self._registry().tasks
         waiting = why_waiting(task, self._clock.now(), known.__contains__)
-        document = task_to_document(task) if _wants_bson() else task_details(task)
+        document = _document(task) if _wants_bson() else task_details(task)
         return _answer({"task": document, "waiting": waiting})
 
     def act_on_task(self, task_id: str, action: str) -> Response:
@@ -171,6 +174,12 @@ def create_api(api: Api) -> Flask:
     app.register_error_handler(MonqbusError, _failed)
     app.register_error_handler(HTTPException, _no_such_thing)
     return app
+
+
+def _document(task: MonQTask) -> dict[str, Any]:
+    """As it is stored, and what of it cannot be read."""
+    document = task_to_document(task)
+    return document | {"fault": task.fault} if task.fault else document
 
 
 def _failed(error: MonqbusError) -> Response:
@@ -261,6 +270,14 @@ def _id(value: Any) -> ObjectId:
 
 def _optional_id(value: Any) -> ObjectId | None:
     return None if value is None else _id(value)
+
+
+def _cursor(value: Any) -> Any:
+    """The id behind which a page begins: as an earlier page ended, which may be under a seal."""
+    if isinstance(value, dict) and isinstance(text := value.get("base64"), str):  # as JSON has it
+        with suppress(ValueError):
+            value = b64decode(text, validate=True)
+    return value if opened(value) is not None else _optional_id(value)
 
 
 def _moment(name: str, value: Any) -> datetime | None:

@@ -100,6 +100,8 @@ class MonQTask:
     # in memory only
     event: Event | None = field(default=None, repr=False, compare=False)
     waiter: Waiter | None = field(default=None, repr=False, compare=False)
+    fault: str = field(default="", repr=False, compare=False)
+    """What of its stored form nobody can read: it does not run."""
 
     @property
     def claim(self) -> Claim:
@@ -147,6 +149,9 @@ class Event:
     kwargs: dict[str, Any] = field(default_factory=dict)
     task_ids: list[ObjectId] = field(default_factory=list)
     expire_at: datetime | None = None
+    # in memory only
+    fault: str = field(default="", repr=False, compare=False)
+    """What of its stored form nobody can read: no handler gets it."""
 
     @property
     def json(self) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from .model import READY, MonQTask
+from .model import ERROR, READY, MonQTask
 
 COLUMNS = (
     "id", "task_name", "state", "priority", "attempt", "time_queue", "time_start", "time_stop", "topic",
@@ -35,8 +35,14 @@ def plain(value: Any) -> Any:
 
 
 def task_row(task: MonQTask) -> dict[str, Any]:
-    """The columns that every listing has."""
-    return {name: plain(getattr(task, name)) for name in COLUMNS}
+    """The columns that every listing has; of a task that cannot be read, what is wrong is its result."""
+    row = {name: plain(getattr(task, name)) for name in COLUMNS}
+    return row | {"result": task.fault} if task.fault and task.state != ERROR else row
+
+
+def attempts(task: MonQTask) -> list[tuple[Any, Any, str]]:
+    """The number, the moment and the error of each attempt that failed, as far as they were written."""
+    return [(entry.get("attempt"), entry.get("at"), str(entry.get("error", ""))) for entry in task.history]
 
 
 def task_details(task: MonQTask) -> dict[str, Any]:

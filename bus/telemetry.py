@@ -72,6 +72,7 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "task.released": (logging.INFO, "a task went back to ready without using an attempt"),
     "task.doubted": (logging.WARNING, "a claim of unknown outcome was settled"),
     "task.parked": (logging.WARNING, "tasks wait under a name that no daemon knows"),
+    "task.set_aside": (logging.ERROR, "a stored task cannot be read or begun; the reason; the others go on"),
     "task.unstorable": (logging.ERROR, "what a handler left behind cannot be stored; its end is, without it"),
     "task.unrecorded": (logging.ERROR, "the daemon stopped before the store took this end; it runs again"),
     "task.lost": (logging.ERROR, "an end came after the claim was lost; it changed nothing"),

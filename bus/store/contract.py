@@ -32,7 +32,13 @@ class Notice(NamedTuple):
 
 
 class Store(Protocol):
-    """Tasks, events and the daemons that hold them."""
+    """Tasks, events and the daemons that hold them.
+
+    What lies in it may hold anything: other programs write there, and disks fail. An item that cannot be
+    read is shown with its `fault` and never run; a ready task of that kind ends in `error` when its turn
+    comes, told by `tend`. No verb fails for it. An item that a rule of the store refuses is NotAccepted,
+    and the other items of the call are written.
+    """
 
     shared: bool
     """Several daemons may use this store at once, so leases and the feed matter."""
@@ -55,7 +61,8 @@ class Store(Protocol):
     def post(self, postings: Sequence[Posting]) -> list[Receipt]:
         """Store each posting whole or not at all; durable when it returns.
 
-        Raises StoreFull while there is no room for new work; every other verb goes on then.
+        Raises StoreFull while there is no room for new work; every other verb goes on then. Raises the
+        first error of a posting that is refused; the others of the call are stored.
         A posting whose event key is stored already changes nothing and returns the first ids as a
         duplicate. A task whose `key` is held by an unfinished task is not stored: its receipt
         names the holder. Tasks may come in `busy` with their worker set (direct start). A posting whose
@@ -106,7 +113,7 @@ class Store(Protocol):
 
         A page ends at *limit*, or before it at PAGE_BYTES: only an empty one was the last. A *brief* task
         comes without `args`, `kwargs`, `context`, `max_attempts`, `timeout`, `progress` and `output`, which
-        are not even read.
+        are not even read, so its `fault` says nothing about them.
         """
 
     def ids(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[ObjectId]:
@@ -124,7 +131,8 @@ class Store(Protocol):
     def move(self, ids: Sequence[ObjectId], states: Collection[State], fields: Mapping[str, Any]) -> int:
         """Set *fields* on those of *ids* that are in one of *states*; how many that were.
 
-        A task that cannot become ready because another unfinished one holds its key stays as it is.
+        A task that cannot become ready because another unfinished one holds its key stays as it is, and
+        so does one that is refused. Raises NotAccepted when that is why none was moved.
         """
 
     def delete(self, ids: Sequence[ObjectId], states: Collection[State]) -> int:

@@ -212,7 +212,7 @@ def test_a_search_by_a_pattern_is_ended_by_the_server(store: MongoStore, databas
 
 def test_a_search_that_takes_too_long_says_so(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not that the servers are away: they are not, and it is the search that has to change."""
-    monkeypatch.setattr("bus.store.mongo.store.SEARCH_SECONDS", 1e-9)
+    monkeypatch.setattr("bus.store.mongo.looking.SEARCH_SECONDS", 1e-9)
 
     with pytest.raises(StoreError, match=r"the search took longer than .* narrow it"):
         store.find(Filter(error="a"), 10)
@@ -549,6 +549,15 @@ def test_what_an_earlier_try_of_the_same_call_stored_is_new(store: MongoStore, d
     repeated = [answer.repeated if isinstance(answer, Receipt) else "refused" for answer in answers]
     assert [False, "refused", False, True] == repeated
     assert [True] == [receipt.repeated for receipt in store.post([twice])]
+
+
+def test_what_nothing_can_hold_makes_no_repetition_of_what_is_posted_beside_it(store: MongoStore) -> None:
+    """However often the call is divided until that one is alone: a task told as repeated is not begun."""
+    twice = a_fan_out(a_delivery("d-1"), a_task())
+    answers = store._intake.store([twice, Posting([a_task(args=[2**70])]), Posting([a_task()]), twice])
+
+    repeated = [answer.repeated if isinstance(answer, Receipt) else "refused" for answer in answers]
+    assert [False, "refused", False, True] == repeated
 
 
 def test_the_store_is_ready_when_it_can_write(store: MongoStore, standalone: Deployment) -> None:

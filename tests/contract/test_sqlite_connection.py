@@ -13,7 +13,7 @@ import pytest
 from gevent.event import Event as Signal
 
 from bus.errors import StoreError, StoreHeld, StoreUnavailable
-from bus.model import Filter
+from bus.model import Filter, Posting
 from bus.regex import LONGEST_SEARCHED
 from bus.store import sqlite_connection, sqlite_filter
 from bus.store.sqlite import SqliteStore
@@ -80,7 +80,7 @@ def test_a_job_that_fails_half_way_goes_back_on_the_same_connection(store: Sqlit
     kept = store._connection.sql
 
     def half() -> None:
-        store._insert(a_task())
+        store._post(Posting([a_task()]))
         raise ValueError("half way")
 
     with pytest.raises(ValueError, match="half way"):
@@ -209,7 +209,7 @@ def test_a_call_that_hangs_in_the_disk_is_left_in_time_and_the_next_are_refused(
         group._perform = lambda jobs: gate.wait(PATIENCE) and perform(jobs)
         task = a_task()
         with pytest.raises(StoreUnavailable, match="the outcome is unknown"):
-            group.submit(lambda: store._insert(task), 0.01)
+            group.submit(lambda: store._post(Posting([task])), 0.01)
         waiting = gevent.spawn(store.ping)
         gevent.idle()
         gate.set()

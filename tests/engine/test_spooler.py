@@ -6,8 +6,8 @@ import gevent
 import pytest
 from gevent.event import Event as Signal
 
-from bus.engine.spooler import MOMENT_SECONDS, PAUSE_SECONDS, Spooler
-from bus.errors import NotStorable, StoreUnavailable
+from bus.engine.spooler import MOMENT_SECONDS, PAUSE_SECONDS, STUCK_SECONDS, Spooler
+from bus.errors import NotAccepted, NotStorable, StoreUnavailable
 from bus.model import Event, Filter
 from bus.posting import PostOffice
 from bus.registry import Options
@@ -261,6 +261,52 @@ def test_one_that_no_store_takes_does_not_hold_up_the_others(house, facts):
     assert not house.spooler.is_open
     assert (1, 1) == (house.spool.size, len(facts.of("spool.stuck")))
     assert [b"0", b"2"] == house.perform_all()
+
+
+def test_one_that_a_rule_of_the_store_forbids_does_not_hold_up_the_others(house, facts):
+    """A validator's refusal was taken for an outage, for ever; it is tried again every minute instead."""
+    store = house.engine.faulty._store
+    post = store.post
+
+    def ruled(postings):
+        if any(posting.event and posting.event.body == b"1" for posting in postings):
+            raise NotAccepted("MongoDB: refused by the validator of the collection")
+        return post(postings)
+
+    store.post = ruled
+    house.engine.faulty.sleep()
+    for number in range(9):
+        house.deliver(number)
+    house.engine.faulty.wake()
+
+    house.hand_over()
+    pause = house.spooler.tick()
+    assert (False, 1, STUCK_SECONDS) == (house.spooler.is_open, house.spool.size, pause)
+    house.engine.clock.advance(STUCK_SECONDS)
+    house.spooler.tick()
+    store.post = post
+    house.engine.clock.advance(STUCK_SECONDS)
+    house.spooler.tick()
+
+    assert (0, 1) == (house.spool.size, len(facts.of("spool.stuck")))
+    assert [b"0", *(b"%d" % number for number in range(2, 9)), b"1"] == house.perform_all()
+
+
+def test_one_that_nobody_can_read_does_not_hold_up_the_others(house, facts):
+    """It stays in the file, and is told."""
+    house.engine.faulty.sleep()
+    for number in range(3):
+        house.deliver(number)
+    sql = house.spool._connection.sql
+    sql.execute("UPDATE event SET document = ? WHERE seq = 1", (b"rubbish",))
+    sql.execute("UPDATE task SET body = ? WHERE seq = 2", (b"rubbish",))
+    house.engine.faulty.wake()
+
+    house.hand_over()
+
+    assert (False, 2) == (house.spooler.is_open, house.spool.size)
+    assert 2 == len(facts.of("spool.stuck"))
+    assert [b"2"] == house.perform_all()
 
 
 def test_a_delivery_on_its_way_into_the_spool_keeps_it_open(house):

@@ -407,3 +407,29 @@ def test_an_unknown_path_or_method_is_a_problem_document(
     answer, problem = place.ask(method, path)
 
     assert (status, status) == (answer, problem["status"])
+
+
+def test_tasks_that_nobody_can_read_are_listed_and_purged_page_by_page(place: Place, remote: Remote) -> None:
+    """Also where a page ends with one whose id nobody can read; what is wrong travels along."""
+    tasks = [place.office.post("shop.sell", [n], {}, Options()) for n in range(5)]
+    sql = place.store._connection.sql  # type: ignore[attr-defined]
+    for n in (1, 3):
+        sql.execute("UPDATE task SET id = 'x' || seq, body = x'00' WHERE id = ?", (tasks[n].id.binary,))
+    found: list[MonQTask] = []
+    while page := remote.find(Filter(), 1, found[-1].id if found else None):
+        found += page
+    faults = [task.fault for task in found if task.fault]
+    rows = 0
+    asked = '{"limit": 1}'
+    while (page := place.ask("POST", "/tasks/find", asked)[1])["tasks"]:
+        rows += 1
+        asked = json.dumps({"limit": 1, "before": page["last"]})
+
+    assert 5 == rows
+    assert (5, 2) == (len(found), len(faults))
+    assert all(fault.startswith("id: expected 12 bytes, got") for fault in faults)
+    assert 5 == remote.cancel(Filter()).done
+    last, purged = None, 0
+    while (step := remote.purge(Filter(), last, 1)).last is not None:
+        last, purged = step.last, purged + step.done
+    assert 5 == purged

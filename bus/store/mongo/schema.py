@@ -14,6 +14,7 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 
 from ...errors import StoreError
 from ...model import BUSY, READY
+from .connection import KEY_INDEX
 
 TASKS: Final = "monq_task"
 EVENTS: Final = "monq_event"
@@ -46,7 +47,7 @@ _TASK_INDEXES: Final = (
     IndexModel([("state", 1), ("_id", 1)], name=STATE),
     IndexModel(
         [("key", 1)],
-        name="monqbus_key",
+        name=KEY_INDEX,
         unique=True,
         partialFilterExpression={"key": {"$exists": True}, "state": UNENDED},
     ),
@@ -62,7 +63,7 @@ _TASK_INDEXES: Final = (
 _EVENT_INDEXES: Final = (
     IndexModel(
         [("key", 1)],
-        name="monqbus_key",
+        name=KEY_INDEX,
         unique=True,
         partialFilterExpression={"key": {"$exists": True}},
     ),
@@ -119,7 +120,7 @@ def require_server(database: Database[dict[str, Any]]) -> None:
 
 
 def create_indexes(database: Database[dict[str, Any]]) -> None:
-    """Create the indexes that are missing; blocks while they are built."""
+    """Create the indexes that are missing; blocks while they are built. Raises StoreError."""
     in_set = "setName" in database.command("hello")
     # by default a build waits for every member, so one that is down would stop the start
     options: dict[str, Any] = {"commitQuorum": "majority"} if in_set else {}
