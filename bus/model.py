@@ -40,6 +40,8 @@ LEGAL_MOVES: Final[Mapping[State, frozenset[State]]] = {
     ERROR: frozenset({READY}),
     SKIPPED: frozenset({READY}),
 }
+RUNNABLE: Final[tuple[State, ...]] = tuple(state for state in STATES if LEGAL_MOVES[state])
+"""The states from which a task may still run, by itself or after an operator's retry: it needs its event."""
 
 DEFAULT_PRIORITY: Final = 10
 
@@ -90,6 +92,8 @@ class MonQTask:
     output: str | None = None
     expire_at: datetime | None = None
     # in memory only
+    is_bereft: bool = field(default=False, repr=False, compare=False)
+    """It was claimed for a delivery that is no longer stored."""
     event: Event | None = field(default=None, repr=False, compare=False)
     waiter: Waiter | None = field(default=None, repr=False, compare=False)
 

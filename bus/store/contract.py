@@ -61,7 +61,8 @@ class Store(Protocol):
 
         Highest priority first, then oldest `time_queue`. Each task goes to exactly one caller: it
         becomes busy with this worker, generation + 1, attempt + 1, `time_start` now. An event with
-        a hook comes along in `task.event`. `next_due` is filled only when fewer than *limit* came.
+        a hook comes along in `task.event`; `task.is_bereft` says that it should and is gone. `next_due`
+        is filled only when fewer than *limit* came.
         """
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
@@ -113,7 +114,8 @@ class Store(Protocol):
     def prune(self, now: datetime, limit: int) -> int:
         """Forget up to *limit* ended tasks and up to *limit* events past their `expire_at`.
 
-        An event stays while a task of it that has not ended is stored.
+        An event stays while a task of it is stored that has not ended, or that an operator may retry.
+        A call looks at a bounded number of events; the next one goes on behind them.
         """
 
     def event(self, event_id: ObjectId) -> Event | None:

@@ -104,6 +104,11 @@ def event_from_document(document: dict[str, Any]) -> Event:
     )
 
 
+def may_need_delivery(task: MonQTask) -> bool:
+    """Whether *task* may be that of a delivery; it may be that of an event published without arguments."""
+    return task.event_id is not None and task.args == [task.topic] and not task.kwargs
+
+
 def require_own(kind: str, item: MonQTask | Event, is_there: object) -> None:
     """Raise StoreError unless *item*, which could not be stored, *is_there* already under its own id."""
     if not is_there:

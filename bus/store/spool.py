@@ -18,11 +18,10 @@ from ..errors import StoreFull
 from ..model import Event, MonQTask, Posting, Receipt
 from .documents import event_from_document
 from .sqlite import SqliteStore
-from .sqlite_rows import COLUMNS, task_from_row
+from .sqlite_rows import COLUMNS, REFERS, task_from_row
 
 # an event may have megabytes: a hundred of them must not be in memory at once
 BATCH_BYTES: Final = 4 * 1024**2
-UNENDED: Final = "state IN ('ready', 'busy')"  # all of them, in the words of the index
 
 
 class Spool(SqliteStore):
@@ -91,7 +90,7 @@ class Spool(SqliteStore):
 
         def job() -> int:
             sql = self._connection.sql
-            sql.execute(f"DELETE FROM task WHERE event_id IN ({_holes(keys)}) AND {UNENDED}", keys)
+            sql.execute(f"DELETE FROM task WHERE event_id IN ({_holes(keys)}) AND {REFERS}", keys)
             gone = sql.execute(f"DELETE FROM event WHERE id IN ({_holes(keys)})", keys).rowcount
             self._used = self._bytes()
             return gone
@@ -116,7 +115,7 @@ class Spool(SqliteStore):
         keys = [event.id.binary for event in events]
         tasks: dict[ObjectId | None, list[MonQTask]] = defaultdict(list)
         for row in self._connection.sql.execute(
-            f"SELECT {COLUMNS} FROM task WHERE event_id IN ({_holes(keys)}) AND {UNENDED} ORDER BY seq", keys
+            f"SELECT {COLUMNS} FROM task WHERE event_id IN ({_holes(keys)}) AND {REFERS} ORDER BY seq", keys
         ):
             task = task_from_row(row)
             tasks[task.event_id].append(task)

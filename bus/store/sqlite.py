@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bson import ObjectId
 
@@ -21,7 +21,7 @@ from ..codec import decode, encode
 from ..errors import StoreError
 from ..model import ENDED, Claim, Claimed, Event, Filter, MonQTask, Posting, Receipt, Report, State, Worker
 from .contract import Heard, Notice
-from .documents import event_from_document, event_to_document, require_own
+from .documents import event_from_document, event_to_document, may_need_delivery, require_own
 from .sqlite_backup import back_up
 from .sqlite_connection import Connection
 from .sqlite_file import MEMORY
@@ -32,6 +32,7 @@ from .sqlite_rows import (
     HAS_TASK,
     INSERT_EVENT,
     INSERT_TASK,
+    REFERS,
     assignments,
     conditions,
     event_to_row,
@@ -45,6 +46,10 @@ __all__ = ["MEMORY", "SqliteStore"]
 
 # An end rides along with the next post or claim: alone it would make the next sender wait for its commit
 REPORT_PATIENCE_SECONDS = 0.003
+PRUNED_PAGE: Final = 500
+# looked at in one call, however few of them may go: it takes some 50 ms, and the next call goes on there
+MOST_LOOKED_AT: Final = 20 * PRUNED_PAGE
+START: Final = (-(2**63), 0)
 
 
 class SqliteStore:
@@ -60,6 +65,7 @@ class SqliteStore:
         self._connection = Connection(path, daemon=daemon, min_free=min_free)
         self._daemon = daemon
         self._examine = examine
+        self._pruned_to = START  # expire_at, seq
 
     # life
 
@@ -191,6 +197,7 @@ class SqliteStore:
         for task in tasks:
             if task.event_id is not None:
                 task.event = self._delivery(task.event_id)
+                task.is_bereft = self._is_bereft(task)
         return tasks
 
     def _delivery(self, event_id: ObjectId) -> Event | None:
@@ -198,6 +205,12 @@ class SqliteStore:
             "SELECT document FROM event WHERE id = ? AND hook IS NOT NULL", (event_id.binary,)
         ).fetchone()
         return event_from_document(decode(row[0])) if row else None
+
+    def _is_bereft(self, task: MonQTask) -> bool:
+        """Whether the delivery that *task* is about is gone; what was published is in its arguments."""
+        if task.event is not None or not may_need_delivery(task) or task.event_id is None:
+            return False
+        return self._sql.execute(HAS_EVENT, (task.event_id.binary,)).fetchone() is None
 
     # hold and end
 
@@ -362,15 +375,36 @@ class SqliteStore:
                 "state NOT IN ('ready', 'busy') LIMIT ?)",
                 values,
             ).rowcount
-            events = self._sql.execute(
-                "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE expire_at <= ? AND NOT EXISTS "
-                "(SELECT 1 FROM task WHERE task.event_id = event.id AND task.state IN ('ready', 'busy')) "
-                "LIMIT ?)",
-                values,
-            ).rowcount
-            return tasks + events
+            return tasks + self._prune_events(to_ms(now) or 0, limit)
 
         return self._connection.scan(job)
+
+    def _prune_events(self, now: int, limit: int) -> int:
+        """Go on where the last call stopped, passing over events that a task may still need."""
+        gone: list[int] = []
+        looked_at = 0
+        while len(gone) < limit and looked_at < MOST_LOOKED_AT:
+            page = self._sql.execute(
+                "SELECT expire_at, seq, EXISTS (SELECT 1 FROM task "
+                f"WHERE task.event_id = event.id AND {REFERS}) FROM event "
+                "WHERE expire_at <= ? AND (expire_at, seq) > (?, ?) ORDER BY expire_at, seq LIMIT ?",
+                (now, *self._pruned_to, PRUNED_PAGE),
+            ).fetchall()
+            for expire_at, seq, is_needed in page:
+                self._pruned_to = (expire_at, seq)
+                if not is_needed:
+                    gone.append(seq)
+                if len(gone) == limit:
+                    break
+            else:
+                if len(page) < PRUNED_PAGE:
+                    self._pruned_to = START
+                    break
+            looked_at += len(page)
+        self._sql.execute(
+            "DELETE FROM event WHERE seq IN (SELECT value FROM json_each(?))", (json.dumps(gone),)
+        )
+        return len(gone)
 
     # bell
 

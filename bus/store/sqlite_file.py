@@ -13,7 +13,7 @@ from typing import Final
 from ..errors import ConfigError, StoreError, StoreFull, StoreUnavailable, StoreUnusable
 from .mounts import network_file_system
 from .sqlite_filter import result_matches
-from .sqlite_rows import SCHEMA, SCHEMA_VERSION
+from .sqlite_rows import NEWER_INDEXES, SCHEMA, SCHEMA_VERSION
 
 OLDEST_SQLITE: Final = (3, 35, 0)  # the first with RETURNING
 MEMORY: Final = ":memory:"
@@ -64,6 +64,7 @@ def connect(path: Path | str, *, examine: bool = False) -> sqlite3.Connection:
             _configure(connection)
             if is_new:
                 connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+            _add_indexes(connection)
         except BaseException:
             connection.close()
             raise
@@ -176,6 +177,17 @@ def _is_new(connection: sqlite3.Connection, path: Path | str) -> bool:
             "it was written by a newer monqbus, use that one"
         )
     return False
+
+
+def _add_indexes(connection: sqlite3.Connection) -> None:
+    """Make the indexes that an older file lacks; reads all of its tasks then, once."""
+    try:
+        connection.executescript(f"BEGIN; {NEWER_INDEXES} COMMIT;")
+    except sqlite3.Error as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if not is_full(error):  # on a full disk the work goes on without them, slower
+            raise
 
 
 def _examine(connection: sqlite3.Connection, path: Path | str) -> None:

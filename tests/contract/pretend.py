@@ -18,6 +18,7 @@ from bson import ObjectId
 
 from bus.model import (
     BUSY,
+    COMPLETE,
     ENDED,
     READY,
     Claim,
@@ -186,7 +187,7 @@ class Pretend:
         """Everything that may go at *now*: the model knows no batches."""
         old = [i for i, task in self.tasks.items() if task.expire_at is not None and task.expire_at <= now]
         pruned = self.delete(old, ENDED)
-        needed = {task.event_id for task in self.tasks.values() if task.state not in ENDED}
+        needed = {task.event_id for task in self.tasks.values() if task.state != COMPLETE}
         for event in list(self.events.values()):
             if event.expire_at is not None and event.expire_at <= now and event.id not in needed:
                 del self.events[event.id]

@@ -539,3 +539,41 @@ def test_no_call_lasts_longer_than_the_contract_says(standalone: Deployment) -> 
         connection.close()
 
     assert [CALL_SECONDS, 0.3] == seconds
+
+
+# forgetting
+
+
+def test_pruning_looks_up_the_tasks_of_events_and_no_others(store: MongoStore, database: Documents) -> None:
+    """However many tasks have ended: one index key for each task of the events of a page."""
+    post(store, *(a_task(state="error", event_id=ObjectId()) for _ in range(300)))
+    for n in range(5):
+        store.post(
+            [a_fan_out(a_delivery(f"{n}", expire_at=NOW), a_task(state="error"), a_task(state="complete"))]
+        )
+    database.command("profile", 2)
+    pruned = store.prune(NOW, 100)
+    database.command("profile", 0)
+    (looked,) = [
+        entry
+        for entry in profiled(database, "command")
+        if entry["command"].get("distinct") or "event_id" in str(entry["command"].get("pipeline"))
+    ]
+
+    assert 0 == pruned
+    assert "IXSCAN { event_id: 1 }" == looked["planSummary"]
+    assert 5 >= looked["docsExamined"], looked
+
+
+def test_an_index_of_an_earlier_version_makes_room_for_the_one_in_its_place(
+    standalone: Deployment, database: Documents
+) -> None:
+    """Both would be written at every change of a task."""
+    unended = {"event_id": {"$exists": True}, "state": {"$in": ["ready", "busy"]}}
+    database.monq_task.create_index("event_id", name="monqbus_event", partialFilterExpression=unended)
+    opened = MongoStore(standalone.address(database.name), daemon=False)
+    opened.open()
+    opened.close()
+    names = set(database.monq_task.index_information())
+
+    assert (True, False) == (schema.OF_EVENT in names, "monqbus_event" in names)

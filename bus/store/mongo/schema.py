@@ -5,6 +5,7 @@ Indexes that serve only some states are partial, so that ended tasks cost the ho
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 from pymongo import DESCENDING, IndexModel
@@ -12,7 +13,7 @@ from pymongo.database import Database
 from pymongo.errors import CollectionInvalid, OperationFailure
 
 from ...errors import StoreError
-from ...model import BUSY, READY
+from ...model import BUSY, READY, RUNNABLE
 
 TASKS: Final = "monq_task"
 EVENTS: Final = "monq_event"
@@ -27,8 +28,12 @@ NAMESPACE_EXISTS: Final = 48
 CLAIM: Final = "monqbus_claim"
 DUE: Final = "monqbus_due"
 STATE: Final = "monqbus_state"
+OF_EVENT: Final = "monqbus_of_event"
+REPLACED: Final = "monqbus_event"
+"""An index of earlier versions: OF_EVENT has more states."""
 
 UNENDED: Final = {"$in": [READY, BUSY]}
+MAY_RUN: Final = {"$in": list(RUNNABLE)}
 
 _TASK_INDEXES: Final = (
     # _id at the end makes the claim's query covered: it reads no document
@@ -51,8 +56,8 @@ _TASK_INDEXES: Final = (
     ),
     IndexModel(
         [("event_id", 1)],
-        name="monqbus_event",
-        partialFilterExpression={"event_id": {"$exists": True}, "state": UNENDED},
+        name=OF_EVENT,
+        partialFilterExpression={"event_id": {"$exists": True}, "state": MAY_RUN},
     ),
     IndexModel(
         [("expire_at", 1)], name="monqbus_expire", partialFilterExpression={"expire_at": {"$exists": True}}
@@ -86,6 +91,8 @@ def create_indexes(database: Database[dict[str, Any]]) -> None:
     options: dict[str, Any] = {"commitQuorum": "majority"} if in_set else {}
     database[TASKS].create_indexes(list(_TASK_INDEXES), **options)
     database[EVENTS].create_indexes(list(_EVENT_INDEXES), **options)
+    with suppress(OperationFailure):  # it is gone already, or its right is missing: it only costs room
+        database[TASKS].drop_index(REPLACED)
 
 
 def missing_indexes(database: Database[dict[str, Any]]) -> list[str]:

@@ -25,7 +25,6 @@ from ...codec import undo_references
 from ...errors import StoreError
 from ...model import (
     BUSY,
-    ENDED,
     READY,
     STATES,
     Claim,
@@ -45,13 +44,13 @@ from .claims import Claims
 from .connection import DUPLICATE_KEY, Connection, Document, refusals
 from .feed import Feed
 from .intake import Intake
+from .pruning import Pruning
 from .reports import Reports, change
 from .schema import (
     EVENTS,
     INDEX_SECONDS,
     STATE,
     TASKS,
-    UNENDED,
     WORKERS,
     create_indexes,
     require_server,
@@ -64,7 +63,6 @@ PING_SECONDS: Final = 2.0
 PING_AGAIN_SECONDS: Final = 1.0
 PING: Final = "ping"  # it has no lease, so it is nobody's
 DAY_MS: Final = 86_400_000
-PAGE: Final = 500
 
 
 class MongoStore:
@@ -80,6 +78,7 @@ class MongoStore:
         self._intake = Intake(self._connection)
         self._claims = Claims(self._connection)
         self._reports = Reports(self._connection)
+        self._pruning = Pruning()
         self._feed = Feed(self._connection, daemon=daemon)
         self._posts: Group[list[Posting], list[Receipt | Exception]] | None = None
         self._ends: Group[list[Report], list[bool]] | None = None
@@ -293,11 +292,7 @@ class MongoStore:
     def prune(self, now: datetime, limit: int) -> int:
         """See the contract."""
         with self._connection.call() as database:
-            tasks = database[TASKS]
-            query = {"expire_at": {"$lte": now}, "state": {"$in": list(ENDED)}}
-            gone = [document["_id"] for document in tasks.find(query, {"_id": 1}).limit(limit)]
-            pruned = tasks.delete_many({**query, "_id": {"$in": gone}}).deleted_count
-            return pruned + _prune_events(database, now, limit)
+            return self._pruning.prune(database, now, limit)
 
     # bell
 
@@ -373,20 +368,3 @@ def _moved(error: BulkWriteError) -> int:
     refusals(error, DUPLICATE_KEY)
     moved: int = (error.details or {})["nMatched"]
     return moved
-
-
-def _prune_events(database: Database[Document], now: datetime, limit: int) -> int:
-    """Delete expired events page by page, passing over those with tasks that have not ended."""
-    events, pruned, last = database[EVENTS], 0, None
-    while pruned < limit:
-        query: Document = {"expire_at": {"$lte": now}}
-        if last is not None:
-            query = {"$and": [query, {"_id": {"$gt": last}}]}
-        page = [document["_id"] for document in events.find(query, {"_id": 1}).sort("_id").limit(PAGE)]
-        if not page:
-            break
-        last = page[-1]
-        held = database[TASKS].distinct("event_id", {"event_id": {"$in": page}, "state": UNENDED})
-        gone = [event_id for event_id in page if event_id not in set(held)][: limit - pruned]
-        pruned += events.delete_many({"_id": {"$in": gone}}).deleted_count
-    return pruned
