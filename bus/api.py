@@ -64,6 +64,7 @@ ROUTES: Final = (
     ("POST", "/tasks/<task_id>/<any(retry, cancel):action>", "act_on_task"),
     ("POST", "/events", "publish_event"),
     ("GET", "/events/<event_id>", "show_event"),
+    ("POST", "/events/<event_id>/replay", "replay_event"),
     ("POST", "/backup", "back_up"),
     ("GET", "/facts", "count_facts"),
 )
@@ -158,6 +159,19 @@ class Api:
     def show_event(self, event_id: str) -> Response:
         """One event as it was received."""
         return _answer({"event": event_to_document(self._desk.event(_id(event_id)))})
+
+    def replay_event(self, event_id: str) -> Response:
+        """Give an event without tasks the handlers there are now; 409 when it has tasks."""
+        document = _asked() if request.content_length else {}
+        receipt = self._replayed_before(event_id, document) or self._office.replay(_id(event_id))
+        return _answer({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
+
+    def _replayed_before(self, event_id: str, document: Mapping[str, Any]) -> Receipt | None:
+        """As _stored_before: an event that has tasks got them by the first try."""
+        if not document.get("again"):
+            return None
+        first = self._desk.event(_id(event_id))
+        return Receipt(first.task_ids, first.id) if first.task_ids else None
 
     def back_up(self) -> Response:
         """Write the store to a new file of this machine, named by its absolute path."""

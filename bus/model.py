@@ -163,11 +163,15 @@ class Posting(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """What a posting became. On a *duplicate* the ids are those of the first time."""
+    """What a posting became. On a *duplicate* the ids are those of the first time.
+
+    *replayed*: its event was stored before, without tasks, and has got these; they wait.
+    """
 
     task_ids: list[ObjectId]
     event_id: ObjectId | None = None
     duplicate: bool = False
+    replayed: bool = False
 
 
 class Report(NamedTuple):

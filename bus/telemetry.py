@@ -33,7 +33,11 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "slot.described": (logging.INFO, "USR1: what one slot is doing"),
     "event.received": (logging.INFO, "a delivery or published event is stored"),
     "event.repeated": (logging.INFO, "a delivery came again; nothing new was stored"),
-    "event.unhandled": (logging.WARNING, "no handler knows the topic; the event is recorded"),
+    "event.replayed": (logging.INFO, "an event that no handler had taken has got those there are now"),
+    "event.unhandled": (
+        logging.WARNING,
+        "no handler knows the topic; the event is recorded, and can be replayed",
+    ),
     "event.refused": (logging.WARNING, "a request was answered with an error"),
     "connections.crowded": (
         logging.WARNING,

@@ -92,6 +92,7 @@ class Local:
         self._office = office
         self._clock = clock
         self.publish = office.publish
+        self.replay = office.replay
         self.join = office.join
         self.is_attended = is_attended
 

@@ -137,10 +137,12 @@ class Spooler:
             for posting in batch:
                 self._hand_over([posting])
             return
-        self._spool.forget([posting.event.id for posting in batch if posting.event])
+        self._spool.forget(batch)
         self._handed += len(batch)
         for posting, receipt in zip(batch, receipts, strict=True):
-            if posting.event and receipt.event_id != posting.event.id:
+            if posting.event and receipt.replayed:
+                emit("event.replayed", event=posting.event, first=receipt.event_id)
+            elif posting.event and receipt.event_id != posting.event.id:
                 emit("event.repeated", event=posting.event, first=receipt.event_id)
         if tasks := [task for posting in batch for task in posting.tasks]:
             self._expect(tasks)

@@ -52,8 +52,10 @@ class Store(Protocol):
 
         Raises StoreFull while there is no room for new work; every other verb goes on then.
         A posting whose event key is stored already changes nothing and returns the first ids as a
-        duplicate. A task whose `key` is held by an unfinished task is not stored: its receipt
-        names the holder. Tasks may come in `busy` with their worker set (direct start).
+        duplicate. An event that was stored without tasks gets those of the posting, only once, whoever
+        else brings some at this moment: they are stored as ready, and the receipt says *replayed*. A
+        task whose `key` is held by an unfinished task is not stored: its receipt names the holder.
+        Tasks may come in `busy` with their worker set (direct start).
         """
 
     def claim(self, worker: Worker, names: Collection[str], limit: int, now: datetime) -> Claimed:

@@ -84,12 +84,13 @@ class Spool(SqliteStore):
         """
         return self._connection.scan(lambda: self._oldest(most, without))
 
-    def forget(self, events: Sequence[ObjectId]) -> None:
-        """Delete the postings of *events*: another store has them now."""
-        keys = [event_id.binary for event_id in events]
+    def forget(self, postings: Sequence[Posting]) -> None:
+        """Delete *postings*, which another store has now; one that has got tasks meanwhile stays."""
+        given = {posting.event.id: len(posting.tasks) for posting in postings if posting.event}
 
         def job() -> int:
             sql = self._connection.sql
+            keys = [event_id.binary for event_id, count in given.items() if self._count(event_id) == count]
             sql.execute(f"DELETE FROM task WHERE event_id IN ({_holes(keys)}) AND {REFERS}", keys)
             gone = sql.execute(f"DELETE FROM event WHERE id IN ({_holes(keys)})", keys).rowcount
             self._used = self._bytes()
@@ -97,6 +98,12 @@ class Spool(SqliteStore):
 
         gone = self._connection.scan(job)  # first: others are kept while it waits, and counted
         self._size -= gone
+
+    def _count(self, event_id: ObjectId) -> int:
+        """How many tasks of an event there are."""
+        query = f"SELECT count(*) FROM task WHERE event_id = ? AND {REFERS}"
+        (count,) = self._connection.sql.execute(query, (event_id.binary,)).fetchone()
+        return int(count)
 
     def _oldest(self, most: int, without: Collection[ObjectId]) -> list[Posting]:
         events: list[Event] = []

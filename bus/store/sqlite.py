@@ -21,7 +21,14 @@ from ..codec import decode, encode
 from ..errors import StoreError
 from ..model import ENDED, Claim, Claimed, Event, Filter, MonQTask, Posting, Receipt, Report, State, Worker
 from .contract import Heard, Notice
-from .documents import event_from_document, event_to_document, may_need_delivery, require_own
+from .documents import (
+    event_from_document,
+    event_to_document,
+    later,
+    may_need_delivery,
+    require_own,
+    unclaimed,
+)
 from .sqlite_backup import back_up
 from .sqlite_connection import Connection
 from .sqlite_file import MEMORY
@@ -99,22 +106,45 @@ class SqliteStore:
         event = posting.event
         if event is not None:
             row = event_to_row(event, event_to_document(event))
-            if not self._sql.execute(INSERT_EVENT, row).rowcount and (first := self._first(event)):
-                return first
-        ids, duplicate = [], False
-        for task in posting.tasks:
-            stored = self._insert(task)
-            ids.append(stored)
-            duplicate = duplicate or stored != task.id
-        if event is not None and ids != event.task_ids:  # a held key: the event names the holder
-            document = encode({**event_to_document(event), "task_ids": ids})
-            self._sql.execute("UPDATE event SET document = ? WHERE id = ?", (document, event.id.binary))
-        return Receipt(ids, event.id if event else None, duplicate)
+            if not self._sql.execute(INSERT_EVENT, row).rowcount:
+                return self._posted_before(posting, event)
+        named = [task.id for task in posting.tasks]
+        ids = [self._insert(task) for task in posting.tasks]
+        if event is not None and ids != named:  # a held key: the event names the holder
+            self._rewrite(dataclasses.replace(event, task_ids=ids))
+        return Receipt(ids, event.id if event else None, duplicate=ids != named)
 
-    def _first(self, event: Event) -> Receipt | None:
-        found = self._sql.execute("SELECT document FROM event WHERE key = ?", (event.key,)).fetchone()
-        first = event_from_document(decode(found[0])) if found else event
-        return Receipt(first.task_ids, first.id, duplicate=True) if first.id != event.id else None
+    def _posted_before(self, posting: Posting, event: Event) -> Receipt:
+        """For an event that is stored: its tasks were stored with it, or it had none and gets some now."""
+        first = self._first(event)
+        named = [task.id for task in posting.tasks]
+        is_own = first.id == event.id
+        if named and not first.task_ids:
+            return self._replay(first, posting.tasks, event)
+        if named and named == first.task_ids:
+            return Receipt(named, first.id, replayed=not is_own)  # asked again
+        return Receipt(first.task_ids, first.id, duplicate=not is_own or bool(named))
+
+    def _replay(self, first: Event, tasks: Sequence[MonQTask], event: Event) -> Receipt:
+        """Give *first* the *tasks* that came with *event*, the same delivery: it had no handler then."""
+        first.topic = event.topic
+        first.task_ids = [self._insert(unclaimed(task, first.id)) for task in tasks]
+        first.expire_at = later(first.expire_at, event.expire_at)
+        self._rewrite(first)
+        return Receipt(first.task_ids, first.id, replayed=True)
+
+    def _rewrite(self, event: Event) -> None:
+        document = encode(event_to_document(event))
+        values = (document, to_ms(event.expire_at), event.id.binary)
+        self._sql.execute("UPDATE event SET document = ?, expire_at = ? WHERE id = ?", values)
+
+    def _first(self, event: Event) -> Event:
+        """The event that stands where *event* could not be stored."""
+        (document,) = (
+            self._sql.execute("SELECT document FROM event WHERE id = ?", (event.id.binary,)).fetchone()
+            or self._sql.execute("SELECT document FROM event WHERE key = ?", (event.key,)).fetchone()
+        )
+        return event_from_document(decode(document))
 
     def _insert(self, task: MonQTask) -> ObjectId:
         is_new = self._sql.execute(INSERT_TASK, task_to_row(task)).rowcount

@@ -51,15 +51,31 @@ class Pretend:
         if event is None:
             ids = [self._add(task) for task in tasks]
             return Receipt(ids, None, ids != [task.id for task in tasks])
-        for first in self.events.values():
-            if event.key is not None and first.key == event.key and first.id != event.id:
-                return Receipt(first.task_ids, first.id, duplicate=True)
         named = [task.id for task in tasks]
-        stored = self.events.setdefault(event.id, event)
-        ids = [self._add(task) for task in tasks]
-        if ids != named:
-            stored.task_ids = ids
-        return Receipt(ids, event.id, ids != named)
+        if (first := self._stored(event)) is None:
+            self.events[event.id] = event
+            event.task_ids = [self._add(task) for task in tasks]
+            return Receipt(event.task_ids, event.id, event.task_ids != named)
+        is_own = first.id == event.id
+        if named and not first.task_ids:
+            return self._replay(first, tasks, event)
+        if named and named == first.task_ids:
+            return Receipt(named, first.id, replayed=not is_own)
+        return Receipt(first.task_ids, first.id, duplicate=not is_own or bool(named))
+
+    def _stored(self, event: Event) -> Event | None:
+        of_key = (first for first in self.events.values() if event.key is not None and first.key == event.key)
+        return self.events.get(event.id) or next(of_key, None)
+
+    def _replay(self, first: Event, tasks: list[MonQTask], event: Event) -> Receipt:
+        first.topic = event.topic
+        if first.expire_at is not None and event.expire_at is not None:
+            first.expire_at = max(first.expire_at, event.expire_at)
+        for task in tasks:
+            task.event_id, task.state, task.worker, task.process = first.id, READY, None, None
+            task.time_start, task.attempt, task.generation = None, 0, 0
+        first.task_ids = [self._add(task) for task in tasks]
+        return Receipt(first.task_ids, first.id, replayed=True)
 
     def _add(self, task: MonQTask) -> ObjectId:
         """The id under which *task* is stored: its own, or that of the holder of its key."""

@@ -23,7 +23,7 @@ from bus.clock import UTC, Clock
 from bus.errors import NotStorable, StoreError, StoreUnavailable
 from bus.model import COMPLETE, READY, Filter, Posting, Receipt, Report, Worker
 from bus.store.contract import CALL_SECONDS
-from bus.store.mongo import MongoStore, schema
+from bus.store.mongo import MongoStore, intake, schema
 from bus.store.mongo.connection import Connection
 from tests.mongod import Deployment
 
@@ -539,6 +539,24 @@ def test_no_call_lasts_longer_than_the_contract_says(standalone: Deployment) -> 
         connection.close()
 
     assert [CALL_SECONDS, 0.3] == seconds
+
+
+def test_a_replay_that_was_cut_short_is_finished_by_the_next(store: MongoStore, monkeypatch) -> None:
+    """Its tasks are written on the event; the daemon died before they were stored."""
+    event = a_delivery()
+    store.post([Posting([], event)])
+    cut = a_fan_out(a_delivery(), a_task("a.one"), a_task("a.two"))
+    with monkeypatch.context() as patch:
+        patch.setattr(intake, "_insert_tasks", lambda *_: (_ for _ in ()).throw(AutoReconnect("cut")))
+        with pytest.raises(StoreUnavailable):
+            store.post([cut])
+    assert {} == store.count(Filter())
+    (receipt,) = store.post([a_fan_out(a_delivery(), a_task("a.one"), a_task("a.two"))])
+    named = [task.id for task in cut.tasks]
+
+    assert Receipt(named, event.id, duplicate=True) == receipt
+    assert {"ready": 2} == store.count(Filter())
+    assert named == store.event(event.id).task_ids  # type: ignore[union-attr]
 
 
 # forgetting

@@ -10,7 +10,7 @@ import pytest
 
 from bus.clock import UTC, Clock
 from bus.errors import StoreFull, StoreHeld
-from bus.model import Event, MonQTask, Posting
+from bus.model import Event, MonQTask, Posting, Receipt
 from bus.store import open_spool
 from bus.store.spool import Spool
 
@@ -101,7 +101,7 @@ def test_what_another_store_has_is_forgotten(spool: Spool) -> None:
     spool.keep(second)
 
     assert first.event is not None
-    spool.forget([first.event.id, CLOCK.new_id()])
+    spool.forget([first, a_posting()])
 
     assert ([second], 1) == (spool.oldest(9), spool.size)
     assert spool.get(first.tasks[0].id) is None
@@ -116,8 +116,8 @@ def test_the_same_delivery_again_gets_the_first_ids(spool: Spool) -> None:
     repeated, same = spool.keep(again), spool.keep(first)
 
     ids = [task.id for task in first.tasks]
-    assert (ids, first.event.id, True) == repeated
-    assert (ids, first.event.id, False) == same
+    assert Receipt(ids, first.event.id, duplicate=True) == repeated
+    assert Receipt(ids, first.event.id) == same
     assert [first] == spool.oldest(9)
 
 
@@ -158,7 +158,7 @@ def test_a_full_spool_takes_nothing_until_something_has_left(new_spool: NewSpool
     assert 5 <= spool.size <= 9
 
     assert kept[0].event is not None
-    spool.forget([kept[0].event.id])
+    spool.forget([kept[0]])
 
     assert not spool.is_full
     spool.keep(a_posting())
@@ -207,6 +207,6 @@ def test_what_is_kept_while_others_are_forgotten_is_counted(spool, monkeypatch):
         return scan(job)
 
     monkeypatch.setattr(spool._connection, "scan", scan_while_another_comes)
-    spool.forget([first.event.id])
+    spool.forget([first])
 
     assert (1, 1) == (spool.size, len(spool.oldest(9)))

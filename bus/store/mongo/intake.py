@@ -13,19 +13,21 @@ from contextlib import suppress
 from typing import Final
 
 from bson import ObjectId
-from pymongo import UpdateMany, UpdateOne, WriteConcern
+from pymongo import ReturnDocument, UpdateMany, UpdateOne, WriteConcern
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from ...errors import NotStorable, StoreError, StoreUnavailable
-from ...model import READY, Event, MonQTask, Posting, Receipt
-from ..documents import event_to_document, require_own, task_to_document
+from ...model import Event, MonQTask, Posting, Receipt
+from ..documents import event_to_document, later, require_own, task_to_document, unclaimed
 from .connection import DUPLICATE_KEY, Connection, Document, refusals
 from .schema import EVENTS, TASKS, UNENDED
 
 ROUNDS: Final = 3
 UNACKNOWLEDGED: Final = WriteConcern(w=0)
+SHOWN: Final = {"key": 1, "task_ids": 1, "handlers": 1, "fanned_out": 1, "expire_at": 1}
+PRUNED: Final = "event: the first delivery was pruned at this moment; send it again"
 
 Refusals = dict[int, Document]
 Marks = list[UpdateMany | UpdateOne]
@@ -63,6 +65,7 @@ class Intake:
 
 def _store(database: Database[Document], postings: Sequence[Posting]) -> list[Receipt]:
     earlier = _insert_events(database[EVENTS], postings)
+    replayed = _replay(database[EVENTS], postings, earlier)
     wanted = [_wanted(posting, earlier.get(i)) for i, posting in enumerate(postings)]
     stored = iter(_insert_tasks(database[TASKS], [task for tasks in wanted for task in tasks]))
     receipts: list[Receipt] = []
@@ -70,7 +73,10 @@ def _store(database: Database[Document], postings: Sequence[Posting]) -> list[Re
     for i, (posting, tasks) in enumerate(zip(postings, wanted, strict=True)):
         ids = [next(stored) for _ in tasks]
         first = earlier.get(i)
-        if first is not None and first.get("fanned_out"):
+        if first is not None and i in replayed:
+            marks.add(first["_id"], ids, first["task_ids"])
+            receipts.append(Receipt(ids, first["_id"], replayed=True))
+        elif first is not None and first.get("fanned_out"):
             receipts.append(_receipt_of_all(first, posting))
         elif first is not None and not _is_own(first, posting):
             marks.add(first["_id"], ids, first["task_ids"])
@@ -86,10 +92,49 @@ def _store(database: Database[Document], postings: Sequence[Posting]) -> list[Re
 
 def _receipt_of_all(first: Document, posting: Posting) -> Receipt:
     """For an event whose tasks were stored before: they may have ended, and be forgotten, since."""
-    ids = first["task_ids"]
-    if _is_own(first, posting):
-        return Receipt(ids, first["_id"], duplicate=ids != [task.id for task in posting.tasks])
-    return Receipt(ids, first["_id"], duplicate=True)
+    is_replayed = bool(posting.tasks) and not _is_own(first, posting) and _names(first, posting)
+    duplicate = not is_replayed and not _is_own(first, posting)
+    return Receipt(first["task_ids"], first["_id"], duplicate=duplicate, replayed=is_replayed)
+
+
+def _replay(
+    events: Collection[Document], postings: Sequence[Posting], earlier: dict[int, Document]
+) -> set[int]:
+    """Write the tasks of *postings* on events in *earlier* that have none; the places of those that did.
+
+    One update decides who does. Tasks that are written on an event and not stored yet are stored by
+    whoever brings it next, so what happens to this caller now does not matter.
+    """
+    replayed: set[int] = set()
+    for i, first in earlier.items():
+        if not postings[i].tasks or first["task_ids"]:
+            continue
+        document = events.find_one_and_update(
+            {"_id": first["_id"], "task_ids": []},
+            {"$set": _replaying(first, postings[i]), "$unset": {"fanned_out": ""}},
+            SHOWN,
+            return_document=ReturnDocument.AFTER,
+        )
+        if document is not None:
+            replayed.add(i)
+        else:
+            document = events.find_one({"_id": first["_id"]}, SHOWN)
+        if document is None:
+            raise StoreUnavailable(PRUNED)
+        first.clear()  # others of this call may have brought the same delivery
+        first.update(document)
+    return replayed
+
+
+def _replaying(first: Document, posting: Posting) -> Document:
+    """What an event without tasks is changed to by a *posting* that has some."""
+    written = _event_document(posting)
+    return {
+        "topic": written["topic"],
+        "task_ids": written["task_ids"],
+        "handlers": written["handlers"],
+        "expire_at": later(first.get("expire_at"), written["expire_at"]),
+    }
 
 
 class _Marks:
@@ -126,19 +171,23 @@ def _insert_events(events: Collection[Document], postings: Sequence[Posting]) ->
         return {}
     ids = [event.id for _, event in there]
     keys = [event.key for _, event in there if event.key is not None]
-    shown = {"key": 1, "task_ids": 1, "handlers": 1, "fanned_out": 1}
-    found = list(events.find({"$or": [{"_id": {"$in": ids}}, {"key": {"$in": keys}}]}, shown))
+    found = list(events.find({"$or": [{"_id": {"$in": ids}}, {"key": {"$in": keys}}]}, SHOWN))
     by_id = {document["_id"]: document for document in found}
     by_key = {document["key"]: document for document in found if "key" in document}
     stood = {i: by_id.get(event.id) or by_key.get(event.key) for i, event in there}
     if None in stood.values():
-        raise StoreUnavailable("event: the first delivery was pruned at this moment; send it again")
+        raise StoreUnavailable(PRUNED)
     return {i: document for i, document in stood.items() if document is not None}
 
 
 def _is_own(first: Document, posting: Posting) -> bool:
-    """Whether *first* is the event of *posting* itself, which was stored by an earlier try."""
-    return posting.event is not None and first["_id"] == posting.event.id
+    """Whether *first* is the event of *posting* itself, with its tasks, stored by an earlier try."""
+    return posting.event is not None and first["_id"] == posting.event.id and _names(first, posting)
+
+
+def _names(first: Document, posting: Posting) -> bool:
+    """Whether the tasks of *first* are those of *posting*."""
+    return bool(first["task_ids"] == [task.id for task in posting.tasks])
 
 
 def _event_document(posting: Posting) -> Document:
@@ -166,17 +215,7 @@ def _wanted(posting: Posting, first: Document | None) -> list[MonQTask]:
 
 def _healed(task: MonQTask, event_id: ObjectId, ids: list[ObjectId]) -> MonQTask:
     """*task* as the first attempt would have stored it, and waiting: its poster is told "duplicate"."""
-    return dataclasses.replace(
-        task,
-        id=ids.pop(0) if ids else task.id,
-        event_id=event_id,
-        state=READY,
-        worker=None,
-        process=None,
-        time_start=None,
-        attempt=0,
-        generation=0,
-    )
+    return unclaimed(dataclasses.replace(task, id=ids.pop(0) if ids else task.id), event_id)
 
 
 def _insert_tasks(tasks: Collection[Document], wanted: list[MonQTask]) -> list[ObjectId]:
