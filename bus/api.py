@@ -80,7 +80,7 @@ class Api:
         self._office = office
         self._registry = registry
         self._clock = clock
-        self._began = clock.now()
+        self._began = clock.wall()
 
     def post_task(self) -> Response:
         """Store one task; the declaration's options count where the request names none."""

@@ -11,6 +11,7 @@ from .clock import Clock
 from .config import Config, load
 from .posting import PostOffice
 from .remote import Remote
+from .steady import LazySteadyClock
 from .store import open_store
 
 CONTROL_SOCKET = "control.sock"
@@ -38,6 +39,6 @@ def office(config: Config) -> PostOffice:
     return PostOffice(
         open_store(config.monqbus.store.reveal(), config.monqbus.data_dir),
         registry.registry,
-        Clock(),
+        LazySteadyClock(Clock(), None, ""),
         keep_events=timedelta(seconds=config.monqbus.keep_events),
     )

@@ -1,8 +1,8 @@
 """The assembly: builds every room's residents, starts them in order, stops them in reverse.
 
 One process, with these greenlets beside the tasks and the connections: claimer, recorder, rescuer,
-pruner, lookout, and on a shared store listener and fence. Native threads: the watchdog, and the embedded
-store's writer or the heartbeat of a shared store.
+pruner, lookout, timekeeper, and on a shared store listener and fence. Native threads: the watchdog, the
+timekeeper's for its file, and the embedded store's writer or the heartbeat of a shared store.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from . import __version__, birth, declaring, registry
 from .api import Api, create_api
 from .clock import Clock
 from .config import Config, Hook
-from .config.table import GROUPS, rows
 from .cpu import zygote
 from .desk import Desk
 from .engine import workforce
@@ -50,13 +49,14 @@ from .engine.recorder import Recorder
 from .engine.rescuer import Rescuer
 from .engine.spooler import Spooler
 from .engine.steward import Steward
+from .engine.timekeeper import MarkFile, Timekeeper, queue_clock
 from .engine.watchdog import Watchdog
 from .errors import ConfigError, Drained, StoreError, Withdrawn
 from .http import ControlSocket, Limits, Server, listen_tcp
 from .journal import Journal, JournalHandler, own_stream
 from .model import Report, Worker
 from .posting import PostOffice
-from .reloading import Reloader
+from .reloading import Reloader, waiting_for_restart
 from .retry import Policy
 from .store import Store, open_spool, open_store
 from .supervisor import Supervisor
@@ -72,10 +72,6 @@ LEAVING_SECONDS: Final = 1.0
 # how long a native thread that comes back from the disk waits for a busy hub; Python's default is 5 ms
 SWITCH_SECONDS: Final = 0.0005
 CONTROL_SOCKET: Final = "control.sock"
-RELOADED: Final = frozenset(
-    {"apps", "path", "greenlets", "keep_complete", "keep_failed", "max_attempts", "timeout", "drain"}
-)
-"""What HUP takes over beside the hooks; everything else is said to need a restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +173,7 @@ class Daemon:
         self.store = self._new_store(daemon=True)
         self._undo.append(self._close_store)
         self._open_spool()
+        self.steady = self.clock = queue_clock(self.clock, folder, self.store, self.spool)
 
     def _open_spool(self) -> None:
         """Open the spool of a shared store, or one that an earlier run has left something in."""
@@ -291,8 +288,11 @@ class Daemon:
         if self.store.shared:
             self.heartbeat.start()
             self._undo.append(self.heartbeat.stop)
+        timekeeper = Timekeeper(self.steady, MarkFile(self.config.monqbus.data_dir))
+        self._undo.append(timekeeper.save)
         self.lookout = Lookout(self.store, lambda: registry.registry().tasks)
         self._loops = loops = [
+            timekeeper.loop,
             Steward(self.store).loop,
             self.recorder.loop,
             Rescuer(self.store, self.worker, self.clock, lambda: self.executor.policy, wake).loop,
@@ -410,7 +410,7 @@ class Daemon:
     def _take_over(self, config: Config) -> None:
         """Use what the reloader has read; running tasks go on with the code they began with."""
         known = registry.registry()
-        later = ",".join(_waiting_for_restart(self._started_with, config))
+        later = ",".join(waiting_for_restart(self._started_with, config))
         self.config = config
         self.executor.policy = self._policy()
         self.desk.keep_failed = self.executor.policy.keep_failed
@@ -480,17 +480,6 @@ class Daemon:
         except StoreError as error:
             emit("store.failed", doing="releasing", waiting=len(reports), error=error)
             return 0
-
-
-def _waiting_for_restart(old: Config, new: Config) -> list[str]:
-    """The settings whose change a reload does not take over."""
-    return [
-        f"{section}.{row.key}"
-        for section, group in GROUPS.items()
-        for row in rows(group)
-        if row.attribute not in RELOADED
-        and getattr(getattr(old, section), row.attribute) != getattr(getattr(new, section), row.attribute)
-    ]
 
 
 def _printed(address: tuple[Any, ...]) -> str:

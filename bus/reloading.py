@@ -18,12 +18,17 @@ from typing import Final
 
 from . import declaring
 from .config import Config, load
+from .config.table import GROUPS, rows
 from .engine.loop import Loop
 from .errors import ConfigError, MonqbusError
 from .frozen import is_frozen
 from .telemetry import emit
 
 REHEARSAL_SECONDS: Final = 30.0
+RELOADED: Final = frozenset(
+    {"apps", "path", "greenlets", "keep_complete", "keep_failed", "max_attempts", "timeout", "drain"}
+)
+"""What HUP takes over beside the hooks; everything else is said to need a restart."""
 _OURS: Final = "monqbus: "
 _WARNING: Final = "monqbus: warning: "
 _ALL_IS_WELL: Final = b"ok\n"
@@ -121,3 +126,14 @@ def _problems(said: str, code: int) -> list[str]:
         return [line.removeprefix(_OURS) for line in lines]
     end = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
     return [f"apps: expected to be imported, ended the process with {end}; run `monqbus check --offline`"]
+
+
+def waiting_for_restart(old: Config, new: Config) -> list[str]:
+    """The settings whose change a reload does not take over."""
+    return [
+        f"{section}.{row.key}"
+        for section, group in GROUPS.items()
+        for row in rows(group)
+        if row.attribute not in RELOADED
+        and getattr(getattr(old, section), row.attribute) != getattr(getattr(new, section), row.attribute)
+    ]

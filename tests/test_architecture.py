@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = (
     {"errors", "clock", "strictjson", "textual", "birth", "leash", "frozen", "diagnosis"},
-    {"model", "codec", "telemetry"},
+    {"model", "codec", "telemetry", "steady"},
     {"retry", "config", "registry", "context", "joining"},
     {"store", "http", "cpu"},
     {"posting", "desk", "rows", "command", "copying"},

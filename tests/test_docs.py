@@ -17,9 +17,9 @@ from bus.cli import door
 from bus.cli.words import build_parser
 from bus.config import load
 from bus.config.table import GROUPS, Handler, Hook, rows
-from bus.daemon import RELOADED
 from bus.model import LEGAL_MOVES, STATES
 from bus.registry import Options
+from bus.reloading import RELOADED
 from bus.retry import backoff
 from bus.store import documents
 from bus.store.mongo import schema

@@ -60,7 +60,7 @@ class Receiver:
         headers = _headers(environ)
         preset = preset_of(hook)
         received = self._clock.now()
-        self._verify(hook, preset, headers, body, received.timestamp())
+        self._verify(hook, preset, headers, body, self._clock.wall().timestamp())
         content = _parse(headers, body)
         kept = {name: value for name, value in headers.items() if _is_kept(name)}
         kept.pop(preset.signature, None)

@@ -581,6 +581,8 @@ def test_pruning_looks_up_the_tasks_of_events_and_no_others(store: MongoStore, d
     assert 0 == pruned
     assert "IXSCAN { event_id: 1 }" == looked["planSummary"]
     assert 5 >= looked["docsExamined"], looked
+    events = list(database["system.profile"].find({"ns": f"{database.name}.monq_event", "op": "query"}))
+    assert [0, 0] == [entry["docsExamined"] for entry in events], "a body was read"
 
 
 def test_an_index_of_an_earlier_version_makes_room_for_the_one_in_its_place(
@@ -589,9 +591,21 @@ def test_an_index_of_an_earlier_version_makes_room_for_the_one_in_its_place(
     """Both would be written at every change of a task."""
     unended = {"event_id": {"$exists": True}, "state": {"$in": ["ready", "busy"]}}
     database.monq_task.create_index("event_id", name="monqbus_event", partialFilterExpression=unended)
+    kept = {"expire_at": {"$exists": True}}
+    database.monq_event.create_index("expire_at", name="monqbus_expire", partialFilterExpression=kept)
     opened = MongoStore(standalone.address(database.name), daemon=False)
     opened.open()
     opened.close()
-    names = set(database.monq_task.index_information())
+    tasks, events = (set(database[name].index_information()) for name in ("monq_task", "monq_event"))
 
-    assert (True, False) == (schema.OF_EVENT in names, "monqbus_event" in names)
+    assert (True, False) == (schema.OF_EVENT in tasks, "monqbus_event" in tasks)
+    assert {"_id_", "monqbus_key", "monqbus_past"} == events
+
+
+def test_a_daemon_whose_clock_is_ahead_forgets_nothing_of_the_others(store: MongoStore) -> None:
+    """Past its time is what the server's clock says as well."""
+    in_a_day = Clock().now() + timedelta(days=1)
+    post(store, a_task(state="complete", expire_at=in_a_day))
+    store.post([Posting([], a_delivery(expire_at=in_a_day))])
+
+    assert 0 == store.prune(Clock().now() + timedelta(days=400), 10)

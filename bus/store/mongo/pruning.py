@@ -9,7 +9,7 @@ from pymongo import ASCENDING
 from pymongo.database import Database
 
 from ...model import ENDED
-from .connection import Document
+from .connection import READING, Document
 from .schema import EVENTS, MAY_RUN, TASKS
 
 PAGE: Final = 500
@@ -17,7 +17,11 @@ MOST_LOOKED_AT: Final = 20 * PAGE
 
 
 class Pruning:
-    """Ended tasks first, then events that no task may need any more; it goes on where it stopped."""
+    """Ended tasks first, then events that no task may need any more; it goes on where it stopped.
+
+    What is past its time is so by the server's clock, too: one daemon whose clock is wrong must not
+    forget what all others need.
+    """
 
     def __init__(self) -> None:
         self._from: datetime | None = None  # `expire_at` of the event at which the next page begins
@@ -25,6 +29,7 @@ class Pruning:
 
     def prune(self, database: Database[Document], now: datetime, limit: int) -> int:
         """See contract.prune."""
+        now = min(now, database.command("hello", codec_options=READING)["localTime"])
         tasks = database[TASKS]
         query = {"expire_at": {"$lte": now}, "state": {"$in": list(ENDED)}}
         gone = [document["_id"] for document in tasks.find(query, {"_id": 1}).limit(limit)]
@@ -60,7 +65,7 @@ def _page(
     past: Document = {"$lte": now} if since is None else {"$gte": since, "$lte": now}
     query: Document = {"expire_at": past, "_id": {"$nin": list(without)}} if without else {"expire_at": past}
     found = database[EVENTS].find(query, {"expire_at": 1})
-    return list(found.sort("expire_at", ASCENDING).limit(PAGE))
+    return list(found.sort([("expire_at", ASCENDING), ("_id", ASCENDING)]).limit(PAGE))
 
 
 def _without_needed(database: Database[Document], ids: list[Any]) -> list[Any]:
