@@ -69,6 +69,7 @@ ROUTES: Final = (
     ("POST", "/tasks/<task_id>/<any(retry, cancel):action>", "act_on_task"),
     ("POST", "/events", "publish_event"),
     ("GET", "/events/<event_id>", "show_event"),
+    ("POST", "/events/<event_id>/replay", "replay_event"),
     ("POST", "/backup", "back_up"),
     ("GET", "/facts", "count_facts"),
 )
@@ -84,7 +85,7 @@ class Api:
         self._office = office
         self._registry = registry
         self._clock = clock
-        self._began = clock.now()
+        self._began = clock.wall()
 
     def post_task(self) -> Response:
         """Store one task; the declaration's options count where the request names none.
@@ -154,6 +155,15 @@ class Api:
     def show_event(self, event_id: str) -> Response:
         """One event as it was received."""
         return _answer({"event": event_to_document(self._desk.event(_id(event_id)))})
+
+    def replay_event(self, event_id: str) -> Response:
+        """Give an event without tasks the handlers there are now; 409 when it has tasks.
+
+        Under an `id` that the request names for the first of its tasks it is done once.
+        """
+        document = _asked() if request.content_length else {}
+        receipt = self._office.replay(_id(event_id), _optional_id(document.get("id")))
+        return _answer({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
 
     def back_up(self) -> Response:
         """Write the store to a new file of this machine, named by its absolute path."""

@@ -150,6 +150,10 @@ def _warn(config: Config, lines: Lines, findings: Findings) -> None:
     if main.keep_events < LONGEST_RETRIES_SECONDS:
         sentence = "expected 76h or more, got less; a redelivery that comes later runs its handlers again"
         findings.warning(lines["monqbus", "keep_events"], f"[monqbus] keep_events: {sentence}")
+    if main.keep_events < main.keep_failed:
+        name = "keep_events" if ("monqbus", "keep_events") in lines else "keep_failed"
+        sentence = "shorter than keep_failed; the events of failed tasks are kept for as long as these are"
+        findings.warning(lines["monqbus", name], f"[monqbus] keep_events: {sentence}")
     if config.http.spool and main.store.reveal() == "sqlite":
         sentence = "expected store = mongodb://..., got sqlite, which is never away; it has no effect"
         findings.warning(lines["http", "spool"], f"[http] spool: {sentence}, remove it")

@@ -1,8 +1,8 @@
 """The assembly: builds every room's residents, starts them in order, stops them in reverse.
 
 One process, with these greenlets beside the tasks and the connections: claimer, recorder, rescuer,
-pruner, lookout, and on a shared store listener and fence. Native threads: the watchdog, and the embedded
-store's writer or the heartbeat of a shared store.
+pruner, lookout, timekeeper, and on a shared store listener and fence. Native threads: the watchdog, the
+timekeeper's for its file, and the embedded store's writer or the heartbeat of a shared store.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ from ..engine.rescuer import Rescuer
 from ..engine.spooler import Spooler
 from ..engine.steward import Steward
 from ..engine.threads import AnyThread, HubThread
+from ..engine.timekeeper import MarkFile, Timekeeper, queue_clock
 from ..engine.watchdog import Watchdog
 from ..errors import Drained, StoreError, Withdrawn
 from ..http import ControlSocket, Limits, Server, listen_tcp, open_files, too_few_files
@@ -145,11 +146,13 @@ class Daemon:
         self._claimed_names = self.names.of(registry.registry().tasks)
 
     def _open_store(self) -> None:
-        make_data_dir(self.config.monqbus.data_dir)
+        folder = self.config.monqbus.data_dir
+        make_data_dir(folder)
         self.store = self._new_store(daemon=True)
         resolving.install(gevent.get_hub(), self.store.hosts)
         self._undo.callback(self._close_store)
         self._open_spool()
+        self.steady = self.clock = queue_clock(self.clock, folder, self.store, self.spool)
 
     def _open_spool(self) -> None:
         """Open the spool of a shared store, or one that an earlier run has left something in."""
@@ -264,8 +267,11 @@ class Daemon:
         if self.store.shared:
             self.heartbeat.start()
             self._undo.callback(self.heartbeat.stop)
+        timekeeper = Timekeeper(self.steady, MarkFile(self.config.monqbus.data_dir))
+        self._undo.callback(timekeeper.save)
         self.lookout = Lookout(self.store, lambda: registry.registry().tasks)
         self._loops = loops = [
+            timekeeper.loop,
             Steward(self.store).loop,
             self.recorder.loop,
             Rescuer(self.store, self.worker, self.clock, lambda: self.executor.policy, wake).loop,

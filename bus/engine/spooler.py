@@ -142,11 +142,13 @@ class Spooler:
         except Exception as error:  # noqa: BLE001 - one of them cannot be stored; it must not hold up the others
             self._hand_over_apart(batch, error)
             return
-        self._spool.forget([posting.event.id for posting in batch if posting.event])
+        self._spool.forget(batch)
         self._stuck.difference_update(posting.event.id for posting in batch if posting.event)
         self._handed += len(batch)
         for posting, receipt in zip(batch, receipts, strict=True):
-            if posting.event and receipt.event_id != posting.event.id:
+            if posting.event and receipt.replayed:
+                emit("event.replayed", event=posting.event, first=receipt.event_id)
+            elif posting.event and receipt.event_id != posting.event.id:
                 emit("event.repeated", event=posting.event, first=receipt.event_id)
         if tasks := [task for posting in batch for task in posting.tasks]:
             self._expect(tasks)

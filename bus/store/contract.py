@@ -64,10 +64,12 @@ class Store(Protocol):
         Raises StoreFull while there is no room for new work; every other verb goes on then. Raises the
         first error of a posting that is refused; the others of the call are stored.
         A posting whose event key is stored already changes nothing and returns the first ids as a
-        duplicate. A task whose `key` is held by an unfinished task is not stored: its receipt
-        names the holder. Tasks may come in `busy` with their worker set (direct start). A posting whose
-        event, or task without one, is stored already under its own id changes nothing, whatever has
-        become of it, and is told as repeated.
+        duplicate. One whose event, or task without one, is stored already under its own id changes
+        nothing, whatever has become of it, and is told as repeated. Except that an event which was stored
+        without tasks gets those of the posting, only once, whoever else brings some at this moment: they
+        are stored as ready, and the receipt says *replayed*. A task whose `key` is held by an unfinished
+        task is not stored: its receipt names the holder. Tasks may come in `busy` with their worker set
+        (direct start).
         """
 
     def claim(self, worker: Worker, names: Collection[str], limit: int, now: datetime) -> Claimed:
@@ -75,7 +77,8 @@ class Store(Protocol):
 
         Highest priority first, then oldest `time_queue`. Each task goes to exactly one caller: it
         becomes busy with this worker, generation + 1, attempt + 1, `time_start` now. An event with
-        a hook comes along in `task.event`. `next_due` is filled only when fewer than *limit* came.
+        a hook comes along in `task.event`; `task.is_bereft` says that it should and is gone. `next_due`
+        is filled only when fewer than *limit* came.
         """
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
@@ -141,7 +144,8 @@ class Store(Protocol):
     def prune(self, now: datetime, limit: int) -> int:
         """Forget up to *limit* ended tasks and up to *limit* events past their `expire_at`.
 
-        An event stays while a task of it that has not ended is stored.
+        An event stays while a task of it is stored that has not ended, or that an operator may retry.
+        A call looks at a bounded number of events; the next one goes on behind them.
         """
 
     def event(self, event_id: ObjectId) -> Event | None:

@@ -5,6 +5,7 @@ Allura's thirteen fields are always written, ours only when they say something.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from bson.datetime_ms import DatetimeMS
 
 from ..clock import UTC
 from ..errors import StoreError
-from ..model import DEFAULT_PRIORITY, Event, MonQTask
+from ..model import DEFAULT_PRIORITY, READY, Event, MonQTask
 from .fields import complaint, event_complaint, event_holds, sound_part
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -111,6 +112,30 @@ def event_from_document(document: dict[str, Any]) -> Event:
         expire_at=document.get("expire_at"),
         fault=fault,
     )
+
+
+def may_need_delivery(task: MonQTask) -> bool:
+    """Whether *task* may be that of a delivery; it may be that of an event published without arguments."""
+    return task.event_id is not None and task.args == [task.topic] and not task.kwargs
+
+
+def unclaimed(task: MonQTask, event_id: ObjectId | None) -> MonQTask:
+    """A copy of *task*, of the event *event_id*, as it waits: nobody has begun it."""
+    return replace(
+        task,
+        event_id=event_id,
+        state=READY,
+        worker=None,
+        process=None,
+        time_start=None,
+        attempt=0,
+        generation=0,
+    )
+
+
+def later(first: datetime | None, second: datetime | None) -> datetime | None:
+    """The later one of two ends of keeping; None is never."""
+    return None if first is None or second is None else max(first, second)
 
 
 def require_own(kind: str, item: MonQTask | Event, is_there: object) -> None:

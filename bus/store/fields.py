@@ -128,6 +128,11 @@ def event_complaint(document: Mapping[str, Any]) -> str:
     return _sentence("event", document[FRAME]) if FRAME in document else ""
 
 
+def is_about_task_ids(fault: str) -> bool:
+    """Whether the first thing wrong with an event are its tasks' ids: what its handlers get comes before."""
+    return fault.startswith("event task_ids: ")
+
+
 def _is_as_we_write(event: Mapping[str, Any]) -> bool:
     """Whether the document of an event holds exactly what monqbus writes: the short way for nearly all."""
     get = event.get

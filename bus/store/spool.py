@@ -15,12 +15,12 @@ from bson import ObjectId
 from ..errors import StoreFull
 from ..model import Event, MonQTask, Posting, Receipt
 from .sqlite import SqliteStore
+from .sqlite_rows import REFERS
 from .sqlite_salvage import event_of_row, id_of, read_tasks
 
 # an event may have megabytes: a hundred of them must not be in memory at once
 BATCH_BYTES: Final = 4 * 1024**2
-UNENDED: Final = "state IN ('ready', 'busy')"  # all of them, in the words of the index
-TASKS_OF: Final = f"WHERE event_id = ? AND {UNENDED} ORDER BY seq"
+TASKS_OF: Final = f"WHERE event_id = ? AND {REFERS} ORDER BY seq"
 
 
 class Spool(SqliteStore):
@@ -34,7 +34,8 @@ class Spool(SqliteStore):
         self._path = path
         self.most = most
         self._page_size = self._used = self._size = 0
-        self._forgotten: set[ObjectId] = set()  # the file could not be told yet
+        # the file could not be told yet: events, and how many tasks they had
+        self._forgotten: dict[ObjectId, int] = {}
         self._unreadable: dict[int, str] = {}
         self._untold: list[str] = []
 
@@ -87,7 +88,8 @@ class Spool(SqliteStore):
             return receipt
 
         receipt = self._connection.take_in(job)
-        if posting.event is not None and receipt.event_id == posting.event.id and not receipt.repeated:
+        was_there = receipt.repeated or receipt.replayed
+        if posting.event is not None and receipt.event_id == posting.event.id and not was_there:
             self._size += 1
         return receipt
 
@@ -99,26 +101,36 @@ class Spool(SqliteStore):
         """
         return self._connection.scan(lambda: self._oldest(most, {*without, *self._forgotten}))
 
-    def forget(self, events: Sequence[ObjectId]) -> None:
-        """Delete the postings of *events*: another store has them now.
+    def forget(self, postings: Sequence[Posting]) -> None:
+        """Delete *postings*, which another store has now; one that has got tasks meanwhile stays.
 
         While the file cannot be written they are only not given out any more, so that those behind them
         can leave as well: it was deleted perhaps, and is gone with this process.
         """
-        self._forgotten.update(events)
-        forgotten = set(self._forgotten)
-        keys = [(event_id.binary,) for event_id in forgotten]
+        self._forgotten.update(
+            (posting.event.id, len(posting.tasks)) for posting in postings if posting.event
+        )
+        forgotten = dict(self._forgotten)
 
         def job() -> int:
             sql = self._connection.sql
-            sql.executemany(f"DELETE FROM task WHERE event_id = ? AND {UNENDED}", keys)
+            keys = [
+                (event_id.binary,) for event_id, count in forgotten.items() if self._count(event_id) == count
+            ]
+            sql.executemany(f"DELETE FROM task WHERE event_id = ? AND {REFERS}", keys)
             gone = sql.executemany("DELETE FROM event WHERE id = ?", keys).rowcount
             self._used = self._bytes()
             return gone
 
         gone = self._connection.scan(job)  # first: others are kept while it waits, and counted
         self._size -= gone
-        self._forgotten -= forgotten
+        self._forgotten = {key: count for key, count in self._forgotten.items() if key not in forgotten}
+
+    def _count(self, event_id: ObjectId) -> int:
+        """How many tasks of an event there are."""
+        query = f"SELECT count(*) FROM task WHERE event_id = ? AND {REFERS}"
+        (count,) = self._connection.sql.execute(query, (event_id.binary,)).fetchone()
+        return int(count)
 
     def _oldest(self, most: int, without: Collection[ObjectId]) -> list[Posting]:
         events: dict[int, Event] = {}

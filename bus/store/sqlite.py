@@ -7,6 +7,7 @@ connection in one process also stays clear of the WAL-reset race of SQLite befor
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -20,13 +21,14 @@ from ..errors import StoreError
 from ..model import ENDED, Claim, Claimed, Event, Filter, MonQTask, Posting, Receipt, Report, State, Worker
 from .aside import Aside
 from .contract import Heard, Notice
-from .documents import event_to_document, require_own
+from .documents import event_to_document, later, require_own, unclaimed
 from .sqlite_backup import back_up
 from .sqlite_claims import Claims
 from .sqlite_connection import Connection
 from .sqlite_file import MEMORY
 from .sqlite_filter import holes
 from .sqlite_looking import Looking
+from .sqlite_pruning import Pruning
 from .sqlite_rows import (
     HAS_EVENT,
     HAS_TASK,
@@ -62,6 +64,7 @@ class SqliteStore:
         self._claims = Claims(self._connection, self._aside)
         self._looking = Looking(self._connection)
         self._examine = examine
+        self._pruning = Pruning()
 
     # life
 
@@ -100,32 +103,53 @@ class SqliteStore:
         if event is not None:
             row = event_to_row(event, event_to_document(event))
             if not self._sql.execute(INSERT_EVENT, row).rowcount and (first := self._first(event)):
-                return first
-        ids, duplicate, repeated = [], False, False
+                return self._posted_before(posting, event, first)
+        named, ids, repeated = [task.id for task in posting.tasks], [], False
         for task in posting.tasks:
-            if self._sql.execute(INSERT_TASK, task_to_row(task)).rowcount:
-                ids.append(task.id)
-                continue
-            ids.append(self._standing(task))
-            repeated = repeated or ids[-1] == task.id
-            duplicate = duplicate or ids[-1] != task.id
-        if event is not None and ids != event.task_ids:  # a held key: the event names the holder
-            document = encode({**event_to_document(event), "task_ids": ids})
-            self._sql.execute("UPDATE event SET document = ? WHERE id = ?", (document, event.id.binary))
-        return Receipt(ids, event.id if event else None, duplicate, repeated)
+            stored, is_new = self._insert(task)
+            ids.append(stored)
+            repeated = repeated or (stored == task.id and not is_new)
+        if event is not None and ids != named:  # a held key: the event names the holder
+            self._rewrite(dataclasses.replace(event, task_ids=ids))
+        return Receipt(ids, event.id if event else None, ids != named, repeated)
 
-    def _first(self, event: Event) -> Receipt | None:
-        """What stands there in place of *event*: itself, or the first of its key. With all of its tasks."""
+    def _posted_before(self, posting: Posting, event: Event, first: Event) -> Receipt:
+        """For an event that is stored: its tasks were stored with it, or it had none and gets some now."""
+        named = [task.id for task in posting.tasks]
+        is_own = first.id == event.id
+        if named and not first.task_ids and isinstance(first.id, ObjectId):
+            return self._replay(first, posting.tasks, event)
+        if named and named == first.task_ids:  # asked again
+            return Receipt(named, first.id, repeated=is_own, replayed=not is_own)
+        return Receipt(first.task_ids, first.id, not is_own or first.task_ids != named, is_own)
+
+    def _replay(self, first: Event, tasks: Sequence[MonQTask], event: Event) -> Receipt:
+        """Give *first* the *tasks* that came with *event*, the same delivery: it had no handler then."""
+        kept = dataclasses.replace(event, id=first.id) if first.fault else first
+        kept.topic = event.topic
+        kept.task_ids = [self._insert(unclaimed(task, first.id))[0] for task in tasks]
+        kept.expire_at = later(first.expire_at, event.expire_at)
+        self._rewrite(kept)
+        return Receipt(kept.task_ids, first.id, replayed=True)
+
+    def _rewrite(self, event: Event) -> None:
+        document = encode(event_to_document(event))
+        values = (document, to_ms(event.expire_at), event.id.binary)
+        self._sql.execute("UPDATE event SET document = ?, expire_at = ? WHERE id = ?", values)
+
+    def _first(self, event: Event) -> Event | None:
+        """The event that stands there in place of *event*: itself, or the first of its key."""
         found = read_events(
             self._sql,
             "WHERE id = ? OR key = ? ORDER BY id = ? DESC LIMIT 1",
             (event.id.binary, event.key, event.id.binary),
         )
-        if not found:
-            return None
-        first = found[0]
-        is_own = first.id == event.id
-        return Receipt(first.task_ids, first.id, not is_own or first.task_ids != event.task_ids, is_own)
+        return found[0] if found else None
+
+    def _insert(self, task: MonQTask) -> tuple[ObjectId, bool]:
+        """The id under which *task* is stored, its own or that of its key's holder; whether it is new."""
+        is_new = bool(self._sql.execute(INSERT_TASK, task_to_row(task)).rowcount)
+        return (task.id if is_new else self._standing(task)), is_new
 
     def _standing(self, task: MonQTask) -> ObjectId:
         """The id of what stands there in place of *task*: itself, or the holder of its key."""
@@ -269,23 +293,7 @@ class SqliteStore:
 
     def prune(self, now: datetime, limit: int) -> int:
         """See the contract."""
-        values = (to_ms(now), limit)
-
-        def job() -> int:
-            tasks = self._sql.execute(
-                "DELETE FROM task WHERE seq IN (SELECT seq FROM task WHERE expire_at <= ? AND "
-                "state NOT IN ('ready', 'busy') LIMIT ?)",
-                values,
-            ).rowcount
-            events = self._sql.execute(
-                "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE expire_at <= ? AND NOT EXISTS "
-                "(SELECT 1 FROM task WHERE task.event_id = event.id AND task.state IN ('ready', 'busy')) "
-                "LIMIT ?)",
-                values,
-            ).rowcount
-            return tasks + events
-
-        return self._connection.scan(job)
+        return self._connection.scan(lambda: self._pruning.prune(self._sql, to_ms(now) or 0, limit))
 
     # bell
 

@@ -17,11 +17,12 @@ from bson import ObjectId
 from ..clock import Clock
 from ..model import Claim, Claimed, Event, MonQTask, Worker
 from .aside import Aside
+from .documents import may_need_delivery
 from .fields import ASIDE
 from .salvage import opened
 from .sqlite_connection import Connection
 from .sqlite_pages import page_of_tasks
-from .sqlite_rows import COLUMNS, LATEST_MS, BadRow, from_ms, task_from_row, to_ms
+from .sqlite_rows import COLUMNS, HAS_EVENT, LATEST_MS, BadRow, from_ms, task_from_row, to_ms
 from .sqlite_salvage import (
     any_text,
     event_of_row,
@@ -134,6 +135,7 @@ class Claims:
         for task in tasks:
             if task.event_id is not None:
                 task.event = self._delivery(task.event_id)
+                task.is_bereft = task.event is None and self._is_bereft(task)
         broken = [task for task in tasks if task.event is not None and task.event.fault]
         for task in broken:
             self._set_aside(task.id, task.event.fault if task.event is not None else "", now)
@@ -159,6 +161,12 @@ class Claims:
             (event_id.binary,),
         ).fetchone()
         return event_of_row(row[0], event_id.binary, row[1]) if row else None
+
+    def _is_bereft(self, task: MonQTask) -> bool:
+        """Whether the delivery that *task* is about is gone; what was published is in its arguments."""
+        if task.event_id is None or not may_need_delivery(task):
+            return False
+        return self._sql.execute(HAS_EVENT, (task.event_id.binary,)).fetchone() is None
 
     def held(self, worker: Worker) -> list[Claim]:
         """See the contract."""

@@ -15,7 +15,7 @@ from bson import ObjectId
 
 from ..clock import UTC
 from ..codec import decode, encode, undo_references
-from ..model import Event, MonQTask
+from ..model import RUNNABLE, STATES, Event, MonQTask
 from .fields import LARGEST_COUNT
 
 SCHEMA_VERSION = 1
@@ -48,7 +48,6 @@ CREATE TABLE task (
 CREATE INDEX task_lane ON task (task_name, rank, time_queue) WHERE state = 'ready';
 CREATE INDEX task_state ON task (state, id);
 CREATE UNIQUE INDEX task_key ON task (key) WHERE key IS NOT NULL AND state IN ('ready', 'busy');
-CREATE INDEX task_event ON task (event_id) WHERE event_id IS NOT NULL AND state IN ('ready', 'busy');
 CREATE INDEX task_expire ON task (expire_at) WHERE expire_at IS NOT NULL;
 CREATE TABLE event (
     seq INTEGER PRIMARY KEY,
@@ -62,6 +61,15 @@ CREATE INDEX event_expire ON event (expire_at) WHERE expire_at IS NOT NULL;
 CREATE TABLE beat (one INTEGER PRIMARY KEY, beats INTEGER NOT NULL);
 INSERT INTO beat VALUES (1, 0);
 """
+_ENDED_FOR_GOOD = [state for state in STATES if state not in RUNNABLE]
+# in these words a query gets the index; with other states the index needs another name. Not IN: of more than
+# two states SQLite makes a table at each change of a task, which costs a quarter of all ends (measured)
+REFERS = " AND ".join(["event_id IS NOT NULL", *(f"state != {state!r}" for state in _ENDED_FOR_GOOD)])
+NEWER_INDEXES = f"""
+CREATE INDEX IF NOT EXISTS task_of_event ON task (event_id) WHERE {REFERS};
+DROP INDEX IF EXISTS task_event;
+"""
+"""What files of the same version that were made earlier do not have; made when they are opened."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)

@@ -158,6 +158,25 @@ def test_a_delivery_whose_first_event_cannot_be_read_is_still_known(
     assert [Receipt([], first.id, duplicate=True)] == store.post([Posting([], a_delivery("d"))])
 
 
+def test_a_redelivery_brings_again_what_cannot_be_read_of_the_first(
+    store: SqliteStore, sql: sqlite3.Connection
+) -> None:
+    """Nobody can tell which tasks it had: it gets those of the redelivery, and their handlers its body."""
+    first = a_delivery("d")
+    store.post([a_fan_out(first, a_task("gone"))])
+    sql.execute("UPDATE event SET document = ?", (b"rubbish",))
+    again = a_fan_out(a_delivery("d"), a_task())
+
+    (receipt,) = store.post([again])
+    (task,) = store.claim(ONE, {NAME}, 9, NOW).tasks
+
+    assert Receipt([again.tasks[0].id], first.id, replayed=True) == receipt
+    assert (again.tasks[0].id, b'{"n": 1}') == (task.id, task.event and task.event.body)
+    assert [Receipt(receipt.task_ids, first.id, duplicate=True)] == store.post(
+        [a_fan_out(a_delivery("d"), a_task())]
+    )
+
+
 def test_a_moment_beyond_all_calendars_is_waited_for(store: SqliteStore, sql: sqlite3.Connection) -> None:
     """To say when the next task is due must not fail."""
     far, soon = post(store, a_task(), a_task(time_queue=later(60)))

@@ -359,3 +359,74 @@ def test_one_that_came_while_the_count_was_wrong_keeps_the_spool_open(house):
     house.spooler.tick()
 
     assert (True, 1) == (house.spooler.is_open, house.spool.size)
+
+
+# an event that no handler took
+
+
+@pytest.fixture
+def unhandled(house):
+    """Delivers to a topic that has no handler yet; then `declare` gives it one."""
+
+    class Unhandled:
+        def deliver(self, body=b"1"):
+            clock = house.engine.clock
+            event = Event(clock.new_id(), "late", clock.now(), hook="x", delivery="d", body=body)
+            return house.office.deliver(event)
+
+        def declare(self):
+            house.engine.declare(lambda topic, event: house.seen.append(event.body), "late", topic="late")
+
+    return Unhandled()
+
+
+def test_a_redelivery_in_the_spool_of_an_event_in_the_store_runs_its_handlers(house, unhandled, facts):
+    """Its sender was told the ids of tasks that are there once the store is back."""
+    first = unhandled.deliver()
+    unhandled.declare()
+    house.engine.faulty.sleep()
+    again = unhandled.deliver()
+    house.engine.faulty.wake()
+    house.hand_over()
+
+    assert [b"1"] == house.perform_all()
+    assert first.event_id == house.engine.store.get(again.task_ids[0]).event_id
+    assert (1, 0) == (len(facts.of("event.replayed")), house.spool.size)
+    assert unhandled.deliver().duplicate
+
+
+def test_a_redelivery_of_an_event_that_is_in_the_spool_runs_its_handlers(house, unhandled):
+    house.engine.faulty.sleep()
+    first = unhandled.deliver()
+    unhandled.declare()
+    again = unhandled.deliver()
+    assert (first.event_id, False, 1) == (again.event_id, again.duplicate, house.spool.size)
+    house.engine.faulty.wake()
+    house.hand_over()
+
+    assert [b"1"] == house.perform_all()
+    assert unhandled.deliver().duplicate
+
+
+def test_a_redelivery_while_its_event_is_handed_over_is_not_lost(house, unhandled, monkeypatch):
+    """It gets its tasks in the spool when the store has the event already: the next round brings them."""
+    house.engine.faulty.sleep()
+    unhandled.deliver()
+    unhandled.declare()
+    house.engine.faulty.wake()
+    again = []
+    post = house.engine.store.post
+
+    def meanwhile(postings):
+        receipts = post(postings)
+        if not again:
+            again.append(unhandled.deliver())
+        return receipts
+
+    monkeypatch.setattr(house.engine.store, "post", meanwhile, raising=False)
+    house.hand_over()
+
+    assert [b"1"] == house.perform_all()
+    assert "complete" == house.engine.store.get(again[0].task_ids[0]).state
+    assert 0 == house.spool.size
+    assert unhandled.deliver().duplicate

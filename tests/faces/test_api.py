@@ -267,6 +267,21 @@ def test_why_a_task_waits_is_told(place: Place, remote: Remote) -> None:
     assert remote.why_waiting(due) is None
 
 
+def test_an_event_that_no_handler_took_is_replayed_once(place: Place, remote: Remote) -> None:
+    """With the handlers there are now; asked again over a new connection it tells the same."""
+    event_id = remote.publish("heard", [1], {}).event_id
+    assert event_id is not None
+    place.registry.subscribe(place.registry.tasks["shop.note"], ["heard"])
+
+    receipt = remote.replay(event_id)
+    again = place.ask("POST", f"/events/{event_id}/replay", json.dumps({"id": str(receipt.task_ids[0])}))
+    by_curl = place.ask("POST", f"/events/{event_id}/replay")
+
+    assert [str(task_id) for task_id in receipt.task_ids] == again[1]["tasks"]
+    assert (409, "store_refused") == (by_curl[0], by_curl[1]["code"])
+    assert receipt.task_ids == [task.id for task in place.stored()]
+
+
 def test_a_bulk_action_stops_at_the_number_asked_for(place: Place, remote: Remote) -> None:
     """*most* bounds a page, the newest go first."""
     tasks = [remote.post("shop.sell", [], {}, Options()) for _ in range(3)]

@@ -19,7 +19,9 @@ import pytest
 from bus.cli import doctor as command
 from bus.clock import Clock
 from bus.model import Posting
+from bus.steady import Mark
 from bus.store import diagnosis, open_store
+from bus.store.mark import this_boot, write_mark
 from bus.store.mongo import schema
 from tests.acceptance.daemons import Daemon
 from tests.contract.samples import NAME, NOW, ONE, a_task
@@ -72,6 +74,25 @@ def test_a_place_that_is_not_there_yet_is_well(run: Command, place: Path) -> Non
     (place.parent / "data").rmdir()
 
     assert "not there yet; it is made at the first start" in run("doctor", "--config", place).out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "ok       time        the queue's goes with this machine's"),
+        (3600, "warning  time        the queue's is 3600 s ahead of this machine's; the clock was set back"),
+        (-3600, "warning  time        the queue's is 3600 s behind this machine's; the clock was set ahead"),
+    ],
+)
+def test_a_clock_that_was_set_is_said(run: Command, place: Path, seconds: float, words: str) -> None:
+    """By the mark of the last daemon."""
+    clock = Clock()
+    now = clock.wall().timestamp()
+    mark = Mark(now + seconds, now, now + seconds, clock.boottime(), this_boot())
+    write_mark(place.parent / "data", mark)
+    said = run("doctor", "--config", place)
+
+    assert (0, 1) == (said.code, len([line for line in said.lines if line.startswith(words)])), said.out
 
 
 def test_it_works_beside_a_running_daemon(run: Command, daemon: Daemon) -> None:

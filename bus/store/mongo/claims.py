@@ -21,7 +21,7 @@ from pymongo.errors import WriteError
 
 from ...clock import Clock
 from ...model import BUSY, READY, Claimed, Event, MonQTask, Worker
-from ..documents import EPOCH, event_from_document, task_from_document
+from ..documents import EPOCH, event_from_document, may_need_delivery, task_from_document
 from ..fields import UNSOUND
 from ..salvage import opened
 from .connection import Connection, Document, is_outage, refusal_of
@@ -245,3 +245,14 @@ def _attach_deliveries(events: MongoCollection[Document], tasks: list[MonQTask])
     }
     for task in tasks:
         task.event = found.get(task.event_id)
+    _mark_bereft(events, [task for task in tasks if task.event is None and may_need_delivery(task)])
+
+
+def _mark_bereft(events: MongoCollection[Document], tasks: list[MonQTask]) -> None:
+    """Of *tasks*, which may have been published without arguments, mark those whose event is gone."""
+    if not tasks:
+        return
+    query = {"_id": {"$in": [task.event_id for task in tasks]}}
+    there = {document["_id"] for document in read(events, lambda sound: sound.find(query, {"_id": 1}))}
+    for task in tasks:
+        task.is_bereft = task.event_id not in there

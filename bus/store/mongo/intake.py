@@ -10,6 +10,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from bson import ObjectId
@@ -19,30 +20,19 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from ...errors import StoreUnavailable
-from ...model import READY, Event, MonQTask, Posting, Receipt
-from ..documents import event_to_document, require_own, task_to_document
+from ...model import Event, MonQTask, Posting, Receipt
+from ..documents import event_to_document, later, require_own, task_to_document, unclaimed
 from .connection import ID_INDEX, KEY_INDEX, Connection, Document, not_accepted, refusals, stands_in
+from .first import WITHOUT_TASKS, First, first_now, firsts
 from .reading import id_of, is_, one_of, read, texts_of
 from .schema import EVENTS, TASKS, UNENDED
 
 ROUNDS: Final = 3
 UNACKNOWLEDGED: Final = WriteConcern(w=0)
+PRUNED: Final = "event: the first delivery was pruned at this moment; send it again"
 
 Refusals = dict[int, Document]
 Marks = list[UpdateMany | UpdateOne]
-
-
-class First(NamedTuple):
-    """What stands in the place of an event that was to be stored: an earlier one, or itself.
-
-    Whatever its document lacks or has wrongly reads as absent.
-    """
-
-    id: Any
-    keys: list[str]
-    task_ids: list[ObjectId]
-    handlers: list[tuple[str, ObjectId]]
-    fanned_out: bool
 
 
 class Try:
@@ -111,9 +101,15 @@ def _require_own(kind: str, item: MonQTask | Event, refusal: Document) -> None:
 
 
 def _store(database: Database[Document], postings: Sequence[Posting], this: Try) -> list[Receipt | Exception]:
-    earlier, refused = _insert_events(database[EVENTS], postings, this)
-    repeated = {i for i, first in earlier.items() if _is_repeated(first, postings[i], this)}
-    wanted = [[] if i in refused else _wanted(posting, earlier.get(i)) for i, posting in enumerate(postings)]
+    events = database[EVENTS]
+    earlier, refused = _insert_events(events, postings, this)
+    replayed = _replay(events, postings, earlier, refused)
+    repeated = {i for i, first in earlier.items() if _is_repeated(first, postings[i], this)} - replayed
+    waits = repeated | replayed
+    wanted = [
+        [] if i in refused else _wanted(posting, earlier.get(i), waits=i in waits)
+        for i, posting in enumerate(postings)
+    ]
     stored = _insert_tasks(database[TASKS], [task for tasks in wanted for task in tasks], this)
     answers: list[Receipt | Exception] = []
     marks = _Marks()
@@ -125,24 +121,74 @@ def _store(database: Database[Document], postings: Sequence[Posting], this: Try)
             answers.append(refusal)
             continue
         is_repeated = i in repeated or (posting.event is None and stored.has_known(begin, end))
-        answers.append(_receipt(posting, stored.ids[begin:end], earlier.get(i), is_repeated, marks))
-    marks.write(database[EVENTS])
+        ids, first = stored.ids[begin:end], earlier.get(i)
+        receipt = _receipt(posting, ids, first, marks, is_replayed=i in replayed)
+        answers.append(receipt._replace(repeated=is_repeated) if is_repeated else receipt)
+    marks.write(events)
     return answers
 
 
 def _receipt(
-    posting: Posting, ids: list[Any], first: First | None, is_repeated: bool, marks: _Marks
+    posting: Posting, ids: list[Any], first: First | None, marks: _Marks, *, is_replayed: bool
 ) -> Receipt:
     """What *posting* has become, whose tasks are stored under *ids* as far as they were not before."""
-    if first is not None and first.fanned_out:  # its tasks may have ended, and be forgotten, since
-        return Receipt(first.task_ids, first.id, not _is_own(first, posting), is_repeated)
-    if first is not None and not _is_own(first, posting):
+    if first is None or (first.is_own(posting) and not first.fanned_out and not is_replayed):
+        named = [task.id for task in posting.tasks]
+        if posting.event is not None and named:
+            marks.add(posting.event.id, ids, named)
+        return Receipt(ids, posting.event.id if posting.event else None, duplicate=ids != named)
+    if first.fanned_out:
+        ids = first.task_ids  # they may have ended, and be forgotten, since
+    else:
         marks.add(first.id, ids, first.task_ids)
-        return Receipt(ids, first.id, duplicate=True, repeated=is_repeated)
-    named = [task.id for task in posting.tasks]
-    if posting.event is not None and named:
-        marks.add(posting.event.id, ids, named)
-    return Receipt(ids, posting.event.id if posting.event else None, ids != named, is_repeated)
+    is_replayed = is_replayed or _is_asked_again(first, posting)
+    return Receipt(ids, first.id, not is_replayed and not first.is_own(posting), replayed=is_replayed)
+
+
+def _is_asked_again(first: First, posting: Posting) -> bool:
+    """Whether *first* has got the tasks of *posting* by an earlier call, whose answer was lost."""
+    return bool(posting.tasks) and first.names(posting) and not first.has_id_of(posting)
+
+
+def _replay(
+    events: Collection[Document],
+    postings: Sequence[Posting],
+    earlier: dict[int, First],
+    refused: dict[int, Exception],
+) -> set[int]:
+    """Write the tasks of *postings* on events in *earlier* that have none; the places of those that did.
+
+    One update decides who does. Tasks that are written on an event and not stored yet are stored by
+    whoever brings it next, so what happens to this caller now does not matter.
+    """
+    replayed: set[int] = set()
+    for i, first in list(earlier.items()):
+        if not postings[i].tasks or first.task_ids or not isinstance(first.id, ObjectId):
+            continue
+        change = {"$set": _replaying(first, postings[i]), "$unset": {"fanned_out": ""}}
+        if events.update_one({"_id": first.id, **WITHOUT_TASKS}, change).matched_count:
+            replayed.add(i)
+        # else others have brought the same delivery, perhaps in this call
+        if (now := first_now(events, first.id)) is None:
+            refused[i] = StoreUnavailable(PRUNED)
+            del earlier[i]
+        else:
+            earlier[i] = now
+    return replayed
+
+
+def _replaying(first: First, posting: Posting) -> Document:
+    """What an event without tasks is changed to by a *posting* that has some."""
+    written = _event_document(posting)
+    until = written["expire_at"]
+    if first.expire_at is None or isinstance(first.expire_at, datetime):
+        until = later(first.expire_at, until)
+    return {
+        "topic": written["topic"],
+        "task_ids": written["task_ids"],
+        "handlers": written["handlers"],
+        "expire_at": until,
+    }
 
 
 class _Marks:
@@ -184,56 +230,22 @@ def _insert_events(
             refused[posted[place][0]] = not_accepted(refusal)
     if not there:
         return {}, refused
-    found = _firsts(events, [event for _, event in there])
+    found = firsts(events, [event for _, event in there])
     by_id = {first.id: first for first in found}
     by_key = {key: first for first in found for key in first.keys}
     earlier = {}
     for i, event in there:
         first = by_id.get(event.id) or by_key.get(event.key or "")
         if first is None:
-            refused[i] = StoreUnavailable(
-                "event: the first delivery was pruned at this moment; send it again"
-            )
+            refused[i] = StoreUnavailable(PRUNED)
         else:
             earlier[i] = first
     return earlier, refused
 
 
-def _firsts(events: Collection[Document], there: Sequence[Event]) -> list[First]:
-    keys = [event.key for event in there if event.key is not None]
-    query = {"$or": [{"_id": {"$in": [event.id for event in there]}}, {"key": {"$in": keys}}]}
-    shown = {"key": 1, "task_ids": 1, "handlers": 1, "fanned_out": 1}
-    return [_first(document) for document in read(events, lambda sound: sound.find(query, shown))]
-
-
-def _first(document: Document) -> First:
-    key, ids, names = (document.get(name) for name in ("key", "task_ids", "handlers"))
-    ids, names = (value if isinstance(value, list) else [] for value in (ids, names))
-    return First(
-        id_of(document),
-        texts_of(key),
-        [task_id for task_id in ids if isinstance(task_id, ObjectId)],
-        [
-            (name, task_id)
-            for name, task_id in zip(names, ids, strict=False)
-            if type(name) is str and isinstance(task_id, ObjectId)
-        ],
-        bool(document.get("fanned_out")),
-    )
-
-
-def _is_own(first: First, posting: Posting) -> bool:
-    """Whether *first* is the event of *posting* itself, with its tasks, which an earlier try has stored."""
-    return _has_its_id(first, posting) and first.task_ids == [task.id for task in posting.tasks]
-
-
-def _has_its_id(first: First, posting: Posting) -> bool:
-    return posting.event is not None and first.id == posting.event.id
-
-
 def _is_repeated(first: First, posting: Posting, this: Try) -> bool:
     """Whether *first* has the id of *posting*'s event, and not from an earlier try of the same call."""
-    return _has_its_id(first, posting) and not this.has_begun(first.id)
+    return first.has_id_of(posting) and not this.has_begun(first.id)
 
 
 def _event_document(posting: Posting) -> Document:
@@ -247,11 +259,14 @@ def _event_document(posting: Posting) -> Document:
     return document
 
 
-def _wanted(posting: Posting, first: First | None) -> list[MonQTask]:
-    """The tasks that have to be stored for *posting*, given the event that came earlier."""
+def _wanted(posting: Posting, first: First | None, *, waits: bool) -> list[MonQTask]:
+    """The tasks that have to be stored for *posting*, given the event that came earlier.
+
+    They are as they were posted only where the poster is told that they are new: else nobody begins them.
+    """
     if first is not None and first.fanned_out:
         return []
-    if first is None or _is_own(first, posting):
+    if first is None or (first.is_own(posting) and not waits):
         return posting.tasks
     ids = defaultdict(list)
     for name, task_id in first.handlers:
@@ -261,17 +276,7 @@ def _wanted(posting: Posting, first: First | None) -> list[MonQTask]:
 
 def _healed(task: MonQTask, event_id: ObjectId, ids: list[ObjectId]) -> MonQTask:
     """*task* as the first attempt would have stored it, and waiting: its poster is told "duplicate"."""
-    return dataclasses.replace(
-        task,
-        id=ids.pop(0) if ids else task.id,
-        event_id=event_id,
-        state=READY,
-        worker=None,
-        process=None,
-        time_start=None,
-        attempt=0,
-        generation=0,
-    )
+    return unclaimed(dataclasses.replace(task, id=ids.pop(0) if ids else task.id), event_id)
 
 
 class Stored(NamedTuple):

@@ -47,7 +47,7 @@ from .foreign import set_aside
 from .intake import Intake
 from .looking import Looking, task_of
 from .pages import read_page
-from .pruning import prune
+from .pruning import Pruning
 from .reading import id_of, is_, is_text, one_of, read
 from .reports import Reports, change
 from .schema import INDEX_SECONDS, TASKS, WORKERS, create_indexes, require_fit, require_server
@@ -80,6 +80,7 @@ class MongoStore:
         self._claims = Claims(self._connection, self._aside.add)
         self._reports = Reports(self._connection)
         self._looking = Looking(self._connection)
+        self._pruning = Pruning()
         self._feed = Feed(self._connection, daemon=daemon)
         self._watch = Watch(self._connection, self._clock)
         self._posts: Group[list[Posting], list[Receipt | Exception]] | None = None
@@ -320,7 +321,7 @@ class MongoStore:
     def prune(self, now: datetime, limit: int) -> int:
         """See the contract."""
         with self._connection.call() as database:
-            return prune(database, now, limit)
+            return self._pruning.prune(database, now, limit)
 
     # bell
 
