@@ -7,7 +7,9 @@ callers are trusted: the socket has mode 0600.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from json import dumps
 from pathlib import Path
@@ -37,6 +39,7 @@ from .posting import PostOffice, prepare
 from .registry import NAME, TOPIC, Options, Registry
 from .rows import plain, task_details, task_row, why_waiting
 from .store.documents import event_to_document, task_to_document
+from .store.salvage import opened
 from .strictjson import BadJson, parse
 from .telemetry import counted
 
@@ -66,6 +69,7 @@ ROUTES: Final = (
     ("POST", "/tasks/<task_id>/<any(retry, cancel):action>", "act_on_task"),
     ("POST", "/events", "publish_event"),
     ("GET", "/events/<event_id>", "show_event"),
+    ("POST", "/events/<event_id>/replay", "replay_event"),
     ("POST", "/backup", "back_up"),
     ("GET", "/facts", "count_facts"),
     ("GET", "/status", "show_status"),
@@ -88,7 +92,7 @@ class Api:
         self._registry = registry
         self._clock = clock
         self._status = status
-        self._began = clock.now()
+        self._began = clock.wall()
 
     def post_task(self) -> Response:
         """Store one task; the declaration's options count where the request names none.
@@ -113,8 +117,8 @@ class Api:
         """One page of tasks, newest first; *last* is where the next one begins, null when this is empty."""
         document = _asked()
         limit = _size(document, "limit", 50)
-        tasks = self._desk.find(_which(document), limit, _optional_id(document.get("before")))
-        show = task_to_document if _wants_bson() else task_row
+        tasks = self._desk.find(_which(document), limit, _cursor(document.get("before")))
+        show = _document if _wants_bson() else task_row
         return _answer({"tasks": [show(task) for task in tasks], "last": tasks[-1].id if tasks else None})
 
     def count_tasks(self) -> Response:
@@ -126,7 +130,7 @@ class Api:
         document = _asked()
         steps = {"retry": self._desk.retry, "cancel": self._desk.cancel, "purge": self._desk.purge}
         most = _size(document, "most", PAGE)
-        step = steps[action](_which(document), _optional_id(document.get("last")), most)
+        step = steps[action](_which(document), _cursor(document.get("last")), most)
         return _answer(step._asdict())
 
     def show_task(self, task_id: str) -> Response:
@@ -134,7 +138,7 @@ class Api:
         task = self._desk.show(_id(task_id))
         known = self._registry().tasks
         waiting = why_waiting(task, self._clock.now(), known.__contains__)
-        document = task_to_document(task) if _wants_bson() else task_details(task)
+        document = _document(task) if _wants_bson() else task_details(task)
         return _answer({"task": document, "waiting": waiting})
 
     def act_on_task(self, task_id: str, action: str) -> Response:
@@ -159,6 +163,15 @@ class Api:
         """One event as it was received."""
         return _answer({"event": event_to_document(self._desk.event(_id(event_id)))})
 
+    def replay_event(self, event_id: str) -> Response:
+        """Give an event without tasks the handlers there are now; 409 when it has tasks.
+
+        Under an `id` that the request names for the first of its tasks it is done once.
+        """
+        document = _asked() if request.content_length else {}
+        receipt = self._office.replay(_id(event_id), _optional_id(document.get("id")))
+        return _answer({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
+
     def back_up(self) -> Response:
         """Write the store to a new file of this machine, named by its absolute path."""
         path = Path(_text(_asked(), "path", ABSOLUTE_PATH))
@@ -182,6 +195,12 @@ def create_api(api: Api) -> Flask:
     app.register_error_handler(MonqbusError, _failed)
     app.register_error_handler(HTTPException, _no_such_thing)
     return app
+
+
+def _document(task: MonQTask) -> dict[str, Any]:
+    """As it is stored, and what of it cannot be read."""
+    document = task_to_document(task)
+    return document | {"fault": task.fault} if task.fault else document
 
 
 def _failed(error: MonqbusError) -> Response:
@@ -272,6 +291,14 @@ def _id(value: Any) -> ObjectId:
 
 def _optional_id(value: Any) -> ObjectId | None:
     return None if value is None else _id(value)
+
+
+def _cursor(value: Any) -> Any:
+    """The id behind which a page begins: as an earlier page ended, which may be under a seal."""
+    if isinstance(value, dict) and isinstance(text := value.get("base64"), str):  # as JSON has it
+        with suppress(ValueError):
+            value = b64decode(text, validate=True)
+    return value if opened(value) is not None else _optional_id(value)
 
 
 def _moment(name: str, value: Any) -> datetime | None:

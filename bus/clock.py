@@ -2,6 +2,9 @@
 
 Moments are aware UTC datetimes with whole milliseconds, because that is what BSON keeps; durations
 are float seconds. Nothing else in ``bus`` calls ``datetime.now``, ``time.time`` or ``random``.
+
+The wall clock may be set at any moment. A daemon's stored moments come from a SteadyClock, which is
+not: docs/decisions/0018 says how it follows the wall clock, and how slowly.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import random
 import threading
 import time
 from datetime import datetime, timedelta, timezone
+from time import CLOCK_BOOTTIME, clock_gettime
 
 from bson import ObjectId
 
@@ -43,8 +47,20 @@ class Clock:
         self._sleep = time.sleep  # as it is now: a handler that replaces it does not stop the daemon's
 
     def now(self) -> datetime:
-        """The wall clock: for stored moments, never for measuring how long something took."""
+        """For stored moments, never for measuring how long something took."""
+        return self.wall()
+
+    def wall(self) -> datetime:
+        """What the machine's clock shows: for what others compare with theirs."""
         return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)
+
+    def horizon(self) -> datetime:
+        """What was to be kept until before this moment may be forgotten."""
+        return self.now()
+
+    def boottime(self) -> float:
+        """Seconds since the machine was started, those in which it slept too; setting the clock leaves it."""
+        return clock_gettime(CLOCK_BOOTTIME)
 
     def monotonic(self) -> float:
         """Seconds that only go forward: for durations and deadlines."""
@@ -71,9 +87,13 @@ class FrozenClock(Clock):
         self._now = start
         self._elapsed = 0.0
 
-    def now(self) -> datetime:
+    def wall(self) -> datetime:
         """The moment it stands at."""
         return self._now
+
+    def boottime(self) -> float:
+        """As `monotonic`."""
+        return self._elapsed
 
     def monotonic(self) -> float:
         """Seconds it was advanced by so far."""
@@ -91,3 +111,7 @@ class FrozenClock(Clock):
         """Move both the wall clock and the monotonic one forward by *seconds*."""
         self._now = whole_ms(self._now + timedelta(seconds=seconds))
         self._elapsed += seconds
+
+    def step(self, seconds: float) -> None:
+        """Set the wall clock, forward or back, without any time passing."""
+        self._now = whole_ms(self._now + timedelta(seconds=seconds))

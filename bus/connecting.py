@@ -16,6 +16,7 @@ from .model import MonQTask, Receipt
 from .posting import PostOffice
 from .registry import Options
 from .remote import Remote
+from .steady import LazySteadyClock
 from .store import open_store
 
 CONTROL_SOCKET = "control.sock"
@@ -88,6 +89,6 @@ def _office(config: Config) -> PostOffice:
     return PostOffice(
         open_store(config.monqbus.store.reveal(), config.monqbus.data_dir),
         registry.registry,
-        Clock(),
+        LazySteadyClock(Clock(), None, ""),
         keep_events=timedelta(seconds=config.monqbus.keep_events),
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
+from dataclasses import replace
 from typing import Any, Final, NamedTuple, TypeVar
 
 from bson import ObjectId
 
-from .errors import StoreError
-from .model import ENDED, Event, Filter, MonQTask
+from .errors import NotAccepted, NotStorable, StoreError
+from .model import ENDED, ERROR, Event, Filter, MonQTask
 from .store import Store
 
 PAGE: Final = 200
@@ -19,10 +20,11 @@ Progress = Callable[[int], None]
 
 
 class Copied(NamedTuple):
-    """How much was there, and is in the other store now."""
+    """How much was there, and is in the other store now; *left* is what is not, a sentence each."""
 
     events: int
     tasks: int
+    left: Sequence[str] = ()
 
 
 def copy(source: Store, target: Store, progress: Progress = lambda _: None) -> Copied:
@@ -30,8 +32,9 @@ def copy(source: Store, target: Store, progress: Progress = lambda _: None) -> C
 
     Nothing else may use *source* meanwhile. What *target* has already stays as it is, so a second
     copy completes the first. *progress* is told after each page how many came so far. Blocks as long
-    as it takes. Raises StoreError when something cannot be copied, when *target* has other tasks or
-    events, or when *source* has gone on since an earlier copy.
+    as it takes. What nobody can read stays behind; a task of which a part can be read comes in `error`
+    with the reason. Raises StoreError when *target* has other tasks or events, or *source* has gone on
+    since an earlier copy.
     """
     _require_nothing_else(source, target)
     done = 0
@@ -41,20 +44,52 @@ def copy(source: Store, target: Store, progress: Progress = lambda _: None) -> C
         done += count
         progress(done)
 
+    left: list[str] = []
+
     def bring_events(page: list[Event]) -> None:
-        target.adopt([], page)
-        _require_events(target, page)
+        left.extend(f"event {event.id}: {event.fault}" for event in page if event.fault)
+        brought = _bring(
+            [event for event in page if not event.fault], lambda some: target.adopt([], some), left
+        )
+        _require_events(target, brought)
         tell(len(page))
 
     def bring_tasks(page: list[MonQTask]) -> None:
-        target.adopt(page, [])
-        _require_all(target, page)
+        left.extend(f"task {task.task_name}: {task.fault}" for task in page if not _has_id(task))
+        named = [_as_it_may_be(task) for task in page if _has_id(task)]
+        _require_all(target, _bring(named, lambda some: target.adopt(some, []), left))
         tell(len(page))
 
     # the events first: a daemon that finds a task finds what it is about
     events = _walk(source.events, bring_events)
     tasks = _walk(lambda limit, before: source.find(EVERYTHING, limit, before), bring_tasks)
-    return Copied(events, tasks)
+    gone = sum(sentence.startswith("event ") for sentence in left)
+    return Copied(events - gone, tasks - (len(left) - gone), left)
+
+
+def _bring(page: list[Item], adopt: Callable[[list[Item]], None], left: list[str]) -> list[Item]:
+    """Those of *page* that are in the target then; what its rules forbid is added to *left*."""
+    try:
+        if page:
+            adopt(page)
+    except (NotAccepted, NotStorable) as error:
+        if len(page) == 1:
+            left.append(f"{'event' if isinstance(page[0], Event) else 'task'} {page[0].id}: {error}")
+            return []
+        half = len(page) // 2
+        return _bring(page[:half], adopt, left) + _bring(page[half:], adopt, left)
+    return page
+
+
+def _has_id(task: MonQTask) -> bool:
+    return isinstance(task.id, ObjectId)
+
+
+def _as_it_may_be(task: MonQTask) -> MonQTask:
+    """*task*, which must not run in the other store with what could still be read of it."""
+    if not task.fault or task.state in ENDED:
+        return task
+    return replace(task, state=ERROR, result=task.fault)
 
 
 def size(source: Store) -> int:
@@ -86,6 +121,8 @@ def _require_nothing_else(source: Store, target: Store) -> None:
 
 
 def _require_all(target: Store, page: list[MonQTask]) -> None:
+    if not page:
+        return
     found = {task.id: task for task in _all_of(target, tuple(task.id for task in page))}
     _require_none("tasks", {task.id for task in page} - found.keys(), page)
     for task in page:
@@ -111,6 +148,8 @@ def _has_gone_on(task: MonQTask, there: MonQTask) -> bool:
 
 
 def _require_events(target: Store, page: list[Event]) -> None:
+    if not page:
+        return
     newest = int.from_bytes(page[0].id.binary, "big")
     behind = ObjectId((newest + 1).to_bytes(12, "big"))
     there: set[ObjectId] = set()

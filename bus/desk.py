@@ -68,6 +68,8 @@ class Desk:
     def show(self, task_id: ObjectId) -> MonQTask:
         """One task with everything that is stored. Raises NotFound."""
         if (task := self._store.get(task_id)) is None:
+            if self._store.event(task_id) is not None:
+                raise NotFound(f"task {task_id}: that is an event; `monqbus events show {task_id}` shows it")
             raise NotFound(f"task {task_id}: not found; ended tasks are forgotten after their keep time")
         return task
 

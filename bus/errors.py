@@ -13,6 +13,7 @@
     ├── StoreError             the store's
     │   ├── StoreUnavailable   it does not answer; the outcome may be unknown   exit 69, HTTP 503
     │   │   └── StoreFull      it takes nothing new for now; nothing was stored
+    │   ├── NotAccepted        a rule in it forbids this item; it takes others     exit 1, HTTP 503
     │   ├── StoreUnusable      its file is damaged or of a newer version        exit 69
     │   └── StoreHeld          another daemon holds the embedded store          exit 73
     ├── TaskFailed             the task's: raised by join()
@@ -123,6 +124,13 @@ class StoreUnavailable(StoreError):
 
 class StoreFull(StoreUnavailable):
     """The store takes nothing new for now, for want of room. What was handed in is certainly not stored."""
+
+
+class NotAccepted(StoreError):
+    """A rule set up in the store itself forbids this one item: a validator, another program's unique index.
+
+    Others are stored. The message names the rule as far as the server does.
+    """
 
 
 class StoreUnusable(StoreError):

@@ -39,5 +39,5 @@ def _result_of(task: MonQTask) -> Any:
 
 
 def _still(task: MonQTask, timeout: float | None) -> str:
-    last = f"; last error: {task.history[-1]['error']}" if task.history else ""
+    last = f"; last error: {task.history[-1].get('error')}" if task.history else ""
     return f"task {task.id} {task.task_name}: still {task.state} after {timeout:g} s{last}"

@@ -43,6 +43,8 @@ LEGAL_MOVES: Final[Mapping[State, frozenset[State]]] = {
     ERROR: frozenset({READY}),
     SKIPPED: frozenset({READY}),
 }
+RUNNABLE: Final[tuple[State, ...]] = tuple(state for state in STATES if LEGAL_MOVES[state])
+"""The states from which a task may still run, by itself or after an operator's retry: it needs its event."""
 
 DEFAULT_PRIORITY: Final = 10
 
@@ -98,8 +100,12 @@ class MonQTask:
     output: str | None = None
     expire_at: datetime | None = None
     # in memory only
+    is_bereft: bool = field(default=False, repr=False, compare=False)
+    """It was claimed for a delivery that is no longer stored."""
     event: Event | None = field(default=None, repr=False, compare=False)
     waiter: Waiter | None = field(default=None, repr=False, compare=False)
+    fault: str = field(default="", repr=False, compare=False)
+    """What of its stored form nobody can read: it does not run."""
 
     @property
     def claim(self) -> Claim:
@@ -147,6 +153,9 @@ class Event:
     kwargs: dict[str, Any] = field(default_factory=dict)
     task_ids: list[ObjectId] = field(default_factory=list)
     expire_at: datetime | None = None
+    # in memory only
+    fault: str = field(default="", repr=False, compare=False)
+    """What of its stored form nobody can read: no handler gets it."""
 
     @property
     def json(self) -> Any:
@@ -170,12 +179,14 @@ class Receipt(NamedTuple):
     """What a posting became. On a *duplicate* the ids are those of the first time.
 
     *repeated*: it came under its own ids before, in an earlier call: what it posts may have run already.
+    *replayed*: its event was stored before, without tasks, and has got these; they wait.
     """
 
     task_ids: list[ObjectId]
     event_id: ObjectId | None = None
     duplicate: bool = False
     repeated: bool = False
+    replayed: bool = False
 
 
 class Report(NamedTuple):

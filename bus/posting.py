@@ -7,21 +7,19 @@ already says `busy` and the task begins at once (direct start): two steps and a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from bson import ObjectId
 
 from .clock import Clock
 from .codec import storable
 from .context import capture
-from .errors import NotFound, StoreFull, StoreUnavailable
+from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
 from .joining import await_end
 from .model import (
     BUSY,
     DEFAULT_PRIORITY,
-    READY,
     Event,
     MonQTask,
     Posting,
@@ -30,7 +28,11 @@ from .model import (
 )
 from .registry import Options, Registry
 from .store import Store
+from .store.documents import later, unclaimed
+from .store.fields import is_about_task_ids
 from .telemetry import emit
+
+MOST_NAMED: Final = 5
 
 
 def prepare(  # noqa: PLR0917 - a call and all that surrounds it
@@ -148,9 +150,41 @@ class PostOffice:
     def deliver(self, event: Event) -> Receipt:
         """Store a verified delivery and one task for each handler, called `(topic, event)`.
 
-        A delivery that is stored already answers with the ids of the first time.
+        A delivery that is stored already answers with the ids of the first time; if nobody handled it
+        then, with those of the tasks that it gets now.
         """
         return self._fan_out(event, [event.topic], {}, capture())
+
+    def replay(self, event_id: ObjectId, first_id: ObjectId | None = None) -> Receipt:
+        """Give an event that no handler took the handlers there are now, each with a task that waits.
+
+        Asked again with the same *first_id*, that of its first task, it changes nothing. Raises NotFound,
+        also when there is still no handler; StoreError when it has got tasks before, or cannot be read.
+        """
+        if (event := self._store.event(event_id)) is None:
+            raise NotFound(f"event {event_id}: not found; events are forgotten after keep_events")
+        if first_id is not None and event.task_ids[:1] == [first_id]:
+            return Receipt(event.task_ids, event_id)
+        if event.fault and not is_about_task_ids(event.fault):
+            raise StoreError(f"event {event_id}: {event.fault}")
+        tasks = self._tasks_for(event, [event.topic, *event.args], event.kwargs, {})
+        if not tasks:
+            raise NotFound(
+                f"event {event_id}: no handler for topic {event.topic}; declare one, then replay it"
+            )
+        tasks[0].id = first_id or tasks[0].id
+        event.task_ids = [task.id for task in tasks]
+        event.expire_at = later(event.expire_at, self._clock.now() + self._keep_events)
+        (receipt,) = self._store.post([Posting(tasks, event)])
+        if not receipt.replayed and receipt.task_ids != event.task_ids:
+            known = ", ".join(map(str, receipt.task_ids[:MOST_NAMED]))
+            raise StoreError(
+                f"event {event_id}: expected one without tasks, got one that has {known}; "
+                "`monqbus retry` runs a failed task again"
+            )
+        self._tell_replayed(event, tasks, receipt)
+        self._let_wait(tasks)
+        return receipt
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended; see MonQTask.join."""
@@ -165,17 +199,14 @@ class PostOffice:
     def _fan_out(
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
     ) -> Receipt:
-        tasks = []
-        for handler in self._registry().handlers_of(event.topic):
-            task = prepare(self._clock, handler.name, args, kwargs, handler.defaults, context)
-            task.event_id, task.topic = event.id, event.topic
-            if event.hook is not None:
-                task.event = event
-            tasks.append(task)
+        tasks = self._tasks_for(event, args, kwargs, context)
         event.task_ids = [task.id for task in tasks]
         event.expire_at = event.received + self._keep_events
         store = self._store_and_start if event.hook is None else self._store_or_spool
         receipt = store(Posting(tasks, event))
+        if receipt.replayed:
+            self._tell_replayed(event, tasks, receipt)
+            return receipt
         if receipt.repeated or receipt.event_id != event.id:
             emit("event.repeated", event=event, first=receipt.event_id)
             return receipt
@@ -183,6 +214,31 @@ class PostOffice:
         for task in tasks:
             emit("task.posted", task=task)
         return receipt
+
+    def _tasks_for(
+        self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
+    ) -> list[MonQTask]:
+        """One task for each handler that *event* has now."""
+        tasks = []
+        for handler in self._registry().handlers_of(event.topic):
+            task = prepare(self._clock, handler.name, args, kwargs, handler.defaults, context)
+            task.event_id, task.topic = event.id, event.topic
+            if event.hook is not None:
+                task.event = event
+            tasks.append(task)
+        return tasks
+
+    def _tell_replayed(self, event: Event, tasks: list[MonQTask], receipt: Receipt) -> None:
+        """Tell of those of *tasks* that an event without any has got; they were stored as ready."""
+        emit("event.replayed", event=event, first=receipt.event_id)
+        for task in _stored(tasks, receipt):
+            emit("task.posted", task=unclaimed(task, receipt.event_id))
+
+    def _let_wait(self, tasks: Sequence[MonQTask]) -> None:
+        """Let whoever is free look for *tasks*, which were stored as ready."""
+        if self._starter is not None:
+            self._starter.expect(tasks)
+        self._store.ring()
 
     def _store_or_spool(self, posting: Posting) -> Receipt:
         """Store a delivery; while the store is away, or others wait in the spool, let the spool keep it.
@@ -197,7 +253,9 @@ class PostOffice:
                 return self._store_and_start(posting)
             except StoreUnavailable as error:
                 spooler.begin(error)
-        return spooler.keep(Posting([_unclaimed(task) for task in posting.tasks], posting.event))
+        return spooler.keep(
+            Posting([unclaimed(task, task.event_id) for task in posting.tasks], posting.event)
+        )
 
     def _store_and_start(self, posting: Posting) -> Receipt:
         starter = self._starter
@@ -217,12 +275,14 @@ class PostOffice:
                 reserved.doubt()
             raise
         is_known = posting.event is not None and receipt.event_id != posting.event.id
-        new = [] if receipt.repeated or is_known else _stored(posting.tasks, receipt)
+        is_begun = receipt.repeated or receipt.replayed or is_known
+        new = [] if is_begun else _stored(posting.tasks, receipt)
         if reserved is not None:
             reserved.start(new)
-        elif new:
-            starter.expect(new)
-            self._store.ring()
+        if receipt.replayed:
+            self._let_wait(posting.tasks)
+        elif new and reserved is None:
+            self._let_wait(new)
         return receipt
 
     def _reserve(self, starter: Starter, tasks: list[MonQTask]) -> Reserved | None:
@@ -237,11 +297,6 @@ class PostOffice:
                 task.worker, task.process = starter.worker.id, starter.worker.process
                 task.attempt = task.generation = 1
         return reserved
-
-
-def _unclaimed(task: MonQTask) -> MonQTask:
-    """*task* as it waits: a copy, because the store may still be at work on the one that was begun."""
-    return replace(task, state=READY, worker=None, process=None, time_start=None, attempt=0, generation=0)
 
 
 def _stored(tasks: list[MonQTask], receipt: Receipt) -> list[MonQTask]:

@@ -119,7 +119,7 @@ class Remote:
     def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
         """As Desk.find."""
         asked = {"which": _filter(which), "limit": limit, "before": before}
-        return [task_from_document(document) for document in self._ask("POST", "/tasks/find", asked)["tasks"]]
+        return [_task(document) for document in self._ask("POST", "/tasks/find", asked)["tasks"]]
 
     def count(self, which: Filter) -> dict[str, int]:
         """As Desk.count."""
@@ -128,7 +128,7 @@ class Remote:
 
     def show(self, task_id: ObjectId) -> MonQTask:
         """As Desk.show."""
-        return task_from_document(self._ask("GET", f"/tasks/{task_id}")["task"])
+        return _task(self._ask("GET", f"/tasks/{task_id}")["task"])
 
     def why_waiting(self, task: MonQTask) -> str | None:
         """What a ready task waits for, as the daemon sees it; None for one that does not wait."""
@@ -138,6 +138,12 @@ class Remote:
     def event(self, event_id: ObjectId) -> Event:
         """As Desk.event."""
         return event_from_document(self._ask("GET", f"/events/{event_id}")["event"])
+
+    def replay(self, event_id: ObjectId) -> Receipt:
+        """As PostOffice.replay."""
+        asked = {"id": self._clock.new_id()}  # chosen here, so that asking twice replays once
+        answer = self._ask("POST", f"/events/{event_id}/replay", asked)
+        return Receipt(answer["tasks"], answer["event"])
 
     def retry(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
         """As Desk.retry."""
@@ -217,6 +223,13 @@ class Remote:
             return self._kept.pop(), False
         except IndexError:
             return _UnixConnection(self._path), True
+
+
+def _task(document: dict[str, Any]) -> MonQTask:
+    fault = document.pop("fault", "")
+    task = task_from_document(document)
+    task.fault = fault
+    return task
 
 
 def _understood(status: int, data: bytes) -> dict[str, Any]:

@@ -12,6 +12,7 @@ Overdue          as Raised                               counts
 Stopped          release                                 given back
 Crashed          release, the third time give up         given back, `crashes` counts instead
 Crashed unproven release, the tenth time give up         given back, `crashes` counts instead
+Unrunnable       give up                                 counts
 ===============  ======================================  ==========================================
 """
 
@@ -82,7 +83,13 @@ class Crashed(NamedTuple):
     proven: bool = True
 
 
-Ending = Returned | Raised | Failed | Overdue | Stopped | Crashed
+class Unrunnable(NamedTuple):
+    """The run cannot be made at all, now or later, for this *reason*: it was not begun."""
+
+    reason: str
+
+
+Ending = Returned | Raised | Failed | Overdue | Stopped | Crashed | Unrunnable
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,8 @@ def decide(
         return _again("release", task, now, ending.reason, counted=False)
     if isinstance(ending, Crashed):
         return _crashed(task, ending, now, policy)
+    if isinstance(ending, Unrunnable):
+        return _ended("give_up", ERROR, task, now, policy, ending.reason, error=ending.reason)
     error = _error_line(ending)
     text = _cut(ending.traceback)
     if isinstance(ending, Raised) and isinstance(ending.error, Verdict):

@@ -1,4 +1,4 @@
-"""A task as people and programs read it: one flat row of JSON-friendly values."""
+"""A task or an event as people and programs read it: one flat row of JSON-friendly values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from .model import READY, MonQTask
+from .model import ERROR, READY, Event, MonQTask
 
 COLUMNS = (
     "id", "task_name", "state", "priority", "attempt", "time_queue", "time_start", "time_stop", "topic",
@@ -35,13 +35,40 @@ def plain(value: Any) -> Any:
 
 
 def task_row(task: MonQTask) -> dict[str, Any]:
-    """The columns that every listing has."""
-    return {name: plain(getattr(task, name)) for name in COLUMNS}
+    """The columns that every listing has; of a task that cannot be read, what is wrong is its result."""
+    row = {name: plain(getattr(task, name)) for name in COLUMNS}
+    return row | {"result": task.fault} if task.fault and task.state != ERROR else row
+
+
+def attempts(task: MonQTask) -> list[tuple[Any, Any, str]]:
+    """The number, the moment and the error of each attempt that failed, as far as they were written."""
+    return [(entry.get("attempt"), entry.get("at"), str(entry.get("error", ""))) for entry in task.history]
 
 
 def task_details(task: MonQTask) -> dict[str, Any]:
     """Everything that is stored of *task*."""
     return task_row(task) | {name: plain(getattr(task, name)) for name in DETAILS}
+
+
+def event_details(event: Event) -> dict[str, Any]:
+    """Everything that is stored of *event*; the body as text where it is, None where there is none."""
+    names = (
+        "id",
+        "topic",
+        "received",
+        "hook",
+        "delivery",
+        "headers",
+        "args",
+        "kwargs",
+        "task_ids",
+        "expire_at",
+    )
+    try:
+        body: Any = event.body.decode() or None
+    except UnicodeDecodeError:
+        body = plain(event.body)
+    return {name: plain(getattr(event, name)) for name in names} | {"body": body}
 
 
 def why_waiting(task: MonQTask, now: datetime, is_known: Callable[[str], bool]) -> str | None:

@@ -37,7 +37,11 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "slot.described": (logging.INFO, "USR1: what one slot is doing"),
     "event.received": (logging.INFO, "a delivery or published event is stored"),
     "event.repeated": (logging.INFO, "a delivery came again; nothing new was stored"),
-    "event.unhandled": (logging.WARNING, "no handler knows the topic; the event is recorded"),
+    "event.replayed": (logging.INFO, "an event that no handler had taken has got those there are now"),
+    "event.unhandled": (
+        logging.WARNING,
+        "no handler knows the topic; the event is recorded, and can be replayed",
+    ),
     "event.refused": (logging.WARNING, "a request was answered with an error"),
     "refusals.omitted": (
         logging.WARNING,
@@ -76,6 +80,7 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "task.released": (logging.INFO, "a task went back to ready without using an attempt"),
     "task.doubted": (logging.WARNING, "a claim of unknown outcome was settled"),
     "task.parked": (logging.WARNING, "tasks wait under a name that no daemon knows"),
+    "task.set_aside": (logging.ERROR, "a stored task cannot be read or begun; the reason; the others go on"),
     "task.unstorable": (logging.ERROR, "what a handler left behind cannot be stored; its end is, without it"),
     "task.unrecorded": (logging.ERROR, "the daemon stopped before the store took this end; it runs again"),
     "task.lost": (logging.ERROR, "an end came after the claim was lost; it changed nothing"),
@@ -105,6 +110,14 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "spool.handed_over": (logging.INFO, "the spool is empty; deliveries go to the store again"),
     "spool.filled": (logging.WARNING, "the spool has no room; deliveries get 503 until the store is back"),
     "spool.stuck": (logging.ERROR, "no store takes this delivery; it stays in the spool's file"),
+    "clock.stepped": (
+        logging.WARNING,
+        "the machine's clock was set by so many seconds; the queue's time goes on as it was",
+    ),
+    "clock.followed": (
+        logging.WARNING,
+        "the clock has stayed ahead for ten minutes; the queue's time follows it by so many seconds",
+    ),
     "lease.lost": (logging.ERROR, "this daemon could not renew its lease; it claims nothing"),
     "lease.regained": (logging.INFO, "the lease is renewed again"),
     "feed.reopened": (logging.INFO, "the wake-up feed was opened again; a full claim pass follows"),

@@ -1,31 +1,17 @@
-"""A disk that fails when told to: bad_disk.c, compiled, for processes that are started with it.
-
-Without a C compiler the tests that ask for it are skipped with the reason at home and fail under CI.
-"""
+"""A disk that fails when told to: bad_disk.c, for processes that are started with it."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
-import pytest
+from tests import shims
 
 SOURCE = Path(__file__).with_suffix(".c")
 
 
 def compiled(folder: Path) -> Path:
     """The shim, built in *folder*."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        reason = "no cc: a C compiler makes the disk that fails; install gcc"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    path = folder / "bad_disk.so"
-    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", path, SOURCE, "-ldl"], check=True)
-    return path
+    return shims.compiled(SOURCE, folder)
 
 
 class BadDisk:

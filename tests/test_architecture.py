@@ -24,7 +24,7 @@ FLOORS = (
         "frozen",
         "diagnosis",
     },
-    {"model", "codec", "telemetry", "log_writer", "streams"},
+    {"model", "codec", "telemetry", "log_writer", "streams", "steady"},
     {"retry", "config", "registry", "context", "joining"},
     {"store", "http", "cpu", "payload"},
     {"posting", "desk", "rows", "command", "copying"},

@@ -18,8 +18,9 @@ from ..config import Config
 from ..connecting import is_embedded, remote
 from ..diagnosis import Diagnosis
 from ..errors import ConfigError, MonqbusError
-from ..model import Filter
-from ..store.diagnosis import file, servers
+from ..model import ERROR, Filter
+from ..store.diagnosis import file, servers, unreadable
+from ..store.fields import ASIDE
 from ..telemetry import FACTS
 from . import terminal
 from .machine import data, limits, program
@@ -98,9 +99,12 @@ def _store(config: Config) -> Iterator[Diagnosis]:
             yield Diagnosis("daemon", f"answers on its control socket, {count} tasks stored")
             yield from _readiness(desk.status())
             yield _facts(*desk.facts())
+            if is_embedded(config):
+                which = Filter(states=(ERROR,), error=ASIDE)
+                yield from unreadable(sum(desk.count(which).values()))
     else:
         yield Diagnosis("daemon", "none runs here", note="start one with: monqbus run")
     if not is_embedded(config):
         yield from servers(config.monqbus.store.reveal(), Clock())
     elif not answers:
-        yield file(config.monqbus.data_dir, config.monqbus.min_free)
+        yield from file(config.monqbus.data_dir, config.monqbus.min_free)

@@ -42,13 +42,20 @@ def filter_of(options: argparse.Namespace, now: datetime) -> Filter:
 
 
 def task_id(text: str) -> ObjectId:
-    """The id that *text* spells. Raises UsageError."""
+    """The id of a task that *text* spells. Raises UsageError."""
+    return _id(text, "`monqbus list` shows ids")
+
+
+def event_id(text: str) -> ObjectId:
+    """The id of an event that *text* spells. Raises UsageError."""
+    return _id(text, "the answer to a delivery names it, and `monqbus show` of its tasks")
+
+
+def _id(text: str, where: str) -> ObjectId:
     try:
         return ObjectId(text)
     except InvalidId:
-        raise UsageError(
-            f"ID: expected 24 hexadecimal digits, got {text!r}; `monqbus list` shows ids"
-        ) from None
+        raise UsageError(f"ID: expected 24 hexadecimal digits, got {text!r}; {where}") from None
 
 
 def _states(text: str | None) -> tuple[str, ...]:

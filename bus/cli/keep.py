@@ -50,7 +50,9 @@ def copy(options: argparse.Namespace) -> int:
     terminal.line(
         f"next: write that store into {config.path or 'the configuration'}, and start the daemon on it only"
     )
-    return 0
+    for sentence in copied.left:
+        terminal.note(f"left behind: {sentence}")
+    return 1 if copied.left else 0
 
 
 def _copied(source: Store, target: Store) -> Copied:

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from bson import ObjectId
+
 from ..clock import Clock
 from ..desk import Desk
-from ..model import READY, STATES, Filter, MonQTask
+from ..model import COMPLETE, ERROR, READY, STATES, Filter, MonQTask
 from ..remote import Remote
-from ..rows import plain, task_details, task_row
+from ..rows import attempts, plain, task_details, task_row
+from ..store.fields import ASIDE
 from . import terminal
 from .filters import filter_of, task_id
 from .place import open_desk
@@ -50,13 +53,27 @@ def _pages(desk: Desk | Remote, which: Filter, limit: int) -> Iterator[MonQTask]
 
 
 def _print_line(task: MonQTask) -> None:
-    last = task.history[-1] if task.history and task.state != "complete" else {}
-    tail = f"  attempt {task.attempt}: {str(last['error'])[:80]}" if last.get("error") else ""
-    terminal.line(f"{task.id}  ", State(task.state), f"  {_when(task.time_queue)}  {task.task_name}{tail}")
+    tail = ""
+    if fault := _fault(task):
+        tail = f"  {fault[:160]}"
+    elif task.history and task.state != COMPLETE and (error := attempts(task)[-1][2]):
+        tail = f"  attempt {task.attempt}: {error[:80]}"
+    terminal.line(f"{_id(task)}  ", State(task.state), f"  {_when(task.time_queue)}  {task.task_name}{tail}")
 
 
-def _when(moment: datetime | None) -> str:
-    return "" if moment is None else moment.strftime("%Y-%m-%d %H:%M:%SZ")
+def _id(task: MonQTask) -> str:
+    """The id in 24 columns; one that nobody can read has none to show."""
+    return str(task.id) if isinstance(task.id, (ObjectId, str, int)) else f"{'(unreadable id)':<24}"
+
+
+def _fault(task: MonQTask) -> str:
+    """Why *task* was set aside, or will be as soon as it is its turn."""
+    is_aside = task.state == ERROR and isinstance(task.result, str) and ASIDE in task.result
+    return str(task.result) if is_aside else task.fault
+
+
+def _when(moment: Any) -> str:
+    return "" if not isinstance(moment, datetime) else moment.strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def count(options: argparse.Namespace) -> int:
@@ -92,8 +109,8 @@ def show(options: argparse.Namespace) -> int:
     for name, value in details.items():
         if value not in (None, [], {}):
             terminal.line(f"{name:<14}", _shown(name, value))
-    for entry in task.history:
-        terminal.line(f"attempt {entry['attempt']:<6}{_when(entry['at'])}  {entry['error']}")
+    for number, moment, error in attempts(task):
+        terminal.line(f"attempt {number!s:<6}{_when(moment)}  {error}")
     for name in ("output", "result"):
         if texts[name] is not None:
             terminal.line(f"{name}:")

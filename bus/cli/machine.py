@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Final
 
 from .. import __version__, frozen
+from ..clock import Clock
 from ..config import Config
 from ..diagnosis import Diagnosis
 from ..http import open_files, too_few_files
+from ..steady import TRUSTED_SECONDS, SteadyClock
 from ..store.diagnosis import disk, library
+from ..store.mark import read_mark, this_boot
 
 LIBRARIES: Final = ("gevent", "greenlet", "pymongo", "Flask", "Werkzeug")
 PLENTY_BYTES: Final = 1024**3
@@ -63,6 +66,24 @@ def data(config: Config) -> Iterator[Diagnosis]:
         yield Diagnosis("room", value, "warning", "free some: deliveries are kept for [monqbus] keep_events")
     else:
         yield Diagnosis("room", value)
+    yield from _queue_time(folder)
+
+
+def _queue_time(folder: Path) -> Iterator[Diagnosis]:
+    """How far the queue's time is from the wall clock, by the mark of a daemon."""
+    mark = read_mark(folder)
+    if mark is None:
+        return
+    ahead = SteadyClock(Clock(), mark, this_boot()).ahead
+    value = f"the queue's is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this machine's"
+    if abs(ahead) <= TRUSTED_SECONDS:
+        yield Diagnosis("time", "the queue's goes with this machine's")
+    elif ahead > 0:
+        note = "the clock was set back: what waits keeps its turn; the two come together by themselves"
+        yield Diagnosis("time", value, "warning", note)
+    else:
+        note = "the clock was set ahead: see that it is right, it is followed when that has lasted 10 minutes"
+        yield Diagnosis("time", value, "warning", note)
 
 
 def _folder(folder: Path) -> Diagnosis:

@@ -27,7 +27,9 @@ from ..posting import PostOffice, prepare
 from ..registry import Options
 from ..remote import Posted, Remote
 from ..rows import why_waiting
+from ..steady import SteadyClock
 from ..store import Store, as_owner_of, has_file, open_memory_store, open_store, require_room
+from ..store.mark import read_mark, this_boot
 
 HELD_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 0.05
@@ -65,7 +67,7 @@ class OwnDesk(Desk):
         """As Remote.why_waiting, by the apps of the config: imports them."""
         if task.state == READY and is_embedded(self._config):
             return "no daemon runs on this store; start one with `monqbus run`"
-        now = Clock().now()
+        now = self._clock.now()
         try:
             known = declaring.load(self._config).tasks
         except ConfigError:
@@ -79,7 +81,7 @@ def open_desk(options: argparse.Namespace) -> Iterator[OwnDesk | Remote]:
     config = read_config(options)
     place = _open(config, makes=False)
     with closing(place):
-        yield place if isinstance(place, Remote) else OwnDesk(place, Clock(), config)
+        yield place if isinstance(place, Remote) else OwnDesk(place, _queue_clock(config), config)
 
 
 class Local:
@@ -92,6 +94,7 @@ class Local:
         self._office = office
         self._clock = clock
         self.publish = office.publish
+        self.replay = office.replay
         self.join = office.join
         self.is_attended = is_attended
 
@@ -117,8 +120,14 @@ def open_poster(options: argparse.Namespace) -> Iterator[Local | Remote]:
             yield place
             return
         keep = timedelta(seconds=config.monqbus.keep_events)
-        office = PostOffice(place, registry.registry, Clock(), keep_events=keep)
-        yield Local(office, Clock(), is_attended=place.shared)
+        clock = _queue_clock(config)
+        office = PostOffice(place, registry.registry, clock, keep_events=keep)
+        yield Local(office, clock, is_attended=place.shared)
+
+
+def _queue_clock(config: Config) -> Clock:
+    """The queue's time as the daemon of data_dir has left it: what is posted now is not due tomorrow."""
+    return SteadyClock(Clock(), read_mark(config.monqbus.data_dir), this_boot())
 
 
 def _open(config: Config, *, makes: bool = True) -> Store | Remote:

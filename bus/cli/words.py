@@ -198,6 +198,15 @@ def _looking(command: Command) -> None:
     show = command("show", "look", "show everything about one task", "monqbus show 6b04e9ad5827144958b0b2e2")
     show.add_argument("id", metavar="ID", help="the task's id")
     show.add_argument("--json", action="store_true", help="as one JSON object")
+    events = command(
+        "events",
+        "events",
+        "show events, or replay some that no handler took with the handlers there are now",
+        "monqbus events replay 6b04e9ad5827144958b0b2e2",
+    )
+    events.add_argument("action", metavar="ACTION", choices=["show", "replay"], help="show or replay")
+    events.add_argument("ids", metavar="ID", nargs="+", help="events by id: the first one that a 202 names")
+    events.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def _steering(command: Command) -> None:

@@ -150,6 +150,10 @@ def _warn(config: Config, lines: Lines, findings: Findings) -> None:
     if main.keep_events < LONGEST_RETRIES_SECONDS:
         sentence = "expected 76h or more, got less; a redelivery that comes later runs its handlers again"
         findings.warning(lines["monqbus", "keep_events"], f"[monqbus] keep_events: {sentence}")
+    if main.keep_events < main.keep_failed:
+        name = "keep_events" if ("monqbus", "keep_events") in lines else "keep_failed"
+        sentence = "shorter than keep_failed; the events of failed tasks are kept for as long as these are"
+        findings.warning(lines["monqbus", name], f"[monqbus] keep_events: {sentence}")
     if config.http.spool and main.store.reveal() == "sqlite":
         sentence = "expected store = mongodb://..., got sqlite, which is never away; it has no effect"
         findings.warning(lines["http", "spool"], f"[http] spool: {sentence}, remove it")
@@ -161,18 +165,7 @@ def _warn(config: Config, lines: Lines, findings: Findings) -> None:
         check_program(
             program_of(handler), uid_of(handler), f"[handler:{handler.name}] command", line, findings
         )
-    for hook in config.hooks.values():
-        if hook.topic.startswith(("{event}", "{header:", "{body:")):
-            sentence = "lets its sender choose any topic, those of other hooks too"
-            line = lines.get((f"hook:{hook.name}", "topic"), 0)
-            remedy = f"begin with fixed text, {hook.name}.{hook.topic} for example"
-            findings.warning(line, f"[hook:{hook.name}] topic: {sentence}; {remedy}")
-        if hook.weak_secret and any(map(is_weak, hook.secrets)):
-            sentence = f"a secret of less than {SHORTEST} bytes can be guessed; take a longer one"
-            line = lines[f"hook:{hook.name}", "weak_secret"]
-            findings.warning(line, f"[hook:{hook.name}] weak_secret: {sentence}")
-    if not is_loopback(config.http.listen):
-        _warn_open_hooks(config, lines, findings)
+    _warn_of_hooks(config, lines, findings)
 
 
 def _careless_options(address: str) -> list[str]:
@@ -186,9 +179,18 @@ def _careless_options(address: str) -> list[str]:
     ]
 
 
-def _warn_open_hooks(config: Config, lines: Lines, findings: Findings) -> None:
+def _warn_of_hooks(config: Config, lines: Lines, findings: Findings) -> None:
     host, port = config.http.listen
+    is_reached = not is_loopback(config.http.listen)
     for hook in config.hooks.values():
-        if hook.verify == "none":
+        name = f"hook:{hook.name}"
+        if hook.topic.startswith(("{event}", "{header:", "{body:")):
+            sentence = "lets its sender choose any topic, those of other hooks too"
+            remedy = f"begin with fixed text, {hook.name}.{hook.topic} for example"
+            findings.warning(lines[name, "topic"], f"[{name}] topic: {sentence}; {remedy}")
+        if hook.weak_secret and any(map(is_weak, hook.secrets)):
+            sentence = f"a secret of less than {SHORTEST} bytes can be guessed; take a longer one"
+            findings.warning(lines[name, "weak_secret"], f"[{name}] weak_secret: {sentence}")
+        if hook.verify == "none" and is_reached:
             sentence = f"none lets everyone in who reaches {host}:{port}; write verify = token and a secret"
-            findings.warning(lines[f"hook:{hook.name}", "verify"], f"[hook:{hook.name}] verify: {sentence}")
+            findings.warning(lines[name, "verify"], f"[{name}] verify: {sentence}")

@@ -23,7 +23,8 @@ from ..model import Event, MonQTask
 from ..retry import Ending, Failed, Overdue, Raised, Returned, Stopped, failure
 from .wire import BadFrame
 
-_TASK: Final = tuple(field.name for field in fields(MonQTask) if field.name not in ("event", "waiter"))
+MEMORY_ONLY: Final = ("is_bereft", "event", "waiter")
+_TASK: Final = tuple(field.name for field in fields(MonQTask) if field.name not in MEMORY_ONLY)
 _PLAIN: Final = {
     field.name: field.default if field.default_factory is MISSING else field.default_factory()
     for field in fields(MonQTask)

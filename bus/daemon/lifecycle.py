@@ -1,8 +1,9 @@
 """The assembly: builds every room's residents, starts them in order, stops them in reverse.
 
 One process, with a greenlet for each loop in the list of services beside the tasks and the connections.
-Native threads: the watchdog, and the embedded store's writer or the heartbeat of a shared store. The main
-greenlet watches all of them: one that is late is told and named, one that has died ends the daemon.
+Native threads: the log's two, the watchdog, the timekeeper's for its file, and the embedded store's writer or
+the heartbeat of a shared store. The main greenlet watches all of them: one that is late is told and named,
+one that has died ends the daemon.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ from ..engine.services import LOOK_SECONDS, Service, Services
 from ..engine.spooler import Spooler
 from ..engine.steward import Steward
 from ..engine.threads import AnyThread, HubThread
+from ..engine.timekeeper import MarkFile, Timekeeper, queue_clock
 from ..engine.watchdog import Watchdog
 from ..errors import Drained, Withdrawn
 from ..http import ControlSocket, Limits, Server, listen_tcp, open_files, too_few_files
@@ -168,11 +170,13 @@ class Daemon:
         self._claimed_names = self.names.of(registry.registry().tasks)
 
     def _open_store(self) -> None:
-        make_data_dir(self.config.monqbus.data_dir)
+        folder = self.config.monqbus.data_dir
+        make_data_dir(folder)
         self.store = self._new_store(daemon=True)
         resolving.install(gevent.get_hub(), self.store.hosts)
         self._undo.callback(self._close_store)
         self._open_spool()
+        self.steady = self.clock = queue_clock(self.clock, folder, self.store, self.spool)
 
     def _open_spool(self) -> None:
         """Open the spool of a shared store, or one that an earlier run has left something in."""
@@ -287,8 +291,11 @@ class Daemon:
         if self.store.shared:
             self._begin(self.heartbeat)
             self._services.append(self.heartbeat.loop)  # it is started and stopped with it
+        timekeeper = Timekeeper(self.steady, MarkFile(self.config.monqbus.data_dir))
+        self._undo.callback(timekeeper.save)
         self.lookout = Lookout(self.store, lambda: registry.registry().tasks)
         self._loops = loops = [
+            timekeeper.loop,
             self.steward.loop,
             self.recorder.loop,
             Rescuer(self.store, self.worker, self.clock, lambda: self.executor.policy, wake).loop,

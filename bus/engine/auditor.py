@@ -15,6 +15,7 @@ from ..model import BUSY, SKIPPED, Claim, Report, Worker
 from ..retry import Policy, Stopped, decide
 from ..store import Store
 from ..telemetry import emit
+from .fenced import report_each
 from .lanes import Lanes
 from .loop import Loop
 from .recorder import Recorder
@@ -35,6 +36,7 @@ class Auditor:
         self._recorder = recorder
         self._clock = clock
         self._unknown: set[Claim] = set()
+        self._refused: set[Claim] = set()
 
     def tick(self) -> float:
         """One audit. Raises StoreError, which the loop tells."""
@@ -61,6 +63,11 @@ class Auditor:
         if task is None:
             return
         outcome = decide(task, Stopped("the answer to its claim was lost"), self._clock.now(), Policy())
-        if self._store.report([Report(claim, outcome.fields)])[0]:
+        (mine,) = report_each(self._store, [Report(claim, outcome.fields)])
+        if isinstance(mine, Exception):
+            if claim not in self._refused:
+                self._refused.add(claim)
+                emit("task.set_aside", task_id=claim.id, reason=mine)
+        elif mine:
             emit("task.released", task=task, outcome=outcome, seconds=0.0)
             self._lanes.expect([task])

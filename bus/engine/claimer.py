@@ -15,6 +15,7 @@ from ..errors import StoreError
 from ..model import Claimed, MonQTask, Report, Worker
 from ..store import Store
 from ..telemetry import emit
+from .fenced import report_each
 from .loop import Loop
 from .pool import Pool
 from .recorder import Recorder
@@ -133,11 +134,14 @@ class Claimer:
         fields = {"state": "ready", "worker": None, "attempt": 0}
         tasks, self._doubted = self._doubted, []  # others may be doubted while the store is asked
         try:
-            held = self._store.report([Report(task.claim, fields) for task in tasks])
+            held = report_each(self._store, [Report(task.claim, fields) for task in tasks])
         except BaseException:
             self._doubted = tasks + self._doubted
             raise
-        emit("task.doubted", count=len(tasks), released=sum(held))
+        for task, mine in zip(tasks, held, strict=True):
+            if isinstance(mine, Exception):
+                emit("task.set_aside", task_id=task.id, reason=mine)
+        emit("task.doubted", count=len(tasks), released=sum(mine is True for mine in held))
 
     def _pause(self, error: StoreError) -> float:
         self.loop.health.fail(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from ..clock import Clock
 from ..command import Command
@@ -11,12 +11,29 @@ from ..context import restored
 from ..errors import Interrupt, TimedOut
 from ..model import MonQTask
 from ..registry import Registry, Task
-from ..retry import Crashed, Ending, Outcome, Overdue, Policy, Raised, Returned, Stopped, decide, traceback_of
+from ..retry import (
+    Crashed,
+    Ending,
+    Outcome,
+    Overdue,
+    Policy,
+    Raised,
+    Returned,
+    Stopped,
+    Unrunnable,
+    decide,
+    traceback_of,
+)
 from ..telemetry import emit
 from .capture import current
 from .errands import Errands
 from .recorder import Recorder
 from .run import Run, RunningTask
+
+BEREFT: Final = (
+    "not run: the delivery it is about is no longer stored, and its handler would work on nothing; "
+    "let the sender send it again"
+)
 
 
 class Executor:
@@ -66,6 +83,8 @@ class Executor:
             return Stopped(type(run.interrupted).__name__)
         if declared is None:
             return Stopped("no task of this name is registered any more")
+        if run.task.is_bereft:
+            return Unrunnable(BEREFT)
         return self._perform(run, declared)
 
     def _decide(self, run: Run, ending: Ending, declared: Task[..., Any] | None) -> Outcome:
@@ -74,7 +93,7 @@ class Executor:
         outcome = decide(run.task, ending, self._clock.now(), self.policy, limit=limit, chance=chance)
         if (output := run.output.text()) is not None:
             outcome.fields["output"] = output
-        has_survived = not isinstance(ending, Crashed | Stopped)
+        has_survived = not isinstance(ending, Crashed | Stopped | Unrunnable)
         if has_survived and declared is not None and self._is_suspect(run.task, declared):
             outcome.fields["crashes"] = 0  # others brought those daemons down
         return outcome

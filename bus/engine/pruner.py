@@ -23,5 +23,5 @@ class Pruner:
 
     def tick(self) -> float:
         """Delete one batch."""
-        gone = self._store.prune(self._clock.now(), BATCH)
+        gone = self._store.prune(self._clock.horizon(), BATCH)
         return BREATH_SECONDS if gone >= BATCH else PAUSE_SECONDS

@@ -8,7 +8,7 @@ in its first second.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from ..birth import is_dead
 from ..clock import Clock
@@ -16,10 +16,12 @@ from ..model import Report, Worker
 from ..retry import Crashed, Policy, decide
 from ..store import Store
 from ..telemetry import emit
+from .fenced import report_each
 from .loop import Loop
 
 PAUSE_SECONDS: Final = 5.0
 BATCH: Final = 100
+REFUSED_SECONDS: Final = 60.0
 
 
 class Rescuer:
@@ -43,11 +45,16 @@ class Rescuer:
         self._clock = clock
         self._policy = policy
         self._wake = wake
+        self._refused: dict[Any, float] = {}
 
     def tick(self) -> float:
         """Rescue one batch; come back at once while there is more."""
         self._bury_the_dead()
-        orphans = self._store.orphans(self._worker, BATCH)
+        # those that the store refuses to let go of may be found first each time
+        moment = self._clock.monotonic()
+        self._refused = {task_id: until for task_id, until in self._refused.items() if until > moment}
+        most = BATCH + len(self._refused)
+        orphans = [task for task in self._store.orphans(self._worker, most) if task.id not in self._refused]
         if not orphans:
             return PAUSE_SECONDS
         now = self._clock.now()
@@ -56,15 +63,18 @@ class Rescuer:
             for task in orphans
         ]
         reports = [Report(task.claim, out.fields) for task, out in zip(orphans, outcomes, strict=True)]
-        for task, outcome, mine in zip(orphans, outcomes, self._store.report(reports), strict=True):
-            if mine:
+        for task, outcome, mine in zip(orphans, outcomes, report_each(self._store, reports), strict=True):
+            if isinstance(mine, Exception):
+                self._refused[task.id] = moment + REFUSED_SECONDS
+                emit("task.set_aside", task_id=task.id, reason=mine)
+            elif mine:
                 emit(
                     "task.rescued" if outcome.kind == "release" else "task.gave_up",
                     task=task,
                     outcome=outcome,
                 )
         self._wake()
-        return 0 if len(orphans) == BATCH else PAUSE_SECONDS
+        return 0 if len(orphans) >= BATCH else PAUSE_SECONDS
 
     def _bury_the_dead(self) -> None:
         """End the leases of daemons whose process has certainly ended."""

@@ -7,12 +7,13 @@ them go through it: that keeps their order. Each keeps the ids with which its se
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from bson import ObjectId
 
 from ..clock import Clock
-from ..errors import StoreError, StoreFull, StoreUnavailable
+from ..errors import NotAccepted, StoreError, StoreFull, StoreUnavailable
 from ..model import MonQTask, Posting, Receipt
 from ..store import CALL_SECONDS, Store
 from ..telemetry import emit
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 BATCH: Final = 500
 PAUSE_SECONDS: Final = 0.5
 MOMENT_SECONDS: Final = 0.01
+STUCK_SECONDS: Final = 60.0
+"""Between two tries of what the store has refused: somebody may have changed its rules."""
 
 
 class Spooler:
@@ -50,6 +53,7 @@ class Spooler:
         self._began = 0.0
         self._is_full = False
         self._stuck: set[ObjectId] = set()
+        self._stuck_until = 0.0
         if spool.size:
             self._open()
 
@@ -97,10 +101,12 @@ class Spooler:
     def tick(self) -> float | None:
         """Hand one batch over, which is also how the store's return is noticed."""
         if not self.is_open:
-            return None
+            return self._try_stuck()
         batch: list[Posting] | None = None
         try:
             batch = self._spool.oldest(BATCH, self._stuck)
+            for complaint in self._spool.complaints():
+                emit("spool.stuck", error=complaint)
             if batch:
                 self._hand_over(batch)
                 return 0
@@ -114,7 +120,7 @@ class Spooler:
             )  # the store being away is no fault of its own
             self.loop.health.fail(error, is_outage=False if is_spool else None)
             return PAUSE_SECONDS
-        return None if self._close() else 0
+        return self._try_stuck() if self._close() else 0
 
     def _open(self, **why: StoreUnavailable) -> None:
         self.is_open = True
@@ -124,7 +130,7 @@ class Spooler:
 
     def _close(self) -> bool:
         """Let deliveries go to the store again, unless one entered the spool while it was asked."""
-        if self._entering or self._spool.size > len(self._stuck):
+        if self._entering or self._spool.size > len(self._stuck) + self._spool.unreadable:
             return False
         self.is_open = False
         emit("spool.handed_over", count=self._handed, seconds=self._clock.monotonic() - self._began)
@@ -133,26 +139,49 @@ class Spooler:
     def _hand_over(self, batch: list[Posting]) -> None:
         try:
             receipts = self._store.post(batch)
+        except NotAccepted as error:
+            self._hand_over_apart(batch, error)
+            return
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - one of them cannot be stored; it must not hold up the others
-            if len(batch) == 1:
-                self._set_aside(batch[0], error)
-                return
-            for posting in batch:
-                self._hand_over([posting])
+            self._hand_over_apart(batch, error)
             return
-        self._spool.forget([posting.event.id for posting in batch if posting.event])
+        self._spool.forget(batch)
+        self._stuck.difference_update(posting.event.id for posting in batch if posting.event)
         self._handed += len(batch)
         for posting, receipt in zip(batch, receipts, strict=True):
-            if posting.event and receipt.event_id != posting.event.id:
+            if posting.event and receipt.replayed:
+                emit("event.replayed", event=posting.event, first=receipt.event_id)
+            elif posting.event and receipt.event_id != posting.event.id:
                 emit("event.repeated", event=posting.event, first=receipt.event_id)
         if tasks := [task for posting in batch for task in posting.tasks]:
             self._expect(tasks)
             self._store.ring()
 
+    def _try_stuck(self) -> float | None:
+        """Now and then hand over again what was refused; the pause until the next try."""
+        if not self._stuck:
+            return None
+        now = self._clock.monotonic()
+        if now >= self._stuck_until:
+            self._stuck_until = now + STUCK_SECONDS
+            with suppress(StoreError):
+                self._hand_over(self._spool.oldest(BATCH))
+        return self._stuck_until - now if self._stuck else None
+
+    def _hand_over_apart(self, batch: list[Posting], error: Exception) -> None:
+        """As `_hand_over`, by halves, after *error* about one of *batch*."""
+        if len(batch) == 1:
+            self._set_aside(batch[0], error)
+            return
+        half = len(batch) // 2
+        self._hand_over(batch[:half])
+        self._hand_over(batch[half:])
+
     def _set_aside(self, posting: Posting, error: Exception) -> None:
         """Leave a posting that no store can keep where it is: it was promised, and somebody may look."""
-        if posting.event:
+        if posting.event and posting.event.id not in self._stuck:
             self._stuck.add(posting.event.id)
+            self._stuck_until = self._clock.monotonic() + STUCK_SECONDS
             emit("spool.stuck", event=posting.event, error=error)

@@ -40,7 +40,7 @@ RUN: Final[CodeType] = Executor.run.__code__
 class Block:
     """A time in which the hub did not turn.
 
-    *since* on the wall clock in seconds, *task* None when no task did it, *at* the innermost lines.
+    *since* on the monotonic clock in seconds, *task* None when no task did it, *at* the innermost lines.
     """
 
     since: float
@@ -68,6 +68,7 @@ class Watchdog:
         self._is_over: SimpleQueue[None] = SimpleQueue()
         self._thread = ThreadPool(1)
         self._has_turned = True
+        self._turned_at = self._asked_at = clock.monotonic()
         self._block: Block | None = None
         self._last: Block | None = None
         self._last_seconds = 0.0
@@ -101,12 +102,13 @@ class Watchdog:
         return f"hub: blocked for {seconds:.1f} s by task {block.task.task_name} ({block.task.id}); {REMEDY}"
 
     def _age(self, moment: float) -> float:
-        return self._clock.now().timestamp() - moment
+        return self._clock.monotonic() - moment
 
     # in the hub
 
     def _turned(self) -> None:
         self._has_turned = True
+        self._turned_at = self._clock.monotonic()
         block, self._block = self._block, None
         if block is not None:
             self._last, self._last_seconds = block, self._age(block.since)
@@ -138,16 +140,25 @@ class Watchdog:
     def _look(self) -> None:
         if self._has_turned:
             self._has_turned = False
+            self._asked_at = self._clock.monotonic()
             self._bell.send()
             return
-        since = self._hub.loop.now()  # when its present turn began
-        seconds = self._age(since)
+        seconds = self._stands_still()
         if self._block is not None or seconds < BLOCKED_SECONDS:
             return
-        block = Block(since, *_scene(self._hub.thread_ident))
+        block = Block(self._clock.monotonic() - seconds, *_scene(self._hub.thread_ident))
         if not self._has_turned:  # else it was over while we looked
             self._block = block
             self._tell("hub.blocked", {**block.fields, "seconds": seconds})
+
+    def _stands_still(self) -> float:
+        """For how many seconds the hub's present turn has lasted.
+
+        The hub knows only by the wall clock when it began, and that may have been set since: it is
+        believed between what is certain, that the hub turned once and has not since it was asked.
+        """
+        told: float = self._clock.wall().timestamp() - self._hub.loop.now()
+        return min(max(told, self._age(self._asked_at)), self._age(self._turned_at))
 
 
 def _scene(thread: int) -> tuple[MonQTask | None, str]:

@@ -32,7 +32,13 @@ class Notice(NamedTuple):
 
 
 class Store(Protocol):
-    """Tasks, events and the daemons that hold them."""
+    """Tasks, events and the daemons that hold them.
+
+    What lies in it may hold anything: other programs write there, and disks fail. An item that cannot be
+    read is shown with its `fault` and never run; a ready task of that kind ends in `error` when its turn
+    comes, told by `tend`. No verb fails for it. An item that a rule of the store refuses is NotAccepted,
+    and the other items of the call are written.
+    """
 
     shared: bool
     """Several daemons may use this store at once, so leases and the feed matter."""
@@ -55,12 +61,15 @@ class Store(Protocol):
     def post(self, postings: Sequence[Posting]) -> list[Receipt]:
         """Store each posting whole or not at all; durable when it returns.
 
-        Raises StoreFull while there is no room for new work; every other verb goes on then.
+        Raises StoreFull while there is no room for new work; every other verb goes on then. Raises the
+        first error of a posting that is refused; the others of the call are stored.
         A posting whose event key is stored already changes nothing and returns the first ids as a
-        duplicate. A task whose `key` is held by an unfinished task is not stored: its receipt
-        names the holder. Tasks may come in `busy` with their worker set (direct start). A posting whose
-        event, or task without one, is stored already under its own id changes nothing, whatever has
-        become of it, and is told as repeated.
+        duplicate. One whose event, or task without one, is stored already under its own id changes
+        nothing, whatever has become of it, and is told as repeated. Except that an event which was stored
+        without tasks gets those of the posting, only once, whoever else brings some at this moment: they
+        are stored as ready, and the receipt says *replayed*. A task whose `key` is held by an unfinished
+        task is not stored: its receipt names the holder. Tasks may come in `busy` with their worker set
+        (direct start).
         """
 
     def claim(self, worker: Worker, names: Collection[str], limit: int, now: datetime) -> Claimed:
@@ -68,7 +77,8 @@ class Store(Protocol):
 
         Highest priority first, then oldest `time_queue`. Each task goes to exactly one caller: it
         becomes busy with this worker, generation + 1, attempt + 1, `time_start` now. An event with
-        a hook comes along in `task.event`. `next_due` is filled only when fewer than *limit* came.
+        a hook comes along in `task.event`; `task.is_bereft` says that it should and is gone. `next_due`
+        is filled only when fewer than *limit* came.
         """
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
@@ -106,7 +116,7 @@ class Store(Protocol):
 
         A page ends at *limit*, or before it at PAGE_BYTES: only an empty one was the last. A *brief* task
         comes without `args`, `kwargs`, `context`, `max_attempts`, `timeout`, `progress` and `output`, which
-        are not even read.
+        are not even read, so its `fault` says nothing about them.
         """
 
     def ids(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[ObjectId]:
@@ -124,7 +134,8 @@ class Store(Protocol):
     def move(self, ids: Sequence[ObjectId], states: Collection[State], fields: Mapping[str, Any]) -> int:
         """Set *fields* on those of *ids* that are in one of *states*; how many that were.
 
-        A task that cannot become ready because another unfinished one holds its key stays as it is.
+        A task that cannot become ready because another unfinished one holds its key stays as it is, and
+        so does one that is refused. Raises NotAccepted when that is why none was moved.
         """
 
     def delete(self, ids: Sequence[ObjectId], states: Collection[State]) -> int:
@@ -133,7 +144,8 @@ class Store(Protocol):
     def prune(self, now: datetime, limit: int) -> int:
         """Forget up to *limit* ended tasks and up to *limit* events past their `expire_at`.
 
-        An event stays while a task of it that has not ended is stored.
+        An event stays while a task of it is stored that has not ended, or that an operator may retry.
+        A call looks at a bounded number of events; the next one goes on behind them.
         """
 
     def event(self, event_id: ObjectId) -> Event | None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from ..clock import Clock
 from ..diagnosis import Diagnosis
+from ..model import ERROR, Filter
 from . import open_store
+from .fields import ASIDE
 from .mounts import MOUNTS, file_system, network_file_system
 from .sqlite_file import is_there
 
@@ -26,20 +30,31 @@ def library() -> Diagnosis:
     return Diagnosis("sqlite", sqlite3.sqlite_version, note=note)
 
 
-def file(data_dir: Path, min_free: int) -> Diagnosis:
+def file(data_dir: Path, min_free: int) -> Iterator[Diagnosis]:
     """The embedded store's file, which no daemon has. Takes its lock for a moment; raises StoreError."""
     path = data_dir / "monqbus.db"
     if not is_there(path):
-        return Diagnosis("store", f"{path}, not there yet", note="a daemon makes it when it starts")
-    open_store("sqlite", data_dir, min_free=min_free, examine=True).close()
-    return Diagnosis("store", f"{path}, {path.stat().st_size / 2**20:.1f} MiB, read and without damage")
+        yield Diagnosis("store", f"{path}, not there yet", note="a daemon makes it when it starts")
+        return
+    with closing(open_store("sqlite", data_dir, min_free=min_free, examine=True)) as store:
+        aside = sum(store.count(Filter(states=(ERROR,), error=ASIDE)).values())
+    yield Diagnosis("store", f"{path}, {path.stat().st_size / 2**20:.1f} MiB, read and without damage")
+    yield from unreadable(aside)
+
+
+def unreadable(count: int) -> Iterator[Diagnosis]:
+    """Tasks that were set aside because nobody can read or begin them, if there are any."""
+    if count:
+        remedy = "`monqbus list --state error` says why; correct them and retry, or purge them"
+        yield Diagnosis("tasks", f"{count} cannot be read and were set aside", "warning", remedy)
 
 
 def servers(address: str, clock: Clock) -> list[Diagnosis]:
     """The MongoDB behind *address*. Raises StoreError."""
     from .mongo.diagnosis import diagnose
 
-    return diagnose(address, clock)
+    found, aside = diagnose(address, clock)
+    return [*found, *unreadable(aside)]
 
 
 def disk(folder: Path) -> Diagnosis:

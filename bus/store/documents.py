@@ -5,6 +5,7 @@ Allura's thirteen fields are always written, ours only when they say something.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,8 +14,8 @@ from bson.datetime_ms import DatetimeMS
 
 from ..clock import UTC
 from ..errors import StoreError
-from ..model import DEFAULT_PRIORITY, Event, MonQTask
-from .fields import holds
+from ..model import DEFAULT_PRIORITY, READY, Event, MonQTask
+from .fields import complaint, event_complaint, event_holds, sound_part
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -42,9 +43,10 @@ def task_to_document(task: MonQTask) -> dict[str, Any]:
 def task_from_document(document: dict[str, Any]) -> MonQTask:
     """The task of *document*, which another program may have written.
 
-    It may have Allura's fields only, or fewer; a field of a wrong type reads as absent.
+    It may have Allura's fields only, or fewer. A field of a wrong type reads as absent, and makes its
+    `fault`.
     """
-    given, document = document, {name: value for name, value in document.items() if holds(name, value)}
+    given, document = document, sound_part(document)
     task = MonQTask(
         id=document["_id"],
         task_name=document.get("task_name") or "",
@@ -63,14 +65,18 @@ def task_from_document(document: dict[str, Any]) -> MonQTask:
     for name in OURS:
         if (value := document.get(name)) is not None:
             setattr(task, name, value)
+    if len(document) < len(given):
+        task.fault = complaint(given)
     return task
 
 
 def _time_queue(document: dict[str, Any]) -> datetime:
     """The moment of a document without a sound one: it is never claimed, but it can be looked at."""
-    if isinstance(document.get("time_queue"), DatetimeMS):  # beyond the year 9999
+    if isinstance(moment := document.get("time_queue"), DatetimeMS):  # beyond the years 1 to 9999
+        if int(moment) < 0:
+            return EPOCH
         return datetime.max.replace(microsecond=999_000, tzinfo=UTC)
-    task_id = document["_id"]
+    task_id = document.get("_id")
     return task_id.generation_time.astimezone(UTC) if isinstance(task_id, ObjectId) else EPOCH
 
 
@@ -88,11 +94,14 @@ def event_to_document(event: Event) -> dict[str, Any]:
 
 
 def event_from_document(document: dict[str, Any]) -> Event:
-    """The event of *document*."""
+    """The event of *document*; a field that is missing or of a wrong type makes its `fault`."""
+    fault = event_complaint(document)
+    if fault:
+        document = {name: value for name, value in document.items() if event_holds(name, value)}
     return Event(
         id=document["_id"],
-        topic=document["topic"],
-        received=document["received"],
+        topic=document.get("topic") or "",
+        received=document.get("received") or EPOCH,
         hook=document.get("hook"),
         delivery=document.get("delivery"),
         headers=document.get("headers") or {},
@@ -101,7 +110,32 @@ def event_from_document(document: dict[str, Any]) -> Event:
         kwargs=document.get("kwargs") or {},
         task_ids=document.get("task_ids") or [],
         expire_at=document.get("expire_at"),
+        fault=fault,
     )
+
+
+def may_need_delivery(task: MonQTask) -> bool:
+    """Whether *task* may be that of a delivery; it may be that of an event published without arguments."""
+    return task.event_id is not None and task.args == [task.topic] and not task.kwargs
+
+
+def unclaimed(task: MonQTask, event_id: ObjectId | None) -> MonQTask:
+    """A copy of *task*, of the event *event_id*, as it waits: nobody has begun it."""
+    return replace(
+        task,
+        event_id=event_id,
+        state=READY,
+        worker=None,
+        process=None,
+        time_start=None,
+        attempt=0,
+        generation=0,
+    )
+
+
+def later(first: datetime | None, second: datetime | None) -> datetime | None:
+    """The later one of two ends of keeping; None is never."""
+    return None if first is None or second is None else max(first, second)
 
 
 def require_own(kind: str, item: MonQTask | Event, is_there: object) -> None:

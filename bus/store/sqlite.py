@@ -11,24 +11,25 @@ import dataclasses
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from json import dumps
 from pathlib import Path
 from typing import Any
 
 from bson import ObjectId
 
-from ..codec import decode, encode
+from ..codec import encode
 from ..errors import StoreError
 from ..model import ENDED, Claim, Claimed, Event, Filter, MonQTask, Posting, Receipt, Report, State, Worker
+from .aside import Aside
 from .contract import Heard, Notice
-from .documents import event_from_document, event_to_document, require_own
+from .documents import event_to_document, later, require_own, unclaimed
 from .sqlite_backup import back_up
+from .sqlite_claims import Claims
 from .sqlite_connection import Connection
 from .sqlite_file import MEMORY
-from .sqlite_filter import holes, one_by_one, where_clause
+from .sqlite_filter import holes
+from .sqlite_looking import Looking
+from .sqlite_pruning import Pruning
 from .sqlite_rows import (
-    BRIEF,
-    COLUMNS,
     HAS_EVENT,
     HAS_TASK,
     INSERT_EVENT,
@@ -36,11 +37,10 @@ from .sqlite_rows import (
     assignments,
     conditions,
     event_to_row,
-    from_ms,
-    task_from_row,
     task_to_row,
     to_ms,
 )
+from .sqlite_salvage import id_of, place, read_events
 
 __all__ = ["MEMORY", "SqliteStore"]
 
@@ -60,7 +60,11 @@ class SqliteStore:
     def __init__(self, path: Path | str, *, daemon: bool, min_free: int = 0, examine: bool = False) -> None:
         self._connection = Connection(path, daemon=daemon, min_free=min_free)
         self._daemon = daemon
+        self._aside = Aside()
+        self._claims = Claims(self._connection, self._aside)
+        self._looking = Looking(self._connection)
         self._examine = examine
+        self._pruning = Pruning()
 
     # life
 
@@ -81,8 +85,8 @@ class SqliteStore:
         self._connection.ping()
 
     def tend(self) -> Sequence[Notice]:
-        """See the contract: asks how much room there is, and keeps the reserve."""
-        return self._connection.tend()
+        """See the contract: asks how much room there is, keeps the reserve; what was set aside."""
+        return [*self._connection.tend(), *self._aside.news()]
 
     @property
     def _sql(self) -> sqlite3.Connection:
@@ -99,122 +103,74 @@ class SqliteStore:
         if event is not None:
             row = event_to_row(event, event_to_document(event))
             if not self._sql.execute(INSERT_EVENT, row).rowcount and (first := self._first(event)):
-                return first
-        ids, duplicate, repeated = [], False, False
+                return self._posted_before(posting, event, first)
+        named, ids, repeated = [task.id for task in posting.tasks], [], False
         for task in posting.tasks:
-            if self._sql.execute(INSERT_TASK, task_to_row(task)).rowcount:
-                ids.append(task.id)
-                continue
-            ids.append(self._standing(task))
-            repeated = repeated or ids[-1] == task.id
-            duplicate = duplicate or ids[-1] != task.id
-        if event is not None and ids != event.task_ids:  # a held key: the event names the holder
-            document = encode({**event_to_document(event), "task_ids": ids})
-            self._sql.execute("UPDATE event SET document = ? WHERE id = ?", (document, event.id.binary))
-        return Receipt(ids, event.id if event else None, duplicate, repeated)
+            stored, is_new = self._insert(task)
+            ids.append(stored)
+            repeated = repeated or (stored == task.id and not is_new)
+        if event is not None and ids != named:  # a held key: the event names the holder
+            self._rewrite(dataclasses.replace(event, task_ids=ids))
+        return Receipt(ids, event.id if event else None, ids != named, repeated)
 
-    def _first(self, event: Event) -> Receipt | None:
-        """What stands there in place of *event*: itself, or the first of its key. With all of its tasks."""
-        found = self._sql.execute(
-            "SELECT document FROM event WHERE id = ? OR key = ? ORDER BY id = ? DESC LIMIT 1",
-            (event.id.binary, event.key, event.id.binary),
-        ).fetchone()
-        if found is None:
-            return None
-        first = event_from_document(decode(found[0]))
+    def _posted_before(self, posting: Posting, event: Event, first: Event) -> Receipt:
+        """For an event that is stored: its tasks were stored with it, or it had none and gets some now."""
+        named = [task.id for task in posting.tasks]
         is_own = first.id == event.id
-        return Receipt(first.task_ids, first.id, not is_own or first.task_ids != event.task_ids, is_own)
+        if named and not first.task_ids and isinstance(first.id, ObjectId):
+            return self._replay(first, posting.tasks, event)
+        if named and named == first.task_ids:  # asked again
+            return Receipt(named, first.id, repeated=is_own, replayed=not is_own)
+        return Receipt(first.task_ids, first.id, not is_own or first.task_ids != named, is_own)
+
+    def _replay(self, first: Event, tasks: Sequence[MonQTask], event: Event) -> Receipt:
+        """Give *first* the *tasks* that came with *event*, the same delivery: it had no handler then."""
+        kept = dataclasses.replace(event, id=first.id) if first.fault else first
+        kept.topic = event.topic
+        kept.task_ids = [self._insert(unclaimed(task, first.id))[0] for task in tasks]
+        kept.expire_at = later(first.expire_at, event.expire_at)
+        self._rewrite(kept)
+        return Receipt(kept.task_ids, first.id, replayed=True)
+
+    def _rewrite(self, event: Event) -> None:
+        document = encode(event_to_document(event))
+        values = (document, to_ms(event.expire_at), event.id.binary)
+        self._sql.execute("UPDATE event SET document = ?, expire_at = ? WHERE id = ?", values)
+
+    def _first(self, event: Event) -> Event | None:
+        """The event that stands there in place of *event*: itself, or the first of its key."""
+        found = read_events(
+            self._sql,
+            "WHERE id = ? OR key = ? ORDER BY id = ? DESC LIMIT 1",
+            (event.id.binary, event.key, event.id.binary),
+        )
+        return found[0] if found else None
+
+    def _insert(self, task: MonQTask) -> tuple[ObjectId, bool]:
+        """The id under which *task* is stored, its own or that of its key's holder; whether it is new."""
+        is_new = bool(self._sql.execute(INSERT_TASK, task_to_row(task)).rowcount)
+        return (task.id if is_new else self._standing(task)), is_new
 
     def _standing(self, task: MonQTask) -> ObjectId:
         """The id of what stands there in place of *task*: itself, or the holder of its key."""
         if task.key is not None and not self._has(task):
             holder = self._sql.execute(
-                "SELECT id FROM task WHERE key = ? AND key IS NOT NULL AND state IN ('ready', 'busy')",
+                "SELECT CAST(id AS BLOB), seq FROM task "
+                "WHERE key = ? AND key IS NOT NULL AND state IN ('ready', 'busy')",
                 (task.key,),
             ).fetchone()
-            return ObjectId(holder[0]) if holder else task.id
+            return id_of(*holder) if holder else task.id
         return task.id
 
     def _has(self, task: MonQTask) -> bool:
         """Whether it is stored under its own id: asked again, its key may be another's by now."""
         return self._sql.execute(HAS_TASK, (task.id.binary,)).fetchone() is not None
 
-    # claim
+    # claim, hold and end
 
     def claim(self, worker: Worker, names: Collection[str], limit: int, now: datetime) -> Claimed:
         """See the contract; one index seek for each task name and priority that waits."""
-        return self._connection.write(lambda: self._claim(worker, names, limit, to_ms(now) or 0))
-
-    def _claim(self, worker: Worker, names: Collection[str], limit: int, now: int) -> Claimed:
-        due: list[tuple[int, int, int]] = []  # rank, time_queue, seq: the order of claiming
-        ahead: list[int] = []
-        for name in self._waiting_names():
-            if name in names:
-                self._look(name, limit, now, due, ahead)
-        due.sort()
-        taken = [seq for _, _, seq in due[:limit]]
-        tasks = self._take(worker, taken, now) if taken else []
-        return Claimed(tasks, from_ms(min(ahead)) if ahead and len(tasks) < limit else None)
-
-    def _waiting_names(self) -> list[str]:
-        names: list[str] = []
-        last = ""
-        while found := self._sql.execute(
-            "SELECT task_name FROM task INDEXED BY task_lane WHERE state = 'ready' AND task_name > ? "
-            "ORDER BY task_name LIMIT 1",
-            (last,),
-        ).fetchone():
-            last = found[0]
-            names.append(last)
-        return names
-
-    def _look(
-        self, name: str, limit: int, now: int, due: list[tuple[int, int, int]], ahead: list[int]
-    ) -> None:
-        """Walk the priorities of *name* from the highest down until *limit* due tasks are found."""
-        rank = -(2**63)
-        missing = limit
-        while missing > 0 and (
-            found := self._sql.execute(
-                "SELECT rank FROM task INDEXED BY task_lane "
-                "WHERE state = 'ready' AND task_name = ? AND rank > ? ORDER BY rank LIMIT 1",
-                (name, rank),
-            ).fetchone()
-        ):
-            rank = found[0]
-            rows = self._sql.execute(
-                "SELECT time_queue, seq FROM task INDEXED BY task_lane "
-                "WHERE state = 'ready' AND task_name = ? AND rank = ? ORDER BY time_queue, seq LIMIT ?",
-                (name, rank, missing),
-            ).fetchall()
-            for time_queue, seq in rows:
-                if time_queue > now:
-                    ahead.append(time_queue)
-                    break
-                due.append((rank, time_queue, seq))
-                missing -= 1
-
-    def _take(self, worker: Worker, taken: list[int], now: int) -> list[MonQTask]:
-        rows = self._sql.execute(
-            "UPDATE task SET state = 'busy', worker = ?, process = ?, time_start = ?, time_stop = NULL, "
-            "generation = generation + 1, attempt = attempt + 1 "
-            f"WHERE seq IN (SELECT value FROM json_each(?)) RETURNING seq, {COLUMNS}",
-            (worker.id, worker.process, now, dumps(taken)),
-        ).fetchall()
-        by_seq = {row[0]: task_from_row(row[1:]) for row in rows}
-        tasks = [by_seq[seq] for seq in taken]
-        for task in tasks:
-            if task.event_id is not None:
-                task.event = self._delivery(task.event_id)
-        return tasks
-
-    def _delivery(self, event_id: ObjectId) -> Event | None:
-        row = self._sql.execute(
-            "SELECT document FROM event WHERE id = ? AND hook IS NOT NULL", (event_id.binary,)
-        ).fetchone()
-        return event_from_document(decode(row[0])) if row else None
-
-    # hold and end
+        return self._claims.claim(worker, names, limit, now)
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; the fence is in the WHERE clause."""
@@ -252,10 +208,7 @@ class SqliteStore:
 
     def held(self, worker: Worker) -> list[Claim]:
         """See the contract."""
-        rows = self._connection.read(
-            "SELECT id, generation FROM task WHERE state = 'busy' AND worker = ?", (worker.id,)
-        )
-        return [Claim(ObjectId(task_id), worker.id, generation) for task_id, generation in rows]
+        return self._claims.held(worker)
 
     def workers(self) -> list[Worker]:
         """Nobody: the one daemon that can be is the one that asks."""
@@ -263,82 +216,43 @@ class SqliteStore:
 
     def orphans(self, worker: Worker, limit: int) -> list[MonQTask]:
         """Busy tasks of every other worker: holding the lock proves that those are dead."""
-        page, _ = self._connection.read_page(
-            f"SELECT {COLUMNS} FROM task WHERE state = 'busy' AND worker != ? ORDER BY seq LIMIT ?",
-            (worker.id, limit),
-        )
-        return [task_from_row(row) for row in page]
+        return self._claims.orphans(worker, limit)
 
     # see
 
     def get(self, task_id: ObjectId) -> MonQTask | None:
         """See the contract."""
-        row = self._connection.look_up(f"SELECT {COLUMNS} FROM task WHERE id = ?", task_id.binary)
-        return task_from_row(row) if row else None
+        return self._looking.get(task_id)
 
     def find(
         self, which: Filter, limit: int, before: ObjectId | None = None, *, brief: bool = False
     ) -> list[MonQTask]:
         """See the contract."""
-        return [task_from_row(row) for row in self._pages(BRIEF if brief else COLUMNS, which, limit, before)]
+        return self._looking.find(which, limit, before, brief=brief)
 
     def ids(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[ObjectId]:
         """See the contract."""
-        return [ObjectId(raw_id) for (raw_id,) in self._pages("id", which, limit, before)]
-
-    def _pages(
-        self, columns: str, which: Filter, limit: int, before: ObjectId | None
-    ) -> list[tuple[Any, ...]]:
-        """The rows of one page, newest id first.
-
-        One state at a time, so that an index gives the order and no sort is needed. Where the bytes of one
-        state end the page, those of the others behind it belong to the next one.
-        """
-        rows: list[tuple[Any, ...]] = []
-        end = b""
-        for states in one_by_one(which.states):
-            where, values = where_clause(dataclasses.replace(which, states=states))
-            if before is not None:
-                where += " AND id < ?"
-                values.append(before.binary)
-            sql = f"SELECT {columns} FROM task WHERE {where} ORDER BY id DESC LIMIT ?"
-            page, is_cut = self._connection.read_page(sql, [*values, limit])
-            rows += page
-            end = max(end, page[-1][0]) if is_cut else end
-        return sorted((row for row in rows if row[0] >= end), key=lambda row: row[0], reverse=True)[:limit]
+        return self._looking.ids(which, limit, before)
 
     def count(self, which: Filter) -> dict[str, int]:
         """See the contract."""
-        where, values = where_clause(which)
-        return dict(
-            self._connection.read(f"SELECT state, count(*) FROM task WHERE {where} GROUP BY state", values)
-        )
+        return self._looking.count(which)
 
     def depth(self, most: int) -> int:
         """See the contract."""
-        inner = "SELECT 1 FROM task INDEXED BY task_state WHERE state = 'ready' LIMIT ?"
-        ((count,),) = self._connection.read(f"SELECT count(*) FROM ({inner})", (most,))
-        return int(count)
+        return self._looking.depth(most)
 
     def waiting(self) -> dict[str, int]:
         """See the contract."""
-        return dict(
-            self._connection.read(
-                "SELECT task_name, count(*) FROM task WHERE state = 'ready' GROUP BY task_name"
-            )
-        )
+        return self._looking.waiting()
 
     def event(self, event_id: ObjectId) -> Event | None:
         """See the contract."""
-        row = self._connection.look_up("SELECT document FROM event WHERE id = ?", event_id.binary)
-        return event_from_document(decode(row[0])) if row else None
+        return self._looking.event(event_id)
 
     def events(self, limit: int, before: ObjectId | None = None) -> list[Event]:
         """See the contract."""
-        where, values = ("WHERE id < ?", [before.binary]) if before is not None else ("", [])
-        sql = f"SELECT document FROM event {where} ORDER BY id DESC LIMIT ?"
-        page, _ = self._connection.read_page(sql, [*values, limit])
-        return [event_from_document(decode(row[0])) for row in page]
+        return self._looking.events(limit, before)
 
     # elsewhere
 
@@ -365,37 +279,21 @@ class SqliteStore:
     def move(self, ids: Sequence[ObjectId], states: Collection[State], fields: Mapping[str, Any]) -> int:
         """See the contract."""
         columns, values = assignments(fields)
-        sql = f"UPDATE OR IGNORE task SET {columns} WHERE id = ? AND state IN ({holes(states)})"
-        return self._connection.scan(
-            lambda: sum(self._sql.execute(sql, (*values, one.binary, *states)).rowcount for one in ids)
-        )
+        sql = f"UPDATE OR IGNORE task SET {columns} WHERE {{}} AND state IN ({holes(states)})"
+        return self._connection.scan(lambda: sum(self._change(sql, values, one, states) for one in ids))
 
     def delete(self, ids: Sequence[ObjectId], states: Collection[State]) -> int:
         """See the contract."""
-        sql = f"DELETE FROM task WHERE id = ? AND state IN ({holes(states)})"
-        return self._connection.scan(
-            lambda: sum(self._sql.execute(sql, (task_id.binary, *states)).rowcount for task_id in ids)
-        )
+        sql = f"DELETE FROM task WHERE {{}} AND state IN ({holes(states)})"
+        return self._connection.scan(lambda: sum(self._change(sql, (), one, states) for one in ids))
+
+    def _change(self, sql: str, values: Sequence[Any], task_id: ObjectId, states: Collection[State]) -> int:
+        where, value = place(task_id)
+        return self._sql.execute(sql.format(where), (*values, value, *states)).rowcount
 
     def prune(self, now: datetime, limit: int) -> int:
         """See the contract."""
-        values = (to_ms(now), limit)
-
-        def job() -> int:
-            tasks = self._sql.execute(
-                "DELETE FROM task WHERE seq IN (SELECT seq FROM task WHERE expire_at <= ? AND "
-                "state NOT IN ('ready', 'busy') LIMIT ?)",
-                values,
-            ).rowcount
-            events = self._sql.execute(
-                "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE expire_at <= ? AND NOT EXISTS "
-                "(SELECT 1 FROM task WHERE task.event_id = event.id AND task.state IN ('ready', 'busy')) "
-                "LIMIT ?)",
-                values,
-            ).rowcount
-            return tasks + events
-
-        return self._connection.scan(job)
+        return self._connection.scan(lambda: self._pruning.prune(self._sql, to_ms(now) or 0, limit))
 
     # bell
 

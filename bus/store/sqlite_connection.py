@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from ..errors import MonqbusError, StoreError, StoreUnavailable
-from .contract import CALL_SECONDS, PAGE_BYTES, Notice
+from .contract import CALL_SECONDS, Notice
 from .datadir import as_owner_of
 from .disk import Disk
 from .group import Group
@@ -148,18 +148,13 @@ class Connection:
         """Run *job*, which never raises, in the native thread and outside of every transaction."""
         self.write(_Between(job))
 
-    def look_up(self, sql: str, key: bytes) -> tuple[Any, ...] | None:
-        """The row under an indexed *key*."""
-        found: tuple[Any, ...] | None = self.write(_Lookup(lambda: self.sql.execute(sql, (key,)).fetchone()))
-        return found
+    def look_up(self, job: Job[Answer]) -> Answer:
+        """As `write`, for a *job* that reads a row and promises nothing."""
+        return self.write(_Lookup(job))
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query that may read much."""
         return self.scan(lambda: self.sql.execute(sql, values).fetchall())
-
-    def read_page(self, sql: str, values: Sequence[Any]) -> tuple[list[tuple[Any, ...]], bool]:
-        """The first rows of a query, and whether more than PAGE_BYTES ended them; at least one row."""
-        return self.scan(lambda: _page(self.sql.execute(sql, values)))
 
     def ping(self) -> None:
         """Write one number: reading would succeed on a full disk too."""
@@ -377,18 +372,6 @@ class Connection:
         """Write what is in the log into the file; whether all of it is there and on the disk."""
         (is_blocked, pages, done) = self.sql.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not is_blocked and pages == done
-
-
-def _page(rows: Iterator[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], bool]:
-    """Rows are read one by one, so that no more than one of them is read for nothing."""
-    page: list[tuple[Any, ...]] = []
-    size = 0
-    for row in rows:
-        size += sum(len(value) for value in row if isinstance(value, (bytes, str)))
-        if page and size > PAGE_BYTES:
-            return page, True
-        page.append(row)
-    return page, False
 
 
 def _nothing() -> None:

@@ -15,7 +15,7 @@ from .datadir import make_data_dir, unusable
 from .mounts import network_file_system
 from .sqlite_filter import SEARCH_SECONDS, result_matches
 from .sqlite_place import log_of
-from .sqlite_rows import SCHEMA, SCHEMA_VERSION
+from .sqlite_rows import NEWER_INDEXES, SCHEMA, SCHEMA_VERSION
 
 OLDEST_SQLITE: Final = (3, 35, 0)  # the first with RETURNING
 MEMORY: Final = ":memory:"
@@ -69,6 +69,7 @@ def connect(path: Path | str, *, examine: bool = False) -> sqlite3.Connection:
             _configure(connection)
             if is_new:
                 connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+            _add_indexes(connection)
             connection.execute("SELECT beats FROM beat").fetchone()  # only now SQLite opens the log
         except BaseException:
             connection.close()
@@ -195,6 +196,17 @@ def _is_new(connection: sqlite3.Connection, path: Path | str) -> bool:
             "it was written by a newer monqbus, use that one"
         )
     return False
+
+
+def _add_indexes(connection: sqlite3.Connection) -> None:
+    """Make the indexes that an older file lacks; reads all of its tasks then, once."""
+    try:
+        connection.executescript(f"BEGIN; {NEWER_INDEXES} COMMIT;")
+    except sqlite3.Error as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if not is_full(error):  # on a full disk the work goes on without them, slower
+            raise
 
 
 def _examine(connection: sqlite3.Connection, path: Path | str) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final
 
-from bson.errors import BSONError
-
 from ..clock import Clock
-from ..codec import decode
 from ..model import Filter, State
 from ..regex import searching
+from .salvage import salvage
 from .sqlite_rows import to_ms
 
 SEARCH_SECONDS: Final = 3.0
@@ -53,7 +51,7 @@ def where_clause(which: Filter) -> tuple[str, list[Any]]:
         values.append(to_ms(which.newer))
     if which.error:
         # the last: SQLite evaluates in this order what no index answers, and this costs most
-        clauses.append("result_matches(result, ?, ?)")
+        clauses.append("result_matches(CAST(result AS BLOB), ?, ?)")
         values += [which.error, Clock().monotonic() + SEARCH_SECONDS]
     return " AND ".join(clauses), values
 
@@ -66,13 +64,5 @@ def result_matches(result: bytes | None, pattern: str, deadline: float) -> bool:
     """
     if Clock().monotonic() > deadline:
         raise TimeoutError
-    text = _text_of(result)
-    return text is not None and searching(pattern)(text)
-
-
-def _text_of(result: bytes | None) -> str | None:
-    try:
-        value = None if result is None else decode(result)["v"]
-    except (BSONError, KeyError, TypeError):
-        return None
-    return value if isinstance(value, str) else None
+    value = None if result is None else salvage(result).get("v")
+    return isinstance(value, str) and searching(pattern)(value)

@@ -68,7 +68,7 @@ class Receiver:
             claim = claim_of(preset, self._secrets(hook, preset), headers)
             body = read_body(environ, self._max_body)
             received = self._clock.now()
-            claim.check(body, received.timestamp(), _VERIFYING.step_back)
+            claim.check(body, self._clock.wall().timestamp(), _VERIFYING.step_back)
         except Mismatch as mismatch:
             raise _not_verified(preset) from mismatch
         content = _parse(headers, body, topic.paths_in(hook.topic, preset.event))

@@ -216,3 +216,21 @@ def test_a_reload_that_cannot_even_be_tried_is_refused(new_daemon: New, tmp_path
 
     assert f"{folder}: No such file or directory; restart the daemon" in daemon.wait_for("config.refused")
     assert 202 == daemon.request("POST", "/hooks/open", b"x", TICK)[0]
+
+
+def test_a_redelivery_after_the_handler_came_runs_it(place: Place, ran: Ran):
+    """No handler took the first one; the redelivery is answered 202 with the task it has got."""
+    headers = {"X-Kind": "late", "Idempotency-Key": "once"}
+    status, first = place.daemon.request("POST", "/hooks/open", b"x", headers)
+    assert (202, []) == (status, first["tasks"])
+    place.program(
+        '@event_handler("open.late")', "def late(topic, event):", '    _write("late", event.body.decode())'
+    )
+    place.hup()
+    place.daemon.wait_for("config.reloaded")
+
+    status, again = place.daemon.request("POST", "/hooks/open", b"other", headers)
+    assert (202, first["event"]) == (status, again["event"])
+    assert ["late x"] == ran(1)
+    status, third = place.daemon.request("POST", "/hooks/open", b"x", headers)
+    assert (200, again["tasks"]) == (status, third["tasks"])

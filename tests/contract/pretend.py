@@ -18,6 +18,7 @@ from bson import ObjectId
 
 from bus.model import (
     BUSY,
+    COMPLETE,
     ENDED,
     READY,
     Claim,
@@ -52,17 +53,30 @@ class Pretend:
             is_known = any(task_id in self.tasks for task_id in named)
             ids = [self._add(task) for task in tasks]
             return Receipt(ids, None, ids != named, is_known)
-        if event.id in self.events:
-            first = self.events[event.id]
-            return Receipt(first.task_ids, first.id, first.task_ids != named, repeated=True)
-        for first in self.events.values():
-            if event.key is not None and first.key == event.key and first.id != event.id:
-                return Receipt(first.task_ids, first.id, duplicate=True)
-        stored = self.events.setdefault(event.id, event)
-        ids = [self._add(task) for task in tasks]
-        if ids != named:
-            stored.task_ids = ids
-        return Receipt(ids, event.id, ids != named)
+        if (first := self._stored(event)) is None:
+            self.events[event.id] = event
+            event.task_ids = [self._add(task) for task in tasks]
+            return Receipt(event.task_ids, event.id, event.task_ids != named)
+        is_own = first.id == event.id
+        if named and not first.task_ids:
+            return self._replay(first, tasks, event)
+        if named and named == first.task_ids:
+            return Receipt(named, first.id, repeated=is_own, replayed=not is_own)
+        return Receipt(first.task_ids, first.id, not is_own or first.task_ids != named, is_own)
+
+    def _stored(self, event: Event) -> Event | None:
+        of_key = (first for first in self.events.values() if event.key is not None and first.key == event.key)
+        return self.events.get(event.id) or next(of_key, None)
+
+    def _replay(self, first: Event, tasks: list[MonQTask], event: Event) -> Receipt:
+        first.topic = event.topic
+        if first.expire_at is not None and event.expire_at is not None:
+            first.expire_at = max(first.expire_at, event.expire_at)
+        for task in tasks:
+            task.event_id, task.state, task.worker, task.process = first.id, READY, None, None
+            task.time_start, task.attempt, task.generation = None, 0, 0
+        first.task_ids = [self._add(task) for task in tasks]
+        return Receipt(first.task_ids, first.id, replayed=True)
 
     def _add(self, task: MonQTask) -> ObjectId:
         """The id under which *task* is stored: its own, or that of the holder of its key."""
@@ -190,7 +204,7 @@ class Pretend:
         """Everything that may go at *now*: the model knows no batches."""
         old = [i for i, task in self.tasks.items() if task.expire_at is not None and task.expire_at <= now]
         pruned = self.delete(old, ENDED)
-        needed = {task.event_id for task in self.tasks.values() if task.state not in ENDED}
+        needed = {task.event_id for task in self.tasks.values() if task.state != COMPLETE}
         for event in list(self.events.values()):
             if event.expire_at is not None and event.expire_at <= now and event.id not in needed:
                 del self.events[event.id]

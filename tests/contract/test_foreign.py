@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from bson import Decimal128, ObjectId
+from bson import Code, Decimal128, ObjectId
 from bson.datetime_ms import DatetimeMS
 from pymongo.database import Database
 
@@ -48,6 +48,7 @@ WRONG = [
     ("event_id", [ObjectId()], "event_id: expected an ObjectId, got list"),
     ("task_name", [NAME], "task_name: expected text, got list"),
     ("time_start", "today", "time_start: expected a date, got str 'today'"),
+    ("topic", Code("x"), "topic: expected text, got Code"),
     ("key", 7, "key: expected text, got int 7"),
     ("topic", {"$gt": ""}, "topic: expected text, got dict"),
     ("output", b"x", "output: expected text, got bytes"),

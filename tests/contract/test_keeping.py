@@ -47,7 +47,7 @@ def test_a_copy_has_every_task_and_event_as_it_was(source, store: Store) -> None
     """Ids, states, claims, bodies, delivery ids."""
     told: list[int] = []
 
-    assert (2, 6) == copy(source, store, told.append)
+    assert (2, 6, []) == copy(source, store, told.append)
     assert everything(source) == everything(store)
     assert size(source) == told[-1] == 8
 
@@ -121,6 +121,40 @@ def test_a_store_with_tasks_of_its_own_is_refused(source, store: Store) -> None:
     with pytest.raises(StoreError, match="name an empty database"):
         copy(source, store)
     assert 1 == len(store.find(ALL, 10))
+
+
+def test_what_cannot_be_read_stays_behind_and_is_told(source, store: Store) -> None:
+    """A task of which a part can be read comes in `error`: it must not run with that part alone."""
+    sql = source._connection.sql
+    ready, other = source.find(Filter(states=("ready",)), 2)
+    events = source.events(2)
+    sql.execute("UPDATE task SET body = ? WHERE id = ?", (b"rubbish", ready.id.binary))
+    sql.execute("UPDATE task SET id = 'rubbish' WHERE id = ?", (other.id.binary,))
+    sql.execute("UPDATE event SET document = ? WHERE id = ?", (b"rubbish", events[0].id.binary))
+
+    copied = copy(source, store)
+    there = store.get(ready.id)
+
+    assert (1, 5) == (copied.events, copied.tasks)
+    assert [f"event {events[0].id}: ", f"task {other.task_name}: "] == [
+        sentence[: sentence.index(": ") + 2] for sentence in copied.left
+    ]
+    assert there is not None
+    assert ("error", True) == (there.state, there.result.startswith("args: cannot be read"))
+
+
+@pytest.mark.needs("shared")
+def test_what_the_rules_of_the_target_forbid_stays_behind_and_is_told(source, store: Store) -> None:
+    """The others arrive, also by the next copy."""
+    refused = source.find(ALL, 1)[0]
+    with store._connection.call() as database:  # type: ignore[attr-defined]
+        database.command("collMod", "monq_task", validator={"_id": {"$ne": refused.id}})
+
+    first, second = copy(source, store), copy(source, store)
+
+    assert first == second
+    assert (2, 5) == (first.events, first.tasks)
+    assert [True] == [f"task {refused.id}: " in sentence for sentence in first.left]
 
 
 @pytest.mark.parametrize("kind", ["task", "event"])

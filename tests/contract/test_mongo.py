@@ -25,7 +25,7 @@ from bus.clock import UTC, Clock
 from bus.errors import NotStorable, StoreError, StoreUnavailable
 from bus.model import COMPLETE, READY, Filter, Posting, Receipt, Report, Worker
 from bus.store.contract import CALL_SECONDS
-from bus.store.mongo import MongoStore, schema
+from bus.store.mongo import MongoStore, intake, schema
 from bus.store.mongo.connection import Connection
 from tests.mongod import Deployment
 
@@ -212,7 +212,7 @@ def test_a_search_by_a_pattern_is_ended_by_the_server(store: MongoStore, databas
 
 def test_a_search_that_takes_too_long_says_so(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not that the servers are away: they are not, and it is the search that has to change."""
-    monkeypatch.setattr("bus.store.mongo.store.SEARCH_SECONDS", 1e-9)
+    monkeypatch.setattr("bus.store.mongo.looking.SEARCH_SECONDS", 1e-9)
 
     with pytest.raises(StoreError, match=r"the search took longer than .* narrow it"):
         store.find(Filter(error="a"), 10)
@@ -551,6 +551,15 @@ def test_what_an_earlier_try_of_the_same_call_stored_is_new(store: MongoStore, d
     assert [True] == [receipt.repeated for receipt in store.post([twice])]
 
 
+def test_what_nothing_can_hold_makes_no_repetition_of_what_is_posted_beside_it(store: MongoStore) -> None:
+    """However often the call is divided until that one is alone: a task told as repeated is not begun."""
+    twice = a_fan_out(a_delivery("d-1"), a_task())
+    answers = store._intake.store([twice, Posting([a_task(args=[2**70])]), Posting([a_task()]), twice])
+
+    repeated = [answer.repeated if isinstance(answer, Receipt) else "refused" for answer in answers]
+    assert [False, "refused", False, True] == repeated
+
+
 def test_the_store_is_ready_when_it_can_write(store: MongoStore, standalone: Deployment) -> None:
     """A primary that answers and cannot write is not; what was written in the last second counts."""
     store.ping()
@@ -584,3 +593,73 @@ def test_a_pipe_in_place_of_a_certificate_is_refused(tmp_path: Path, option: str
 
     with pytest.raises(StoreError, match="it is a pipe, not a file"):
         store.open()
+
+
+def test_a_replay_that_was_cut_short_is_finished_by_the_next(store: MongoStore, monkeypatch) -> None:
+    """Its tasks are written on the event; the daemon died before they were stored."""
+    event = a_delivery()
+    store.post([Posting([], event)])
+    cut = a_fan_out(a_delivery(), a_task("a.one"), a_task("a.two"))
+    with monkeypatch.context() as patch:
+        patch.setattr(intake, "_insert_tasks", lambda *_: (_ for _ in ()).throw(AutoReconnect("cut")))
+        with pytest.raises(StoreUnavailable):
+            store.post([cut])
+    assert {} == store.count(Filter())
+    (receipt,) = store.post([a_fan_out(a_delivery(), a_task("a.one"), a_task("a.two"))])
+    named = [task.id for task in cut.tasks]
+
+    assert Receipt(named, event.id, duplicate=True) == receipt
+    assert {"ready": 2} == store.count(Filter())
+    assert named == store.event(event.id).task_ids  # type: ignore[union-attr]
+
+
+# forgetting
+
+
+def test_pruning_looks_up_the_tasks_of_events_and_no_others(store: MongoStore, database: Documents) -> None:
+    """However many tasks have ended: one index key for each task of the events of a page."""
+    post(store, *(a_task(state="error", event_id=ObjectId()) for _ in range(300)))
+    for n in range(5):
+        store.post(
+            [a_fan_out(a_delivery(f"{n}", expire_at=NOW), a_task(state="error"), a_task(state="complete"))]
+        )
+    database.command("profile", 2)
+    pruned = store.prune(NOW, 100)
+    database.command("profile", 0)
+    (looked,) = [
+        entry
+        for entry in profiled(database, "command")
+        if entry["command"].get("distinct") or "event_id" in str(entry["command"].get("pipeline"))
+    ]
+
+    assert 0 == pruned
+    assert "IXSCAN { event_id: 1 }" == looked["planSummary"]
+    assert 5 >= looked["docsExamined"], looked
+    events = list(database["system.profile"].find({"ns": f"{database.name}.monq_event", "op": "query"}))
+    assert [0, 0] == [entry["docsExamined"] for entry in events], "a body was read"
+
+
+def test_an_index_of_an_earlier_version_makes_room_for_the_one_in_its_place(
+    standalone: Deployment, database: Documents
+) -> None:
+    """Both would be written at every change of a task."""
+    unended = {"event_id": {"$exists": True}, "state": {"$in": ["ready", "busy"]}}
+    database.monq_task.create_index("event_id", name="monqbus_event", partialFilterExpression=unended)
+    kept = {"expire_at": {"$exists": True}}
+    database.monq_event.create_index("expire_at", name="monqbus_expire", partialFilterExpression=kept)
+    opened = MongoStore(standalone.address(database.name), daemon=False)
+    opened.open()
+    opened.close()
+    tasks, events = (set(database[name].index_information()) for name in ("monq_task", "monq_event"))
+
+    assert (True, False) == (schema.OF_EVENT in tasks, "monqbus_event" in tasks)
+    assert {"_id_", "monqbus_key", "monqbus_past"} == events
+
+
+def test_a_daemon_whose_clock_is_ahead_forgets_nothing_of_the_others(store: MongoStore) -> None:
+    """Past its time is what the server's clock says as well."""
+    in_a_day = Clock().now() + timedelta(days=1)
+    post(store, a_task(state="complete", expire_at=in_a_day))
+    store.post([Posting([], a_delivery(expire_at=in_a_day))])
+
+    assert 0 == store.prune(Clock().now() + timedelta(days=400), 10)

@@ -100,7 +100,7 @@ def test_a_collection_that_cannot_keep_anything_is_refused_at_the_start(
 
     assert not isinstance(caught.value, StoreUnavailable)
     assert "; copy what it holds into an ordinary one" in str(caught.value)
-    found = {one.name: one for one in diagnose(address, Clock())}
+    found = {one.name: one for one in diagnose(address, Clock())[0]}
     assert ("problem", True) == (found["schema"].verdict, words in found["schema"].value)
 
 
@@ -114,7 +114,7 @@ def test_an_index_under_our_name_that_is_another_one_is_refused_at_the_start(
 
     with pytest.raises(StoreError, match=rf"indexes are not what monqbus makes: {TASKS}\.{CLAIM}; drop them"):
         MongoStore(address, daemon=False).open()
-    assert "problem" in {one.verdict for one in diagnose(address, Clock()) if one.name == "schema"}
+    assert "problem" in {one.verdict for one in diagnose(address, Clock())[0] if one.name == "schema"}
 
 
 # while it runs
@@ -326,7 +326,7 @@ def test_an_index_of_somebody_else_that_refuses_or_deletes_is_a_warning(
     assert [] == look(store)
     post(store, a_task())
     assert {"ready": 1} == store.count(Filter())
-    (seen,) = (one for one in diagnose(address, Clock()) if one.name == "index")
+    (seen,) = (one for one in diagnose(address, Clock())[0] if one.name == "index")
     assert ("warning", True) == (seen.verdict, f"{TASKS}.theirs" in seen.value)
 
 

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from bson import ObjectId
 
-from bus.model import BUSY, COMPLETE, ENDED, ERROR, READY, SKIPPED, Filter, MonQTask, Posting, Report, State
+from bus.model import (
+    BUSY,
+    COMPLETE,
+    ENDED,
+    ERROR,
+    READY,
+    SKIPPED,
+    Event,
+    Filter,
+    MonQTask,
+    Posting,
+    Report,
+    State,
+)
+from bus.store import sqlite_pruning
 from bus.store.contract import Store
+from bus.store.mongo import pruning
 
 from .samples import NAME, NOW, ONE, a_delivery, a_fan_out, a_task, held, later, post
 
@@ -155,3 +171,60 @@ def test_a_pruned_delivery_may_come_anew(store: Store) -> None:
     (receipt,) = store.post([Posting([], a_delivery())])
 
     assert not receipt.duplicate
+
+
+@pytest.mark.parametrize("state", [ERROR, SKIPPED])
+def test_an_event_stays_while_an_operator_may_retry_a_task_of_it(store: Store, state: State) -> None:
+    """Whoever retries it needs the delivery; forgotten with its last task, a moment later."""
+    event = a_delivery(expire_at=NOW)
+    store.post([a_fan_out(event, a_task())])
+    (task,) = store.claim(ONE, {NAME}, 1, NOW).tasks
+    store.report([Report(task.claim, {"state": state, "expire_at": later(60)})])
+
+    assert 0 == store.prune(NOW, 10)
+    store.move([task.id], {state}, {"state": READY})
+    (again,) = store.claim(ONE, {NAME}, 1, NOW).tasks
+    assert (event, False) == (again.event, again.is_bereft)
+    store.report([Report(again.claim, {"state": state, "expire_at": later(60)})])
+    assert 2 == store.prune(later(60), 10)
+
+
+def test_a_claim_says_that_the_delivery_of_a_task_is_gone(store: Store) -> None:
+    """Nobody can run it: an older version, or somebody at the database, has forgotten the event."""
+    gone, there = a_delivery("gone"), a_delivery("there")
+    lost, sound = (a_task(args=[event.topic]) for event in (gone, there))
+    a_fan_out(gone, lost)
+    store.adopt([lost], [])
+    store.post([a_fan_out(there, sound)])
+    claimed = {task.id: task.is_bereft for task in store.claim(ONE, {NAME}, 9, NOW).tasks}
+
+    assert {lost.id: True, sound.id: False} == claimed
+
+
+def test_what_was_published_needs_no_delivery(store: Store) -> None:
+    """With arguments all is in the task; without any the event is asked for."""
+    bare, told = (Event(ObjectId(), "order.paid", NOW) for _ in range(2))
+    store.post([a_fan_out(bare, a_task(args=["order.paid"]))])
+    full = a_task(args=["order.paid", 7])
+    a_fan_out(told, full)
+    store.adopt([full], [])
+
+    assert [False, False] == [task.is_bereft for task in store.claim(ONE, {NAME}, 9, NOW).tasks]
+
+
+@pytest.mark.parametrize("expire_at", ["alike", "apart"])
+def test_a_call_of_prune_looks_at_few_events_and_the_next_goes_on_behind_them(
+    store: Store, monkeypatch, expire_at: str
+) -> None:
+    """However many must stay, the store is never held for long, and each is looked at in its turn."""
+    for module in (sqlite_pruning, pruning):
+        monkeypatch.setattr(module, "MOST_LOOKED_AT", 2 * 3)
+        monkeypatch.setattr(module, "PAGE", 3)
+    for n in range(10):
+        moment = later(-99 + (n if expire_at == "apart" else 0))
+        store.post([a_fan_out(a_delivery(f"kept {n}", expire_at=moment), a_task())])
+    store.post([Posting([], a_delivery("gone", expire_at=later(-1)))])
+    calls = [store.prune(NOW, 5) for _ in range(4)]
+
+    assert (0, 1) == (calls[0], sum(calls))
+    assert 10 == len(store.events(99))

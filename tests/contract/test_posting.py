@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import pytest
 from bson import Decimal128, ObjectId, Regex
 
 from bus.model import BUSY, COMPLETE, Filter, Posting, Receipt, Report
@@ -309,3 +311,110 @@ def test_a_task_posted_again_is_itself_although_its_key_is_anothers_by_now(store
     (receipt,) = store.post([Posting([first])])
 
     assert ([first.id], False) == (receipt.task_ids, receipt.duplicate)
+
+
+# an event that no handler took
+
+
+def test_a_redelivery_of_an_event_without_tasks_gives_it_those_there_are_now(store: Store) -> None:
+    """They wait, however they were posted, and the event knows them; it is kept as long as the new one."""
+    first = a_delivery(expire_at=later(5))
+    store.post([Posting([], first)])
+    again = a_delivery(expire_at=later(9))
+    again.topic = "mended"
+    running: dict[str, Any] = {"state": BUSY, "worker": ONE.id, "attempt": 1, "generation": 1}
+    posting = a_fan_out(again, a_task("a.one", **running), a_task("a.two", **running))
+
+    (receipt,) = store.post([posting])
+
+    assert Receipt(again.task_ids, first.id, replayed=True) == receipt
+    expected = dataclasses.replace(first, task_ids=again.task_ids, topic="mended", expire_at=later(9))
+    assert expected == store.event(first.id)
+    assert store.event(again.id) is None
+    claimed = store.claim(TWO, {"a.one", "a.two"}, 9, NOW).tasks
+    assert {(task.id, task.event and task.event.id, task.attempt) for task in claimed} == {
+        (task_id, first.id, 1) for task_id in again.task_ids
+    }
+
+
+def test_the_third_delivery_is_a_duplicate_of_the_second(store: Store) -> None:
+    """An event gets tasks only once, also when they have ended."""
+    store.post([Posting([], a_delivery())])
+    (second,) = store.post([a_fan_out(a_delivery(), a_task())])
+    (task,) = store.claim(ONE, {NAME}, 1, NOW).tasks
+    store.report([Report(task.claim, {"state": COMPLETE})])
+
+    (third,) = store.post([a_fan_out(a_delivery(), a_task())])
+
+    assert Receipt(second.task_ids, second.event_id, duplicate=True) == third
+    assert {"complete": 1} == store.count(Filter())
+
+
+def test_without_a_handler_a_redelivery_stays_a_duplicate(store: Store) -> None:
+    event = a_delivery()
+    store.post([Posting([], event)])
+
+    assert [Receipt([], event.id, duplicate=True)] == store.post([Posting([], a_delivery())])
+
+
+def test_of_many_redeliveries_at_once_one_brings_the_tasks(store: Store) -> None:
+    """Everybody is told the same ids, and nothing is stored twice."""
+    store.post([Posting([], a_delivery())])
+    postings = [a_fan_out(a_delivery(), a_task("a.one"), a_task("a.two")) for _ in range(20)]
+
+    receipts = [answer[0] for answer in together(*(partial(store.post, [p]) for p in postings))]
+
+    assert 1 == len({(receipt.event_id, *receipt.task_ids) for receipt in receipts})
+    assert (1, 19) == (sum(r.replayed for r in receipts), sum(r.duplicate for r in receipts))
+    assert {"a.one": 1, "a.two": 1} == store.waiting()
+
+
+def test_redeliveries_in_one_call_are_like_those_of_many(store: Store) -> None:
+    store.post([Posting([], a_delivery())])
+    one, two = store.post([a_fan_out(a_delivery(), a_task()) for _ in range(2)])
+
+    assert (one.task_ids, one.event_id) == (two.task_ids, two.event_id)
+    assert (True, True) == (one.replayed, two.duplicate)
+    assert {"ready": 1} == store.count(Filter())
+
+
+@pytest.mark.needs("shared")
+def test_of_two_daemons_one_brings_the_tasks(store: Store, new_store: Callable[..., Store]) -> None:
+    """A redelivery reaches any of them, and two at once."""
+    here, there = store, new_store()
+    here.post([Posting([], a_delivery(f"{n}")) for n in range(20)])
+    calls = [
+        partial(store.post, [a_fan_out(a_delivery(f"{n}"), a_task())])
+        for n in range(20)
+        for store in (here, there)
+    ]
+    receipts = [answer[0] for answer in together(*calls)]
+
+    assert 20 == len({receipt.task_ids[0] for receipt in receipts})
+    assert 20 == sum(receipt.replayed for receipt in receipts)
+    assert {"ready": 20} == here.count(Filter())
+
+
+def test_a_redelivery_that_is_asked_again_is_answered_alike(store: Store) -> None:
+    """The first answer was lost; the task runs once."""
+    store.post([Posting([], a_delivery())])
+    posting = a_fan_out(a_delivery(), a_task())
+
+    first, second = store.post([posting]), store.post([posting])
+
+    assert first == second
+    assert {"ready": 1} == store.count(Filter())
+
+
+def test_an_event_posted_again_under_its_own_id_gets_its_tasks_once(store: Store) -> None:
+    """An operator replays it; two at the same moment are one, and nobody has begun what came as busy."""
+    event = a_delivery(None)
+    store.post([Posting([], event)])
+    running: dict[str, Any] = {"state": BUSY, "worker": ONE.id, "attempt": 1, "generation": 1}
+    postings = [a_fan_out(dataclasses.replace(event), a_task(**running)) for _ in range(5)]
+
+    receipts = [answer[0] for answer in together(*(partial(store.post, [p]) for p in postings))]
+
+    assert 1 == len({receipt.task_ids[0] for receipt in receipts})
+    assert (1, 4) == (sum(r.replayed for r in receipts), sum(r.duplicate for r in receipts))
+    assert {"ready": 1} == store.count(Filter())

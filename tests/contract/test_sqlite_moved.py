@@ -376,7 +376,7 @@ def test_a_log_without_its_file_is_refused_and_left_alone(path: Path) -> None:
         ):
             SqliteStore(path, daemon=daemon).open()
     with pytest.raises(StoreUnusable):
-        look.file(path.parent, 0)
+        list(look.file(path.parent, 0))
     assert (False, left) == (path.exists(), log_of(path).read_bytes())
 
 

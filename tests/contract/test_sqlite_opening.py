@@ -18,7 +18,7 @@ from bus.model import Filter
 from bus.store import sqlite_file
 from bus.store.sqlite import SqliteStore
 
-from .samples import a_task, post
+from .samples import NOW, a_task, post
 
 
 @pytest.fixture
@@ -244,3 +244,60 @@ def test_a_start_that_fails_gives_the_lock_back(path: Path) -> None:
     path.rmdir()
 
     fill(path, 1)
+
+
+# a file of an earlier version
+
+
+@pytest.fixture
+def earlier(path: Path) -> Path:
+    """A store as it was made before events were kept for tasks that an operator may retry."""
+    fill(path, 3)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "DROP INDEX task_of_event; CREATE INDEX task_event ON task (event_id) "
+            "WHERE event_id IS NOT NULL AND state IN ('ready', 'busy');"
+        )
+    return path
+
+
+def indexes(path: Path) -> set[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+
+
+def test_an_earlier_file_gets_the_index_it_lacks(earlier: Path):
+    """And loses the one that it replaces; its tasks are as they were."""
+    with closing(SqliteStore(earlier, daemon=False)) as store:
+        store.open()
+        assert {"ready": 3} == store.count(Filter())
+
+    assert "task_of_event" in indexes(earlier)
+    assert "task_event" not in indexes(earlier)
+
+
+def test_an_earlier_file_on_a_full_disk_opens_without_the_index(earlier: Path, monkeypatch):
+    """What is under way may still end there; the index is made another time."""
+    monkeypatch.setattr(sqlite_file, "NEWER_INDEXES", "PRAGMA max_page_count = 1; CREATE TABLE big (x);")
+    with closing(SqliteStore(earlier, daemon=False)) as store:
+        store.open()
+        assert 0 == store.prune(NOW, 10)
+
+    assert "task_event" in indexes(earlier)
+
+
+def test_pruning_looks_up_the_tasks_of_an_event_in_an_index(path: Path):
+    """However many tasks there are, and whatever version made the file."""
+    fill(path, 3)
+    with closing(SqliteStore(path, daemon=False)) as store:
+        store.open()
+        asked: list[str] = []
+        store._sql.set_trace_callback(asked.append)
+        store.prune(NOW, 10)
+        store._sql.set_trace_callback(None)
+        (query,) = [sql for sql in asked if "EXISTS" in sql]
+        plan = " ".join(row[3] for row in store._sql.execute(f"EXPLAIN QUERY PLAN {query}"))
+
+    assert "SEARCH task USING INDEX task_of_event (event_id=?)" in plan
+    assert "SEARCH event USING INDEX event_expire" in plan
+    assert "TEMP B-TREE" not in plan

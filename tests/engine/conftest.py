@@ -68,8 +68,8 @@ def facts() -> Iterator[Facts]:
 class Engine:
     """One daemon's working parts, with nothing that moves by itself except its tasks."""
 
-    def __init__(self, slots: int) -> None:
-        self.clock = FrozenClock()
+    def __init__(self, slots: int, clock: Any = None) -> None:
+        self.clock = clock or FrozenClock()
         self.faulty = FaultyStore(open_memory_store())
         self.store = cast(Store, self.faulty)
         self.worker = Worker("w1", "monqbus/here pid 1", birth.of_this_process())
@@ -159,12 +159,12 @@ class Engine:
 
 
 @pytest.fixture
-def new_engine() -> Iterator[Callable[[int], Engine]]:
+def new_engine() -> Iterator[Callable[..., Engine]]:
     """Makes an engine with so many slots."""
     engines = []
 
-    def new(slots: int) -> Engine:
-        engines.append(Engine(slots))
+    def new(slots: int, clock: Clock | None = None) -> Engine:
+        engines.append(Engine(slots, clock))
         return engines[-1]
 
     yield new
@@ -173,7 +173,7 @@ def new_engine() -> Iterator[Callable[[int], Engine]]:
 
 
 @pytest.fixture
-def engine(new_engine: Callable[[int], Engine]) -> Engine:
+def engine(new_engine: Callable[..., Engine]) -> Engine:
     """An engine with four slots. Its task `held` waits at `engine.gate`."""
     made = new_engine(4)
     made.declare(lambda *_: made.gate.wait(PATIENCE), "held")

@@ -8,7 +8,7 @@ from gevent.event import Event as Signal
 
 from bus.desk import Desk
 from bus.engine.auditor import PAUSE_SECONDS, Auditor
-from bus.errors import StoreUnavailable, Superseded, Withdrawn
+from bus.errors import NotAccepted, StoreUnavailable, Superseded, Withdrawn
 from bus.model import Filter, Report
 from bus.registry import Options
 from bus.store.contract import CALL_SECONDS
@@ -181,3 +181,23 @@ def test_a_task_that_was_cancelled_and_retried_while_it_unwound_is_held_by_one_r
     assert ["began"] * 2 == begun
     assert ("busy", 2) == (engine.now(task).state, engine.now(task).generation)
     gates[1].set()
+
+
+def test_a_claim_that_the_store_refuses_to_release_holds_up_no_other(auditor, engine, facts):
+    """It is told once; the other lost claims go back to ready."""
+    tasks = [engine.waiting(n, name="held") for n in range(3)]
+    engine.store.claim(engine.worker, ["held"], 3, engine.clock.now())
+    store = engine.faulty._store
+    report = store.report
+
+    def ruled(reports):
+        if any(one.claim.id == tasks[0].id for one in reports):
+            raise NotAccepted("refused by the validator")
+        return report(reports)
+
+    store.report = ruled
+    for _ in range(4):
+        auditor.tick()
+
+    assert {"busy": 1, "ready": 2} == engine.store.count(Filter())
+    assert [tasks[0].id] == [fields["task_id"] for fields in facts.of("task.set_aside")]

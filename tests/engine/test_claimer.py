@@ -10,7 +10,7 @@ import pytest
 from bus.engine.claimer import POLL_SECONDS
 from bus.engine.recorder import FULL
 from bus.engine.run import Run
-from bus.errors import StoreUnavailable
+from bus.errors import NotAccepted, StoreUnavailable
 from bus.model import Filter
 from bus.registry import Options
 from bus.retry import Outcome
@@ -408,3 +408,24 @@ def test_what_is_doubted_while_doubts_are_settled_is_settled_next(engine, facts,
         engine.claimer._settle_doubts()
 
     assert [1, 1] == [fields["count"] for fields in facts.of("task.doubted")]
+
+
+def test_a_doubt_that_the_store_refuses_to_settle_does_not_end_all_claiming(engine, facts):
+    """It was asked again before every claim, and no claim was ever made again."""
+    doubted, waiting = engine.waiting(1), engine.waiting(2, name="held")
+    store = engine.faulty._store
+    report = store.report
+
+    def ruled(reports):
+        if any(one.claim.id == doubted.id for one in reports):
+            raise NotAccepted("refused by the validator")
+        return report(reports)
+
+    store.report = ruled
+    engine.pool.reserve(1)
+    engine.claimer.doubt([doubted])
+    engine.claimer.tick()
+
+    assert [2] == begun(engine)
+    assert "busy" == engine.now(waiting).state
+    assert [doubted.id] == [fields["task_id"] for fields in facts.of("task.set_aside")]

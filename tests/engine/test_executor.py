@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import gevent
 import pytest
+from bson import ObjectId
 from gevent.event import Event as Signal
 
+from bus.command import Command
 from bus.context import c
 from bus.engine.run import Run
 from bus.errors import Cancel, Drained, Retry, Snooze, TimedOut, Withdrawn
@@ -388,3 +391,36 @@ def test_the_facts_of_a_run_come_in_order(engine, facts):
 
     assert ["task.started", "task.finished"] == facts.names
     assert pytest.approx(1.5) == facts.of("task.finished")[0]["seconds"]
+
+
+# a delivery that is gone
+
+
+def bereft(engine, name: str, **options):
+    """A task of a delivery that nobody has any more, claimed and run; as stored then."""
+    task = engine.waiting("a.topic", name=name, **options)
+    lost = dataclasses.replace(task, id=ObjectId(), event_id=ObjectId(), topic="a.topic")
+    engine.store.delete([task.id], ["ready"])
+    engine.store.adopt([lost], [])
+    return engine.perform(lost)
+
+
+def test_a_run_whose_delivery_is_gone_is_refused_and_not_tried_again(engine, facts):
+    """A handler would be called without its event; the operator reads why in `error`."""
+    called = []
+    engine.declare(lambda *args: called.append(args), "h")
+    task = bereft(engine, "h")
+
+    assert [] == called
+    assert ("error", 1) == (task.state, task.attempt)
+    assert "the delivery it is about is no longer stored" in task.result
+    assert task.result == task.history[-1]["error"]
+    assert ["task.gave_up"] == [name for name in facts.names if name.startswith("task.g")]
+
+
+def test_a_command_never_runs_on_the_body_of_nothing(engine, tmp_path):
+    """It would read `body: null`, and end well."""
+    engine.declare(Command(("touch", "ran"), tmp_path), "h")
+    task = bereft(engine, "h")
+
+    assert ("error", []) == (task.state, list(tmp_path.iterdir()))

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import gevent
 import pytest
+from bson import ObjectId
 from gevent.event import Event as Signal
 
 from bus.context import c, restored
@@ -16,6 +17,7 @@ from bus.errors import (
     JoinTimeout,
     NotFound,
     NotStorable,
+    StoreError,
     StoreFull,
     StoreUnavailable,
     TaskFailed,
@@ -227,6 +229,62 @@ def test_a_repeated_delivery_gives_the_first_ids(engine, office, facts, office_o
     assert 9 == len(facts.of("event.repeated"))
 
 
+@pytest.mark.parametrize("office_of", ["the daemon", "another process"])
+def test_a_redelivery_runs_the_handlers_of_an_event_that_had_none(engine, office, facts, office_of):
+    """Once, although a slot was free for a direct start; the delivery that counts is the first."""
+    house = engine.office if office_of == "the daemon" else office
+    first = house.deliver(delivery(engine))
+    seen = []
+    engine.declare(lambda topic, event: seen.append((topic, event.id, event.body)), "h", topic="a")
+    engine.claimer.tick()
+
+    again = house.deliver(delivery(engine, body=b"again"))
+    assert (first.event_id, 1, False) == (again.event_id, len(again.task_ids), again.duplicate)
+    assert house.deliver(delivery(engine)).duplicate
+    perform_all(engine)
+
+    assert [("a", first.event_id, b"{}")] == seen
+    assert [first.event_id] == [fields["first"] for fields in facts.of("event.replayed")]
+    assert again.task_ids == [fields["task"].id for fields in facts.of("task.posted")]
+    assert 4 == engine.pool.free
+
+
+@pytest.mark.parametrize("kind", ["delivery", "published"])
+def test_an_event_that_no_handler_took_can_be_replayed(engine, office, facts, kind):
+    """With the handlers there are now, once."""
+    if kind == "delivery":
+        event_id = office.deliver(delivery(engine, None)).event_id
+    else:
+        event_id = office.publish("a", [7], {"b": 8}).event_id
+    with pytest.raises(NotFound, match="no handler for topic a; declare one, then replay it"):
+        office.replay(event_id)
+    seen = []
+    engine.declare(lambda *args, **kwargs: seen.append((*args[1:], kwargs)), "h", topic="a")
+    receipt = engine.office.replay(event_id)
+    with pytest.raises(StoreError, match=f"got one that has {receipt.task_ids[0]}; `monqbus retry`"):
+        engine.office.replay(event_id)
+    perform_all(engine)
+
+    stored = engine.store.event(event_id)
+    assert [(stored, {}) if kind == "delivery" else (7, {"b": 8})] == seen
+    assert ["event.replayed"] == [name for name in facts.names if name.startswith("event.rep")]
+
+
+def test_an_event_that_is_gone_cannot_be_replayed(office):
+    with pytest.raises(NotFound, match="events are forgotten after keep_events"):
+        office.replay(ObjectId())
+
+
+def test_a_replayed_event_is_kept_as_long_as_a_new_one(engine, office):
+    """Its tasks need it."""
+    event_id = office.deliver(delivery(engine)).event_id
+    engine.clock.advance(29 * 86_400)
+    engine.declare(lambda *_: None, "h", topic="a")
+    office.replay(event_id)
+
+    assert timedelta(days=30) == engine.store.event(event_id).expire_at - engine.clock.now()
+
+
 def test_deliveries_without_an_id_are_all_new(engine, office):
     engine.declare(lambda *_: None, "h", topic="a")
     for _ in range(3):
@@ -387,3 +445,18 @@ def test_an_event_that_is_published_again_under_its_id_runs_its_handlers_once(en
     assert ["a"] == begun
     assert receipts[0].task_ids == receipts[1].task_ids
     assert 1 == facts.names.count("event.repeated")
+
+
+def test_an_event_without_handlers_published_again_under_its_id_runs_those_there_are_now_once(engine):
+    """The slots that were set aside for them are free: they were stored as ready, and are claimed."""
+    begun = []
+    event_id = engine.clock.new_id()
+    engine.office.announce(Event(event_id, "a", engine.clock.now()), {})
+    engine.declare(begun.append, "handler", topic="a")
+    engine.claimer.tick()
+    for _ in range(2):
+        engine.office.announce(Event(event_id, "a", engine.clock.now()), {})
+        perform_all(engine)
+
+    assert ["a"] == begun
+    assert ({"complete": 1}, 4) == (engine.store.count(Filter()), engine.pool.free)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bus.engine.rescuer import BATCH, PAUSE_SECONDS, Rescuer
-from bus.errors import StoreUnavailable
+from bus.engine.rescuer import BATCH, PAUSE_SECONDS, REFUSED_SECONDS, Rescuer
+from bus.errors import NotAccepted, StoreUnavailable
 from bus.model import Filter, Report, Worker
 from bus.retry import DEATH_LIMIT, Policy
 
@@ -149,3 +149,27 @@ def test_an_outage_is_left_to_the_loop(ward, engine):
     ward.rescuer.tick()
 
     assert {"ready": 1} == engine.store.count(Filter())
+
+
+def test_one_that_the_store_refuses_to_let_go_holds_up_no_other(ward, engine, facts):
+    """It was found first each time, and the whole batch failed with it."""
+    tasks = [engine.waiting(n) for n in range(BATCH + 5)]
+    ward.lose(BATCH + 5)
+    store = engine.faulty._store
+    report, refused = store.report, {task.id for task in tasks[:BATCH]}
+
+    def ruled(reports):
+        if any(one.claim.id in refused for one in reports):
+            raise NotAccepted("refused by the validator")
+        return report(reports)
+
+    store.report = ruled
+    pauses = [ward.rescuer.tick() for _ in range(3)]
+
+    assert [0, PAUSE_SECONDS, PAUSE_SECONDS] == pauses
+    assert {"busy": BATCH, "ready": 5} == engine.store.count(Filter())
+    assert BATCH == len(facts.of("task.set_aside"))
+    store.report = report
+    engine.clock.advance(REFUSED_SECONDS + 1)
+    ward.rescuer.tick()
+    assert {"ready": BATCH + 5} == engine.store.count(Filter())

@@ -6,8 +6,8 @@ import gevent
 import pytest
 from gevent.event import Event as Signal
 
-from bus.engine.spooler import MOMENT_SECONDS, PAUSE_SECONDS, Spooler
-from bus.errors import NotStorable, StoreUnavailable
+from bus.engine.spooler import MOMENT_SECONDS, PAUSE_SECONDS, STUCK_SECONDS, Spooler
+from bus.errors import NotAccepted, NotStorable, StoreUnavailable
 from bus.model import Event, Filter
 from bus.posting import PostOffice
 from bus.registry import Options
@@ -263,6 +263,52 @@ def test_one_that_no_store_takes_does_not_hold_up_the_others(house, facts):
     assert [b"0", b"2"] == house.perform_all()
 
 
+def test_one_that_a_rule_of_the_store_forbids_does_not_hold_up_the_others(house, facts):
+    """A validator's refusal was taken for an outage, for ever; it is tried again every minute instead."""
+    store = house.engine.faulty._store
+    post = store.post
+
+    def ruled(postings):
+        if any(posting.event and posting.event.body == b"1" for posting in postings):
+            raise NotAccepted("MongoDB: refused by the validator of the collection")
+        return post(postings)
+
+    store.post = ruled
+    house.engine.faulty.sleep()
+    for number in range(9):
+        house.deliver(number)
+    house.engine.faulty.wake()
+
+    house.hand_over()
+    pause = house.spooler.tick()
+    assert (False, 1, STUCK_SECONDS) == (house.spooler.is_open, house.spool.size, pause)
+    house.engine.clock.advance(STUCK_SECONDS)
+    house.spooler.tick()
+    store.post = post
+    house.engine.clock.advance(STUCK_SECONDS)
+    house.spooler.tick()
+
+    assert (0, 1) == (house.spool.size, len(facts.of("spool.stuck")))
+    assert [b"0", *(b"%d" % number for number in range(2, 9)), b"1"] == house.perform_all()
+
+
+def test_one_that_nobody_can_read_does_not_hold_up_the_others(house, facts):
+    """It stays in the file, and is told."""
+    house.engine.faulty.sleep()
+    for number in range(3):
+        house.deliver(number)
+    sql = house.spool._connection.sql
+    sql.execute("UPDATE event SET document = ? WHERE seq = 1", (b"rubbish",))
+    sql.execute("UPDATE task SET body = ? WHERE seq = 2", (b"rubbish",))
+    house.engine.faulty.wake()
+
+    house.hand_over()
+
+    assert (False, 2) == (house.spooler.is_open, house.spool.size)
+    assert 2 == len(facts.of("spool.stuck"))
+    assert [b"2"] == house.perform_all()
+
+
 def test_a_delivery_on_its_way_into_the_spool_keeps_it_open(house):
     """Closing between its decision and its commit would let a later one overtake it."""
     gate, keep = Signal(), house.spool.keep
@@ -313,3 +359,74 @@ def test_one_that_came_while_the_count_was_wrong_keeps_the_spool_open(house):
     house.spooler.tick()
 
     assert (True, 1) == (house.spooler.is_open, house.spool.size)
+
+
+# an event that no handler took
+
+
+@pytest.fixture
+def unhandled(house):
+    """Delivers to a topic that has no handler yet; then `declare` gives it one."""
+
+    class Unhandled:
+        def deliver(self, body=b"1"):
+            clock = house.engine.clock
+            event = Event(clock.new_id(), "late", clock.now(), hook="x", delivery="d", body=body)
+            return house.office.deliver(event)
+
+        def declare(self):
+            house.engine.declare(lambda topic, event: house.seen.append(event.body), "late", topic="late")
+
+    return Unhandled()
+
+
+def test_a_redelivery_in_the_spool_of_an_event_in_the_store_runs_its_handlers(house, unhandled, facts):
+    """Its sender was told the ids of tasks that are there once the store is back."""
+    first = unhandled.deliver()
+    unhandled.declare()
+    house.engine.faulty.sleep()
+    again = unhandled.deliver()
+    house.engine.faulty.wake()
+    house.hand_over()
+
+    assert [b"1"] == house.perform_all()
+    assert first.event_id == house.engine.store.get(again.task_ids[0]).event_id
+    assert (1, 0) == (len(facts.of("event.replayed")), house.spool.size)
+    assert unhandled.deliver().duplicate
+
+
+def test_a_redelivery_of_an_event_that_is_in_the_spool_runs_its_handlers(house, unhandled):
+    house.engine.faulty.sleep()
+    first = unhandled.deliver()
+    unhandled.declare()
+    again = unhandled.deliver()
+    assert (first.event_id, False, 1) == (again.event_id, again.duplicate, house.spool.size)
+    house.engine.faulty.wake()
+    house.hand_over()
+
+    assert [b"1"] == house.perform_all()
+    assert unhandled.deliver().duplicate
+
+
+def test_a_redelivery_while_its_event_is_handed_over_is_not_lost(house, unhandled, monkeypatch):
+    """It gets its tasks in the spool when the store has the event already: the next round brings them."""
+    house.engine.faulty.sleep()
+    unhandled.deliver()
+    unhandled.declare()
+    house.engine.faulty.wake()
+    again = []
+    post = house.engine.store.post
+
+    def meanwhile(postings):
+        receipts = post(postings)
+        if not again:
+            again.append(unhandled.deliver())
+        return receipts
+
+    monkeypatch.setattr(house.engine.store, "post", meanwhile, raising=False)
+    house.hand_over()
+
+    assert [b"1"] == house.perform_all()
+    assert "complete" == house.engine.store.get(again[0].task_ids[0]).state
+    assert 0 == house.spool.size
+    assert unhandled.deliver().duplicate

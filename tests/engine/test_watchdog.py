@@ -22,12 +22,16 @@ Told = list[tuple[str, Mapping[str, Any]]]
 
 
 class Ahead(Clock):
-    """A real clock that can be set forward."""
+    """A real clock whose time may pass at once, and whose wall clock can be *set* otherwise."""
 
     ahead = 0.0
+    set = 0.0
 
-    def now(self):
-        return super().now() + timedelta(seconds=self.ahead)
+    def monotonic(self):
+        return super().monotonic() + self.ahead
+
+    def wall(self):
+        return super().wall() + timedelta(seconds=self.ahead + self.set)
 
 
 @pytest.fixture
@@ -128,6 +132,21 @@ def test_a_task_is_complained_about_while_it_blocks_and_for_ten_seconds_after(
     words = f" s by task app.burn ({task.id}); declare the task cpu=True"
     assert before is None
     assert [True, True] == [words in (text or "") for text in (during[0], after)]
+    assert dog.complaint is None
+
+
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+def test_a_clock_that_is_set_hides_no_block_and_makes_none(  # noqa: PLR0917 - fixtures
+    engine: Engine, dog: Watchdog, told: Told, clock: Ahead, facts: Facts, seconds: float
+):
+    """Told while it lasts, with how long it is by the time that passes; the complaint ends in time."""
+    clock.set = seconds
+    engine.declare(lambda: burn_until(lambda: told), "app.burn")
+    engine.perform(engine.waiting(name="app.burn"))
+    free = facts.wait_for("hub.free")
+    assert 0 < told[0][1]["seconds"] <= free["seconds"] < PATIENCE
+    clock.ahead = RECENT_SECONDS + 0.1
+
     assert dog.complaint is None
 
 

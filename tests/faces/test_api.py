@@ -270,6 +270,21 @@ def test_why_a_task_waits_is_told(place: Place, remote: Remote) -> None:
     assert remote.why_waiting(due) is None
 
 
+def test_an_event_that_no_handler_took_is_replayed_once(place: Place, remote: Remote) -> None:
+    """With the handlers there are now; asked again over a new connection it tells the same."""
+    event_id = remote.publish("heard", [1], {}).event_id
+    assert event_id is not None
+    place.registry.subscribe(place.registry.tasks["shop.note"], ["heard"])
+
+    receipt = remote.replay(event_id)
+    again = place.ask("POST", f"/events/{event_id}/replay", json.dumps({"id": str(receipt.task_ids[0])}))
+    by_curl = place.ask("POST", f"/events/{event_id}/replay")
+
+    assert [str(task_id) for task_id in receipt.task_ids] == again[1]["tasks"]
+    assert (409, "store_refused") == (by_curl[0], by_curl[1]["code"])
+    assert receipt.task_ids == [task.id for task in place.stored()]
+
+
 def test_a_bulk_action_stops_at_the_number_asked_for(place: Place, remote: Remote) -> None:
     """*most* bounds a page, the newest go first."""
     tasks = [remote.post("shop.sell", [], {}, Options()) for _ in range(3)]
@@ -416,3 +431,29 @@ def test_how_the_daemon_is_can_be_asked(place: Place, remote: Remote) -> None:
     """What `/readyz` keeps from strangers, and how every service is."""
     assert (200, STATUS) == place.ask("GET", "/status")
     assert STATUS == remote.status()
+
+
+def test_tasks_that_nobody_can_read_are_listed_and_purged_page_by_page(place: Place, remote: Remote) -> None:
+    """Also where a page ends with one whose id nobody can read; what is wrong travels along."""
+    tasks = [place.office.post("shop.sell", [n], {}, Options()) for n in range(5)]
+    sql = place.store._connection.sql  # type: ignore[attr-defined]
+    for n in (1, 3):
+        sql.execute("UPDATE task SET id = 'x' || seq, body = x'00' WHERE id = ?", (tasks[n].id.binary,))
+    found: list[MonQTask] = []
+    while page := remote.find(Filter(), 1, found[-1].id if found else None):
+        found += page
+    faults = [task.fault for task in found if task.fault]
+    rows = 0
+    asked = '{"limit": 1}'
+    while (page := place.ask("POST", "/tasks/find", asked)[1])["tasks"]:
+        rows += 1
+        asked = json.dumps({"limit": 1, "before": page["last"]})
+
+    assert 5 == rows
+    assert (5, 2) == (len(found), len(faults))
+    assert all(fault.startswith("id: expected 12 bytes, got") for fault in faults)
+    assert 5 == remote.cancel(Filter()).done
+    last, purged = None, 0
+    while (step := remote.purge(Filter(), last, 1)).last is not None:
+        last, purged = step.last, purged + step.done
+    assert 5 == purged

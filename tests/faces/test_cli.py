@@ -14,6 +14,7 @@ import gevent
 import pytest
 from bson import ObjectId
 
+from bus import registry
 from bus.cli import place
 from bus.cli.words import build_parser
 from bus.model import MonQTask, Posting, State
@@ -45,6 +46,9 @@ ID = re.compile(r"[0-9a-f]{24}")
         (["show"], 64, "ID"),
         (["show", "abc"], 64, "ID: expected 24 hexadecimal digits, got 'abc'; `monqbus list` shows ids"),
         (["show", NOBODY], 1, f"task {NOBODY}: not found"),
+        (["events", "lst", NOBODY], 64, "unknown command 'lst'; see `monqbus events --help`"),
+        (["events", "show", "abc"], 64, "ID: expected 24 hexadecimal digits, got 'abc'; the answer"),
+        (["events", "replay", NOBODY], 1, f"event {NOBODY}: not found"),
         (["post"], 64, "NAME"),
         (["post", "a b"], 64, "NAME: expected module.function, got 'a b'"),
         (["post", "a.b", "--args", "{}"], 64, "--args: expected an array like '[1, \"two\"]', got '{}'"),
@@ -384,3 +388,17 @@ def test_a_command_in_a_strangers_folder_runs_nothing_of_it(
     assert 78 == said.code
     assert "give it over with chown" in said.err
     assert ["apps", "monqbus.ini"] == sorted(path.name for path in tmp_path.iterdir())
+
+
+def test_an_event_is_replayed_in_a_store_without_a_daemon(alone: Command, tmp_path: Path) -> None:
+    """By the apps of the configuration; the ids of its tasks are printed, and they wait."""
+    (event_id,) = alone("event", "shop.later").lines
+    app = tmp_path / "apps" / "cliapp.py"
+    app.write_text(app.read_text() + '\n@event_handler("shop.later")\ndef late(topic): pass\n')
+    sys.modules.pop("cliapp", None)
+    registry._registry = registry.Registry()
+    said = alone("events", "replay", event_id)
+    (row,) = alone("list", "--json").rows
+
+    assert (0, [row["id"]]) == (said.code, said.lines)
+    assert "ready" == row["state"]

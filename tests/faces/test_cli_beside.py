@@ -96,6 +96,36 @@ def test_an_event_that_nobody_handles_is_said_to_be(beside: Command) -> None:
     assert "no handler for topic shop.unheard; the event is recorded" in said.err
 
 
+def test_an_event_is_shown_and_said_to_be_one(beside: Command) -> None:
+    """Its id is the first one that people read; `show` is about tasks."""
+    (event_id,) = beside("event", "shop.unheard", "--args", '["seven\\u001b"]').lines
+    mistaken = beside("show", event_id)
+    shown = beside("events", "show", event_id)
+    (row,) = beside("events", "show", event_id, "--json").rows
+
+    assert 1 == mistaken.code
+    assert f"task {event_id}: that is an event; `monqbus events show {event_id}` shows it" in mistaken.err
+    assert re.search(r"^topic +shop\.unheard$", shown.out, re.M)
+    assert f"none: no handler took it; `monqbus events replay {event_id}`" in shown.out
+    assert "\x1b" not in shown.out
+    assert (["seven\x1b"], []) == (row["args"], row["task_ids"])
+
+
+def test_only_an_event_without_tasks_is_replayed(beside: Command) -> None:
+    """Without a handler it is said, with tasks they are named, an id of nothing is not found."""
+    (unheard,) = beside("event", "shop.unheard").lines
+    sold, task_id, _ = beside("event", "shop.sold", "--args", "[7]", "--wait", "10").lines[:3]
+
+    for event_id, words in (
+        (unheard, "no handler for topic shop.unheard; declare one, then replay it"),
+        (sold, f"expected one without tasks, got one that has {task_id}"),
+        (NOBODY, f"event {NOBODY}: not found"),
+    ):
+        said = beside("events", "replay", event_id)
+        assert (1, "") == (said.code, said.out)
+        assert words in said.err
+
+
 def test_a_name_that_no_app_declares_waits_and_is_said_to(beside: Command) -> None:
     """A warning at once, and `show` says why it waits."""
     posted = beside("post", "no.such")

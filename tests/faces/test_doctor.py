@@ -7,18 +7,24 @@ import resource
 import sqlite3
 from collections import namedtuple
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import bson
 import pymongo
 import pytest
 
 from bus.cli import doctor as command
 from bus.clock import Clock
+from bus.model import Posting
+from bus.steady import Mark
 from bus.store import diagnosis, open_store
+from bus.store.mark import this_boot, write_mark
 from bus.store.mongo import schema
 from tests.acceptance.daemons import Daemon
+from tests.contract.samples import NAME, NOW, ONE, a_task
 from tests.mongod import Deployment
 
 from .console import Command, Said, write_place
@@ -70,6 +76,25 @@ def test_a_place_that_is_not_there_yet_is_well(run: Command, place: Path) -> Non
     assert "not there yet; it is made at the first start" in run("doctor", "--config", place).out
 
 
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "ok       time        the queue's goes with this machine's"),
+        (3600, "warning  time        the queue's is 3600 s ahead of this machine's; the clock was set back"),
+        (-3600, "warning  time        the queue's is 3600 s behind this machine's; the clock was set ahead"),
+    ],
+)
+def test_a_clock_that_was_set_is_said(run: Command, place: Path, seconds: float, words: str) -> None:
+    """By the mark of the last daemon."""
+    clock = Clock()
+    now = clock.wall().timestamp()
+    mark = Mark(now + seconds, now, now + seconds, clock.boottime(), this_boot())
+    write_mark(place.parent / "data", mark)
+    said = run("doctor", "--config", place)
+
+    assert (0, 1) == (said.code, len([line for line in said.lines if line.startswith(words)])), said.out
+
+
 def test_it_works_beside_a_running_daemon(run: Command, daemon: Daemon) -> None:
     """The daemon has the file, and is asked instead."""
     said = run("doctor", "--config", daemon.config, "--json")
@@ -90,6 +115,34 @@ def test_a_stored_file_is_read_whole(run: Command, place: Path) -> None:
     assert (0, 1) == (well.code, damaged.code)
     assert "problem" == _found(damaged, "store")["verdict"]
     assert str(path) in str(_found(damaged, "store")["value"])
+
+
+def test_tasks_that_nobody_can_read_are_told_and_listed(run: Command, place: Path) -> None:
+    """With the reason, and what to do; nothing of it stops the commands."""
+    path = place.parent / "data" / "monqbus.db"
+    with closing(open_store("sqlite", path.parent)) as store:
+        tasks = [a_task() for _ in range(4)]
+        store.post([Posting([task]) for task in tasks])
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute("UPDATE task SET body = x'00' WHERE seq = 1")
+        file.execute("UPDATE task SET id = 'an id' WHERE seq = 2")
+        history = bson.encode({"v": [{}]})
+        file.execute("UPDATE task SET history = ?, state = 'error' WHERE seq = 3", (history,))
+    listed = run("list", "--config", place)
+    rows = run("list", "--json", "--config", place).rows
+    shown = run("show", str(tasks[2].id), "--config", place)
+    before = run("doctor", "--config", place, "--json")
+    with closing(open_store("sqlite", path.parent)) as store:
+        store.claim(ONE, {NAME}, 1, NOW)
+        store.claim(ONE, {NAME}, 1, NOW)
+    after = run("doctor", "--config", place)
+    aside = run("list", "--config", place)
+
+    assert (0, 4, 4, 0) == (listed.code, len(listed.lines), len(rows), shown.code)
+    assert 1 == sum("args: cannot be read (" in line for line in aside.lines)
+    assert 1 == sum(line.startswith("(unreadable id) ") for line in listed.lines)
+    assert "tasks" not in [row["name"] for row in before.rows]
+    assert "warning  tasks       2 cannot be read and were set aside; `monqbus list" in after.out
 
 
 def test_every_mistake_of_the_config_has_its_line(run: Command, place: Path) -> None:

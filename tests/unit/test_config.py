@@ -170,9 +170,19 @@ WARNINGS = [
         "begin with fixed text, x.{header:X-Kind} for example",
     ),
     (
-        "[monqbus]\nkeep_events = 75h\n",
+        "[monqbus]\nkeep_events = 75h\nkeep_failed = 1h\n",
         "2: [monqbus] keep_events: expected 76h or more, got less; "
         "a redelivery that comes later runs its handlers again",
+    ),
+    (
+        "[monqbus]\nkeep_events = 20d\n",
+        "2: [monqbus] keep_events: shorter than keep_failed; "
+        "the events of failed tasks are kept for as long as these are",
+    ),
+    (
+        "[monqbus]\nkeep_failed = 31d\n",
+        "2: [monqbus] keep_events: shorter than keep_failed; "
+        "the events of failed tasks are kept for as long as these are",
     ),
     (
         "[http]\nspool = 1GiB\n",

@@ -101,7 +101,7 @@ def test_what_another_store_has_is_forgotten(spool: Spool) -> None:
     spool.keep(second)
 
     assert first.event is not None
-    spool.forget([first.event.id, CLOCK.new_id()])
+    spool.forget([first, a_posting()])
 
     assert ([second], 1) == (spool.oldest(9), spool.size)
     assert spool.get(first.tasks[0].id) is None
@@ -120,7 +120,7 @@ def test_what_a_lost_file_cannot_forget_does_not_hold_up_what_is_behind_it(
     while batch := spool.oldest(1):
         left += batch
         with pytest.raises(StoreUnavailable, match="it was moved to"):
-            spool.forget([posting.event.id for posting in batch if posting.event])
+            spool.forget(batch)
     with pytest.raises(StoreUnavailable):
         spool.recount()
     away.rename(tmp_path / "spool.sqlite")
@@ -183,7 +183,7 @@ def test_a_full_spool_takes_nothing_until_something_has_left(new_spool: NewSpool
     assert 5 <= spool.size <= 9
 
     assert kept[0].event is not None
-    spool.forget([kept[0].event.id])
+    spool.forget([kept[0]])
 
     assert not spool.is_full
     spool.keep(a_posting())
@@ -232,6 +232,6 @@ def test_what_is_kept_while_others_are_forgotten_is_counted(spool, monkeypatch):
         return scan(job)
 
     monkeypatch.setattr(spool._connection, "scan", scan_while_another_comes)
-    spool.forget([first.event.id])
+    spool.forget([first])
 
     assert (1, 1) == (spool.size, len(spool.oldest(9)))

@@ -6,24 +6,33 @@ One by one with findAndModify gets slower with every claimer (measured: 1,204/s 
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING
 from pymongo.collection import Collection as MongoCollection
 from pymongo.database import Database
+from pymongo.errors import WriteError
 
+from ...clock import Clock
 from ...model import BUSY, READY, Claimed, Event, MonQTask, Worker
-from ..documents import event_from_document, task_from_document
-from .connection import Connection, Document
-from .foreign import SOUND, set_aside
+from ..documents import EPOCH, event_from_document, may_need_delivery, task_from_document
+from ..fields import UNSOUND
+from ..salvage import opened
+from .connection import Connection, Document, is_outage, refusal_of
+from .foreign import ODD_ID, SOUND, Tell, set_aside, unsound
+from .reading import PLAIN, id_of, one_of, read
 from .schema import CLAIM, DUE, EVENTS, TASKS
 
 NAMES_PER_QUERY: Final = 150  # the server merges up to 200 index scans, beyond that it sorts
 ROUNDS: Final = 5
+PASSED_SECONDS: Final = 60.0
+MOST_PASSED: Final = 500
 ORDER: Final = [("priority", DESCENDING), ("time_queue", ASCENDING), ("_id", ASCENDING)]
 
 
@@ -31,15 +40,22 @@ class Doubt(NamedTuple):
     """Tasks that *worker* may have claimed at *since* without having learned of it."""
 
     worker: str = ""
-    ids: Sequence[ObjectId] = ()
+    ids: Sequence[Any] = ()
     since: datetime | None = None
 
 
 class Claims:
-    """Takes tasks for a worker. One claim at a time; others of this store wait for their turn."""
+    """Takes tasks for a worker. One claim at a time; others of this store wait for their turn.
 
-    def __init__(self, connection: Connection) -> None:
+    *tell* hears of tasks that cannot be begun. Those that the server lets nobody change are passed over
+    for PASSED_SECONDS, MOST_PASSED of them; when there are more the claim fails, as the queue is unusable.
+    """
+
+    def __init__(self, connection: Connection, tell: Tell) -> None:
         self._connection = connection
+        self._tell = tell
+        self._clock = Clock()
+        self._passed: dict[Any, float] = {}
         self._turn = threading.Lock()
         self._doubted = Doubt()
 
@@ -74,11 +90,12 @@ class Claims:
         self, database: Database[Document], worker: Worker, names: list[str], limit: int, now: datetime
     ) -> Claimed:
         taken: list[MonQTask] = []
+        self._look_again_at_passed()
         for _ in range(ROUNDS):
             missing = limit - len(taken)
             if missing <= 0:
                 return Claimed(taken)
-            ids = _due(database[TASKS], names, missing, now)
+            ids = self._due(database[TASKS], names, missing, now)
             if ids:
                 taken += self._take(database, worker, ids, now)
             if len(ids) < missing:
@@ -86,10 +103,38 @@ class Claims:
         # other daemons take what is found here: there is more, look again at once
         return Claimed(taken, now if len(taken) < limit else None)
 
+    def _due(
+        self, tasks: MongoCollection[Document], names: list[str], limit: int, now: datetime
+    ) -> list[Any]:
+        """The ids of up to *limit* ready tasks in the order of claiming, read from the index alone."""
+        found: list[Document] = []
+        for chunk in _chunks(names):
+            query: Document = {"state": READY, "task_name": {"$in": chunk}, "time_queue": {"$lte": now}}
+            if self._passed:
+                query["_id"] = {"$nin": list(self._passed)}
+            page = read(tasks, partial(_page, query, limit))
+            if not {type(document["_id"]) for document in page} <= PLAIN:
+                page = self._without_odd_ids(tasks, page, query, now)
+            found += page
+        if len(names) > NAMES_PER_QUERY:
+            found.sort(key=_rank)
+        return [document["_id"] for document in found[:limit]]
+
+    def _without_odd_ids(
+        self, tasks: MongoCollection[Document], page: list[Document], query: Document, now: datetime
+    ) -> list[Document]:
+        """The *page* of *query* anew, after those were set aside that nobody can name."""
+        limit = len(page)
+        odd = [task_id for document in page if opened(task_id := id_of(document)) is not None]
+        set_aside(tasks, {"$or": [one_of(odd), {"$and": [query, ODD_ID]}]}, now, self._tell)
+        page = read(tasks, partial(_page, query, limit))
+        return [document for document in page if opened(id_of(document)) is None]
+
     def _take(
-        self, database: Database[Document], worker: Worker, ids: list[ObjectId], now: datetime
+        self, database: Database[Document], worker: Worker, ids: list[Any], now: datetime
     ) -> list[MonQTask]:
         """Those of *ids* that were still ready, in the order of *ids*."""
+        tasks = database[TASKS]
         self._doubted = Doubt(worker.id, [*self._doubted.ids, *ids], now)
         mine = {
             "state": BUSY,
@@ -98,40 +143,84 @@ class Claims:
             "time_start": now,
             "time_stop": None,
         }
-        taken = database[TASKS].update_many(
-            {"_id": {"$in": ids}, "state": READY, **SOUND},
-            {"$set": mine, "$inc": {"generation": 1, "attempt": 1}},
-        )
-        if taken.matched_count < len(ids):
-            set_aside(database[TASKS], ids, now)
+        change = {"$set": mine, "$inc": {"generation": 1, "attempt": 1}}
+        if self._begin(tasks, ids, change) < len(ids):
+            self._pass_over(set_aside(tasks, unsound(ids), now, self._tell, reason=UNSOUND))
         fence = {"_id": {"$in": ids}, "state": BUSY, "worker": worker.id}
-        found = {document["_id"]: task_from_document(document) for document in database[TASKS].find(fence)}
-        tasks = [found[task_id] for task_id in ids if not isinstance(task_id, dict) and task_id in found]
-        _attach_deliveries(database[EVENTS], tasks)
-        return tasks
+        found = {document["_id"]: document for document in read(tasks, lambda sound: sound.find(fence))}
+        taken = [task_from_document(found[task_id]) for task_id in ids if task_id in found]
+        _attach_deliveries(database[EVENTS], taken)
+        return self._without_faults(tasks, taken, now)
+
+    def _without_faults(
+        self, tasks: MongoCollection[Document], taken: list[MonQTask], now: datetime
+    ) -> list[MonQTask]:
+        """Those of *taken* that can be read, as can the event of each; the others are set aside."""
+        broken = [task for task in taken if task.fault or (task.event is not None and task.event.fault)]
+        for task in broken:
+            which = {"_id": task.id, "worker": task.worker}
+            self._pass_over(set_aside(tasks, which, now, self._tell, state=BUSY, reason=_fault(task)))
+        return [task for task in taken if not _fault(task)] if broken else taken
+
+    def _begin(self, tasks: MongoCollection[Document], ids: list[Any], change: Document) -> int:
+        """Make those of *ids* busy that are ready and sound; how many. One by one when one is refused."""
+        query = {"state": READY, **SOUND}
+        try:
+            return tasks.update_many({"_id": {"$in": ids}, **query}, change).matched_count
+        except WriteError as error:
+            if is_outage(error):
+                raise
+        begun = 0
+        for task_id in ids:
+            try:
+                begun += tasks.update_one({"$and": [{"_id": task_id}, query]}, change).matched_count
+            except WriteError as error:
+                if is_outage(error) or len(self._passed) >= MOST_PASSED:
+                    raise
+                self._tell(task_id, str(refusal_of(error)))
+                self._pass_over([task_id])
+        return begun
+
+    def _pass_over(self, ids: list[Any]) -> None:
+        again_at = self._clock.monotonic() + PASSED_SECONDS
+        self._passed.update((task_id, again_at) for task_id in ids if opened(task_id) is None)
+
+    def _look_again_at_passed(self) -> None:
+        if self._passed:
+            now = self._clock.monotonic()
+            self._passed = {task_id: again_at for task_id, again_at in self._passed.items() if again_at > now}
 
 
-def _due(tasks: MongoCollection[Document], names: list[str], limit: int, now: datetime) -> list[ObjectId]:
-    """The ids of up to *limit* ready tasks in the order of claiming, read from the index alone."""
-    found: list[Document] = []
-    for chunk in _chunks(names):
-        query = {"state": READY, "task_name": {"$in": chunk}, "time_queue": {"$lte": now}}
-        shown = {"_id": 1, "priority": 1, "time_queue": 1}
-        found += tasks.find(query, shown).sort(ORDER).limit(limit).hint(CLAIM)
-    if len(names) > NAMES_PER_QUERY:
-        found.sort(key=_rank)
-    return [document["_id"] for document in found[:limit]]
+def _fault(task: MonQTask) -> str:
+    return task.fault or (task.event.fault if task.event is not None else "")
 
 
-def _rank(document: Document) -> tuple[float, Any, Any]:
-    priority = document.get("priority")  # null is lowest, as in the index
-    rank = -priority if isinstance(priority, (int, float)) else float("inf")
-    return (rank, document["time_queue"], document["_id"])
+def _page(query: Document, limit: int, tasks: MongoCollection[Any]) -> Iterable[Any]:
+    shown = {"_id": 1, "priority": 1, "time_queue": 1}
+    found: Iterable[Any] = tasks.find(query, shown).sort(ORDER).limit(limit).hint(CLAIM)
+    return found
+
+
+def _rank(document: Document) -> tuple[float, datetime, str, Any]:
+    """The place in the order of claiming, whatever stands in the document."""
+    priority, moment, task_id = document.get("priority"), document["time_queue"], document["_id"]
+    # null is lowest, as in the index
+    rank = -priority if isinstance(priority, (int, float)) and not math.isnan(priority) else math.inf
+    return (
+        rank,
+        moment if isinstance(moment, datetime) else EPOCH,
+        type(task_id).__name__,
+        _comparable(task_id),
+    )
+
+
+def _comparable(task_id: Any) -> Any:
+    return task_id if isinstance(task_id, (ObjectId, str, int, float, datetime)) else bytes(task_id)
 
 
 def _next_due(tasks: MongoCollection[Document], names: list[str], now: datetime) -> datetime | None:
     """When the first of the delayed tasks becomes due; one index key for each name."""
-    moments: list[datetime] = []
+    moments: list[Any] = []
     for chunk in _chunks(names):
         query = {"state": READY, "task_name": {"$in": chunk}, "time_queue": {"$gt": now}}
         delayed = tasks.find(query, {"_id": 0, "time_queue": 1}).sort("time_queue", ASCENDING)
@@ -149,9 +238,21 @@ def _attach_deliveries(events: MongoCollection[Document], tasks: list[MonQTask])
     wanted = list({task.event_id for task in tasks if task.event_id is not None})
     if not wanted:
         return
-    query = {"_id": {"$in": wanted}, "hook": {"$type": "string"}}
+    query = {"_id": {"$in": wanted}, "hook": {"$ne": None}}
     found: dict[ObjectId | None, Event] = {
-        document["_id"]: event_from_document(document) for document in events.find(query)
+        document["_id"]: event_from_document(document)
+        for document in read(events, lambda sound: sound.find(query))
     }
     for task in tasks:
         task.event = found.get(task.event_id)
+    _mark_bereft(events, [task for task in tasks if task.event is None and may_need_delivery(task)])
+
+
+def _mark_bereft(events: MongoCollection[Document], tasks: list[MonQTask]) -> None:
+    """Of *tasks*, which may have been published without arguments, mark those whose event is gone."""
+    if not tasks:
+        return
+    query = {"_id": {"$in": [task.event_id for task in tasks]}}
+    there = {document["_id"] for document in read(events, lambda sound: sound.find(query, {"_id": 1}))}
+    for task in tasks:
+        task.is_bereft = task.event_id not in there

@@ -14,7 +14,6 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_plus
 
 import pymongo
-from bson.codec_options import DatetimeConversion
 from bson.errors import BSONError
 from pymongo import MongoClient, ReadPreference, WriteConcern
 from pymongo.database import Database
@@ -27,12 +26,13 @@ from pymongo.errors import (
     OperationFailure,
     PyMongoError,
     WriteConcernError,
+    WriteError,
 )
 
 from ... import plainfile
-from ...codec import OPTIONS
-from ...errors import MonqbusError, NotStorable, StoreError, StoreUnavailable
+from ...errors import MonqbusError, NotAccepted, NotStorable, StoreError, StoreUnavailable
 from ..contract import CALL_SECONDS
+from ..salvage import READING
 
 Document = dict[str, Any]
 
@@ -48,10 +48,11 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "appname": "monqbus",
 }
 
-# Another program may have written a date beyond the year 9999: it must not stop the queue.
-READING: Final = OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
-
 DUPLICATE_KEY: Final = 11000
+INVALID: Final = 121
+ID_INDEX: Final = "_id_"
+KEY_INDEX: Final = "monqbus_key"
+_OWN_PATTERNS: Final = {ID_INDEX: {"_id": 1}, KEY_INDEX: {"key": 1}}
 TOO_LARGE: Final = (10334, 17419, 17420)
 # Codes of servers that are stopping, not primary, too slow or full; names in MongoDB's error_codes.yml
 OUTAGE_CODES: Final = frozenset(
@@ -159,9 +160,7 @@ class Connection:
                 "see whether its servers run, have a primary and can be reached from here"
             )
         if not codes.isdisjoint(TOO_LARGE):
-            return NotStorable(
-                "document: expected at most 16 MiB, got more; store the data elsewhere and pass its address"
-            )
+            return _too_large()
         remedy = next((REMEDIES[code] for code in codes if code in REMEDIES), "see the log of the server")
         return StoreError(f"{self.name}: {text}; {remedy}")
 
@@ -191,12 +190,64 @@ class Connection:
         return text
 
 
-def refusals(error: BulkWriteError, *codes: int) -> list[Document]:
-    """What was refused with one of *codes*, each with its `index`. Raises *error* for anything else."""
-    refused: list[Document] = (error.details or {})["writeErrors"]
-    if not _codes(error).issubset(codes):
+def refusals(error: BulkWriteError) -> list[Document]:
+    """What the server refused item by item, each with its `index`; all others are written.
+
+    Raises *error* where that is not sure.
+    """
+    if _is_outage(error, _codes(error)):
         raise error
+    refused: list[Document] = (error.details or {})["writeErrors"]
     return refused
+
+
+def is_outage(error: PyMongoError) -> bool:
+    """Whether *error* leaves it open what was written."""
+    return _is_outage(error, _codes(error))
+
+
+def refusal_of(error: WriteError) -> NotAccepted | NotStorable:
+    """As `not_accepted`, for the *error* of one write."""
+    return not_accepted({**(error.details or {}), "code": error.code})
+
+
+def stands_in(index: str, refusal: Mapping[str, Any]) -> bool:
+    """Whether *refusal* says that the item stands in *index*, one of ours, already.
+
+    The code alone says so of every unique index there is, another program's among them.
+    """
+    if refusal["code"] != DUPLICATE_KEY or _index_of(refusal) != index:
+        return False
+    pattern = _OWN_PATTERNS[index]
+    return dict(refusal.get("keyPattern", pattern)) == pattern
+
+
+def not_accepted(refusal: Mapping[str, Any]) -> NotAccepted | NotStorable:
+    """The error of the one item that was refused; nothing of its content is in it."""
+    code = refusal["code"]
+    if code in TOO_LARGE:
+        return _too_large()
+    if code == DUPLICATE_KEY:
+        return NotAccepted(
+            f"MongoDB: refused by the unique index {_index_of(refusal)!r}; "
+            "drop it if it is not monqbus's, or make it one that is not unique"
+        )
+    if code == INVALID:
+        return NotAccepted(
+            "MongoDB: refused by the validator of the collection; change it with collMod, or what it forbids"
+        )
+    return NotAccepted(f"MongoDB: refused ({_short(str(refusal.get('errmsg')))}, code {code})")
+
+
+def _index_of(refusal: Mapping[str, Any]) -> str:
+    head = str(refusal.get("errmsg")).partition(" dup key:")[0]
+    return head.partition(" index: ")[2].partition(" collation: ")[0]
+
+
+def _too_large() -> NotStorable:
+    return NotStorable(
+        "document: expected at most 16 MiB, got more; store the data elsewhere and pass its address"
+    )
 
 
 def _problems(error: OperationFailure) -> list[Mapping[str, Any]]:

@@ -10,7 +10,10 @@ from pymongo.database import Database
 
 from ...clock import Clock
 from ...diagnosis import Diagnosis
-from .connection import READING, Connection
+from ...model import ERROR
+from ..fields import ASIDE
+from ..salvage import READING
+from .connection import Connection
 from .schema import (
     FEED,
     OLDEST_SERVER,
@@ -28,13 +31,18 @@ SKEW_SECONDS: Final = 2.0
 _AT_START: Final = "a daemon makes it when it starts"
 
 
-def diagnose(address: str, clock: Clock) -> list[Diagnosis]:
-    """The server, its kind, its clock, the indexes and the feed. Raises StoreError when none answers."""
+def diagnose(address: str, clock: Clock) -> tuple[list[Diagnosis], int]:
+    """The server, its kind, its clock, the indexes and the feed; how many tasks were set aside.
+
+    Raises StoreError when none answers.
+    """
     connection = Connection(address)
     connection.open()
     try:
         with connection.call() as database:
-            return [*_server(database, connection.name), _clock(database, clock), *_contents(database)]
+            aside = database[TASKS].count_documents({"state": ERROR, "result": {"$regex": ASIDE}})
+            found = [*_server(database, connection.name), _clock(database, clock), *_contents(database)]
+            return found, aside
     finally:
         connection.close()
 

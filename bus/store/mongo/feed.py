@@ -27,6 +27,7 @@ RING_SECONDS: Final = 1.0
 OPEN_SECONDS: Final = 2.0
 EVERYTHING: Final = 100_000
 UNLIMITED: Final = 0  # to pymongo.timeout
+HINT: Final[Document] = {"_id": 0, "hint": {"$literal": 1}}  # whatever else somebody has put into one
 HINT_CONCERN: Final = WriteConcern(w=1)
 
 
@@ -119,7 +120,7 @@ class Feed:
         session = database.client.start_session(causal_consistency=False)
         answer: Document = database.command(
             "find", FEED, filter={"by": {"$ne": self._me}}, tailable=True, awaitData=True,
-            batchSize=EVERYTHING, session=session,
+            batchSize=EVERYTHING, session=session, projection=HINT,
         )  # fmt: skip
         if cursor := answer["cursor"]["id"]:
             return Tail(session, Int64(cursor))

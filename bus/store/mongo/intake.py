@@ -10,7 +10,8 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 
 from bson import ObjectId
 from pymongo import UpdateMany, UpdateOne, WriteConcern
@@ -18,17 +19,38 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, PyMongoError
 
-from ...errors import NotStorable, StoreError, StoreUnavailable
-from ...model import READY, Event, MonQTask, Posting, Receipt
-from ..documents import event_to_document, require_own, task_to_document
-from .connection import DUPLICATE_KEY, Connection, Document, refusals
+from ...errors import StoreUnavailable
+from ...model import Event, MonQTask, Posting, Receipt
+from ..documents import event_to_document, later, require_own, task_to_document, unclaimed
+from .connection import ID_INDEX, KEY_INDEX, Connection, Document, not_accepted, refusals, stands_in
+from .first import WITHOUT_TASKS, First, first_now, firsts
+from .reading import id_of, is_, one_of, read, texts_of
 from .schema import EVENTS, TASKS, UNENDED
 
 ROUNDS: Final = 3
 UNACKNOWLEDGED: Final = WriteConcern(w=0)
+PRUNED: Final = "event: the first delivery was pruned at this moment; send it again"
 
 Refusals = dict[int, Document]
 Marks = list[UpdateMany | UpdateOne]
+
+
+class Try:
+    """One try of a call: what it stores, and what earlier tries of the same call have *begun*.
+
+    What stands there because of an earlier try is no repetition.
+    """
+
+    def __init__(self, begun: set[ObjectId]) -> None:
+        self.stored: set[ObjectId] = set()
+        self.found: set[ObjectId] = set()
+        self._begun = begun
+
+    def has_begun(self, item_id: Any) -> bool:
+        """Whether an earlier try has stored *item_id*; the same id a second time in the call is not that."""
+        is_begun = item_id in self._begun and item_id not in self.found
+        self.found.add(item_id)
+        return is_begun
 
 
 class Intake:
@@ -45,56 +67,128 @@ class Intake:
         *begun* are the ids of what an earlier try of the same call has stored.
         """
         begun = set() if begun is None else begun
+        this = Try(begun)
         try:
             with self._connection.call() as database:
-                return list(_store(database, postings, begun))
+                answers = _store(database, postings, this)
+            begun -= this.found
+            return answers
         except StoreUnavailable:
             raise
-        except (StoreError, NotStorable) as error:
+        except Exception as error:  # noqa: BLE001 - it belongs to the one that cannot be stored
             if len(postings) == 1:
                 return [error]
-        # one of them cannot be stored: asking again is safe, the ids are chosen
-        return [answer for posting in postings for answer in self.store([posting], begun)]
+        # asking again is safe, the ids are chosen; by halves, so that one of a thousand costs twenty calls
+        begun |= this.stored
+        half = len(postings) // 2
+        return self.store(postings[:half], begun) + self.store(postings[half:], begun)
 
     def adopt(self, tasks: Sequence[MonQTask], events: Sequence[Event]) -> None:
         """Insert *tasks* and *events* as they are; see contract.adopt."""
         documents = [{**event_to_document(event), "fanned_out": True} for event in events]
         with self._connection.call() as database:
             for place, refusal in _insert(database[EVENTS], documents).items():
-                require_own("event", events[place], "_id" in refusal["keyPattern"])
+                _require_own("event", events[place], refusal)
             tasks_there = _insert(database[TASKS], [task_to_document(task) for task in tasks])
             for place, refusal in tasks_there.items():
-                require_own("task", tasks[place], "_id" in refusal["keyPattern"])
+                _require_own("task", tasks[place], refusal)
 
 
-def _store(database: Database[Document], postings: Sequence[Posting], begun: set[ObjectId]) -> list[Receipt]:
-    earlier = _insert_events(database[EVENTS], postings, begun)
-    repeated = {i for i, first in earlier.items() if _is_repeated(first, postings[i], begun)}
-    wanted = [_wanted(posting, earlier.get(i)) for i, posting in enumerate(postings)]
-    ids_of_all, known = _insert_tasks(database[TASKS], [task for tasks in wanted for task in tasks], begun)
-    stored = zip(ids_of_all, known, strict=True)
-    receipts: list[Receipt] = []
+def _require_own(kind: str, item: MonQTask | Event, refusal: Document) -> None:
+    if not (stands_in(ID_INDEX, refusal) or stands_in(KEY_INDEX, refusal)):
+        raise not_accepted(refusal)
+    require_own(kind, item, stands_in(ID_INDEX, refusal))
+
+
+def _store(database: Database[Document], postings: Sequence[Posting], this: Try) -> list[Receipt | Exception]:
+    events = database[EVENTS]
+    earlier, refused = _insert_events(events, postings, this)
+    replayed = _replay(events, postings, earlier, refused)
+    repeated = {i for i, first in earlier.items() if _is_repeated(first, postings[i], this)} - replayed
+    waits = repeated | replayed
+    wanted = [
+        [] if i in refused else _wanted(posting, earlier.get(i), waits=i in waits)
+        for i, posting in enumerate(postings)
+    ]
+    stored = _insert_tasks(database[TASKS], [task for tasks in wanted for task in tasks], this)
+    answers: list[Receipt | Exception] = []
     marks = _Marks()
+    end = 0
     for i, (posting, tasks) in enumerate(zip(postings, wanted, strict=True)):
-        answers = [next(stored) for _ in tasks]
-        ids = [task_id for task_id, _ in answers]
-        first = earlier.get(i)
-        if first is not None and first.get("fanned_out"):
-            receipts.append(
-                Receipt(first["task_ids"], first["_id"], not _is_own(first, posting), i in repeated)
-            )
-        elif first is not None and not _is_own(first, posting):
-            marks.add(first["_id"], ids, first["task_ids"])
-            receipts.append(Receipt(ids, first["_id"], duplicate=True, repeated=i in repeated))
+        begin, end = end, end + len(tasks)
+        refusal = refused.get(i) or stored.error(begin, end)
+        if refusal is not None:  # without a mark its event stays begun: the repetition finishes it
+            answers.append(refusal)
+            continue
+        is_repeated = i in repeated or (posting.event is None and stored.has_known(begin, end))
+        ids, first = stored.ids[begin:end], earlier.get(i)
+        receipt = _receipt(posting, ids, first, marks, is_replayed=i in replayed)
+        answers.append(receipt._replace(repeated=is_repeated) if is_repeated else receipt)
+    marks.write(events)
+    return answers
+
+
+def _receipt(
+    posting: Posting, ids: list[Any], first: First | None, marks: _Marks, *, is_replayed: bool
+) -> Receipt:
+    """What *posting* has become, whose tasks are stored under *ids* as far as they were not before."""
+    if first is None or (first.is_own(posting) and not first.fanned_out and not is_replayed):
+        named = [task.id for task in posting.tasks]
+        if posting.event is not None and named:
+            marks.add(posting.event.id, ids, named)
+        return Receipt(ids, posting.event.id if posting.event else None, duplicate=ids != named)
+    if first.fanned_out:
+        ids = first.task_ids  # they may have ended, and be forgotten, since
+    else:
+        marks.add(first.id, ids, first.task_ids)
+    is_replayed = is_replayed or _is_asked_again(first, posting)
+    return Receipt(ids, first.id, not is_replayed and not first.is_own(posting), replayed=is_replayed)
+
+
+def _is_asked_again(first: First, posting: Posting) -> bool:
+    """Whether *first* has got the tasks of *posting* by an earlier call, whose answer was lost."""
+    return bool(posting.tasks) and first.names(posting) and not first.has_id_of(posting)
+
+
+def _replay(
+    events: Collection[Document],
+    postings: Sequence[Posting],
+    earlier: dict[int, First],
+    refused: dict[int, Exception],
+) -> set[int]:
+    """Write the tasks of *postings* on events in *earlier* that have none; the places of those that did.
+
+    One update decides who does. Tasks that are written on an event and not stored yet are stored by
+    whoever brings it next, so what happens to this caller now does not matter.
+    """
+    replayed: set[int] = set()
+    for i, first in list(earlier.items()):
+        if not postings[i].tasks or first.task_ids or not isinstance(first.id, ObjectId):
+            continue
+        change = {"$set": _replaying(first, postings[i]), "$unset": {"fanned_out": ""}}
+        if events.update_one({"_id": first.id, **WITHOUT_TASKS}, change).matched_count:
+            replayed.add(i)
+        # else others have brought the same delivery, perhaps in this call
+        if (now := first_now(events, first.id)) is None:
+            refused[i] = StoreUnavailable(PRUNED)
+            del earlier[i]
         else:
-            named = [task.id for task in tasks]
-            if posting.event is not None and tasks:
-                marks.add(posting.event.id, ids, named)
-            event_id = posting.event.id if posting.event else None
-            is_repeated = i in repeated or (event_id is None and any(is_known for _, is_known in answers))
-            receipts.append(Receipt(ids, event_id, ids != named, is_repeated))
-    marks.write(database[EVENTS])
-    return receipts
+            earlier[i] = now
+    return replayed
+
+
+def _replaying(first: First, posting: Posting) -> Document:
+    """What an event without tasks is changed to by a *posting* that has some."""
+    written = _event_document(posting)
+    until = written["expire_at"]
+    if first.expire_at is None or isinstance(first.expire_at, datetime):
+        until = later(first.expire_at, until)
+    return {
+        "topic": written["topic"],
+        "task_ids": written["task_ids"],
+        "handlers": written["handlers"],
+        "expire_at": until,
+    }
 
 
 class _Marks:
@@ -109,13 +203,13 @@ class _Marks:
             self._plain.append(event_id)
         else:
             change = {"$set": {"fanned_out": True, "task_ids": ids}}
-            self._operations.append(UpdateOne({"_id": event_id}, change))
+            self._operations.append(UpdateOne({"_id": is_("$eq", event_id)}, change))
 
     def write(self, events: Collection[Document]) -> None:
         """Unacknowledged: a lost mark costs the next repetition a look, and the posting is stored anyway."""
         if self._plain:
             change = {"$set": {"fanned_out": True}}
-            self._operations.append(UpdateMany({"_id": {"$in": self._plain}}, change))
+            self._operations.append(UpdateMany(one_of(self._plain), change))
         if self._operations:
             with suppress(PyMongoError):
                 hasty = events.with_options(write_concern=UNACKNOWLEDGED)
@@ -123,42 +217,35 @@ class _Marks:
 
 
 def _insert_events(
-    events: Collection[Document], postings: Sequence[Posting], begun: set[ObjectId]
-) -> dict[int, Document]:
-    """Insert the events; what is returned is, by posting, what stood there: an earlier one, or itself."""
+    events: Collection[Document], postings: Sequence[Posting], this: Try
+) -> tuple[dict[int, First], dict[int, Exception]]:
+    """Insert the events; what is returned is, by posting, what stood there, and why one was refused."""
     posted = [(i, posting.event) for i, posting in enumerate(postings) if posting.event is not None]
-    refused = _insert(events, [_event_document(postings[i]) for i, _ in posted], begun)
-    there = [posted[place] for place in refused]
+    refusals_ = _insert(events, [_event_document(postings[i]) for i, _ in posted], this)
+    there, refused = [], dict[int, Exception]()
+    for place, refusal in refusals_.items():
+        if stands_in(ID_INDEX, refusal) or stands_in(KEY_INDEX, refusal):
+            there.append(posted[place])
+        else:
+            refused[posted[place][0]] = not_accepted(refusal)
     if not there:
-        return {}
-    ids = [event.id for _, event in there]
-    keys = [event.key for _, event in there if event.key is not None]
-    shown = {"key": 1, "task_ids": 1, "handlers": 1, "fanned_out": 1}
-    found = list(events.find({"$or": [{"_id": {"$in": ids}}, {"key": {"$in": keys}}]}, shown))
-    by_id = {document["_id"]: document for document in found}
-    by_key = {document["key"]: document for document in found if "key" in document}
-    stood = {i: by_id.get(event.id) or by_key.get(event.key) for i, event in there}
-    if None in stood.values():
-        raise StoreUnavailable("event: the first delivery was pruned at this moment; send it again")
-    return {i: document for i, document in stood.items() if document is not None}
+        return {}, refused
+    found = firsts(events, [event for _, event in there])
+    by_id = {first.id: first for first in found}
+    by_key = {key: first for first in found for key in first.keys}
+    earlier = {}
+    for i, event in there:
+        first = by_id.get(event.id) or by_key.get(event.key or "")
+        if first is None:
+            refused[i] = StoreUnavailable(PRUNED)
+        else:
+            earlier[i] = first
+    return earlier, refused
 
 
-def _is_own(first: Document, posting: Posting) -> bool:
-    """Whether *first* is the event of *posting* itself, with its tasks, which an earlier try has stored."""
-    return _has_its_id(first, posting) and first["task_ids"] == [task.id for task in posting.tasks]
-
-
-def _has_its_id(first: Document, posting: Posting) -> bool:
-    return posting.event is not None and first["_id"] == posting.event.id
-
-
-def _is_repeated(first: Document, posting: Posting, begun: set[ObjectId]) -> bool:
+def _is_repeated(first: First, posting: Posting, this: Try) -> bool:
     """Whether *first* has the id of *posting*'s event, and not from an earlier try of the same call."""
-    if not _has_its_id(first, posting):
-        return False
-    is_begun = first["_id"] in begun
-    begun.discard(first["_id"])  # the same id a second time in this call is not the earlier try
-    return not is_begun
+    return first.has_id_of(posting) and not this.has_begun(first.id)
 
 
 def _event_document(posting: Posting) -> Document:
@@ -172,83 +259,91 @@ def _event_document(posting: Posting) -> Document:
     return document
 
 
-def _wanted(posting: Posting, first: Document | None) -> list[MonQTask]:
-    """The tasks that have to be stored for *posting*, given the event that came earlier."""
-    if first is not None and first.get("fanned_out"):
+def _wanted(posting: Posting, first: First | None, *, waits: bool) -> list[MonQTask]:
+    """The tasks that have to be stored for *posting*, given the event that came earlier.
+
+    They are as they were posted only where the poster is told that they are new: else nobody begins them.
+    """
+    if first is not None and first.fanned_out:
         return []
-    if first is None or _is_own(first, posting):
+    if first is None or (first.is_own(posting) and not waits):
         return posting.tasks
     ids = defaultdict(list)
-    for name, task_id in zip(first.get("handlers", []), first["task_ids"], strict=False):
+    for name, task_id in first.handlers:
         ids[name].append(task_id)
-    return [_healed(task, first["_id"], ids[task.task_name]) for task in posting.tasks]
+    return [_healed(task, first.id, ids[task.task_name]) for task in posting.tasks]
 
 
 def _healed(task: MonQTask, event_id: ObjectId, ids: list[ObjectId]) -> MonQTask:
     """*task* as the first attempt would have stored it, and waiting: its poster is told "duplicate"."""
-    return dataclasses.replace(
-        task,
-        id=ids.pop(0) if ids else task.id,
-        event_id=event_id,
-        state=READY,
-        worker=None,
-        process=None,
-        time_start=None,
-        attempt=0,
-        generation=0,
-    )
+    return unclaimed(dataclasses.replace(task, id=ids.pop(0) if ids else task.id), event_id)
 
 
-def _insert_tasks(
-    tasks: Collection[Document], wanted: list[MonQTask], begun: set[ObjectId]
-) -> tuple[list[ObjectId], list[bool]]:
-    """Insert *wanted*; the id under which each of them is stored: its own, or that of its key's holder.
+class Stored(NamedTuple):
+    """The *ids* under which tasks are stored, their own or those of their keys' holders.
 
-    Beside it, whether it stood there under its own id, and not because of an earlier try of this call,
-    whose tasks are in *begun*.
+    By place, those that stood there under their own id before this call, and the *errors* of others.
     """
-    ids = [task.id for task in wanted]
-    known = [False] * len(wanted)
+
+    ids: list[Any]
+    known: set[int]
+    errors: dict[int, Exception]
+
+    def error(self, begin: int, end: int) -> Exception | None:
+        """The first error among those places."""
+        return next((self.errors[i] for i in range(begin, end) if i in self.errors), None)
+
+    def has_known(self, begin: int, end: int) -> bool:
+        """Whether one of those places stood there before."""
+        return not self.known.isdisjoint(range(begin, end))
+
+
+def _insert_tasks(tasks: Collection[Document], wanted: list[MonQTask], this: Try) -> Stored:
+    stored = Stored([task.id for task in wanted], set(), {})
     pending = list(range(len(wanted)))
     for _ in range(ROUNDS):
-        refused = _insert(tasks, [task_to_document(wanted[i]) for i in pending], begun)
-        held = [pending[place] for place, refusal in refused.items() if "key" in refusal["keyPattern"]]
-        for i in {pending[place] for place in refused}.difference(held):
-            known[i] = ids[i] not in begun
-            begun.discard(ids[i])  # the same id a second time in this call is not the earlier try
+        held = []
+        refusals_ = _insert(tasks, [task_to_document(wanted[i]) for i in pending], this)
+        for i, refusal in [(pending[place], refusal) for place, refusal in refusals_.items()]:
+            if stands_in(KEY_INDEX, refusal):
+                held.append(i)
+            elif not stands_in(ID_INDEX, refusal):
+                stored.errors[i] = not_accepted(refusal)
+            elif not this.has_begun(wanted[i].id):
+                stored.known.add(i)
         if not held:
-            return ids, known
+            return stored
         holders = _holders(tasks, [wanted[i].key for i in held])
         for i in held:
-            ids[i] = holders.get(wanted[i].key, ids[i])
+            stored.ids[i] = holders.get(wanted[i].key, stored.ids[i])
         pending = [i for i in held if wanted[i].key not in holders]  # the holder has just ended
         if not pending:
-            return ids, known
-    raise StoreUnavailable("key: its holders end faster than this task can be stored; post it again")
+            return stored
+    for i in pending:
+        stored.errors[i] = StoreUnavailable(
+            "key: its holders end faster than this task can be stored; post it again"
+        )
+    return stored
 
 
-def _holders(tasks: Collection[Document], keys: list[str | None]) -> dict[str | None, ObjectId]:
+def _holders(tasks: Collection[Document], keys: list[str | None]) -> dict[str | None, Any]:
     query = {"key": {"$in": keys}, "state": UNENDED}
-    return {document["key"]: document["_id"] for document in tasks.find(query, {"key": 1})}
+    found = read(tasks, lambda sound: sound.find(query, {"key": 1}))
+    return {key: id_of(document) for document in found for key in texts_of(document.get("key"))}
 
 
-def _insert(
-    collection: Collection[Document], documents: list[Document], begun: set[ObjectId] | None = None
-) -> Refusals:
-    """Insert *documents* in order; the refusals of those that stand there already, by place.
+def _insert(collection: Collection[Document], documents: list[Document], this: Try | None = None) -> Refusals:
+    """Insert *documents* in order; the refusals of those that were not inserted, by place.
 
-    When another refusal makes it raise, *begun* gets the ids of those that were inserted all the same.
+    *this* try gets the ids of the others.
     """
+    refused: Refusals = {}
     if not documents:
-        return {}
+        return refused
     try:
         collection.insert_many(documents, ordered=False)
     except BulkWriteError as error:
-        try:
-            return {refusal["index"]: refusal for refusal in refusals(error, DUPLICATE_KEY)}
-        except BulkWriteError:
-            if begun is not None:
-                refused = {refusal["index"] for refusal in (error.details or {})["writeErrors"]}
-                begun.update(document["_id"] for i, document in enumerate(documents) if i not in refused)
-            raise
-    return {}
+        refused = {refusal["index"]: refusal for refusal in refusals(error)}
+    if this is not None:
+        this.stored.update(document["_id"] for i, document in enumerate(documents) if i not in refused)
+    return refused

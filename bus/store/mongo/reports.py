@@ -15,9 +15,11 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
 from ...codec import encode
-from ...model import BUSY, Claim, Report
+from ...model import BUSY, Report
 from ..documents import OURS
-from .connection import TOO_LARGE, Connection, Document, refusals
+from ..salvage import Unreadable
+from .connection import TOO_LARGE, Connection, Document, not_accepted, refusals
+from .reading import read
 from .schema import TASKS
 
 LARGE_BYTES: Final = 65_536
@@ -27,15 +29,16 @@ MARKER: Final = {"not_storable": "result", "why": "larger than 16 MiB together w
 class Reports:
     """Answers for each report whether the document now says what was reported.
 
-    So a report may be repeated after StoreUnavailable: it is True again if it was written before.
+    So a report may be repeated after StoreUnavailable: it is True again if it was written before. One that
+    the server refuses is answered with its error, and the others are written.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def write(self, reports: Sequence[Report]) -> list[bool]:
+    def write(self, reports: Sequence[Report]) -> list[bool | Exception]:
         """See contract.report."""
-        done = [False] * len(reports)
+        done: list[bool | Exception] = [False] * len(reports)
         for wave in _waves(reports):
             with self._connection.call() as database:
                 for i, held in zip(wave, _write(database[TASKS], [reports[i] for i in wave]), strict=True):
@@ -65,37 +68,43 @@ def _waves(reports: Sequence[Report]) -> list[list[int]]:
     return waves
 
 
-def _write(tasks: Collection[Document], reports: Sequence[Report]) -> list[bool]:
+def _write(tasks: Collection[Document], reports: Sequence[Report]) -> list[bool | Exception]:
     groups = _alike(reports)
+    operations = [_operation([reports[i] for i in group]) for group in groups]
     try:
-        matched = tasks.bulk_write([_operation(group) for group in groups], ordered=False).matched_count
+        matched = tasks.bulk_write(operations, ordered=False).matched_count
     except BulkWriteError as error:
-        large = _too_large(error, groups)
-        return _write(tasks, [_smaller(report) if report.claim in large else report for report in reports])
+        refused = [(groups[refusal["index"]], refusal["code"]) for refusal in refusals(error)]
+        return _write_apart(tasks, list(reports), {i: code for group, code in refused for i in group})
     if matched == len(reports):
         return [True] * len(reports)
-    return _read_back(tasks, reports)
+    return list(_read_back(tasks, reports))
 
 
-def _alike(reports: Sequence[Report]) -> list[list[Report]]:
-    """Groups with one fence and one change; a large one stays alone, as it may be refused."""
-    groups: dict[tuple[Any, ...], list[Report]] = defaultdict(list)
-    for report in reports:
+def _write_apart(
+    tasks: Collection[Document], reports: list[Report], refused: Mapping[int, int]
+) -> list[bool | Exception]:
+    """As `_write`, when the groups of those at the places *refused* were, with these codes: one by one."""
+    for i, code in refused.items():
+        if code in TOO_LARGE and reports[i].fields.get("result") not in (None, MARKER):
+            reports[i] = _smaller(reports[i])
+    places = list(refused)
+    errors: dict[int, Exception] = {}
+    try:
+        tasks.bulk_write([_operation([reports[i]]) for i in places], ordered=False)
+    except BulkWriteError as error:
+        errors = {places[refusal["index"]]: not_accepted(refusal) for refusal in refusals(error)}
+    return [errors.get(i, held) for i, held in enumerate(_read_back(tasks, reports))]
+
+
+def _alike(reports: Sequence[Report]) -> list[list[int]]:
+    """The places of *reports* in groups with one fence and one change; a large one, maybe refused, alone."""
+    groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for i, report in enumerate(reports):
         data = encode(change(report.fields))
         alone = report.claim.id if len(data) > LARGE_BYTES else None
-        groups[report.claim.worker, report.claim.generation, data, alone].append(report)
+        groups[report.claim.worker, report.claim.generation, data, alone].append(i)
     return list(groups.values())
-
-
-def _too_large(error: BulkWriteError, groups: list[list[Report]]) -> set[Claim]:
-    """The claims whose result made their document too large. Raises *error* if it is about anything else."""
-    refused: set[Claim] = set()
-    for refusal in refusals(error, *TOO_LARGE):
-        group = groups[refusal["index"]]
-        if group[0].fields.get("result") in (None, MARKER):
-            raise error
-        refused.update(report.claim for report in group)
-    return refused
 
 
 def _operation(group: list[Report]) -> UpdateOne | UpdateMany:
@@ -114,7 +123,9 @@ def _smaller(report: Report) -> Report:
 def _read_back(tasks: Collection[Document], reports: Sequence[Report]) -> list[bool]:
     names = {"state", "worker", "generation"}.union(*(report.fields for report in reports))
     query = {"_id": {"$in": [report.claim.id for report in reports]}}
-    found = {document["_id"]: document for document in tasks.find(query, list(names))}
+    found = {
+        document["_id"]: document for document in read(tasks, lambda sound: sound.find(query, list(names)))
+    }
     return [_stands(found.get(report.claim.id, {}), report) for report in reports]
 
 
@@ -127,4 +138,6 @@ def _stands(document: Document, report: Report) -> bool:
         "generation": report.claim.generation,
     }
     actual = {name: document.get(name) for name in expected}
+    if any(isinstance(value, Unreadable) for value in actual.values()):
+        return False
     return encode(actual) == encode(expected)

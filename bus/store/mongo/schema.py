@@ -6,6 +6,7 @@ Indexes that serve only some states are partial, so that ended tasks cost the ho
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from pymongo import DESCENDING, IndexModel
@@ -13,7 +14,8 @@ from pymongo.database import Database
 from pymongo.errors import CollectionInvalid, OperationFailure
 
 from ...errors import StoreError
-from ...model import BUSY, READY
+from ...model import BUSY, READY, RUNNABLE
+from .connection import KEY_INDEX
 
 TASKS: Final = "monq_task"
 EVENTS: Final = "monq_event"
@@ -28,8 +30,12 @@ NAMESPACE_EXISTS: Final = 48
 CLAIM: Final = "monqbus_claim"
 DUE: Final = "monqbus_due"
 STATE: Final = "monqbus_state"
+OF_EVENT: Final = "monqbus_of_event"
+REPLACED: Final = ((TASKS, "monqbus_event"), (EVENTS, "monqbus_expire"))
+"""Indexes of earlier versions, in whose place others are now."""
 
 UNENDED: Final = {"$in": [READY, BUSY]}
+MAY_RUN: Final = {"$in": list(RUNNABLE)}
 
 _TASK_INDEXES: Final = (
     # _id at the end makes the claim's query covered: it reads no document
@@ -46,14 +52,14 @@ _TASK_INDEXES: Final = (
     IndexModel([("state", 1), ("_id", 1)], name=STATE),
     IndexModel(
         [("key", 1)],
-        name="monqbus_key",
+        name=KEY_INDEX,
         unique=True,
         partialFilterExpression={"key": {"$exists": True}, "state": UNENDED},
     ),
     IndexModel(
         [("event_id", 1)],
-        name="monqbus_event",
-        partialFilterExpression={"event_id": {"$exists": True}, "state": UNENDED},
+        name=OF_EVENT,
+        partialFilterExpression={"event_id": {"$exists": True}, "state": MAY_RUN},
     ),
     IndexModel(
         [("expire_at", 1)], name="monqbus_expire", partialFilterExpression={"expire_at": {"$exists": True}}
@@ -62,12 +68,15 @@ _TASK_INDEXES: Final = (
 _EVENT_INDEXES: Final = (
     IndexModel(
         [("key", 1)],
-        name="monqbus_key",
+        name=KEY_INDEX,
         unique=True,
         partialFilterExpression={"key": {"$exists": True}},
     ),
+    # _id at the end makes the pruner's look covered: it reads no body
     IndexModel(
-        [("expire_at", 1)], name="monqbus_expire", partialFilterExpression={"expire_at": {"$exists": True}}
+        [("expire_at", 1), ("_id", 1)],
+        name="monqbus_past",
+        partialFilterExpression={"expire_at": {"$exists": True}},
     ),
 )
 _INDEXES: Final = ((TASKS, _TASK_INDEXES), (EVENTS, _EVENT_INDEXES))
@@ -119,12 +128,15 @@ def require_server(database: Database[dict[str, Any]]) -> None:
 
 
 def create_indexes(database: Database[dict[str, Any]]) -> None:
-    """Create the indexes that are missing; blocks while they are built."""
+    """Create the indexes that are missing; blocks while they are built. Raises StoreError."""
     in_set = "setName" in database.command("hello")
     # by default a build waits for every member, so one that is down would stop the start
     options: dict[str, Any] = {"commitQuorum": "majority"} if in_set else {}
     database[TASKS].create_indexes(list(_TASK_INDEXES), **options)
     database[EVENTS].create_indexes(list(_EVENT_INDEXES), **options)
+    for collection, name in REPLACED:
+        with suppress(OperationFailure):  # it is gone already, or the right is missing: it only costs room
+            database[collection].drop_index(name)
 
 
 def indexes(database: Database[dict[str, Any]]) -> There:

@@ -6,28 +6,25 @@ one index. Payload never enters an aggregation pipeline (measured: `'$$ROOT'` is
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bson import ObjectId
-from pymongo import ASCENDING, DESCENDING, ReturnDocument, UpdateOne
+from pymongo import ASCENDING, ReturnDocument, UpdateOne
+from pymongo.collection import Collection as MongoCollection
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import BulkWriteError
 
 from ...birth import Birth
 from ...clock import Clock
-from ...codec import undo_references
-from ...errors import StoreError, StoreUnavailable
+from ...errors import StoreError
 from ...model import (
     BUSY,
-    ENDED,
-    READY,
-    STATES,
     Claim,
     Claimed,
     Event,
@@ -39,25 +36,21 @@ from ...model import (
     State,
     Worker,
 )
+from ..aside import Aside
 from ..contract import CALL_SECONDS, Heard, Notice
-from ..documents import event_from_document, task_from_document
+from ..fields import UNSOUND, holds
+from ..salvage import opened
 from .claims import Claims
-from .connection import DUPLICATE_KEY, Connection, Document, refusals
+from .connection import KEY_INDEX, Connection, Document, not_accepted, refusals, stands_in
 from .feed import Feed
+from .foreign import set_aside
 from .intake import Intake
-from .pages import BRIEF, read_page
+from .looking import Looking, task_of
+from .pages import read_page
+from .pruning import Pruning
+from .reading import id_of, is_, is_text, one_of, read
 from .reports import Reports, change
-from .schema import (
-    EVENTS,
-    INDEX_SECONDS,
-    STATE,
-    TASKS,
-    UNENDED,
-    WORKERS,
-    create_indexes,
-    require_fit,
-    require_server,
-)
+from .schema import INDEX_SECONDS, TASKS, WORKERS, create_indexes, require_fit, require_server
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -67,8 +60,9 @@ PING_SECONDS: Final = 2.0
 PING_AGAIN_SECONDS: Final = 1.0
 PING: Final = "ping"  # it has no lease, so it is nobody's
 DAY_MS: Final = 86_400_000
-PAGE: Final = 500
-SEARCH_SECONDS: Final = 3.0
+BY_NAME: Final[Document] = {"_id": {"$type": "string"}}
+
+Answer = TypeVar("Answer")
 
 
 class MongoStore:
@@ -82,12 +76,15 @@ class MongoStore:
         self._clock = Clock()
         self._written_at = float("-inf")
         self._intake = Intake(self._connection)
-        self._claims = Claims(self._connection)
+        self._aside = Aside()
+        self._claims = Claims(self._connection, self._aside.add)
         self._reports = Reports(self._connection)
+        self._looking = Looking(self._connection)
+        self._pruning = Pruning()
         self._feed = Feed(self._connection, daemon=daemon)
         self._watch = Watch(self._connection, self._clock)
         self._posts: Group[list[Posting], list[Receipt | Exception]] | None = None
-        self._ends: Group[list[Report], list[bool]] | None = None
+        self._ends: Group[list[Report], list[bool | Exception]] | None = None
 
     # life
 
@@ -142,9 +139,10 @@ class MongoStore:
     def tend(self) -> Sequence[Notice]:
         """See the contract: looks every few seconds whether collections and indexes are what they were.
 
-        Servers look after their disks. Blocks longer than other verbs while missing indexes are built.
+        Also what was set aside. Servers look after their disks. Blocks longer than other verbs while missing
+        indexes are built.
         """
-        return self._watch.look()
+        return [*self._watch.look(), *self._aside.news()]
 
     # in
 
@@ -154,13 +152,9 @@ class MongoStore:
             self._watch.glance()
         self._watch.require()
         asked = list(postings)
-        answers = self._posts.submit(asked, CALL_SECONDS) if self._posts else self._intake.store(asked)
-        receipts = []
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-            receipts.append(answer)
-        return receipts
+        return _all_or_first_error(
+            self._posts.submit(asked, CALL_SECONDS) if self._posts else self._intake.store(asked)
+        )
 
     def _store_together(self, calls: Sequence[list[Posting]]) -> list[list[Receipt | Exception]]:
         answers = iter(self._intake.store([posting for call in calls for posting in call]))
@@ -175,9 +169,11 @@ class MongoStore:
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; True also for a report that an earlier, unanswered call has written."""
         asked = list(reports)
-        return self._ends.submit(asked, CALL_SECONDS) if self._ends else self._reports.write(asked)
+        return _all_or_first_error(
+            self._ends.submit(asked, CALL_SECONDS) if self._ends else self._reports.write(asked)
+        )
 
-    def _report_together(self, calls: Sequence[list[Report]]) -> list[list[bool]]:
+    def _report_together(self, calls: Sequence[list[Report]]) -> list[list[bool | Exception]]:
         answers = iter(self._reports.write([report for call in calls for report in call]))
         return [list(islice(answers, len(call))) for call in calls]
 
@@ -190,7 +186,8 @@ class MongoStore:
             lease["birth"] = {"$literal": worker.birth._asdict()}
         # a missing lease compares as lower than any date
         had_ended = {"$and": [{"$gt": ["$lease_until", None]}, {"$lte": ["$lease_until", "$$NOW"]}]}
-        counted = {"$add": [{"$ifNull": ["$lapses", 0]}, {"$cond": [had_ended, 1, 0]}]}
+        before = {"$cond": [{"$isNumber": "$lapses"}, "$lapses", 0]}
+        counted = {"$add": [before, {"$cond": [had_ended, 1, 0]}]}
         with self._connection.call() as database:
             document = database[WORKERS].find_one_and_update(
                 {"_id": worker.id},
@@ -199,20 +196,35 @@ class MongoStore:
                 upsert=True,
                 return_document=ReturnDocument.AFTER,
             )
-        return int(document["lapses"]) if document else 0
+        lapses = document["lapses"] if document else 0
+        return int(lapses) if math.isfinite(lapses) else 0
 
     def held(self, worker: Worker) -> list[Claim]:
         """See the contract."""
         query = {"state": BUSY, "worker": worker.id}
         with self._connection.call() as database:
-            found = database[TASKS].find(query, {"generation": 1})
-            return [Claim(task["_id"], worker.id, task.get("generation") or 0) for task in found]
+            tasks = database[TASKS]
+            found = read(tasks, lambda sound: sound.find(query, {"generation": 1}))
+            nameless = [document for document in found if not _has_a_claim(document)]
+            self._end_nameless(tasks, nameless)
+        return [
+            Claim(task["_id"], worker.id, task.get("generation") or 0)
+            for task in found
+            if task not in nameless
+        ]
+
+    def _end_nameless(self, tasks: MongoCollection[Document], nameless: list[Document]) -> None:
+        """Set busy documents aside whose claim cannot be named, so that no report could ever end them."""
+        if nameless:
+            which = one_of([id_of(document) for document in nameless])
+            set_aside(tasks, which, self._clock.now(), self._aside.add, state=BUSY, reason=UNSOUND)
 
     def workers(self) -> list[Worker]:
         """See the contract."""
-        query = {"$expr": {"$gt": ["$lease_until", "$$NOW"]}}
+        query = {"$expr": {"$gt": ["$lease_until", "$$NOW"]}, "lease_until": {"$type": "date"}, **BY_NAME}
         with self._connection.call() as database:
-            return [_worker(document) for document in database[WORKERS].find(query)]
+            found = read(database[WORKERS], lambda sound: sound.find(query))
+        return [_worker(document) for document in found if isinstance(document["_id"], str)]
 
     def orphans(self, worker: Worker, limit: int) -> list[MonQTask]:
         """See the contract. Busy tasks without a `worker` belong to another program and stay."""
@@ -220,85 +232,61 @@ class MongoStore:
             return []
         with self._connection.call() as database:
             # first the tasks, then the leases: a daemon has its lease before its first claim
-            holders = set(database[TASKS].distinct("worker", {"state": BUSY, "worker": {"$type": "string"}}))
+            tasks = database[TASKS]
+            stages: list[Document] = [
+                {"$match": {"state": BUSY, "worker": {"$type": "string"}}},
+                {"$group": {"_id": "$worker"}},
+            ]
+            groups = read(tasks, lambda sound: sound.aggregate(stages))
+            holders = {group["_id"] for group in groups if is_text(group["_id"])}
             dead = holders - _living(database, holders) - {worker.id}
             if not dead:
                 return []
-            query = {"state": BUSY, "worker": {"$in": list(dead)}}
-            return _tasks(read_page(database[TASKS], query, order=ASCENDING, limit=limit))
+            query = {"$and": [{"state": BUSY}, one_of(list(dead), "worker")]}
+            found = read_page(tasks, query, order=ASCENDING, limit=limit)
+            nameless = [
+                document
+                for document in found
+                if not (type(document["worker"]) is str and _has_a_claim(document))
+            ]
+            self._end_nameless(tasks, nameless)
+        return [task_of(document) for document in found if document not in nameless]
 
     # see
 
     def get(self, task_id: ObjectId) -> MonQTask | None:
         """See the contract."""
-        with self._connection.call() as database:
-            found = _tasks(database[TASKS].find({"_id": task_id}).limit(1))
-        return found[0] if found else None
+        return self._looking.get(task_id)
 
     def find(
         self, which: Filter, limit: int, before: ObjectId | None = None, *, brief: bool = False
     ) -> list[MonQTask]:
         """See the contract."""
-        if limit <= 0:
-            return []
-        query, shown = _query(which, before), BRIEF if brief else None
-        with self._search(which) as database:
-            return _tasks(read_page(database[TASKS], query, order=DESCENDING, limit=limit, shown=shown))
+        return self._looking.find(which, limit, before, brief=brief)
 
     def ids(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[ObjectId]:
         """See the contract."""
-        if limit <= 0:
-            return []
-        with self._search(which) as database:
-            found = database[TASKS].find(_query(which, before), {"_id": 1})
-            return [document["_id"] for document in found.sort("_id", DESCENDING).limit(limit)]
+        return self._looking.ids(which, limit, before)
 
     def count(self, which: Filter) -> dict[str, int]:
         """See the contract; by states alone it reads an index and no document."""
-        query = {"state": {"$in": list(STATES)}, **_query(which)}
-        with self._search(which) as database:
-            return _numbers(database, query, "$state")
+        return self._looking.count(which)
 
     def depth(self, most: int) -> int:
         """See the contract."""
-        with self._connection.call() as database:
-            return database[TASKS].count_documents({"state": READY}, limit=most, hint=STATE)
+        return self._looking.depth(most)
 
     def waiting(self) -> dict[str, int]:
         """See the contract."""
-        with self._connection.call() as database:
-            names = _numbers(database, {"state": READY}, "$task_name")
-        return {name: count for name, count in names.items() if isinstance(name, str)}
-
-    @contextmanager
-    def _search(self, which: Filter) -> Iterator[Database[Document]]:
-        """The database for one query of an operator. Its time goes along as maxTimeMS: the server ends it.
-
-        A pattern is matched by the server, whose engine is not RE2. Raises StoreError when it took too long.
-        """
-        try:
-            with self._connection.call(SEARCH_SECONDS if which.error else None) as database:
-                yield database
-        except StoreUnavailable as error:
-            if not (which.error and _is_overdue(error)):
-                raise
-            raise StoreError(
-                f"{self._connection.name}: the search took longer than {SEARCH_SECONDS:g} s; "
-                "narrow it by a state, a name, a topic or a time, or simplify the pattern"
-            ) from error
+        return self._looking.waiting()
 
     def event(self, event_id: ObjectId) -> Event | None:
         """See the contract."""
-        with self._connection.call() as database:
-            document = database[EVENTS].find_one({"_id": event_id})
-        return event_from_document(document) if document else None
+        return self._looking.event(event_id)
 
     def events(self, limit: int, before: ObjectId | None = None) -> list[Event]:
         """See the contract."""
-        query = {} if before is None else {"_id": {"$lt": before}}
-        with self._connection.call() as database:
-            found = read_page(database[EVENTS], query, order=DESCENDING, limit=limit)
-            return [event_from_document(document) for document in found]
+        return self._looking.events(limit, before)
 
     # elsewhere
 
@@ -313,9 +301,9 @@ class MongoStore:
     # operate and forget
 
     def move(self, ids: Sequence[ObjectId], states: Collection[State], fields: Mapping[str, Any]) -> int:
-        """See the contract; one by one, so that a held key stops only its own task."""
+        """See the contract; one by one, so that one that cannot be moved stops no other."""
         update = change(fields)
-        operations = [UpdateOne({"_id": i, "state": {"$in": list(states)}}, update) for i in ids]
+        operations = [UpdateOne({"_id": is_("$eq", i), "state": {"$in": list(states)}}, update) for i in ids]
         if not operations:
             return 0
         with self._connection.call() as database:
@@ -326,18 +314,14 @@ class MongoStore:
 
     def delete(self, ids: Sequence[ObjectId], states: Collection[State]) -> int:
         """See the contract."""
-        query = {"_id": {"$in": list(ids)}, "state": {"$in": list(states)}}
+        query = {"$and": [one_of(ids), {"state": {"$in": list(states)}}]}
         with self._connection.call() as database:
             return database[TASKS].delete_many(query).deleted_count
 
     def prune(self, now: datetime, limit: int) -> int:
         """See the contract."""
         with self._connection.call() as database:
-            tasks = database[TASKS]
-            query = {"expire_at": {"$lte": now}, "state": {"$in": list(ENDED)}}
-            gone = [document["_id"] for document in tasks.find(query, {"_id": 1}).limit(limit)]
-            pruned = tasks.delete_many({**query, "_id": {"$in": gone}}).deleted_count
-            return pruned + _prune_events(database, now, limit)
+            return self._pruning.prune(database, now, limit)
 
     # bell
 
@@ -350,15 +334,25 @@ class MongoStore:
         return self._feed.listen(seconds)
 
 
-def _tasks(documents: Iterable[Document]) -> list[MonQTask]:
-    tasks = [task_from_document(document) for document in documents]
-    for task in tasks:
-        task.result = undo_references(task.result)
-    return tasks
+def _all_or_first_error(answers: Iterable[Answer | Exception]) -> list[Answer]:
+    whole: list[Answer] = []
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+        whole.append(answer)
+    return whole
+
+
+def _has_a_claim(document: Document) -> bool:
+    """Whether a report could find *document* by the claim that can be read from it."""
+    generation = document.get("generation")
+    is_number = generation is None or (holds("generation", generation))
+    return opened(id_of(document)) is None and is_number
 
 
 def _worker(document: Document) -> Worker:
-    return Worker(document["_id"], document.get("process") or "", _birth(document.get("birth")))
+    process = document.get("process")
+    return Worker(document["_id"], process if isinstance(process, str) else "", _birth(document.get("birth")))
 
 
 def _birth(document: Any) -> Birth | None:
@@ -367,79 +361,36 @@ def _birth(document: Any) -> Birth | None:
         birth = Birth(*(document[name] for name in Birth._fields))
     except (KeyError, TypeError):
         return None
-    return birth if isinstance(birth.pid, int) and isinstance(birth.start, int) else None
+    is_sound = type(birth.pid) is int and type(birth.start) is int and 0 < birth.pid < 2**31
+    return birth if is_sound else None
 
 
-def _living(database: Database[Document], holders: set[str]) -> set[str]:
+def _living(database: Database[Document], holders: set[Any]) -> set[Any]:
     """The workers whose lease holds, by the server's clock; long dead ones without tasks are forgotten."""
     until, now = "$lease_until", "$$NOW"
     stages = [
+        {"$match": BY_NAME},
         {
             "$project": {
-                "lives": {"$gt": [until, now]},
+                "lives": {"$and": [{"$eq": [{"$type": until}, "date"]}, {"$gt": [until, now]}]},
                 "is_old": {"$lt": [until, {"$subtract": [now, DAY_MS]}]},
             }
-        }
+        },
     ]
-    workers = list(database[WORKERS].aggregate(stages))
+    workers = read(database[WORKERS], lambda sound: sound.aggregate(stages))
     forgotten = [worker["_id"] for worker in workers if worker["is_old"] and worker["_id"] not in holders]
     if forgotten:
-        database[WORKERS].delete_many({"_id": {"$in": forgotten}})
+        database[WORKERS].delete_many(one_of(forgotten))
     return {worker["_id"] for worker in workers if worker["lives"]}
 
 
-def _numbers(database: Database[Document], query: Document, by: str) -> dict[str, int]:
-    stages = [{"$match": query}, {"$group": {"_id": by, "count": {"$sum": 1}}}]
-    return {group["_id"]: group["count"] for group in database[TASKS].aggregate(stages)}
-
-
-def _is_overdue(error: StoreUnavailable) -> bool:
-    """Whether the server, or the driver before it, ended a call that took too long."""
-    cause = error.__cause__
-    return isinstance(cause, PyMongoError) and cause.timeout
-
-
-def _query(which: Filter, before: ObjectId | None = None) -> Document:
-    if before is not None:
-        return {"$and": [_query(which), {"_id": {"$lt": before}}]}
-    query: Document = {}
-    if which.ids:
-        query["_id"] = {"$in": list(which.ids)}
-    if which.states:
-        query["state"] = {"$in": list(which.states)}
-    if which.name:
-        query["task_name"] = {"$regex": "^" + re.escape(which.name)}
-    if which.names:
-        query.setdefault("task_name", {})["$in"] = list(which.names)
-    if which.topic:
-        query["topic"] = which.topic
-    if which.error:
-        query["result"] = {"$regex": which.error, "$not": {"$type": "array"}}  # whose texts would be searched
-    moments = {"$lt": which.older, "$gt": which.newer}
-    if given := {name: moment for name, moment in moments.items() if moment is not None}:
-        query["time_queue"] = given
-    return query
-
-
 def _moved(error: BulkWriteError) -> int:
-    """How many moved although some could not, because another unfinished task holds their key."""
-    refusals(error, DUPLICATE_KEY)
+    """How many moved although some could not, because another unfinished task holds their key.
+
+    What else keeps one from moving is raised when none moved: else it would never be told.
+    """
+    others = [refusal for refusal in refusals(error) if not stands_in(KEY_INDEX, refusal)]
     moved: int = (error.details or {})["nMatched"]
+    if others and not moved:
+        raise not_accepted(others[0])
     return moved
-
-
-def _prune_events(database: Database[Document], now: datetime, limit: int) -> int:
-    """Delete expired events page by page, passing over those with tasks that have not ended."""
-    events, pruned, last = database[EVENTS], 0, None
-    while pruned < limit:
-        query: Document = {"expire_at": {"$lte": now}}
-        if last is not None:
-            query = {"$and": [query, {"_id": {"$gt": last}}]}
-        page = [document["_id"] for document in events.find(query, {"_id": 1}).sort("_id").limit(PAGE)]
-        if not page:
-            break
-        last = page[-1]
-        held = database[TASKS].distinct("event_id", {"event_id": {"$in": page}, "state": UNENDED})
-        gone = [event_id for event_id in page if event_id not in set(held)][: limit - pruned]
-        pruned += events.delete_many({"_id": {"$in": gone}}).deleted_count
-    return pruned
