@@ -6,9 +6,13 @@ gevent, and only for `monqbus run`.
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from bus import __version__
 from bus.context import c, carry
@@ -71,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     settle()  # first of all: whatever is forked or started from here on inherits a clean environment
     words = list(sys.argv[1:] if argv is None else argv)
-    if _asks_to_run(words):
+    is_daemon = _asks_to_run(words)
+    if is_daemon:
         from bus import streams
         from bus.cpu import zygote
 
@@ -82,7 +87,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         monkey.patch_all()
     from bus.cli import main as command
 
-    return command(words)
+    code = command(words)
+    if is_daemon:
+        _leave(code)
+    return code
+
+
+def _leave(code: int) -> NoReturn:
+    """End the daemon's process with *code*, after what apps have registered with atexit.
+
+    Not by Python's own end: it takes the interpreter from under native threads that are still inside a
+    driver, which waits for a server (seen: SIGSEGV in one of twenty stops while MongoDB was away).
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or never there
+            stream.flush()
+    os._exit(code)
 
 
 def _asks_to_run(words: Sequence[str]) -> bool:

@@ -46,7 +46,7 @@ class Nursery:
         self._control = control
         self._leaders = leaders
         self._numbers: dict[int, int] = {}
-        self._apps_own = set(_children())  # what the apps have started at their import
+        self._apps_own: set[int] = set()
         self._pid = os.getpid()
         self._woken, self._bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._poller = poll()
@@ -59,6 +59,7 @@ class Nursery:
         *child* is the life of a child: it gets the order, its descriptor and the id of this process.
         Blocks.
         """
+        self._apps_own = set(_children())  # what the apps have started at their import
         set_wakeup_fd(self._bell, warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, END_SIGNAL):
             handle(number, lambda *_: None)

@@ -117,7 +117,7 @@ class Daemon:
             self._drain()
         finally:
             self._undo.close()
-        # Python waits for threads at its end, and those that handlers have left running may never end
+        # what apps have registered for the end may wait for threads that never end
         gevent.spawn_later(LEAVING_SECONDS, os._exit, self._code)
         return self._code
 

@@ -50,6 +50,7 @@ def write_mark(folder: Path, mark: Mark) -> None:
     new = folder / f"{NAME}.new"
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
+        os.fchmod(descriptor, 0o600)  # an app's umask may have left nothing of it
         os.write(descriptor, dumps(mark._asdict()).encode("ascii"))
         os.fsync(descriptor)
     finally:

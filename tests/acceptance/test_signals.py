@@ -66,6 +66,17 @@ def test_term_lets_a_running_task_end(new_daemon: New, ran: Ran):
     assert ["began 1", "ended 1"] == ran()
 
 
+def test_what_an_app_has_registered_for_the_end_is_done(new_daemon: New, tmp_path: Path, ran: Ran):
+    """What it flushes there is not lost, whatever threads it has left behind."""
+    (tmp_path / "apps").mkdir()
+    lines = 'import atexit\natexit.register(lambda: Path(os.environ["RAN"]).write_text("flushed"))\n'
+    (tmp_path / "apps" / "changing.py").write_text(APP.format(number=1) + lines)
+    daemon = new_daemon(text=CHANGING).start()
+
+    assert 0 == daemon.stop()
+    assert ["flushed"] == ran()
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "standalone", "replica_set"])
 def test_an_idle_daemon_ends_at_once(kind: str, request: pytest.FixtureRequest, new_daemon: New):
     """Nobody waits for greenlets that listen or for threads of the driver: two seconds at most."""
