@@ -16,6 +16,7 @@ from bus import __version__, errors, telemetry
 from bus.cli import door
 from bus.cli.words import build_parser
 from bus.config import load
+from bus.config.secrets import SHORTEST
 from bus.config.table import GROUPS, Handler, Hook, rows
 from bus.daemon import RELOADED
 from bus.model import LEGAL_MOVES, STATES
@@ -207,6 +208,15 @@ def test_the_changelog_has_the_present_version():
 
 
 # what is told is there
+
+
+def test_secrets_that_documents_set_are_taken():
+    """A short one is refused, and whoever follows the page stops there."""
+    pages = [*PAGES, *(ROOT / "examples").rglob("*.ini")]
+    given = [value for page in pages for value in re.findall(r"SECRET='([^']*)'", page.read_text())]
+
+    assert given
+    assert [] == [value for value in given if len(value) < SHORTEST]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=markdown.name_of)

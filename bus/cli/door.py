@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
-import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -40,6 +38,7 @@ _CODES: Final[tuple[tuple[type[MonqbusError], int], ...]] = (
 
 def main(words: Sequence[str]) -> int:
     """Run one command; its exit code. Errors are one line each on stderr, never a traceback."""
+    terminal.open_closed_streams()
     parser = build_parser()
     options = parser.parse_args(words)
     if not hasattr(options, "module"):
@@ -49,21 +48,18 @@ def main(words: Sequence[str]) -> int:
         # each command's module is imported only when it runs: starting fast is a feature
         command = getattr(importlib.import_module(f"{__package__}.{options.module}"), options.function)
         code: int = command(options)
-        sys.stdout.flush()  # here, where a reader that has gone is forgiven
     except MonqbusError as error:
-        return _failed(error, options)
+        code = _failed(error, options)
     except KeyboardInterrupt:
-        return EX_INTERRUPTED
+        code = EX_INTERRUPTED
     except BrokenPipeError:
-        # whoever read our output has seen enough; do not complain again while closing stdout
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EX_OK
+        code = EX_OK  # whoever read our output has seen enough
     except Exception as error:  # noqa: BLE001 - the last resort before the user would see a traceback
         if options.debug:
             terminal.traceback_now()
         terminal.note(f"{type(error).__name__}: {error}; --debug shows where")
-        return EX_FAILED
-    return code
+        code = EX_FAILED
+    return code if terminal.flush() else code or EX_FAILED
 
 
 def _failed(error: MonqbusError, options: argparse.Namespace) -> int:

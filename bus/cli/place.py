@@ -143,10 +143,10 @@ def _open(config: Config, *, makes: bool = True) -> Store | Remote:
         if is_embedded(config) and daemon_answers(config):
             return remote(config)
         settings = config.monqbus
-        if not makes and is_embedded(config) and not has_file(settings.data_dir):
-            require_room(settings.data_dir)
-            return open_memory_store()
         try:
+            if not makes and is_embedded(config) and not has_file(settings.data_dir):
+                require_room(settings.data_dir)
+                return open_memory_store()
             return open_store(settings.store.reveal(), settings.data_dir, min_free=settings.min_free)
         except StoreHeld:
             if clock.monotonic() >= deadline:

@@ -28,10 +28,10 @@ def init(options: argparse.Namespace) -> int:
         "apps/hello.py": HELLO,
         "monqbus.service": unit(_program(), directory, directory / "data"),
     }
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     if taken := [str(directory / name) for name in files if os.path.lexists(directory / name)]:
         raise UsageError(f"init: {', '.join(taken)}: exists already; choose another DIR or move it away")
-    with Folder.at(directory) as home, _folder(home, "apps", 0o777) as apps:
+    with Folder.at(directory) as home, _folder(home, "apps", 0o755) as apps:
         _folder(home, "data", 0o700).close()
         for name, text in files.items():
             place = apps if name.startswith("apps/") else home

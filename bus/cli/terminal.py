@@ -7,6 +7,7 @@ import sys
 import traceback
 from typing import Any, NamedTuple
 
+from ..errors import MonqbusError
 from ..textual import harmless, harmless_json
 
 _COLOURS = {"ready": "36", "busy": "33", "complete": "32", "error": "31", "skipped": "90"}
@@ -20,20 +21,42 @@ class State(NamedTuple):
     width: int = STATE_WIDTH
 
 
+def open_closed_streams() -> None:
+    """A standard stream that was closed when Python started leads nowhere; `print` would take another one."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 - for as long as the process lives
+
+
+def flush() -> bool:
+    """Whether all that was printed has reached its reader; one that has gone has seen enough.
+
+    What could not be written is forgotten, or Python would complain of it once more at its end.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as problem:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(problem, BrokenPipeError):
+            note(_lost(problem))
+            return False
+    return True
+
+
 def line(*parts: str | State, at_once: bool = False) -> None:
     """Print *parts* as one line on standard output; *at_once* for whoever waits for it meanwhile."""
-    print("".join(map(_printable, parts)), flush=at_once)
+    _print("".join(map(_printable, parts)), at_once=at_once)
 
 
 def text(value: str, indent: str = "") -> None:
     """Print the lines of *value*, each with *indent*."""
     for one in value.splitlines():
-        print(f"{indent}{harmless(one)}")
+        _print(f"{indent}{harmless(one)}")
 
 
 def row(value: Any, *, at_once: bool = False) -> None:
     """Print *value* as one line of JSON; *at_once* as for `line`."""
-    print(harmless_json(value), flush=at_once)
+    _print(harmless_json(value), at_once=at_once)
 
 
 def note(message: str) -> None:
@@ -70,6 +93,19 @@ def progress(words: str) -> None:
 def clear_progress() -> None:
     """Take the last words of `progress` away."""
     print("\r\x1b[K", end="", file=sys.stderr)
+
+
+def _print(one: str, *, at_once: bool = False) -> None:
+    try:
+        print(one, flush=at_once)
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        raise MonqbusError(_lost(problem)) from problem
+
+
+def _lost(problem: OSError) -> str:
+    return f"standard output: {problem.strerror}; what it should have shown is lost"
 
 
 def _printable(part: str | State) -> str:

@@ -453,6 +453,9 @@ class Daemon:
             close_doors=partial(self.public.stop, hurry=self._hurry),
         )
         drain.run(self.config.worker.drain)
+        if not self.store.shared and (complaint := self.steward.complaint):
+            # the last word of the log: what deleted files hold ends with this process
+            emit("store.failed", doing="closing", error=complaint)
 
 
 def _printed(address: tuple[Any, ...]) -> str:

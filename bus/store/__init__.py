@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .contract import CALL_SECONDS, Heard, Notice, Store
 from .datadir import as_owner_of, make_data_dir, require_data_dir
@@ -26,6 +26,8 @@ __all__ = [
     "require_room",
 ]
 
+DATABASE: Final = "monqbus.db"
+
 
 def open_store(
     address: str, data_dir: Path, *, daemon: bool = False, min_free: int = 0, examine: bool = False
@@ -40,7 +42,7 @@ def open_store(
     if address == "sqlite":
         from .sqlite import SqliteStore
 
-        store = SqliteStore(data_dir / "monqbus.db", daemon=daemon, min_free=min_free, examine=examine)
+        store = SqliteStore(data_dir / DATABASE, daemon=daemon, min_free=min_free, examine=examine)
     else:
         from .mongo import MongoStore
 
@@ -51,7 +53,7 @@ def open_store(
 
 def has_file(data_dir: Path) -> bool:
     """Whether there is an embedded store in *data_dir*, or what is left of one."""
-    for name in ("monqbus.db", "monqbus.db-wal"):
+    for name in (DATABASE, "monqbus.db-wal"):
         try:
             (data_dir / name).lstat()
         except (FileNotFoundError, NotADirectoryError):
@@ -63,11 +65,18 @@ def has_file(data_dir: Path) -> bool:
 
 
 def require_room(data_dir: Path) -> None:
-    """Raise ConfigError where `open_store` could make no embedded store; makes nothing."""
+    """Raise ConfigError where `open_store` could make no embedded store; makes nothing.
+
+    Raises StoreHeld while a process has that path, although nothing lies there: its files were deleted.
+    """
+    from .name_lock import NameLock
     from .sqlite_file import require_local
 
     require_data_dir(data_dir)
     require_local(data_dir)
+    name = NameLock(data_dir / DATABASE)
+    name.take()
+    name.release()
 
 
 def open_spool(data_dir: Path, most: int, *, min_free: int = 0) -> Spool | None:

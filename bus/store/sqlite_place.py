@@ -103,7 +103,7 @@ class Place:
         return (
             "it was deleted, unmounted or replaced, and what was acknowledged is only in this process: mount "
             "it again, or save it with monqbus backup FILE before you stop the daemon (or copy "
-            f"{copies}), put that in its place and start again"
+            f"{copies}), put that alone in its place, without an older -wal, and start again"
         )
 
     def _set(self, lost: _OpenFile | None, complaint: str) -> None:

@@ -19,7 +19,7 @@ import pytest
 from bus.errors import StoreHeld, StoreUnavailable, StoreUnusable
 from bus.model import COMPLETE, Filter, Report
 from bus.store import diagnosis as look
-from bus.store import name_lock, open_spool, sqlite_place
+from bus.store import name_lock, open_spool, require_room, sqlite_place
 from bus.store.sqlite import SqliteStore
 from bus.store.sqlite_connection import Connection
 
@@ -333,6 +333,18 @@ def test_who_only_has_the_same_name_does_not_keep_anybody_out(
         with closing(SqliteStore(path, daemon=False)) as store:
             store.open()
             post(store, a_task())
+
+
+def test_an_empty_folder_whose_path_somebody_holds_is_not_taken_for_a_new_store(
+    daemons: SqliteStore, path: Path
+) -> None:
+    """`list` would show nothing, and say so as if it were true."""
+    delete_the_folder(path)
+    path.parent.mkdir(0o700)
+
+    with pytest.raises(StoreHeld, match="although its files were deleted"):
+        require_room(path.parent)
+    assert [] == list(path.parent.iterdir())
 
 
 def test_a_deleted_lock_file_is_made_and_locked_anew(daemons: SqliteStore, path: Path) -> None:

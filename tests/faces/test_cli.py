@@ -23,6 +23,7 @@ from tests.acceptance.daemons import ROOT
 
 from .console import NOBODY, Command, write_place
 
+LOST = "what it should have shown is lost"
 ID = re.compile(r"[0-9a-f]{24}")
 
 
@@ -349,6 +350,28 @@ def test_a_long_purge_shows_on_a_terminal_how_far_it_is(alone: Command, tmp_path
     assert "\rpurged 500 …\rpurged 1000 …" in seen
     assert seen.endswith("purged 1100\r\n")
     assert ("purged 1100\n", "") == (piped.out, piped.err)
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("list >&-", 0, ""),
+        ("check >&- 2>&-", 0, ""),
+        ("show nope 2>&-", 64, ""),
+        ("count >/dev/full", 1, f"monqbus: standard output: No space left on device; {LOST}\n"),
+    ],
+)  # fmt: skip
+def test_a_stream_that_takes_nothing_is_no_traceback(
+    alone: Command, tmp_path: Path, line: str, code: int, said: str
+) -> None:
+    """As at(1) and old init scripts start it: an error never goes where the answer belongs."""
+    words = [sys.executable, str(ROOT / "monqbus.py"), "--config", str(tmp_path / "monqbus.ini")]
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {line}', "sh", *words],
+        capture_output=True, text=True, check=False, timeout=20,
+    )  # fmt: skip
+
+    assert (code, "", said) == (done.returncode, done.stdout, done.stderr)
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(alone: Command, tmp_path: Path) -> None:
