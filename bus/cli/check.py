@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from pathlib import Path
 
 from .. import registry
 from ..command import declare
 from ..config import Config
-from ..connecting import is_embedded
+from ..connecting import is_embedded, remote
 from ..errors import ConfigError, MonqbusError
 from ..http import Limits, open_files, too_few_files
 from ..store import has_file, open_store, require_data_dir, require_room
@@ -83,6 +84,9 @@ def _store_error(config: Config) -> MonqbusError | None:
     try:
         if is_embedded(config) and daemon_answers(config):
             terminal.line(f"store    {config.monqbus.store} {where} (a daemon is running on it)")
+            with closing(remote(config)) as daemon:
+                if reason := daemon.status()["reason"]:
+                    terminal.warning(f"the daemon that is running: {reason}")
             return None
         _look_at_store(config)
     except MonqbusError as error:

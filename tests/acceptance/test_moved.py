@@ -66,6 +66,18 @@ def test_from_the_first_delivery_after_it_the_answer_is_503_and_readyz_says_why(
     assert [] == [line for line in daemon.lines if "Traceback" in line or "loop.failed" in line]
     assert 1 == len(ran(1))
     assert 0 == daemon.stop()
+    assert "store.failed doing=closing" in daemon.lines[-1]
+
+
+def test_a_check_beside_a_daemon_that_has_lost_its_files_says_so(new_daemon: New) -> None:
+    """The configuration is right, and yet nothing is."""
+    daemon = new_daemon().start()
+    delete_the_files(daemon.config.parent / "data")
+    daemon.wait_for("store.moved")
+    checked = daemon.monqbus("check")
+
+    assert 0 == checked.returncode
+    assert "warning: the daemon that is running: store: " in checked.stderr
 
 
 def test_when_the_folder_is_back_everything_goes_on_and_nothing_was_lost(new_daemon: New, ran: Ran) -> None:
