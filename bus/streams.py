@@ -59,6 +59,10 @@ class Streams:
             elif hasattr(stream, "reconfigure"):
                 stream.reconfigure(line_buffering=True)
 
+    def lead_back(self, number: int) -> None:
+        """Let *number*, 1 or 2, lead into the pipe again, or what is opened next, a socket, would get it."""
+        os.dup2(self._writing, number)
+
     def restore(self) -> None:
         """1 and 2 as they were at the start."""
         for stream in (sys.stdout, sys.stderr):

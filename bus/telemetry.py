@@ -83,6 +83,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "task.set_aside": (logging.ERROR, "a stored task cannot be read or begun; the reason; the others go on"),
     "task.unstorable": (logging.ERROR, "what a handler left behind cannot be stored; its end is, without it"),
     "task.unrecorded": (logging.ERROR, "the daemon stopped before the store took this end; it runs again"),
+    "task.refused": (
+        logging.ERROR,
+        "a rule of the store (another's index, a validator) forbids a task's end; tried again each minute",
+    ),
     "task.lost": (logging.ERROR, "an end came after the claim was lost; it changed nothing"),
     "task.rescued": (logging.WARNING, "a dead daemon's task was taken back"),
     "apps.threaded": (logging.WARNING, "importing the apps started threads; cpu workers do not have them"),
@@ -96,7 +100,7 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "farm.lost": (logging.ERROR, "the process that all cpu workers come from is gone; the daemon stops"),
     "service.failing": (
         logging.ERROR,
-        "a part of the daemon has not succeeded for three of its periods; `/readyz` says no",
+        "a part of the daemon is late by three periods; `/readyz` says no, but for a store with a spool",
     ),
     "service.recovered": (logging.INFO, "it has succeeded again"),
     "service.died": (

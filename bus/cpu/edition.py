@@ -35,7 +35,6 @@ class Edition:
         self, zygote: Parent, apps: Apps, oom: OomCounter, on_gone: Callable[[Edition], None]
     ) -> None:
         self.apps = apps
-        self.cpu_tasks = 0
         self._oom = oom
         self._on_gone = on_gone
         self._idle: list[Peer] = []
@@ -61,7 +60,6 @@ class Edition:
             raise ConfigError(*news["refused"])
         if "ready" not in news:
             raise ConfigError(f"apps: the process that imports them ended: {news['ended']}")
-        self.cpu_tasks = news["cpu"]
         if news["threads"]:
             emit("apps.threaded", threads=", ".join(news["threads"]))
 

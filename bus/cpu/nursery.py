@@ -25,7 +25,6 @@ from ..codec import decode, encode
 from ..processtree import ProcessTree
 
 MESSAGE_BYTES: Final = 128 * 1024
-ERROR_TEXT: Final = 4000
 END_SECONDS: Final = 1.0
 END_SIGNAL: Final = signal.SIGRTMIN + 5
 """Comes from the kernel when the process that forked this one is gone."""

@@ -37,13 +37,9 @@ def live(order: dict[str, Any], descriptor: int, zygote: int) -> None:
     descent.be_called("apps")
     gc.collect()
     gc.freeze()  # what is here now lives as long as this process: its pages stay shared with the workers
-    nursery.tell(ready=True, cpu=_count_cpu_tasks(), threads=_threads())
+    nursery.tell(ready=True, threads=_threads())
     leash.die_with(zygote, END_SIGNAL)
     nursery.serve(worker.live)
-
-
-def _count_cpu_tasks() -> int:
-    return sum(task.defaults.cpu for task in registry.registry().tasks.values())
 
 
 def _threads() -> list[str]:

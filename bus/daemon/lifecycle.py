@@ -22,7 +22,7 @@ from typing import Any, Final
 import gevent
 from gevent.event import Event
 
-from .. import __version__, birth, declaring, leash, registry
+from .. import __version__, birth, declaring, leash, registry, streams
 from ..api import Api, create_api
 from ..clock import Clock
 from ..config import Config, Hook
@@ -155,7 +155,7 @@ class Daemon:
         """Before the apps are imported, which may do anything that handlers may do."""
         self.hub_thread = HubThread()
         self._undo.callback(self.hub_thread.close)
-        for guard in (LoggingLocks(self.clock), Bulwark()):
+        for guard in (LoggingLocks(self.clock), Bulwark(streams.take_over().lead_back)):
             guard.start()
             self._undo.callback(guard.stop)
 

@@ -7,11 +7,12 @@ until the store has it. If the daemon dies first, the task runs again: that is a
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
 from ..clock import Clock
-from ..errors import StoreError, StoreUnavailable, Withdrawn
+from ..errors import NotAccepted, StoreError, StoreUnavailable, Withdrawn
 from ..model import Claim, Report
 from ..retry import Kind, Outcome
 from ..store import CALL_SECONDS, Store
@@ -21,6 +22,7 @@ from .run import Run
 
 BATCH: Final = 500
 FULL: Final = 2000
+REFUSED_SECONDS: Final = 60.0
 FACT_OF: Final[dict[Kind, str]] = {
     "complete": "task.finished",
     "retry": "task.retried",
@@ -38,6 +40,9 @@ class Recorder:
         self._store = store
         self._clock = clock
         self._ends: list[tuple[Run, Outcome]] = []
+        self._refused: list[tuple[Run, Outcome]] = []  # by a rule of the store, until `_refused_until`
+        self._refused_until = 0.0
+        self._told: set[Claim] = set()
         self._notes: dict[Any, Report] = {}
         self._recorded = 0
         self._failing = False
@@ -47,17 +52,17 @@ class Recorder:
     @property
     def depth(self) -> int:
         """How many ends are not yet in the store."""
-        return len(self._ends)
+        return len(self._ends) + len(self._refused)
 
     @property
     def claims(self) -> set[Claim]:
         """The claims under which ends wait to be written."""
-        return {run.task.claim for run, _ in self._ends}
+        return {run.task.claim for run, _ in (*self._ends, *self._refused)}
 
     @property
     def is_full(self) -> bool:
         """True when nothing more should be begun before what has ended is recorded."""
-        return len(self._ends) >= FULL
+        return self.depth >= FULL
 
     def put(self, run: Run, outcome: Outcome) -> None:
         """Take over an ended run. Never blocks."""
@@ -71,10 +76,11 @@ class Recorder:
 
     def tick(self) -> float | None:
         """Write one batch, notes before ends, because an end closes the claim."""
+        self._try_refused()
         notes, self._notes = self._notes, {}
         batch = self._ends[:BATCH]
         if not batch and not notes:
-            return None
+            return self._next
         reports = [*notes.values(), *(Report(run.task.claim, outcome.fields) for run, outcome in batch)]
         try:
             held = self._store.report(reports)
@@ -95,25 +101,50 @@ class Recorder:
 
     def abandon(self) -> int:
         """Tell of each end that is not recorded yet and forget it; how many those were."""
-        ends, self._ends = self._ends, []
+        ends, self._ends, self._refused = [*self._ends, *self._refused], [], []
         for run, outcome in ends:
             seconds = self._clock.monotonic() - run.started
             emit("task.unrecorded", task=run.task, outcome=outcome, seconds=seconds)
         return len(ends)
 
     def _write_one_by_one(self, notes: list[Report], batch: list[tuple[Run, Outcome]]) -> float | None:
-        """As `tick`; an end that the store refuses is tried again later, behind all others."""
+        """As `tick`; an end that a rule of the store forbids waits apart, and a note is left out.
+
+        One that is refused otherwise is tried again behind all others.
+        """
         before = self._recorded
         try:
             for note in notes:
-                self._report_alone(note)
+                with suppress(NotAccepted):
+                    self._report_alone(note)
             for end in batch:
-                self._written([end], [self._report_alone(Report(end[0].task.claim, end[1].fields))])
+                self._write_alone(end)
         except StoreError as error:
             if not isinstance(error, StoreUnavailable) and self._ends:
                 self._ends.append(self._ends.pop(0))
             return self._pause(error, has_written=self._recorded > before)
         return self._next
+
+    def _write_alone(self, end: tuple[Run, Outcome]) -> None:
+        run, outcome = end
+        try:
+            held = self._report_alone(Report(run.task.claim, outcome.fields))
+        except NotAccepted as error:
+            self._ends.remove(end)
+            self._refused.append(end)
+            self._refused_until = self._clock.monotonic() + REFUSED_SECONDS
+            if run.task.claim not in self._told:
+                self._told.add(run.task.claim)
+                emit("task.refused", task=run.task, error=error)
+        else:
+            self._told.discard(run.task.claim)
+            self._written([end], [held])
+
+    def _try_refused(self) -> None:
+        """Now and then: whoever made the rule may have taken it back."""
+        if self._refused and self._clock.monotonic() >= self._refused_until:
+            self._ends += self._refused
+            self._refused = []
 
     def _written(self, batch: list[tuple[Run, Outcome]], held: list[bool]) -> float | None:
         if held or not batch:
@@ -125,7 +156,9 @@ class Recorder:
 
     @property
     def _next(self) -> float | None:
-        return 0 if self._ends or self._notes else None
+        if self._ends or self._notes:
+            return 0
+        return max(0.0, self._refused_until - self._clock.monotonic()) if self._refused else None
 
     def _report_alone(self, report: Report) -> bool:
         """Write one report; when it cannot be stored as it is, say so in its place."""

@@ -73,7 +73,7 @@ class Services:
 
         The store itself is not among them while it is away: whether that matters, the spool decides.
         """
-        late = [_sentence(health) for health in self._late.values() if not self._waits(health)]
+        late = [_sentence(one) for one in self._late.values() if one.is_late and not self._waits(one)]
         return "; ".join(late) or None
 
     def describe(self) -> list[dict[str, Any]]:

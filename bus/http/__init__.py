@@ -17,7 +17,7 @@
     problem  an error → an RFC 9457 document
 
 Why not bare ``gevent.pywsgi``: it has no timeouts, lets a second Content-Length and folded headers
-pass, drains what it refused, and buffers nothing on the way out (webhooks.md section 7).
+pass, drains what it refused, and buffers nothing on the way out.
 """
 
 from .body import check_size, read_body

@@ -47,7 +47,7 @@ class Head(NamedTuple):
 
 
 def read_head(stream: BufferedReader[Any], limits: Limits) -> Head:
-    """Read one request head. Raises Refused with the status that webhooks.md section 7 asks for."""
+    """Read one request head. Raises Refused with the status that RFC 9112 or a limit of ours asks for."""
     method, target, version = _read_request_line(stream, limits)
     fields = _read_fields(stream, limits)
     target = _own_target(method, target, fields)

@@ -49,6 +49,19 @@ class NameLock:
             return
         self._descriptor = taken.detach()
 
+    def let_askers_go(self) -> None:
+        """Hang up on those who have asked: a full backlog looks as if nobody were there. Never blocks."""
+        if self._descriptor is None:
+            return
+        name = socket(fileno=self._descriptor)
+        name.setblocking(False)
+        try:
+            while True:
+                asker, _ = name._accept()  # type: ignore[attr-defined]  # what socket.accept is made of
+                socket(fileno=asker).close()
+        except OSError:  # nobody any more
+            name.detach()
+
     def release(self) -> None:
         """Let it go; nothing happens when it is not held."""
         if self._descriptor is not None:

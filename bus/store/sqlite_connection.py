@@ -189,6 +189,8 @@ class Connection:
         place, disk = self._place, self._disk
         if place is None or disk is None:
             return
+        if self._name is not None:
+            self._name.let_askers_go()
         if place.look() is None:
             self._keep_lock()
             disk.look(self._spare())

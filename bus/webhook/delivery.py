@@ -1,6 +1,6 @@
 """One delivery in, one durable event, then 202.
 
-The order of the steps is the law (webhooks.md section 6): room 503 → encoding 415 → size 413 → the
+The order of the steps is the law: room 503 → encoding 415 → size 413 → a page in a browser 403 → the
 sender's headers 401 → raw bytes → sender 401 → JSON 400 → topic 400 → ONE durable write → answer. No
 body is read that the head condemns, nothing is parsed before it is verified, nothing is acknowledged
 before it is stored.

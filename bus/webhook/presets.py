@@ -2,7 +2,7 @@
 
 A *place* says where a value stands: ``header:NAME`` in a header, ``item:PREFIX`` in the list inside
 the signature header (``t=1700000000,v1=…``), ``body:dotted.path`` in the JSON body, "" nowhere.
-Sources of the rows: webhooks.md section 3.3 and the senders' own documentation.
+Sources of the rows: the senders' own documentation.
 """
 
 from __future__ import annotations

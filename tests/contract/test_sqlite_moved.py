@@ -335,6 +335,16 @@ def test_who_only_has_the_same_name_does_not_keep_anybody_out(
             post(store, a_task())
 
 
+def test_many_who_have_asked_hide_no_holder(daemons: SqliteStore, path: Path) -> None:
+    """Each that was refused stands in the backlog until the holder, while tending, lets it go."""
+    path.with_suffix(".lock").unlink()
+    for _ in range(3):
+        for _ in range(100):
+            with pytest.raises(StoreHeld):
+                name_lock.NameLock(path).take()
+        daemons.tend()
+
+
 def test_an_empty_folder_whose_path_somebody_holds_is_not_taken_for_a_new_store(
     daemons: SqliteStore, path: Path
 ) -> None:

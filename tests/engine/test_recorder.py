@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bus.desk import Desk
-from bus.engine.recorder import BATCH, FULL
+from bus.engine.recorder import BATCH, FULL, REFUSED_SECONDS
 from bus.engine.run import Run
-from bus.errors import Drained, StoreError, StoreUnavailable, Withdrawn
+from bus.errors import Drained, NotAccepted, StoreError, StoreUnavailable, Withdrawn
 from bus.model import Filter, Report, Worker
 from bus.retry import Outcome, Policy, Returned, Stopped, decide
 
@@ -200,6 +200,32 @@ def test_an_end_that_the_server_never_takes_goes_behind_the_others(engine, facts
     assert ["busy", "complete"] == [engine.now(run.task).state for run in (bad, good)]
     assert ([good.task], []) == ([told["task"] for told in facts.of("task.finished")], facts.of("task.lost"))
     assert 1 == engine.recorder.depth
+
+
+def test_an_end_that_a_rule_forbids_waits_apart_and_is_tried_again(engine, facts, monkeypatch):
+    """Another's index, a validator: it is told once, and no fault of the recorder's."""
+    bad, good = ended(engine, 2)
+    whole = engine.faulty._store.report
+    rules = [NotAccepted("monq_task: a validator refuses it")]
+
+    def report(reports):
+        if rules and any(report.claim == bad.task.claim for report in reports):
+            raise rules[0]
+        return whole(reports)
+
+    monkeypatch.setattr(engine.faulty._store, "report", report)
+    pauses = [engine.recorder.loop.turn(), engine.recorder.loop.turn()]
+    engine.clock.advance(REFUSED_SECONDS)
+    pauses += [engine.recorder.loop.turn(), engine.recorder.loop.turn()]
+
+    assert [REFUSED_SECONDS] * 4 == pauses
+    assert (None, 1) == (engine.recorder.loop.health.error, len(facts.of("task.refused")))
+    assert ["busy", "complete"] == [engine.now(run.task).state for run in (bad, good)]
+    assert ({bad.task.claim}, 1) == (engine.recorder.claims, engine.recorder.depth)
+    rules.clear()
+    engine.clock.advance(REFUSED_SECONDS)
+    assert engine.recorder.loop.turn() is None
+    assert "complete" == engine.now(bad.task).state
 
 
 def test_progress_outlives_an_outage(engine):

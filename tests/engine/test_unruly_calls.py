@@ -132,13 +132,33 @@ def test_an_alarm_that_a_handler_has_set_is_told_and_ends_nothing(bulwark, facts
     assert "SIGALRM" == facts.wait_for("signal.ignored")["signal"]
 
 
+def test_standard_streams_cannot_be_closed_and_others_can():
+    """What is opened next would get the number, and what is printed would go to a client's connection."""
+    led_back: list[int] = []
+    guard = Bulwark(led_back.append)
+    guard.start()
+    try:
+        os.close(1)
+        os.close(2)
+        own = os.open("/dev/null", os.O_RDONLY)
+        os.close(own)
+        with pytest.raises(RuntimeError, match=r"os\.closerange: expected not to be called"):
+            os.closerange(3, 200)
+    finally:
+        guard.stop()
+
+    assert [1, 2] == led_back
+    assert os.fstat(1)
+    assert os.fstat(2)
+
+
 def test_the_bulwark_leaves_everything_as_it_was():
     """Outside of the daemon forking is allowed, and an alarm ends a process."""
 
     def all_of_it() -> tuple[object, ...]:
         start, made = process.BaseProcess.start, connection.Connection.__init__
         alarm = signal.getsignal(signal.SIGALRM)
-        return os.fork, os.forkpty, start, connection.Pipe, made, alarm
+        return os.fork, os.forkpty, os.close, os.closerange, start, connection.Pipe, made, alarm
 
     before = all_of_it()
     guard = Bulwark()

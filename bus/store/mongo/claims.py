@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -20,7 +21,9 @@ from pymongo.database import Database
 from pymongo.errors import WriteError
 
 from ...clock import Clock
+from ...errors import StoreUnavailable
 from ...model import BUSY, READY, Claimed, Event, MonQTask, Worker
+from ..contract import CALL_SECONDS
 from ..documents import EPOCH, event_from_document, may_need_delivery, task_from_document
 from ..fields import UNSOUND
 from ..salvage import opened
@@ -61,7 +64,7 @@ class Claims:
 
     def claim(self, worker: Worker, names: Collection[str], limit: int, now: datetime) -> Claimed:
         """See contract.claim. What another error or interrupt leaves behind, the next claim gives back."""
-        with self._turn, self._connection.call() as database:
+        with self._my_turn() as database:
             self._give_back(database)
             claimed = self._claim(database, worker, sorted(names), limit, now)
             self._doubted = Doubt()
@@ -69,8 +72,23 @@ class Claims:
 
     def give_back(self) -> None:
         """Return to ready what a claim took whose caller never learned of it."""
-        with self._turn, self._connection.call() as database:
+        with self._my_turn() as database:
             self._give_back(database)
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[Database[Document]]:
+        """The database, for one caller at a time. Raises StoreUnavailable after CALL_SECONDS."""
+        if not self._turn.acquire(timeout=CALL_SECONDS):
+            raise StoreUnavailable(
+                f"store: a claim has waited {CALL_SECONDS:g} s for another one; "
+                "see whether its servers are reached and quick"
+            )
+        try:
+            with self._connection.call() as database:
+                yield database
+        finally:
+            self._turn.release()
+            self._clock.sleep(0)  # gevent's lock is not fair: who asks again at once would have it for ever
 
     def _give_back(self, database: Database[Document]) -> None:
         worker, ids, since = self._doubted
