@@ -26,6 +26,7 @@ from .. import __version__, birth, declaring, leash, registry, streams
 from ..api import Api, create_api
 from ..clock import Clock
 from ..config import Config, Hook
+from ..connecting import CONTROL_SOCKET
 from ..cpu import zygote
 from ..desk import Desk
 from ..engine import workforce
@@ -80,7 +81,6 @@ HEARING_SECONDS: Final = 0.1
 DOORS_SECONDS: Final = 5.0
 # how long a native thread that comes back from the disk waits for a busy hub; Python's default is 5 ms
 SWITCH_SECONDS: Final = 0.0005
-CONTROL_SOCKET: Final = "control.sock"
 
 
 class Daemon:

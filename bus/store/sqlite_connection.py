@@ -297,7 +297,7 @@ class Connection:
         if self.sql.total_changes == changes:
             self.sql.execute("COMMIT")  # nothing was written, so nothing waits for the disk
             self._require_place(jobs)
-        elif (error := away(self._commit_now)) is not None:
+        elif (error := away(self._commit_now) or self._look_for_place()) is not None:
             raise error
         return answers
 
@@ -321,7 +321,15 @@ class Connection:
             self.sql.commit()
         except sqlite3.Error as error:
             return error
-        return place.look() if place is not None else None
+        return None
+
+    def _look_for_place(self) -> StoreUnavailable | None:
+        """What to answer when nobody will find what was just committed.
+
+        Not in the native thread: each question lets go of the interpreter lock, and beside a busy hub the way
+        back to it waits a switch interval. The names are in the kernel's cache, no disk is asked for them.
+        """
+        return self._place.look() if self._place is not None else None
 
     # when the disk is full or fails
 
