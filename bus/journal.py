@@ -72,6 +72,11 @@ def as_text(moment: datetime, level: str, fact: str, fields: Mapping[str, Any]) 
     line = f"{clock} {level:<7} {fact}"
     said = ""
     for name, value in _flat(fields):
+        if isinstance(
+            value, ObjectId
+        ):  # a new one in nearly every line: nothing to quote, nothing to remember
+            line += f" {name}={value}"
+            continue
         shown = _simple(value)
         if name == "line":
             said = f" | {shown}"

@@ -14,7 +14,6 @@ import traceback
 from array import array
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from select import poll
 from signal import set_wakeup_fd
 from signal import signal as handle
@@ -22,7 +21,7 @@ from typing import Any, Final
 
 from ..clock import Clock
 from ..codec import decode, encode
-from ..processtree import ProcessTree
+from ..processtree import ProcessTree, children
 
 MESSAGE_BYTES: Final = 128 * 1024
 END_SECONDS: Final = 1.0
@@ -58,7 +57,7 @@ class Nursery:
         *child* is the life of a child: it gets the order, its descriptor and the id of this process.
         Blocks.
         """
-        self._apps_own = set(_children())  # what the apps have started at their import
+        self._apps_own = set(children(os.getpid()))  # what the apps have started at their import
         set_wakeup_fd(self._bell, warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, END_SIGNAL):
             handle(number, lambda *_: None)
@@ -159,7 +158,7 @@ class Nursery:
 
     def _kill_strangers(self, *, all_of_them: bool = False) -> None:
         """Kill those that were not forked here: orphans of dead children, for living ones adopt their own."""
-        for pid in _children():
+        for pid in list(children(os.getpid())):
             if pid not in self._numbers and (all_of_them or pid not in self._apps_own):
                 with suppress(ProcessLookupError):
                     ProcessTree(pid).kill()
@@ -173,7 +172,7 @@ class Nursery:
         for _ in range(int(END_SECONDS / 0.01)):
             self._bury()
             self._kill_strangers(all_of_them=True)
-            if not _children():
+            if not any(children(os.getpid())):
                 return
             _sleep(0.01)
 
@@ -185,11 +184,3 @@ def _some_dead_child() -> int | None:
     except ChildProcessError:
         return None
     return None if found is None else found.si_pid
-
-
-def _children() -> list[int]:
-    """The ids of this process's children, adopted ones too; none where the kernel does not list them."""
-    try:
-        return [int(pid) for pid in Path("/proc/thread-self/children").read_text().split()]
-    except OSError:
-        return []

@@ -115,9 +115,8 @@ class Spooler:
             self._store.ping()
             self._spool.recount()
         except StoreError as error:
-            is_spool = (
-                batch is None or self.steward.complaint is not None
-            )  # the store being away is no fault of its own
+            # the store being away is no fault of its own
+            is_spool = batch is None or self.steward.complaint is not None
             self.loop.health.fail(error, is_outage=False if is_spool else None)
             return PAUSE_SECONDS
         return self._try_stuck() if self._close() else 0
