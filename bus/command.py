@@ -109,21 +109,29 @@ class Command:
     def _run(self, words: Sequence[str], environ: Mapping[str, str], stdin: int) -> int:
         """The exit code. A child that the command leaves behind is heard no more, and not waited for."""
         with Ear() as ear:
-            process = self._start(words, environ, stdin, ear.mouth)
-            ear.listen()
+            process = subprocess.Popen.__new__(subprocess.Popen)
             try:
+                self._start(process, words, environ, stdin, ear.mouth)
+                ear.listen()
                 code = process.wait()
                 ear.hear_out(LAST_WORDS_SECONDS)
             except BaseException:
-                _end(process, f"MONQBUS_TOKEN={environ['MONQBUS_TOKEN']}")
+                if getattr(process, "pid", None) is not None:
+                    _end(process, f"MONQBUS_TOKEN={environ['MONQBUS_TOKEN']}")
                 raise
         return code
 
     def _start(
-        self, words: Sequence[str], environ: Mapping[str, str], stdin: int, output: int
-    ) -> subprocess.Popen[bytes]:
+        self,
+        process: subprocess.Popen[bytes],
+        words: Sequence[str],
+        environ: Mapping[str, str],
+        stdin: int,
+        output: int,
+    ) -> None:
+        """Make *process* run. An interrupt may come after the fork: the caller has its pid all the same."""
         try:
-            return subprocess.Popen(
+            process.__init__(  # type: ignore[misc]
                 words,
                 cwd=self.folder,
                 env=environ,
@@ -131,7 +139,7 @@ class Command:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=partial(_settle, os.getpid()),  # noqa: PLW1509 - system calls, nothing of Python's is locked there
+                preexec_fn=partial(_settle, os.getpid()),  # system calls: nothing of Python's is locked there
                 **(_identity(self.user) if self._is_another() else {}),
             )
         except OSError as error:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bus import command, leash
+from bus import command, leash, processtree
 from bus.command import Command
 from tests.cpu.conftest import is_alive
 
@@ -85,6 +85,21 @@ def test_one_that_forks_without_pause_is_ended_too(engine, tmp_path, capture):
     assert size > 0
     until(lambda: not any(is_alive(int(pid)) for pid in (tmp_path / "pids").read_text().split()))
     assert size == (tmp_path / "pids").stat().st_size
+
+
+def test_one_whose_time_is_up_while_it_starts_never_begins(engine, tmp_path, capture, monkeypatch):
+    """On a busy machine the start takes its time, and the interrupt comes in the middle of it."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    monkeypatch.setattr(command, "_settle", lambda _: os.close(os.open(gate, os.O_RDONLY)))
+    before = set(processtree.children(os.getpid()))
+    capture.start()
+    task = deliver(engine, Command((SHELL, "-c", "touch ran"), tmp_path), timeout=0.1)
+    ended = engine.perform(task)
+
+    assert "TimedOut" in ended.history[0]["error"]
+    until(lambda: before == set(processtree.children(os.getpid())))
+    assert not (tmp_path / "ran").exists()
 
 
 def test_what_a_command_leaves_behind_on_purpose_lives_on(engine, tmp_path, capture):
