@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from bus import __version__
-from bus.context import c, carry
+from bus.apps.context import c, carry
+from bus.apps.registry import Task, event_handler, g, post_event, task
 from bus.errors import (
     Cancel,
     JoinTimeout,
@@ -29,7 +30,6 @@ from bus.errors import (
     TaskSkipped,
 )
 from bus.model import Event, MonQTask
-from bus.registry import Task, event_handler, g, post_event, task
 
 __all__ = [
     "Cancel",
@@ -71,14 +71,14 @@ def connect(config: str | Path = "monqbus.ini") -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The `monqbus` command; the exit code."""
-    from bus.frozen import settle
+    from bus.process.executable import settle
 
     settle()  # first of all: whatever is forked or started from here on inherits a clean environment
     words = list(sys.argv[1:] if argv is None else argv)
     is_daemon = _asks_to_run(words)
     if is_daemon:
-        from bus import streams
         from bus.cpu import zygote
+        from bus.process import streams
 
         streams.take_over()  # what is forked writes into the log
         zygote.start()  # before this process has threads, locks or connections that a fork would copy

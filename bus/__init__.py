@@ -1,4 +1,4 @@
-"""monqbus from the inside: one folder or file a room, floors drawn in docs/architecture.md.
+"""monqbus from the inside: one folder or file a room. docs/rooms.md lists them.
 
 User code imports the public names from ``monqbus``, never from here.
 """

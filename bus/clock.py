@@ -1,4 +1,4 @@
-"""The one door through which time, ids and chance come in.
+"""The only source of time, ids and chance.
 
 Moments are aware UTC datetimes with whole milliseconds, because that is what BSON keeps; durations
 are float seconds. Nothing else in ``bus`` calls ``datetime.now``, ``time.time`` or ``random``.

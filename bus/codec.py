@@ -22,7 +22,7 @@ from bson.errors import InvalidBSON
 
 from .clock import UTC
 from .errors import NotStorable
-from .textual import shown
+from .safe_text import shown
 
 OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     tz_aware=True, tzinfo=UTC, uuid_representation=UuidRepresentation.STANDARD

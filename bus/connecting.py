@@ -1,4 +1,4 @@
-"""Binds a process that is not the daemon: a web application, a script, a command."""
+"""connect(): binds a process that is not the daemon, such as a web application, a script or a command."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from . import birth, declaring, registry
+from .api.client import ApiClient
+from .apps import from_config, registry
+from .apps.registry import Options
 from .clock import Clock
 from .config import Config, load
 from .model import MonQTask, Receipt
 from .posting import PostOffice
-from .registry import Options
-from .remote import Remote
-from .steady import LazySteadyClock
+from .process import identity
+from .steady_clock import LazySteadyClock
 from .store import open_store
 
 CONTROL_SOCKET = "control.sock"
@@ -26,9 +27,9 @@ def connect(path: Path) -> None:
     """Bind the registry to the store of the config at *path*; see monqbus.connect."""
     config = load(path, os.environ)
     if is_embedded(config):
-        registry.bind(ForkSafe(lambda: remote(config)))
+        registry.bind(ForkSafe(lambda: client(config)))
         return
-    declaring.load(config)  # so that events find their handlers
+    from_config.load(config)  # so that events find their handlers
     registry.bind(ForkSafe(lambda: _office(config)))
 
 
@@ -41,10 +42,10 @@ class ForkSafe:
     it and every verb may raise StoreUnavailable.
     """
 
-    def __init__(self, make: Callable[[], PostOffice | Remote]) -> None:
+    def __init__(self, make: Callable[[], PostOffice | ApiClient]) -> None:
         self._make = make
         self._turns: dict[tuple[int, int], threading.Lock] = {}
-        self._made = (birth.here(), make())
+        self._made = (identity.here(), make())
 
     def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
         """Store one task; durable when it returns."""
@@ -60,8 +61,8 @@ class ForkSafe:
         """Block until *task* has ended; see MonQTask.join."""
         return self._own().join(task, timeout)
 
-    def _own(self) -> PostOffice | Remote:
-        here = birth.here()
+    def _own(self) -> PostOffice | ApiClient:
+        here = identity.here()
         owner, made = self._made
         if owner == here:
             return made
@@ -79,9 +80,9 @@ def is_embedded(config: Config) -> bool:
     return config.monqbus.store.reveal() == "sqlite"
 
 
-def remote(config: Config) -> Remote:
+def client(config: Config) -> ApiClient:
     """The daemon on this machine, asked through its control socket. Connects on first use."""
-    return Remote(config.monqbus.data_dir / CONTROL_SOCKET, Clock())
+    return ApiClient(config.monqbus.data_dir / CONTROL_SOCKET, Clock())
 
 
 def _office(config: Config) -> PostOffice:

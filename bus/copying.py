@@ -1,4 +1,4 @@
-"""Everything of one store into another, page by page; can be stopped and begun again at any time."""
+"""Copies a whole store into another one, page by page; can be interrupted and repeated at any time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a look at one part of the installation found: the rows of `monqbus doctor`."""
+"""One row of `monqbus doctor`: what was looked at, whether it is well, and the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for the end of a task that somebody else runs."""
+"""Waits for the end of a task that another process or greenlet runs."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ from typing import Any, Final, Literal, NamedTuple, TypeGuard
 
 from bson import ObjectId
 
-from . import regex, strictjson
-from .birth import Birth
+from . import regex, strict_json
 from .clock import UTC
 from .errors import BadFilter
-from .textual import shown
+from .process.identity import ProcessIdentity
+from .safe_text import shown
 
 State = Literal["ready", "busy", "complete", "error", "skipped"]
 
@@ -160,7 +160,7 @@ class Event:
     @property
     def json(self) -> Any:
         """The body as JSON. Raises strictjson.BadJson, a ValueError, when it is not."""
-        return strictjson.parse(self.body)
+        return strict_json.parse(self.body)
 
     @property
     def key(self) -> str | None:
@@ -204,7 +204,7 @@ class Claimed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class Instance:
     """One daemon in the store's eyes: a fresh `id` per start, `process` for people.
 
     `birth` tells other daemons of its machine whether it still lives; None = they wait for its lease.
@@ -212,7 +212,7 @@ class Worker:
 
     id: str
     process: str
-    birth: Birth | None = None
+    identity: ProcessIdentity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +220,8 @@ class Filter:
     """Which tasks an operator means. Every given part must match; moments compare `time_queue`.
 
     *name* is a prefix, *names* are whole, *error* is a pattern of `regex`. *parked* means those that wait
-    under a name nobody knows; the desk, which knows the names, turns it into *names* before a store is
-    asked. Raises BadFilter: this is the one check for the API, the command line and the desk.
+    under a name nobody knows; `admin`, which knows the names, turns it into *names* before a store is
+    asked. Raises BadFilter: this is the one check for the API, the command line and `admin`.
     """
 
     ids: tuple[ObjectId, ...] = ()

@@ -1,4 +1,4 @@
-"""The verbs that bring work in: post a task, publish an event, deliver a webhook.
+"""Everything that brings work in: post a task, publish an event, deliver a webhook.
 
 Every path ends in one durable write. When the process has a free slot and nothing waits, the write
 already says `busy` and the task begins at once (direct start): two steps and a commit less.
@@ -12,21 +12,13 @@ from typing import Any, Final, Protocol
 
 from bson import ObjectId
 
+from .apps.context import capture
+from .apps.registry import Options, Registry
 from .clock import Clock
 from .codec import storable
-from .context import capture
 from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
 from .joining import await_end
-from .model import (
-    BUSY,
-    DEFAULT_PRIORITY,
-    Event,
-    MonQTask,
-    Posting,
-    Receipt,
-    Worker,
-)
-from .registry import Options, Registry
+from .model import BUSY, DEFAULT_PRIORITY, Event, Instance, MonQTask, Posting, Receipt
 from .store import Store
 from .store.documents import later, unclaimed
 from .store.fields import is_about_task_ids
@@ -73,7 +65,7 @@ class Reserved(Protocol):
 class Starter(Protocol):
     """What can run a task of this process at once: the engine's lanes."""
 
-    worker: Worker
+    worker: Instance
 
     def claims(self, name: str) -> bool:
         """Whether this daemon runs tasks of this name at all."""

@@ -1,4 +1,4 @@
-"""Facts, not log lines: code says what happened, listeners log, count and show it.
+"""Facts: code emits what happened, listeners log, count and show it.
 
 A fact is a noun and a past participle with keyword fields: ``emit("task.finished", task=task)``.
 The catalogue below is the only list; docs/facts.md is tested against it.

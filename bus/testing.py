@@ -25,7 +25,7 @@ from typing import Any, Final, cast
 
 import gevent
 
-from . import registry
+from .apps import registry
 from .clock import UTC, FrozenClock
 from .engine.claimer import Claimer
 from .engine.executor import Executor
@@ -33,7 +33,7 @@ from .engine.pool import Pool
 from .engine.recorder import Recorder
 from .engine.run import Run
 from .errors import JoinTimeout, MonqbusError, NotBound, NotFound, StoreUnavailable
-from .model import READY, Event, Filter, MonQTask, Receipt, State, Worker
+from .model import READY, Event, Filter, Instance, MonQTask, Receipt, State
 from .posting import PostOffice
 from .retry import Policy
 from .store import Store, open_memory_store
@@ -64,7 +64,7 @@ class Bench:
         executor = Executor(known, self._recorder, self.clock, self._policy)
         self._pool = _OneAtATime(1, executor.run, self.clock)
         self._claimer = Claimer(
-            store, Worker("bench", "bench"), self._pool, self._recorder, self.clock,
+            store, Instance("bench", "bench"), self._pool, self._recorder, self.clock,
             names=lambda: known().tasks, may_claim=lambda: True,
         )  # fmt: skip
         self._office = PostOffice(store, known, self.clock)

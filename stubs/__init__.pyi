@@ -3,9 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bus import __version__ as __version__
 from bus.context import c as c
 from bus.context import carry as carry
+from bus.registry import Task as Task
+from bus.registry import event_handler as event_handler
+from bus.registry import g as g
+from bus.registry import post_event as post_event
+from bus.registry import task as task
+
+from bus import __version__ as __version__
 from bus.errors import Cancel as Cancel
 from bus.errors import JoinTimeout as JoinTimeout
 from bus.errors import MonqbusError as MonqbusError
@@ -18,11 +24,6 @@ from bus.errors import TaskFailed as TaskFailed
 from bus.errors import TaskSkipped as TaskSkipped
 from bus.model import Event as Event
 from bus.model import MonQTask as MonQTask
-from bus.registry import Task as Task
-from bus.registry import event_handler as event_handler
-from bus.registry import g as g
-from bus.registry import post_event as post_event
-from bus.registry import task as task
 
 def connect(config: str | Path = "monqbus.ini") -> None: ...
 def main(argv: Sequence[str] | None = None) -> int: ...

@@ -18,7 +18,7 @@ import pytest
 
 from bus.store.contract import Store
 from bus.store.mongo import MongoStore
-from bus.store.sqlite import MEMORY, SqliteStore
+from bus.store.sqlite.store import MEMORY, SqliteStore
 from tests import bad_disk, mongod
 
 GIVEN_URI = os.environ.get("MONQBUS_TEST_MONGODB_URI")

@@ -6,15 +6,17 @@ What stands above MARK in a page is written by hand and kept.
 from __future__ import annotations
 
 import argparse
+import ast
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from bus.cli.words import build_parser
+from bus.cli.parser import build_parser
 from bus.config import hello, reference, sample
 from bus.telemetry import FACTS
+from tests.floors import FLOORS
 from tests.markdown import DOCS, ROOT
 
 MARK: Final = "<!-- from here on printed by: make docs -->\n"
@@ -50,6 +52,45 @@ def _rows() -> Iterator[str]:
         yield f"| `{fact}` | {logging.getLevelName(level).lower()} | {means} |\n"
 
 
+def rooms_page() -> str:
+    """The floors from the top down, then each room with its files, in the words of their docstrings."""
+    return "".join((*_floors(), *_rooms()))
+
+
+def _floors() -> Iterator[str]:
+    yield "| floor | rooms |\n|---|---|\n"
+    for number, floor in reversed([*enumerate(FLOORS)]):
+        yield f"| {number} {floor.name} | {' '.join(f'`{room}`' for room in floor.rooms)} |\n"
+
+
+def _rooms() -> Iterator[str]:
+    for floor in reversed(FLOORS):
+        yield f"\n## {floor.name.capitalize()}\n"
+        files = [room for room in floor.rooms if (ROOT / "bus" / f"{room}.py").exists()]
+        for room in floor.rooms:
+            if room not in files:
+                yield from _room(ROOT / "bus" / room)
+        yield from _files(ROOT / "bus" / f"{room}.py" for room in files)
+
+
+def _room(folder: Path) -> Iterator[str]:
+    yield f"\n### {folder.relative_to(ROOT)}/\n\n{_first_line(folder / '__init__.py')}\n"
+    yield from _files(path for path in sorted(folder.glob("*.py")) if path.stem != "__init__")
+    for inner in sorted(path.parent for path in folder.glob("*/__init__.py")):
+        yield from _room(inner)
+
+
+def _files(paths: Iterable[Path]) -> Iterator[str]:
+    rows = [f"| `{path.stem}` | {_first_line(path)} |\n" for path in paths]
+    if rows:
+        yield "\n| file | is |\n|---|---|\n"
+        yield from rows
+
+
+def _first_line(path: Path) -> str:
+    return str(ast.get_docstring(ast.parse(path.read_text()))).partition("\n")[0]
+
+
 def kept(path: Path) -> str:
     """What is written by hand in *path*: everything up to MARK."""
     text, mark, _ = path.read_text().partition(MARK)
@@ -61,6 +102,7 @@ PAGES: Final[Mapping[Path, Callable[[], str]]] = {
     DOCS / "configuration.md": reference,
     DOCS / "cli.md": help_page,
     DOCS / "facts.md": facts_page,
+    DOCS / "rooms.md": rooms_page,
 }
 
 if __name__ == "__main__":

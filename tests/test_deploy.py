@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bus.cli.unit import unit
-from bus.config.table import Http
+from bus.cli.systemd_unit import unit
+from bus.config.settings import Http
 from tests import markdown
 from tests.markdown import DOCS
 

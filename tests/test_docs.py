@@ -13,14 +13,14 @@ import pytest
 
 import monqbus
 from bus import __version__, errors, telemetry
-from bus.cli import door
-from bus.cli.words import build_parser
+from bus.apps.registry import Options
+from bus.cli import entry
+from bus.cli.parser import build_parser
 from bus.config import load
 from bus.config.secrets import SHORTEST
-from bus.config.table import GROUPS, Handler, Hook, rows
+from bus.config.settings import GROUPS, Handler, Hook, rows
 from bus.daemon import RELOADED
 from bus.model import LEGAL_MOVES, STATES
-from bus.registry import Options
 from bus.retry import backoff
 from bus.store import documents
 from bus.store.mongo import schema
@@ -116,11 +116,11 @@ def test_every_error_class_is_explained(name):
 def test_every_exit_code_is_told():
     """The table has the codes of the door and no others; error classes stand beside theirs."""
     page = DOCS / "operations.md"
-    codes = {value for name, value in vars(door).items() if name.startswith("EX_")}
+    codes = {value for name, value in vars(entry).items() if name.startswith("EX_")}
     classes = {row[0]: row[1] for row in markdown.table(page, "Exit codes")}
 
     assert codes == {int(code) for code in classes}
-    assert {kind.__name__: str(code) for kind, code in door._CODES}.items() <= _error_codes().items()
+    assert {kind.__name__: str(code) for kind, code in entry._CODES}.items() <= _error_codes().items()
 
 
 def _error_codes() -> Mapping[str, str]:

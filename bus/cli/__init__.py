@@ -1,5 +1,5 @@
-"""The door: one command a function; they translate words into calls and answers into lines."""
+"""The command line: one command a function; words into calls, answers into lines."""
 
-from .door import main
+from .entry import main
 
 __all__ = ["main"]

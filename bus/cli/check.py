@@ -1,4 +1,4 @@
-"""`check`: everything that would keep `run` from working, found before it is started."""
+"""`check`: finds everything that would keep `run` from starting, without starting it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import argparse
 from contextlib import closing
 from pathlib import Path
 
-from .. import registry
-from ..command import declare
+from ..apps import registry
+from ..apps.command import declare
 from ..config import Config
-from ..connecting import is_embedded, remote
+from ..connecting import client, is_embedded
 from ..errors import ConfigError, MonqbusError
 from ..http import Limits, open_files, too_few_files
 from ..store import has_file, open_store, require_data_dir, require_room
 from . import terminal
-from .place import daemon_answers, read_config
+from .session import daemon_answers, read_config
 
 
 def check(options: argparse.Namespace) -> int:
@@ -84,7 +84,7 @@ def _store_error(config: Config) -> MonqbusError | None:
     try:
         if is_embedded(config) and daemon_answers(config):
             terminal.line(f"store    {config.monqbus.store} {where} (a daemon is running on it)")
-            with closing(remote(config)) as daemon:
+            with closing(client(config)) as daemon:
                 if reason := daemon.status()["reason"]:
                     terminal.warning(f"the daemon that is running: {reason}")
             return None

@@ -1,4 +1,4 @@
-"""`doctor`: what there is, whether it is well, and what to do where it is not.
+"""`doctor`: shows each part of the installation, whether it is well, and the remedy.
 
 Works beside a running daemon and with a config that nobody else can read; it changes nothing. The apps
 are not imported: that is what `check` does.
@@ -15,16 +15,16 @@ from typing import Any
 
 from ..clock import Clock
 from ..config import Config
-from ..connecting import is_embedded, remote
+from ..connecting import client, is_embedded
 from ..diagnosis import Diagnosis
 from ..errors import ConfigError, MonqbusError
 from ..model import ERROR, Filter
-from ..store.diagnosis import file, servers, unreadable
+from ..store.checks import file, servers, unreadable
 from ..store.fields import ASIDE
 from ..telemetry import FACTS
 from . import terminal
-from .machine import data, limits, program
-from .place import config_path, daemon_answers, read_config
+from .host_checks import data, limits, program
+from .session import config_path, daemon_answers, read_config
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -94,14 +94,14 @@ def _readiness(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
 def _store(config: Config) -> Iterator[Diagnosis]:
     answers = daemon_answers(config)
     if answers:
-        with closing(remote(config)) as desk:
-            count = sum(desk.count(Filter()).values())
+        with closing(client(config)) as admin:
+            count = sum(admin.count(Filter()).values())
             yield Diagnosis("daemon", f"answers on its control socket, {count} tasks stored")
-            yield from _readiness(desk.status())
-            yield _facts(*desk.facts())
+            yield from _readiness(admin.status())
+            yield _facts(*admin.facts())
             if is_embedded(config):
                 which = Filter(states=(ERROR,), error=ASIDE)
-                yield from unreadable(sum(desk.count(which).values()))
+                yield from unreadable(sum(admin.count(which).values()))
     else:
         yield Diagnosis("daemon", "none runs here", note="start one with: monqbus run")
     if not is_embedded(config):

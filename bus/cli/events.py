@@ -6,19 +6,19 @@ import argparse
 import json
 
 from ..model import Event
-from ..rows import event_details
+from ..presentation import event_details
 from . import terminal
 from .filters import event_id
-from .place import open_desk, open_poster
+from .session import open_admin, open_poster
 
 
 def events(options: argparse.Namespace) -> int:
     """Show or replay events by their ids, in the order given; the first that cannot be ends it."""
     ids = [event_id(text) for text in options.ids]
     if options.action == "show":
-        with open_desk(options) as desk:
+        with open_admin(options) as admin:
             for one in ids:
-                _show(desk.event(one), as_json=options.json)
+                _show(admin.event(one), as_json=options.json)
         return 0
     with open_poster(options) as poster:
         for one in ids:

@@ -11,7 +11,7 @@ from bson.errors import InvalidId
 
 from ..errors import BadFilter, UsageError
 from ..model import READY, Filter, State
-from .moments import moment_before
+from .times import moment_before
 
 PARKED: Final = "parked"
 """The word for a view of `ready`: tasks under a name that no app declares."""

@@ -1,15 +1,16 @@
-"""`run`: the daemon. `monqbus.py` has patched the process before this is imported."""
+"""`run`: starts the daemon. `monqbus.py` has patched the process before this is imported."""
 
 from __future__ import annotations
 
 import argparse
 
-from .. import frozen, payload
+from ..apps import command_files
 from ..clock import Clock
 from ..daemon import Daemon, Names
 from ..errors import UsageError
+from ..process import executable
 from . import terminal
-from .place import read_config
+from .session import read_config
 
 
 def run(options: argparse.Namespace) -> int:
@@ -18,8 +19,8 @@ def run(options: argparse.Namespace) -> int:
     config = read_config(options)
     for warning in config.warnings:
         terminal.note(f"warning: {warning}")
-    frozen.sweep()
-    payload.sweep()
+    executable.sweep()
+    command_files.sweep()
     return Daemon(config, Clock(), names).run()
 
 

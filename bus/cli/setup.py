@@ -11,16 +11,16 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import UsageError
-from ..folder import Folder
-from ..frozen import is_frozen
+from ..files.held_folder import HeldFolder
+from ..process.executable import is_frozen
 from . import terminal
 
 
 def init(options: argparse.Namespace) -> int:
     """Write a config, an example app, a systemd unit, and make the data folder; overwrite nothing."""
     from ..config import hello, sample
-    from .starter import HELLO
-    from .unit import unit
+    from .example_app import HELLO
+    from .systemd_unit import unit
 
     directory = Path(options.directory).resolve()
     files = {
@@ -31,7 +31,7 @@ def init(options: argparse.Namespace) -> int:
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     if taken := [str(directory / name) for name in files if os.path.lexists(directory / name)]:
         raise UsageError(f"init: {', '.join(taken)}: exists already; choose another DIR or move it away")
-    with Folder.at(directory) as home, _folder(home, "apps", 0o755) as apps:
+    with HeldFolder.at(directory) as home, _folder(home, "apps", 0o755) as apps:
         _folder(home, "data", 0o700).close()
         for name, text in files.items():
             place = apps if name.startswith("apps/") else home
@@ -44,7 +44,7 @@ def init(options: argparse.Namespace) -> int:
     return 0
 
 
-def _folder(home: Folder, name: str, mode: int) -> Folder:
+def _folder(home: HeldFolder, name: str, mode: int) -> HeldFolder:
     """The folder *name* in *home*, made if it is missing; a link to one is nobody's mistake, and is refused."""
     with suppress(FileExistsError):
         home.make(name, mode).close()

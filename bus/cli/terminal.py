@@ -1,4 +1,4 @@
-"""Everything a command prints goes through here: a terminal shows all of it and obeys none of it."""
+"""Everything that commands print goes through here, escaped for a terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import traceback
 from typing import Any, NamedTuple
 
 from ..errors import MonqbusError
-from ..textual import harmless, harmless_json
+from ..safe_text import harmless, harmless_json
 
 _COLOURS = {"ready": "36", "busy": "33", "complete": "32", "error": "31", "skipped": "90"}
 STATE_WIDTH = 8

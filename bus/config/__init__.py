@@ -1,4 +1,4 @@
-"""Rules: the configuration of a daemon, from one INI file and the environment.
+"""The configuration of a daemon, from one INI file and the environment.
 
 `load` reads it, `sample` and `reference` print what can be written in it; all three walk the table of
 settings in `table`.
@@ -7,8 +7,8 @@ settings in `table`.
 from .loading import load
 from .sample import hello, reference, sample
 from .secrets import Secret, store_named
-from .table import Config, Handler, Hook, Http, Monqbus, Worker
-from .values import is_loopback
+from .settings import Config, Handler, Hook, Http, Monqbus, Worker
+from .value_types import is_loopback
 
 __all__ = [
     "Config",

@@ -6,7 +6,7 @@ import re
 import shlex
 from typing import Final
 
-from .values import Kind, Unfit, shown
+from .value_types import Kind, Unfit, shown
 
 KNOWN: Final = "{topic}, {id}, {hook}, {delivery}, {header:X}, {body:dotted.path}, {args:0} and {kwargs:name}"
 _PLACEHOLDER = re.compile(

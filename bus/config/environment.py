@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from .. import plainfile
+from ..files import regular_file
 
 OURS: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 PACKAGES: Final = "site-packages"
@@ -40,7 +40,7 @@ def misfit(folder: Path) -> str | None:
 
 def _configured(file: Path) -> str:
     try:
-        text = plainfile.read(file, LARGEST_FILE).data.decode(errors="replace")
+        text = regular_file.read(file, LARGEST_FILE).data.decode(errors="replace")
     except OSError:
         return ""
     match = _VERSION.search(text)

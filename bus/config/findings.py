@@ -1,4 +1,4 @@
-"""What is wrong or doubtful in a configuration file, each said with its place."""
+"""Collects errors and warnings about a configuration file, each with its place."""
 
 from __future__ import annotations
 

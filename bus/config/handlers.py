@@ -1,4 +1,4 @@
-"""A handler's section: a command for a topic, and what can be known about it before it is run."""
+"""Checks a `[handler:NAME]` section: a command for a topic."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import re
 import shutil
 from pathlib import Path
 
-from .reading import Section
+from .ini import Section
 from .sections import Reader, Values
-from .table import Handler
-from .values import shown
+from .settings import Handler
+from .value_types import shown
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

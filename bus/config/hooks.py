@@ -1,14 +1,14 @@
-"""A hook's section: what its settings demand of each other."""
+"""Checks a `[hook:NAME]` section: what its settings demand of each other."""
 
 from __future__ import annotations
 
 import re
 
-from .reading import Section
+from .ini import Section
 from .secrets import SHORTEST, Secret, is_signing_key, is_weak
 from .sections import Reader, Values
-from .table import Hook
-from .values import shown
+from .settings import Hook
+from .value_types import shown
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ONLY_FOR = {"header": "token", "tolerance": "standard"}

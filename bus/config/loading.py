@@ -1,4 +1,4 @@
-"""From a file to a checked Config: all mistakes at once, then the warnings."""
+"""Loads a checked Config from a file: all mistakes at once, then the warnings."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .environment import OURS, misfit, packages_of
 from .findings import Findings
 from .handlers import program_of, read_handler, uid_of
 from .hooks import read_hook
-from .reading import Section, read
+from .ini import Section, read
 from .secrets import SHORTEST, is_weak
 from .sections import Reader
-from .table import GROUPS, Config, Handler, Hook
+from .settings import GROUPS, Config, Handler, Hook
 from .trust import check_apps, check_program
-from .values import is_loopback, nearest, shown
+from .value_types import is_loopback, nearest, shown
 
 LONGEST_RETRIES_SECONDS: Final = 76 * 3_600.0
 """Standard Webhooks 1.0.0: the schedule it proposes to senders ends after 75 h 35 min."""

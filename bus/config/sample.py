@@ -1,4 +1,4 @@
-"""What can be written, printed from the table: the commented sample and the reference."""
+"""Prints the commented sample configuration and the reference from the table of settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from .table import GROUPS, PURPOSE, Handler, Hook, Setting, rows
+from .settings import GROUPS, PURPOSE, Handler, Hook, Setting, rows
 
 Live = Mapping[str, Mapping[str, str]]
 """Lines of a sample that are not commented out: section → key → value."""

@@ -1,4 +1,4 @@
-"""Secrets: what is never shown, and the three places outside the file where it may be kept."""
+"""Secrets: never shown, and read from the file, the environment, another file or a credential."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from .. import plainfile
 from ..errors import ConfigError
-from .values import Kind, Unfit, nearest
+from ..files import regular_file
+from .value_types import Kind, Unfit, nearest
 
 LARGEST_FILE: Final = 64 * 1024
 SHORTEST: Final = 16
@@ -123,7 +123,7 @@ def _credential(name: str, environ: Mapping[str, str]) -> Path:
 def _from_file(path: Path) -> tuple[tuple[str, ...], int]:
     expected = f"a secret in the file {path}"
     try:
-        content, status = plainfile.read(path, LARGEST_FILE + 1)
+        content, status = regular_file.read(path, LARGEST_FILE + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
         remedy = "create it with mode 0600, or correct the path"

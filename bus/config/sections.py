@@ -1,4 +1,4 @@
-"""From one written section to the values of its settings."""
+"""Turns one section of the file into typed values."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from .findings import Findings
-from .reading import ALONE, Entry, Section
+from .ini import ALONE, Entry, Section
 from .secrets import SECRET, Found, resolve
-from .table import Setting, rows
-from .values import Kind, Unfit, nearest, shown
+from .settings import Setting, rows
+from .value_types import Kind, Unfit, nearest, shown
 
 _KEY_SHAPE = re.compile(r"[A-Za-z_-]{1,15}")  # shorter than any secret
 _KEY_LINE = re.compile(r"([A-Za-z_-]+)\s*=")

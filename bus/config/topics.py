@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from .values import Kind, Unfit, shown
+from .value_types import Kind, Unfit, shown
 
 _PLACEHOLDER = re.compile(
     r"\{(?:event|name|header:[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}|body:[^{}.\s]+(?:\.[^{}.\s]+)*)\}"

@@ -1,4 +1,4 @@
-"""Who else can write what is about to be read and run: the configuration, the apps, the programs.
+"""Refuses configurations, apps and programs that other users could write.
 
 Whoever can write one of them does what the user can do who runs it. What others can write is refused,
 except that its owner, who is not root, is warned: it is his own work that he exposes. The rule is that of
@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from ..plainfile import require
+from ..files.regular_file import require
 from .findings import Findings
 
 ROOT: Final = 0

@@ -1,4 +1,4 @@
-"""Tasks, endings and errors as documents that fit into a frame, and back."""
+"""Tasks, endings and errors as documents for frames, and back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..errors import (
 )
 from ..model import Event, MonQTask
 from ..retry import Ending, Failed, Overdue, Raised, Returned, Stopped, failure
-from .wire import BadFrame
+from .frames import BadFrame
 
 MEMORY_ONLY: Final = ("is_bereft", "event", "waiter")
 _TASK: Final = tuple(field.name for field in fields(MonQTask) if field.name not in MEMORY_ONLY)

@@ -1,4 +1,4 @@
-"""How often the kernel has killed for want of memory, as far as this process's control group goes."""
+"""Counts the kernel's out-of-memory kills in this control group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker: runs one task after the other in a process of its own, forked from a template.
+"""The worker process: runs one task after the other.
 
 It never opens the daemon's store: whatever its handlers ask for goes over its one socket.
 """
@@ -12,21 +12,22 @@ from collections.abc import Mapping
 from socket import socket as plain_socket
 from typing import Any, Final
 
-from .. import leash, registry
+from ..apps import registry
+from ..apps.context import restored
+from ..apps.registry import Task
 from ..clock import Clock
 from ..codec import storable_result
-from ..context import restored
 from ..errors import Interrupt, TimedOut
 from ..model import MonQTask
-from ..processtree import is_dead
-from ..registry import Task
+from ..process import parent_death
+from ..process.tree import is_dead
 from ..retry import Ending, Overdue, Raised, Returned, Stopped, traceback_of
-from . import descent
-from .courier import Courier
-from .gate import INTERRUPTS, Gate
+from . import child_setup
+from .daemon_client import DaemonClient
+from .frames import FrameStream
+from .interrupts import INTERRUPTS, Interrupts
 from .message import of_ending, task_of
-from .speech import Mouth
-from .wire import Wire
+from .output import OutputSender
 
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 LIST_BYTES: Final = 16 * 1024
@@ -36,29 +37,29 @@ UNBURIED: Final = 64
 
 def live(_: dict[str, Any], descriptor: int, template: int) -> None:
     """The life of a worker: run what comes on *descriptor* until nothing more can come."""
-    leash.die_with(template)
-    leash.adopt_orphans()  # of what its handlers start: so they are found when this process ends
-    descent.stand_alone()
-    descent.be_expendable()
-    descent.be_called("worker: idle")
+    parent_death.die_with(template)
+    parent_death.adopt_orphans()  # of what its handlers start: so they are found when this process ends
+    child_setup.stand_alone()
+    child_setup.be_expendable()
+    child_setup.be_called("worker: idle")
     stream = plain_socket(fileno=descriptor)
     stream.setblocking(True)
-    if "gevent" in sys.modules:  # an app has imported it: its loop belongs to the template
+    if "gevent" in sys.modules:  # an app has imported it: its loop belongs to the app process
         sys.modules["gevent"].reinit()
     _hear_nothing()
     _let_children_go(stream)
-    Worker(Wire(stream)).serve()
+    Worker(FrameStream(stream)).serve()
 
 
 def _hear_nothing() -> None:
     """A deaf ear for signals to the group, which programs that handlers start do not inherit."""
-    for number in descent.GROUP_SIGNALS:
+    for number in child_setup.GROUP_SIGNALS:
         signal.signal(number, lambda *_: None)
 
 
 def _let_children_go(stream: plain_socket) -> None:
     """What a handler forks can be ended by a signal, and our connection is not its own."""
-    numbers = (*descent.GROUP_SIGNALS, *INTERRUPTS)
+    numbers = (*child_setup.GROUP_SIGNALS, *INTERRUPTS)
 
     def unblock() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
@@ -88,9 +89,9 @@ def _open_children() -> int | None:
 class RunningTask:
     """`c.task` in a worker: what a handler may know and say about its own run."""
 
-    def __init__(self, task: MonQTask, courier: Courier) -> None:
+    def __init__(self, task: MonQTask, daemon_client: DaemonClient) -> None:
         self._task = task
-        self._courier = courier
+        self._daemon_client = daemon_client
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._task, name)
@@ -100,47 +101,47 @@ class RunningTask:
         """What this run has printed and logged so far."""
         sys.stdout.flush()
         sys.stderr.flush()
-        return str(self._courier.ask("log")["text"])
+        return str(self._daemon_client.ask("log")["text"])
 
     def progress(self, fraction: float, text: str = "") -> None:
         """Show how far this run is: *fraction* 0.0 to 1.0 and a short text. Does not wait for the store."""
         short = str(text)[:200].encode("utf-8", "backslashreplace").decode()
-        self._courier.tell(progress=float(fraction), text=short)
+        self._daemon_client.tell(progress=float(fraction), text=short)
 
 
 class Worker:
     """Serves one wire in the main thread of its process."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
-        self._gate = Gate()
+    def __init__(self, frames: FrameStream) -> None:
+        self._frames = frames
+        self._interrupts = Interrupts()
         self._clock = Clock()
-        self._courier = Courier(wire, self._gate, self._clock)
-        self._mouth = Mouth(self._courier)
+        self._daemon_client = DaemonClient(frames, self._interrupts, self._clock)
+        self._mouth = OutputSender(self._daemon_client)
         self._memory = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._children = _open_children()
 
     def serve(self) -> None:
         """Run tasks until the daemon says goodbye or is gone. Blocks."""
-        self._gate.guard()
-        registry.bind(self._courier)
+        self._interrupts.guard()
+        registry.bind(self._daemon_client)
         try:
-            while (frame := self._wire.receive()) is not None:
+            while (frame := self._frames.receive()) is not None:
                 self._carry_out(frame)
         except OSError:
             return  # the daemon is gone, and this process with it
 
     def _carry_out(self, frame: dict[str, Any]) -> None:
         task, seconds = task_of(frame["run"]), frame["seconds"]
-        descent.be_called(f"worker: {task.task_name} {task.id}")
-        self._gate.guard()  # again: the last handler may have set signals up for itself
-        self._wire.send({"taken": True, "of": task.token})
-        self._courier.open(task.token)
+        child_setup.be_called(f"worker: {task.task_name} {task.id}")
+        self._interrupts.guard()  # again: the last handler may have set signals up for itself
+        self._frames.send({"taken": True, "of": task.token})
+        self._daemon_client.open(task.token)
         self._mouth.open()
         ending = self._ending(task, seconds)
         self._mouth.close()
-        self._courier.close()
-        descent.be_called("worker: idle")
+        self._daemon_client.close()
+        child_setup.be_called("worker: idle")
         try:
             self._tell(task, of_ending(ending))
         except OSError:
@@ -151,7 +152,7 @@ class Worker:
 
     def _tell(self, task: MonQTask, ending: Mapping[str, Any]) -> None:
         spent = {"spent": True} if self._is_spent() else {}
-        self._wire.send({**ending, **spent, "of": task.token, "bytes": self._size()})
+        self._frames.send({**ending, **spent, "of": task.token, "bytes": self._size()})
 
     def _is_spent(self) -> bool:
         """Whether many dead children wait for burial. To bury them here could take a handler's own away."""
@@ -161,7 +162,7 @@ class Worker:
         return len(found) > UNBURIED and sum(is_dead(int(pid)) for pid in found) > UNBURIED
 
     def _size(self) -> int:
-        """How much memory this process holds, in bytes, what it shares with its template included."""
+        """How much memory this process holds, in bytes, what it shares with its app process included."""
         return int(os.pread(self._memory, 200, 0).split()[1]) * PAGE_BYTES
 
     def _ending(self, task: MonQTask, seconds: float | None) -> Ending:
@@ -174,26 +175,26 @@ class Worker:
         except Interrupt as late:  # it came between the handler's end and the closing of the gate
             ending = Raised(late, "")
         finally:
-            self._gate.close()
-        if self._gate.thrown is not None or (seconds and self._clock.monotonic() - began > seconds):
+            self._interrupts.close()
+        if self._interrupts.thrown is not None or (seconds and self._clock.monotonic() - began > seconds):
             return self._cut_short(ending, seconds)
         return Returned(storable_result(ending.value)) if isinstance(ending, Returned) else ending
 
     def _perform(self, task: MonQTask, declared: Task[..., Any], seconds: float | None) -> Ending:
         args = [task.topic, task.event] if task.event is not None else task.args
         try:
-            self._gate.open(seconds)
-            with restored(task.context, task=RunningTask(task, self._courier)):
+            self._interrupts.open(seconds)
+            with restored(task.context, task=RunningTask(task, self._daemon_client)):
                 value = declared.function(*args, **task.kwargs)
-            self._gate.close()
+            self._interrupts.close()
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its task, not the worker
-            self._gate.close()
+            self._interrupts.close()
             return Raised(error, traceback_of(error))
         return Returned(value)
 
     def _cut_short(self, ending: Ending, seconds: float | None) -> Ending:
         """The ending of a run that was interrupted or took too long, whatever its handler made of that."""
-        thrown = self._gate.thrown
+        thrown = self._interrupts.thrown
         if thrown is not None and not isinstance(thrown, TimedOut):
             return Stopped(type(thrown).__name__)
         if isinstance(ending, Raised) and isinstance(ending.error, TimedOut):

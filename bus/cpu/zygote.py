@@ -1,4 +1,4 @@
-"""The zygote: forked from `monqbus run` before anything else happens there.
+"""The zygote: the process forked first of all in `run`, from which all CPU workers descend.
 
 What forks later is copied from it: one thread, nothing patched, no socket, lock or client of the
 daemon. It imports no apps itself, so that a reload can begin afresh.
@@ -38,16 +38,16 @@ def connection() -> int | None:
 
 def serve(control: socket.socket, parent: int) -> None:
     """Be the zygote of process *parent*: fork templates as told on *control* until *parent* is gone."""
-    from .. import leash, streams
-    from . import descent  # here, and what follows: the daemon itself has no use for it
-    from .nursery import Nursery
-    from .template import live
+    from ..process import parent_death, streams
+    from . import child_setup  # here, and what follows: the daemon itself has no use for it
+    from .app_process import live
+    from .forkserver import Forkserver
 
-    leash.die_with(parent, signal.SIGKILL)
+    parent_death.die_with(parent, signal.SIGKILL)
     streams.divert_child()
-    descent.stand_alone()
-    descent.ignore_group_signals()
-    descent.leave_manager()
-    leash.adopt_orphans()
-    descent.be_called("zygote")
-    Nursery(control, leaders=False).serve(live)
+    child_setup.stand_alone()
+    child_setup.ignore_group_signals()
+    child_setup.leave_manager()
+    parent_death.adopt_orphans()
+    child_setup.be_called("zygote")
+    Forkserver(control, leaders=False).serve(live)

@@ -1,7 +1,7 @@
-"""The assembly: `monqbus run`."""
+"""`monqbus run`: assembles all parts into one daemon, starts and stops them."""
 
 from .lifecycle import Daemon
 from .names import Names
-from .reload import RELOADED
+from .reloadable import RELOADED
 
 __all__ = ["RELOADED", "Daemon", "Names"]

@@ -1,4 +1,4 @@
-"""Notices when nobody can connect any more: a handler may close descriptors that are not its own."""
+"""Notices when a handler has closed the daemon's listening sockets."""
 
 from __future__ import annotations
 

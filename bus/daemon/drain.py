@@ -1,4 +1,4 @@
-"""The end of a daemon: what runs may finish until its deadline, what ended is written, the rest goes back."""
+"""Drains at the end: running tasks may finish until the deadline, ends are written, the rest goes back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The assembly: builds every room's residents, starts them in order, stops them in reverse.
+"""Builds the parts of the daemon, starts them in order, stops them in reverse.
 
 One process, with a greenlet for each loop in the list of services beside the tasks and the connections.
 Native threads: the log's two, the watchdog, the timekeeper's for its file, and the embedded store's writer or
@@ -22,57 +22,59 @@ from typing import Any, Final
 import gevent
 from gevent.event import Event
 
-from .. import __version__, birth, declaring, leash, registry, streams
-from ..api import Api, create_api
+from .. import __version__
+from ..admin import Admin
+from ..api.server import Api, create_api
+from ..apps import from_config, registry
 from ..clock import Clock
 from ..config import Config, Hook
 from ..connecting import CONTROL_SOCKET
 from ..cpu import zygote
-from ..desk import Desk
-from ..engine import workforce
-from ..engine.auditor import Auditor
-from ..engine.bulwark import Bulwark
-from ..engine.capture import Capture
+from ..engine import cpu_workers
 from ..engine.claimer import Claimer
-from ..engine.depth import Depth
-from ..engine.errands import Errands
+from ..engine.cpu_runner import CpuRunner
 from ..engine.executor import Executor
+from ..engine.fork_guard import ForkGuard
 from ..engine.health import Health
-from ..engine.heartbeat import Heartbeat
+from ..engine.hub_thread import AnyThread, HubThread
 from ..engine.lanes import Lanes
-from ..engine.listener import Listener
-from ..engine.locks import LoggingLocks
-from ..engine.lookout import Lookout
+from ..engine.logging_locks import LoggingLocks
 from ..engine.loop import Loop
+from ..engine.output import Capture
 from ..engine.plan import lanes_of
 from ..engine.pool import Pool
-from ..engine.pruner import Pruner
 from ..engine.recorder import Recorder
-from ..engine.rescuer import Rescuer
-from ..engine.services import LOOK_SECONDS, Service, Services
-from ..engine.spooler import Spooler
-from ..engine.steward import Steward
-from ..engine.threads import AnyThread, HubThread
-from ..engine.timekeeper import MarkFile, Timekeeper, queue_clock
-from ..engine.watchdog import Watchdog
 from ..errors import Drained, Withdrawn
 from ..http import ControlSocket, Limits, Server, listen_tcp, open_files, too_few_files
-from ..model import Worker
+from ..log.refusals import PERIOD_SECONDS
+from ..maintenance.heartbeat import Heartbeat
+from ..maintenance.listener import Listener
+from ..maintenance.pruner import Pruner
+from ..maintenance.queue_depth import QueueDepth
+from ..maintenance.reconciler import Reconciler
+from ..maintenance.rescuer import Rescuer
+from ..maintenance.spooler import Spooler
+from ..maintenance.store_monitor import StoreMonitor
+from ..maintenance.timekeeper import MarkFile, Timekeeper, queue_clock
+from ..maintenance.unknown_tasks import UnknownTasks
+from ..maintenance.watchdog import Watchdog
+from ..model import Instance
 from ..posting import PostOffice
-from ..refusals import PERIOD_SECONDS
-from ..reloading import Reloader
+from ..process import identity, parent_death, streams
+from ..process.systemd import SEND_SECONDS, ServiceManager
 from ..retry import Policy
-from ..store import Store, make_data_dir, open_spool, open_store, resolving
-from ..supervisor import SEND_SECONDS, Supervisor
+from ..store import Store, make_data_dir, name_resolution, open_spool, open_store
 from ..telemetry import emit, listen
-from ..webhook.gate import Gate
-from ..webhook.receive import create_app
+from ..webhook.admission import Admission
+from ..webhook.app import create_app
 from .doors import Door
 from .drain import LEAVING_SECONDS, Drain
 from .log import Log
 from .names import Names
 from .readiness import Readiness
-from .reload import waiting_for_restart
+from .reload import Reloader
+from .reloadable import waiting_for_restart
+from .services import LOOK_SECONDS, Service, Services
 from .signals import LOOK_SECONDS as BELONGINGS_SECONDS
 from .signals import Belongings, Signals
 
@@ -87,12 +89,12 @@ class Daemon:
     """`monqbus run`: lives until it is told to stop. Needs a process that gevent has patched."""
 
     def __init__(self, config: Config, clock: Clock, names: Names) -> None:
-        self.supervisor = Supervisor(os.environ, clock)  # first: nothing else may see its variables
+        self.service_manager = ServiceManager(os.environ, clock)  # first: nothing else may see its variables
         self.config = self._started_with = config
         self.clock = clock
         self.names = names
-        self.worker = Worker(
-            uuid.uuid4().hex, f"monqbus/{socket.gethostname()} pid {os.getpid()}", birth.of_this_process()
+        self.worker = Instance(
+            uuid.uuid4().hex, f"monqbus/{socket.gethostname()} pid {os.getpid()}", identity.of_this_process()
         )
         self._claimed_names: frozenset[str] = frozenset()
         self._stop = Event()
@@ -109,7 +111,7 @@ class Daemon:
         sys.setswitchinterval(SWITCH_SECONDS)
         sys.dont_write_bytecode = True  # nor of what handlers import later; see registry.load
         gevent.get_hub().SYSTEM_ERROR = ()  # sys.exit() in a greenlet that a handler started ends only that
-        leash.adopt_orphans()  # of commands, so that they are found; and as process 1 they come anyway
+        parent_death.adopt_orphans()  # of commands, so that they are found; and as process 1 they come anyway
         gevent.get_hub().loop.install_sigchld()  # which buries every child, also those nobody waits for
         try:
             self._start()
@@ -155,7 +157,7 @@ class Daemon:
         """Before the apps are imported, which may do anything that handlers may do."""
         self.hub_thread = HubThread()
         self._undo.callback(self.hub_thread.close)
-        for guard in (LoggingLocks(self.clock), Bulwark(streams.take_over().lead_back)):
+        for guard in (LoggingLocks(self.clock), ForkGuard(streams.take_over().lead_back)):
             guard.start()
             self._undo.callback(guard.stop)
 
@@ -163,17 +165,17 @@ class Daemon:
         settings = self.config.monqbus
         self.log = Log(self.clock, level=settings.log_level, log_format=settings.log_format)
         self._begin(self.log)
-        self._undo.callback(listen(self.supervisor))
+        self._undo.callback(listen(self.service_manager))
 
     def _load_apps(self) -> None:
-        declaring.load(self.config)
+        from_config.load(self.config)
         self._claimed_names = self.names.of(registry.registry().tasks)
 
     def _open_store(self) -> None:
         folder = self.config.monqbus.data_dir
         make_data_dir(folder)
         self.store = self._new_store(daemon=True)
-        resolving.install(gevent.get_hub(), self.store.hosts)
+        name_resolution.install(gevent.get_hub(), self.store.hosts)
         self._undo.callback(self._close_store)
         self._open_spool()
         self.steady = self.clock = queue_clock(self.clock, folder, self.store, self.spool)
@@ -205,7 +207,7 @@ class Daemon:
         self.executor = Executor(registry.registry, self.recorder, clock, self._policy())
         self.executor.default_timeout = self.config.worker.timeout or None
         self.executor.note = partial(self.hub_thread.tell, self.recorder.note)
-        self.watchdog = Watchdog(clock, self.log.journal.say_now)
+        self.watchdog = Watchdog(clock, self.log.fact_log.say_now)
         self.heartbeat = Heartbeat(
             lambda: self._new_store(daemon=False),
             worker,
@@ -219,9 +221,9 @@ class Daemon:
         )
         self._arrange()
         self.recorder.waiting_again = self.lanes.expect_at
-        self.depth = Depth(self.store, clock, self.config.http.max_pending)
-        self.steward = Steward(self.store, clock)
-        self.services = Services(clock, self._records, store=self.steward.loop.health)
+        self.queue_depth = QueueDepth(self.store, clock, self.config.http.max_pending)
+        self.store_monitor = StoreMonitor(self.store, clock)
+        self.services = Services(clock, self._records, store=self.store_monitor.loop.health)
         self.spooler = Spooler(self.spool, self.store, clock, self.lanes.expect) if self.spool else None
         self.office = PostOffice(
             self.store,
@@ -231,7 +233,7 @@ class Daemon:
             starter=self.lanes,
             spooler=self.spooler if self.spooler is not None and self.spooler.takes else None,
         )
-        self.desk = Desk(
+        self.admin = Admin(
             self.store,
             clock,
             keep_failed=timedelta(seconds=self.config.monqbus.keep_failed),
@@ -271,13 +273,13 @@ class Daemon:
         """Take over the zygote; a process that was started without one runs cpu tasks itself."""
         if (descriptor := zygote.connection()) is not None:
             known = registry.registry().tasks
-            farm = workforce.start(descriptor, self.config, known, self._farm_lost)
-            self._undo.callback(farm.stop)
-            self.executor.errands = Errands(farm, lambda: self.office, self.clock)
+            worker_pool = cpu_workers.start(descriptor, self.config, known, self._farm_lost)
+            self._undo.callback(worker_pool.stop)
+            self.executor.cpu_runner = CpuRunner(worker_pool, lambda: self.office, self.clock)
 
     def _farm_lost(self) -> None:
         """No worker can be forked any more."""
-        if workforce.any_cpu(registry.registry().tasks):
+        if cpu_workers.any_cpu(registry.registry().tasks):
             self._fail()
 
     def _start_engine(self) -> None:
@@ -293,28 +295,28 @@ class Daemon:
             self._services.append(self.heartbeat.loop)  # it is started and stopped with it
         timekeeper = Timekeeper(self.steady, MarkFile(self.config.monqbus.data_dir))
         self._undo.callback(timekeeper.save)
-        self.lookout = Lookout(self.store, lambda: registry.registry().tasks)
+        self.unknown_tasks = UnknownTasks(self.store, lambda: registry.registry().tasks)
         self._loops = loops = [
             timekeeper.loop,
-            self.steward.loop,
+            self.store_monitor.loop,
             self.recorder.loop,
             Rescuer(self.store, self.worker, self.clock, lambda: self.executor.policy, wake).loop,
             Pruner(self.store, self.clock).loop,
-            Auditor(self.store, self.worker, self.lanes, self.recorder, self.clock).loop,
-            self.lookout.loop,
-            self.depth.loop,
-            Loop("supervisor", self.supervisor.beat, SEND_SECONDS, self.clock),
+            Reconciler(self.store, self.worker, self.lanes, self.recorder, self.clock).loop,
+            self.unknown_tasks.loop,
+            self.queue_depth.loop,
+            Loop("supervisor", self.service_manager.beat, SEND_SECONDS, self.clock),
             Loop("belongings", Belongings(self.signals, SWITCH_SECONDS).tick, BELONGINGS_SECONDS, self.clock),
             Loop("refusals", self.log.refusals.tick, PERIOD_SECONDS, self.clock),
         ]
         if self.spooler is not None:
-            loops.append(self.spooler.steward.loop)
+            loops.append(self.spooler.store_monitor.loop)
             # handing over may be broken off anywhere: the next start does it again
             self._begin(self.spooler.loop, partial(self.spooler.loop.stop, HEARING_SECONDS))
         for loop in loops:
             self._begin(loop)
-        self._undo.callback(listen(self.depth))
-        self._undo.callback(listen(self.lookout))
+        self._undo.callback(listen(self.queue_depth))
+        self._undo.callback(listen(self.unknown_tasks))
         self.lanes.start_claiming()
         self._undo.callback(self.lanes.stop)
         if self.store.shared:
@@ -344,9 +346,14 @@ class Daemon:
         """Accept connections, last of all: what comes in can be stored and run."""
         http = self.config.http
         readiness = Readiness(
-            self.steward, self.spooler, self.services, self.depth, self.watchdog, self._stop.is_set
+            self.store_monitor,
+            self.spooler,
+            self.services,
+            self.queue_depth,
+            self.watchdog,
+            self._stop.is_set,
         )
-        api = create_api(Api(self.desk, self.office, registry.registry, self.clock, readiness.describe))
+        api = create_api(Api(self.admin, self.office, registry.registry, self.clock, readiness.describe))
         self.control.serve(api)
         self._undo.callback(self.control.stop)
         app = create_app(
@@ -356,7 +363,7 @@ class Daemon:
             remark=readiness.remark,
             clock=self.clock,
             max_body=http.max_body,
-            gate=Gate(http.max_waiting, lambda: self.depth.is_full),
+            admission=Admission(http.max_waiting, lambda: self.queue_depth.is_full),
         )
         if remedy := too_few_files(http.connections):
             emit("files.limited", most=open_files(), remedy=remedy)
@@ -421,15 +428,15 @@ class Daemon:
         later = ",".join(waiting_for_restart(self._started_with, config))
         self.config = config
         self.executor.policy = self._policy()
-        self.desk.keep_failed = self.executor.policy.keep_failed
+        self.admin.keep_failed = self.executor.policy.keep_failed
         self.executor.default_timeout = config.worker.timeout or None
         self._claimed_names = self.names.of(known.tasks)
         self.signals.look()  # the apps have just been imported
-        if self.executor.errands is not None:
-            workforce.renew(self.executor.errands.farm, config, known.tasks)
+        if self.executor.cpu_runner is not None:
+            cpu_workers.renew(self.executor.cpu_runner.worker_pool, config, known.tasks)
         self._arrange()
         self.lanes.wake()
-        self.lookout.loop.wake()
+        self.unknown_tasks.loop.wake()
         needs = {"needs_restart": later} if later else {}
         emit("config.reloaded", tasks=len(known.tasks), hooks=len(config.hooks), **needs)
 
@@ -453,7 +460,7 @@ class Daemon:
             close_doors=partial(self.public.stop, hurry=self._hurry),
         )
         drain.run(self.config.worker.drain)
-        if not self.store.shared and (complaint := self.steward.complaint):
+        if not self.store.shared and (complaint := self.store_monitor.complaint):
             # the last word of the log: what deleted files hold ends with this process
             emit("store.failed", doing="closing", error=complaint)
 

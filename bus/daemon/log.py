@@ -1,4 +1,4 @@
-"""The log of a daemon: facts, records of libraries and whatever is printed, one escaped line each."""
+"""Sets up the daemon's log: facts, records of libraries, and everything that is printed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import gevent
 from gevent.event import AsyncResult
 from gevent.threadpool import ThreadPool
 
-from .. import streams
 from ..clock import Clock
-from ..engine.capture import current
 from ..engine.health import Health
-from ..journal import Journal, JournalHandler
-from ..log_writer import LogWriter
-from ..refusals import Refusals
+from ..engine.output import current
+from ..log.fact_log import FactLog, RecordHandler
+from ..log.refusals import Refusals
+from ..log.writer import LogWriter
+from ..process import streams
 from ..telemetry import listen
 
 WAIT_SECONDS: Final = 1.0
@@ -35,9 +35,9 @@ class Log:
         self._streams = streams.take_over()
         self._level = level
         self._writer = LogWriter(
-            self._streams.log, lambda count: self.journal.line("log.dropped", {"count": count})
+            self._streams.log, lambda count: self.fact_log.line("log.dropped", {"count": count})
         )
-        self.journal = Journal(
+        self.fact_log = FactLog(
             self._writer,
             clock,
             level=level,
@@ -45,11 +45,11 @@ class Log:
             later=gevent.get_hub().loop.run_callback,
         )
         self._reader = self._streams.reader(
-            lambda line: self.journal.say_now("output.printed", {"line": line}),
-            lambda count: self.journal.say_now("output.dropped", {"count": count}),
+            lambda line: self.fact_log.say_now("output.printed", {"line": line}),
+            lambda count: self.fact_log.say_now("output.dropped", {"count": count}),
             clock,
         )
-        self.refusals = Refusals(self.journal)
+        self.refusals = Refusals(self.fact_log)
         self.health = Health("log", clock=clock)
         self._undo = ExitStack()
         self._is_stopping = False
@@ -57,7 +57,7 @@ class Log:
     def start(self) -> None:
         """From now on."""
         self._run(self._writer.run, self._writer.end)
-        self._undo.callback(self.journal.flush)
+        self._undo.callback(self.fact_log.flush)
         self._run(self._reader.run, self._reader.stop)
         self._streams.divert()
         self._undo.callback(self._streams.restore)
@@ -92,7 +92,7 @@ class Log:
 
     def _follow_records(self) -> None:
         root = logging.getLogger()
-        handler = JournalHandler(self.journal)
+        handler = RecordHandler(self.fact_log)
         handler.addFilter(lambda _: current.get() is None)  # a task's records are told as task.printed
         root.addHandler(handler)
         root.setLevel(self._level.upper())

@@ -1,4 +1,4 @@
-"""Which tasks a daemon claims."""
+"""Which task names a daemon claims."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a daemon is ready, and if not why: answered from what its services have seen last."""
+"""Answers /readyz: whether the daemon is ready, and why not, from the last state of its services."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..engine.depth import Depth
-from ..engine.services import Services
-from ..engine.spooler import Spooler
-from ..engine.steward import Steward
-from ..engine.watchdog import Watchdog
 from ..errors import StoreUnavailable
+from ..maintenance.queue_depth import QueueDepth
+from ..maintenance.spooler import Spooler
+from ..maintenance.store_monitor import StoreMonitor
+from ..maintenance.watchdog import Watchdog
 from ..model import Event, Receipt
+from .services import Services
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """What `/readyz` and `monqbus doctor` say. Nothing here blocks or asks a store.
 
-    *steward* is the one of the store, *spooler* None where there is no spool.
+    *store_monitor* is the one of the store, *spooler* None where there is no spool.
     """
 
-    steward: Steward
+    store_monitor: StoreMonitor
     spooler: Spooler | None
     services: Services
-    depth: Depth
+    queue_depth: QueueDepth
     watchdog: Watchdog
     is_stopping: Callable[[], bool]
 
@@ -36,7 +36,7 @@ class Readiness:
         return (
             self._store_complaint()
             or self.services.complaint
-            or self.depth.complaint
+            or self.queue_depth.complaint
             or self.watchdog.complaint
         )
 
@@ -50,16 +50,16 @@ class Readiness:
 
     def observed(self, publish: Callable[[Event], Receipt]) -> Callable[[Event], Receipt]:
         """*publish*, whose outcome is seen at once and not only when the store is asked again."""
-        steward, spooler = self.steward, self.spooler
+        store_monitor, spooler = self.store_monitor, self.spooler
 
         def observe(event: Event) -> Receipt:
             try:
                 receipt = publish(event)
             except StoreUnavailable as error:
-                steward.doubt(error)
+                store_monitor.doubt(error)
                 raise
-            if steward.complaint is not None and (spooler is None or not spooler.is_open):
-                steward.trust()
+            if store_monitor.complaint is not None and (spooler is None or not spooler.is_open):
+                store_monitor.trust()
             return receipt
 
         return observe
@@ -68,4 +68,4 @@ class Readiness:
         """The store's, unless the spool stands in for it."""
         if self.spooler is not None and self.spooler.is_open:
             return self.spooler.complaint
-        return self.steward.complaint
+        return self.store_monitor.complaint

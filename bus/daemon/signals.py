@@ -1,4 +1,4 @@
-"""What the daemon hears, and what of its process it takes back when an app has changed it."""
+"""Signal handlers of the daemon, and process-wide settings restored after an app changed them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The running system: one long-lived greenlet a file, each a Loop whose tick returns its pause."""
+"""The path of a task: claim, slot, run, outcome, record."""

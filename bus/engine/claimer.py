@@ -1,4 +1,4 @@
-"""Takes waiting tasks of one lane from the store, as many as there are free slots, and never more.
+"""Claims ready tasks of one lane, never more than it has free slots.
 
 A wake-up is a hint, the poll is the truth: whatever the feed says or fails to say, a full pass
 happens every POLL_SECONDS, and at the moment the next delayed task becomes due.
@@ -12,7 +12,7 @@ from typing import Final
 
 from ..clock import Clock
 from ..errors import StoreError
-from ..model import Claimed, MonQTask, Report, Worker
+from ..model import Claimed, Instance, MonQTask, Report
 from ..store import Store
 from ..telemetry import emit
 from .fenced import report_each
@@ -32,7 +32,7 @@ class Claimer:
     def __init__(
         self,
         store: Store,
-        worker: Worker,
+        worker: Instance,
         pool: Pool,
         recorder: Recorder,
         clock: Clock,

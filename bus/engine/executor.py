@@ -1,16 +1,16 @@
-"""One run of one task, as a pipeline: resolve → perform → decide → hand to the recorder."""
+"""Executes one run: resolve the name, call the handler, decide the outcome, hand it to the recorder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final
 
+from ..apps.command import Command
+from ..apps.context import restored
+from ..apps.registry import Registry, Task
 from ..clock import Clock
-from ..command import Command
-from ..context import restored
 from ..errors import Interrupt, TimedOut
 from ..model import MonQTask
-from ..registry import Registry, Task
 from ..retry import (
     Crashed,
     Ending,
@@ -25,8 +25,8 @@ from ..retry import (
     traceback_of,
 )
 from ..telemetry import emit
-from .capture import current
-from .errands import Errands
+from .cpu_runner import CpuRunner
+from .output import current
 from .recorder import Recorder
 from .run import Run, RunningTask
 
@@ -42,7 +42,7 @@ class Executor:
     *default_timeout* in seconds, None for none, counts for tasks that name none.
     """
 
-    errands: Errands | None = None
+    cpu_runner: CpuRunner | None = None
     """How runs reach the CPU workers; without it every handler runs in this process."""
 
     def __init__(
@@ -104,9 +104,9 @@ class Executor:
         emit("task.started", task=task)
         running = RunningTask(run, self.note)
         is_suspect = self._is_suspect(task, declared)
-        if self.errands is not None and (declared.defaults.cpu or is_suspect):
+        if self.cpu_runner is not None and (declared.defaults.cpu or is_suspect):
             try:
-                return self.errands.perform(run, running, seconds, alone=is_suspect)
+                return self.cpu_runner.perform(run, running, seconds, alone=is_suspect)
             except Interrupt as interrupt:
                 return _interrupted(interrupt, seconds)
         return self._perform_here(run, running, declared, seconds)
@@ -114,7 +114,12 @@ class Executor:
     def _is_suspect(self, task: MonQTask, declared: Task[..., Any]) -> bool:
         """Whether *task* may have brought down a daemon, or only been there: its next run will tell."""
         is_here = not declared.defaults.cpu and not isinstance(declared.function, Command)
-        return task.crashes > 0 and is_here and self.errands is not None and not self.errands.farm.is_lost
+        return (
+            task.crashes > 0
+            and is_here
+            and self.cpu_runner is not None
+            and not self.cpu_runner.worker_pool.is_lost
+        )
 
     def _perform_here(
         self, run: Run, running: RunningTask, declared: Task[..., Any], seconds: float | None

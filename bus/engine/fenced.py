@@ -1,4 +1,4 @@
-"""Reports of many tasks in one call; one that the store refuses keeps no other from being written."""
+"""Writes fenced reports one by one after a batch was refused, so that one bad report stops no other."""
 
 from __future__ import annotations
 

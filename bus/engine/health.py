@@ -1,4 +1,4 @@
-"""How a service is: when it last did its work, how often it should, what keeps it from it."""
+"""The health of one service: last success, period, last error."""
 
 from __future__ import annotations
 

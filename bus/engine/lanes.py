@@ -1,4 +1,4 @@
-"""The lanes: kinds of slots that fill and empty independently, each with a claimer of its own.
+"""The lanes: kinds of slots (greenlets, CPU, each limited command), each with its own claimer.
 
 A burst of slow work in one lane neither takes the slots of another nor holds up its direct starts.
 Which lane a task belongs to is decided by its name alone, so that the store can be asked for a lane.
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..clock import Clock
 from ..errors import Interrupt
-from ..model import MonQTask, Worker
+from ..model import Instance, MonQTask
 from .claimer import Claimer
 from .health import Health
 from .pool import Pool
@@ -55,7 +55,7 @@ class Lanes:
     """
 
     def __init__(
-        self, worker: Worker, clock: Clock, new_pool: Callable[[int], Pool], new_claimer: NewClaimer
+        self, worker: Instance, clock: Clock, new_pool: Callable[[int], Pool], new_claimer: NewClaimer
     ) -> None:
         self.worker = worker
         self._clock = clock

@@ -1,13 +1,13 @@
-"""Which lanes a daemon has: greenlets, CPU workers, and one for each command that is limited."""
+"""Decides which lanes a daemon has and which tasks belong to each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ..command import task_name
+from ..apps.command import task_name
+from ..apps.registry import Task
 from ..config import Config
-from ..registry import Task
 from .lanes import Lane
 
 

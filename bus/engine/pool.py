@@ -1,4 +1,4 @@
-"""The cooperative slots: how many tasks run at once, and which."""
+"""The greenlet slots: which tasks run, and how many at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records how runs ended: gathers outcomes and writes them together, fenced by their claims.
+"""Records the ends of runs in batches, each fenced by its claim.
 
 A slot is free again as soon as its handler has returned; the outcome waits here, held in memory
 until the store has it. If the daemon dies first, the task runs again: that is at-least-once.

@@ -1,4 +1,4 @@
-"""One run of one task: the greenlet it has, how long it may take, how it can be cut short."""
+"""One run of one task: its greenlet, its timeout, its interrupts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gevent.event import Event
 
 from ..errors import Interrupt, TimedOut
 from ..model import MonQTask, Report
-from .capture import Output
+from .output import Output
 
 Progress = Callable[[Report], None]
 

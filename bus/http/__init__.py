@@ -1,4 +1,4 @@
-"""The front door: a pywsgi server hardened for strangers, and what every face shares behind it.
+"""The HTTP server: pywsgi hardened for strangers, and what all listeners share.
 
 ::
 

@@ -1,4 +1,4 @@
-"""A request's body, whole or refused: never cut, never drained."""
+"""Reads a request's body, whole or refused: never truncated."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from io import BufferedReader
 from typing import Any, Final
 
 from ..errors import Refused
-from .bodies import Share
+from .body_budget import Share
 from .chunked import PIECE_BYTES, Chunks
-from .wire import Wire
+from .deadline_reader import DeadlineReader
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -27,7 +27,7 @@ class BodyStream:
     def __init__(
         self,
         stream: BufferedReader[Any],
-        wire: Wire,
+        reader: DeadlineReader,
         share: Share,
         *,
         length: int | None,
@@ -37,7 +37,7 @@ class BodyStream:
         self._stream = stream
         self._share = share
         self._left = length or 0
-        self._chunks = Chunks(stream, wire, share) if chunked else None
+        self._chunks = Chunks(stream, reader, share) if chunked else None
         self._waiting = waiting
 
     def read(self, size: int = -1) -> bytes:

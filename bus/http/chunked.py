@@ -1,4 +1,4 @@
-"""A body in chunks, read strictly: RFC 9112 section 7.1.
+"""Decodes a chunked body strictly: RFC 9112 section 7.1.
 
 pywsgi's reader takes size, extension and trailer lines byte by byte (1 µs each, without a turn of the
 hub), any number of trailers, and a line feed inside an extension, where other programs see a line's end.
@@ -12,9 +12,9 @@ from io import BufferedReader, BytesIO
 from typing import Any, Final
 
 from ..errors import Refused
-from .bodies import Share
+from .body_budget import Share
+from .deadline_reader import DeadlineReader
 from .request import FIELD
-from .wire import Wire
 
 LINE_BYTES: Final = 1024
 TRAILER_BYTES: Final = 8 * 1024
@@ -34,11 +34,11 @@ class Chunks:
     raises Refused, or OSError when the client is gone.
     """
 
-    __slots__ = ("_count", "_framing", "_left", "_room", "_share", "_stream", "_wire", "is_finished")
+    __slots__ = ("_count", "_framing", "_left", "_reader", "_room", "_share", "_stream", "is_finished")
 
-    def __init__(self, stream: BufferedReader[Any], wire: Wire, share: Share) -> None:
+    def __init__(self, stream: BufferedReader[Any], reader: DeadlineReader, share: Share) -> None:
         self._stream = stream
-        self._wire = wire
+        self._reader = reader
         self._share = share
         self._left = 0
         self._room = 0
@@ -50,7 +50,7 @@ class Chunks:
         """At most *most* bytes; fewer are the end of the body, with its trailers read."""
         body, missing = BytesIO(), most
         while missing and not self.is_finished:
-            self._wire.meter.spend(1)
+            self._reader.meter.spend(1)
             if not self._left:
                 self._begin_chunk()
             if self._left:

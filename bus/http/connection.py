@@ -1,4 +1,4 @@
-"""One client's connection: wait, read, let the application answer, close."""
+"""One client connection: read a request, let the application answer, keep alive or close."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ..clock import Clock
 from ..errors import Refused
 from . import problem
 from .body import BodyStream
-from .places import GRACE_SECONDS, Stage
+from .deadline_reader import DeadlineReader
+from .eviction import GRACE_SECONDS, Stage
 from .request import Head, read_head
 from .turns import REQUEST_STEPS
-from .wire import Wire
 
 if TYPE_CHECKING:
     from .server import Server
@@ -57,15 +57,15 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         self.socket = sock
         self.client_address = address
         self.server = server
-        self.wire = Wire(sock)
-        self.rfile = BufferedReader(self.wire)
+        self.reader = DeadlineReader(sock)
+        self.rfile = BufferedReader(self.reader)
         self.who = who
         self.is_idle = True
         self.stage = Stage.SILENT
         self.since = _CLOCK.monotonic()
         self.must_linger = self.gave_way = False
         self.request_id = ""
-        self.share = server.bodies.share(self.wire, who)
+        self.share = server.bodies.share(self.reader, who)
 
     def may_give_way(self, now: float) -> bool:
         """Whether another one may have this place, were none free at *now*."""
@@ -77,7 +77,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         """End soon: a request that has begun is answered 503. Never blocks."""
         self.gave_way = True
         detail = "connections: all are taken, and this one had shown least for longest; send it again"
-        self.wire.cut(Refused(503, "connections_full", detail, problem.retry_after(_CLOCK)))
+        self.reader.cut(Refused(503, "connections_full", detail, problem.retry_after(_CLOCK)))
         if self.stage is Stage.SENDING:
             with suppress(OSError):  # the client may have been faster
                 self.socket.shutdown(SHUT_RDWR)
@@ -117,11 +117,11 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
     def await_request(self) -> bool:
         """Wait for the first byte of a request; False when none came in time."""
         if self.server.is_stopping:
-            self.wire.hang_up()
+            self.reader.hang_up()
         self.is_idle = True
         if self.stage is not Stage.SILENT:
             self._stand(Stage.IDLE)
-        self.wire.allow(self.server.limits.idle_seconds, "request")
+        self.reader.allow(self.server.limits.idle_seconds, "request")
         try:
             return bool(self.rfile.peek(1))
         except Refused:
@@ -133,10 +133,10 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         """Read and answer one request; True when another one may follow."""
         self._forget_last()
         try:
-            self.wire.allow(self.server.limits.header_seconds, "headers")
-            self.wire.meter.spend(REQUEST_STEPS)
+            self.reader.allow(self.server.limits.header_seconds, "headers")
+            self.reader.meter.spend(REQUEST_STEPS)
             self._begin(read_head(self.rfile, self.server.limits))
-            self.wire.allow(self.server.limits.body_seconds, "body")
+            self.reader.allow(self.server.limits.body_seconds, "body")
             self.run_application()
         except Refused as refusal:
             self.refuse(refusal)
@@ -173,10 +173,10 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         self.is_idle = True
         self._stand(Stage.LEAVING)
         self.socket.shutdown(SHUT_WR)
-        self.wire.allow(self.server.limits.linger_seconds, "rest")
+        self.reader.allow(self.server.limits.linger_seconds, "rest")
         rest = bytearray(_ONE_SEND_BYTES)
         try:
-            while self.wire.readinto(rest):
+            while self.reader.readinto(rest):
                 pass
         except Refused:
             pass
@@ -215,10 +215,10 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         self.command = head.method
         self.request_version = head.version
         self.close_connection = head.is_last
-        self.share = self.server.bodies.share(self.wire, self.who)
+        self.share = self.server.bodies.share(self.reader, self.who)
         self.wsgi_input = BodyStream(
             self.rfile,
-            self.wire,
+            self.reader,
             self.share,
             length=head.length,
             chunked=head.is_chunked,

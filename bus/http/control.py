@@ -1,4 +1,4 @@
-"""The control socket: how commands and scripts on this machine reach the daemon."""
+"""The Unix control socket of the daemon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one stranger may cost us."""
+"""The limits of the HTTP server: connections, head, body, time."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import resource
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from .crowd import LOOPBACK, Network
+from .connection_quota import LOOPBACK, Network
 
 if TYPE_CHECKING:
-    from ..config.table import Http
+    from ..config.settings import Http
 
 READER_BYTES: Final = 64 * 1024
 """What a connection holds beside header and body: its buffers, and a chunked body's pieces."""

@@ -1,4 +1,4 @@
-"""Sockets that are open for connections."""
+"""Opens listening sockets."""
 
 from __future__ import annotations
 

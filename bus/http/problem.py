@@ -1,4 +1,4 @@
-"""An error as an RFC 9457 problem document, the only form in which clients see one."""
+"""Errors as RFC 9457 problem documents."""
 
 from __future__ import annotations
 

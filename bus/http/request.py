@@ -1,4 +1,4 @@
-"""A request head, read strictly: whatever two programs could understand differently is refused.
+"""Parses a request head strictly: whatever two programs could understand differently is refused.
 
 pywsgi reads headers with the e-mail parser: slower, and lenient where leniency is request smuggling
 (RFC 9112 sections 2.2, 5.1, 5.2, 6.1, 6.3, 11.2).
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from ..errors import Refused
-from ..textual import cached_if_short
+from ..safe_text import cached_if_short
 from .limits import Limits
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"

@@ -1,4 +1,4 @@
-"""The server: accepts connections, caps them, stops without dropping an answer."""
+"""The server: accepts connections, caps them, and drains without dropping an answer."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ..clock import Clock
 from ..errors import Refused
 from ..telemetry import emit
 from . import problem
-from .bodies import Bodies
+from .body_budget import BodyBudget
 from .connection import Connection
-from .crowd import Crowd
+from .connection_quota import ConnectionQuota
+from .eviction import Connections
 from .limits import Limits
 from .listen import BACKLOG
-from .places import Places
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -52,9 +52,9 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
         self.is_full = False
         self._watcher: Any
         self.connections: set[Connection] = set()
-        self.bodies = Bodies(self.limits.bodies, self.limits.bodies_per_ip)
-        self._crowd = Crowd(self.limits.connections_per_ip, self.limits.uncounted)
-        self._places = Places(self.connections, self._crowd.size)
+        self.bodies = BodyBudget(self.limits.bodies, self.limits.bodies_per_ip)
+        self._connection_quota = ConnectionQuota(self.limits.connections_per_ip, self.limits.uncounted)
+        self._places = Connections(self.connections, self._connection_quota.size)
         self._told: dict[str, float] = {}
         address = listener.getsockname()
         self._file = _identity(address) if isinstance(address, str) else None
@@ -122,20 +122,20 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
         self._timer.start(self._start_accepting_if_started)
 
     def _admit(self, sock: Any, address: Any) -> None:
-        connection = self.handler_class(sock, address, self, self._crowd.who(address))
+        connection = self.handler_class(sock, address, self, self._connection_quota.who(address))
         self.connections.add(connection)
         self.pool.spawn(self._serve, connection)
 
     def _serve(self, connection: Connection) -> None:
         """Serve one accepted connection, in a greenlet of its own, until it ends."""
         try:
-            if not self._crowd.enter(connection.who):
+            if not self._connection_quota.enter(connection.who):
                 connection.turn_away(_crowded())
                 return
             try:
                 connection.handle()
             finally:
-                self._crowd.leave(connection.who)
+                self._connection_quota.leave(connection.who)
         finally:
             self.connections.discard(connection)
             self._a_place_is_free()
@@ -167,7 +167,7 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
         self.close()
         for connection in tuple(self.connections):
             if connection.is_idle:
-                connection.wire.hang_up()
+                connection.reader.hang_up()
         over = gevent.spawn(self.pool.join, timeout=seconds)
         gevent.wait([over, hurry] if hurry else [over], count=1)
         over.kill()

@@ -1,4 +1,4 @@
-"""Work cut into slices, so that the hub turns between two of them and everybody else is served.
+"""Cuts long work into slices between which the hub turns.
 
 A greenlet that never waits keeps the hub: reading what has already arrived, parsing and computing do
 not wait. What they cost is counted in steps of about 2 µs, never in seconds.

@@ -1,4 +1,4 @@
-"""Hands: the durable memory. Only this file names an adapter."""
+"""The durable queue behind one contract. Only this file names an adapter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .contract import CALL_SECONDS, Heard, Notice, Store
-from .datadir import as_owner_of, make_data_dir, require_data_dir
+from .sqlite.data_dir import as_owner_of, make_data_dir, require_data_dir
 
 if TYPE_CHECKING:
     from .spool import Spool as Spool
@@ -40,7 +40,7 @@ def open_store(
     """
     store: Store
     if address == "sqlite":
-        from .sqlite import SqliteStore
+        from .sqlite.store import SqliteStore
 
         store = SqliteStore(data_dir / DATABASE, daemon=daemon, min_free=min_free, examine=examine)
     else:
@@ -69,12 +69,12 @@ def require_room(data_dir: Path) -> None:
 
     Raises StoreHeld while a process has that path, although nothing lies there: its files were deleted.
     """
-    from .name_lock import NameLock
-    from .sqlite_file import require_local
+    from .sqlite.file import require_local
+    from .sqlite.path_lock import PathLock
 
     require_data_dir(data_dir)
     require_local(data_dir)
-    name = NameLock(data_dir / DATABASE)
+    name = PathLock(data_dir / DATABASE)
     name.take()
     name.release()
 
@@ -86,7 +86,7 @@ def open_spool(data_dir: Path, most: int, *, min_free: int = 0) -> Spool | None:
     ConfigError, StoreError.
     """
     from .spool import Spool
-    from .sqlite_file import is_there
+    from .sqlite.file import is_there
 
     path = data_dir / "spool.sqlite"
     if not most and not is_there(path):
@@ -98,7 +98,7 @@ def open_spool(data_dir: Path, most: int, *, min_free: int = 0) -> Spool | None:
 
 def open_memory_store() -> Store:
     """An opened embedded store without a file: it is gone when it is closed. For tests of handlers."""
-    from .sqlite import MEMORY, SqliteStore
+    from .sqlite.store import MEMORY, SqliteStore
 
     store = SqliteStore(MEMORY, daemon=False)
     store.open()

@@ -1,4 +1,4 @@
-"""What a store promises: the prose of the whole queue.
+"""The contract of a store: every verb, and what it promises.
 
 Twenty-five verbs. An adapter is dumb and silent: it decides nothing, logs nothing and counts nothing.
 Every verb may raise StoreUnavailable; the outcome of a write is then unknown, and asking again is
@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from bson import ObjectId
 
-from ..model import Claim, Claimed, Event, Filter, MonQTask, Posting, Receipt, Report, State, Worker
+from ..model import Claim, Claimed, Event, Filter, Instance, MonQTask, Posting, Receipt, Report, State
 
 CALL_SECONDS = 5.0
 PAGE_BYTES = 8 * 1024 * 1024
@@ -72,7 +72,7 @@ class Store(Protocol):
         (direct start).
         """
 
-    def claim(self, worker: Worker, names: Collection[str], limit: int, now: datetime) -> Claimed:
+    def claim(self, worker: Instance, names: Collection[str], limit: int, now: datetime) -> Claimed:
         """Take up to *limit* ready tasks with `time_queue <= now` and a name in *names*.
 
         Highest priority first, then oldest `time_queue`. Each task goes to exactly one caller: it
@@ -88,19 +88,19 @@ class Store(Protocol):
         again after StoreUnavailable, an end that was written before is True again.
         """
 
-    def renew(self, worker: Worker, lease_seconds: float) -> int:
+    def renew(self, worker: Instance, lease_seconds: float) -> int:
         """Extend the lease of this daemon, by the store's clock. 0 seconds ends it at once.
 
         Returns how often it had run out before it was renewed; always 0 where there are no leases.
         """
 
-    def held(self, worker: Worker) -> list[Claim]:
+    def held(self, worker: Instance) -> list[Claim]:
         """Every claim that *worker* holds in the store's eyes, in no order."""
 
-    def workers(self) -> list[Worker]:
+    def workers(self) -> list[Instance]:
         """The daemons whose lease has not ended."""
 
-    def orphans(self, worker: Worker, limit: int) -> list[MonQTask]:
+    def orphans(self, worker: Instance, limit: int) -> list[MonQTask]:
         """Busy tasks whose daemon's lease is over, oldest first; never those of *worker* itself.
 
         Fewer than *limit* when they are large.

@@ -1,4 +1,4 @@
-"""What each field of a task's document may hold: other programs write such documents, too.
+"""What each field of a task's document may hold; other programs write such documents too.
 
 The types are BSON's, by the names of MongoDB's ``$type``. null is as good as absent, except where
 the server has to count.

@@ -1,4 +1,4 @@
-"""What can still be read of a damaged item: each field for itself, the others as Unreadable.
+"""Reads what is readable of a damaged item, field by field; the rest becomes Unreadable.
 
 Another program, a failing disk or a hand at work may have left anything. A whole page is decoded
 at once as long as that succeeds, and only one that does not is read in this way. The layout of the
@@ -16,7 +16,7 @@ from bson.binary import USER_DEFINED_SUBTYPE, Binary
 from bson.codec_options import CodecOptions, DatetimeConversion
 
 from ..codec import OPTIONS
-from ..textual import shown
+from ..safe_text import shown
 
 READING: Final[CodecOptions[dict[str, Any]]] = OPTIONS.with_options(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO

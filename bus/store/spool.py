@@ -1,4 +1,4 @@
-"""The spool: takes deliveries into an embedded file of its own while a shared store is away.
+"""The spool: an embedded file that takes deliveries while MongoDB is away.
 
 It is an embedded store like any other, so it is as durable and knows a repeated delivery; beside that
 it is a queue: what came first leaves first.
@@ -14,9 +14,9 @@ from bson import ObjectId
 
 from ..errors import StoreFull
 from ..model import Event, MonQTask, Posting, Receipt
-from .sqlite import SqliteStore
-from .sqlite_rows import REFERS
-from .sqlite_salvage import event_of_row, id_of, read_tasks
+from .sqlite.rows import REFERS
+from .sqlite.salvage import event_of_row, id_of, read_tasks
+from .sqlite.store import SqliteStore
 
 # an event may have megabytes: a hundred of them must not be in memory at once
 BATCH_BYTES: Final = 4 * 1024**2

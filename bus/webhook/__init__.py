@@ -1,4 +1,4 @@
-"""The public face: receives deliveries, verifies their senders, publishes them as events.
+"""The public listener: receives deliveries, verifies their senders, publishes them as events.
 
 ::
 

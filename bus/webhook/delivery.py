@@ -1,4 +1,4 @@
-"""One delivery in, one durable event, then 202.
+"""Handles one delivery: checks it, stores one event with its tasks, answers 202.
 
 The order of the steps is the law: room 503 → encoding 415 → size 413 → a page in a browser 403 → the
 sender's headers 401 → raw bytes → sender 401 → JSON 400 → topic 400 → ONE durable write → answer. No
@@ -14,15 +14,15 @@ from functools import partial
 from json import dumps
 from typing import TYPE_CHECKING, Any
 
-from .. import strictjson
+from .. import strict_json
 from ..clock import Clock
 from ..errors import Refused, StoreError
 from ..http import Queue, check_size, problem, read_body
 from ..http.problem import Answer
 from ..model import Event, Receipt
-from ..textual import cached_if_short
+from ..safe_text import cached_if_short
 from . import topic
-from .gate import Gate
+from .admission import Admission
 from .presets import Preset, preset_of
 from .verify import Mismatch, claim_of
 
@@ -38,9 +38,11 @@ _DELIVERY_ID = re.compile(r"[\x20-\x7e]{1,256}")
 class Receiver:
     """Answers deliveries. *publish* returns when the event is durable, or raises StoreError."""
 
-    def __init__(self, publish: Callable[[Event], Receipt], clock: Clock, max_body: int, gate: Gate) -> None:
+    def __init__(
+        self, publish: Callable[[Event], Receipt], clock: Clock, max_body: int, admission: Admission
+    ) -> None:
         self._publish = publish
-        self._gate = gate
+        self._admission = admission
         self._clock = clock
         self._max_body = max_body
 
@@ -57,7 +59,7 @@ class Receiver:
         return problem.retry_after(self._clock)
 
     def _read(self, hook: Hook, environ: Mapping[str, Any]) -> Event:
-        self._gate.check(self._clock)  # before the body is read: turning away must stay cheap
+        self._admission.check(self._clock)  # before the body is read: turning away must stay cheap
         _check_encoding(environ)
         check_size(environ, self._max_body)
         headers = _headers(environ)
@@ -91,9 +93,9 @@ class Receiver:
         return secrets
 
     def _store(self, event: Event) -> Receipt:
-        self._gate.check(self._clock)  # others came in while the body did
+        self._admission.check(self._clock)  # others came in while the body did
         try:
-            with self._gate.waiting():
+            with self._admission.waiting():
                 return self._publish(event)
         except StoreError as error:
             raise Refused(
@@ -166,8 +168,8 @@ def _parse(headers: Mapping[str, str], body: bytes, paths: Collection[str]) -> A
     if media_type != "application/json" and not media_type.endswith("+json"):
         return None
     try:
-        return strictjson.parse(body, _PARSING.step_back, paths)
-    except strictjson.BadJson as error:
+        return strict_json.parse(body, _PARSING.step_back, paths)
+    except strict_json.BadJson as error:
         raise Refused(400, "bad_json", str(error)) from error
 
 
@@ -184,7 +186,7 @@ def _value(
     if placeholder == "name":
         return hook.name
     kind, _, where = placeholder.partition(":")
-    return headers.get(where.lower()) if kind == "header" else strictjson.at_path(content, where)
+    return headers.get(where.lower()) if kind == "header" else strict_json.at_path(content, where)
 
 
 def _delivery_id(preset: Preset, headers: Mapping[str, str]) -> str | None:

@@ -1,4 +1,4 @@
-"""Whether a request comes from a program on this machine, and not through a proxy on it."""
+"""Whether a request comes from this machine, and not through a proxy on it."""
 
 from __future__ import annotations
 

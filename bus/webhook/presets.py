@@ -1,4 +1,4 @@
-"""How each kind of sender proves itself: rows of one table, data and nothing else.
+"""The table of presets: how each kind of sender signs its deliveries.
 
 A *place* says where a value stands: ``header:NAME`` in a header, ``item:PREFIX`` in the list inside
 the signature header (``t=1700000000,v1=…``), ``body:dotted.path`` in the JSON body, "" nowhere.

@@ -1,4 +1,4 @@
-"""A hook's topic template, filled from one delivery: ``github.{event}`` → ``github.push``. Pure.
+"""Fills a hook's topic template from a delivery: ``github.{event}`` → ``github.push``. Pure.
 
 Placeholders: ``{event}`` the sender's event type, ``{name}`` the hook, ``{header:X}`` a header,
 ``{body:dotted.path}`` a value of the JSON body, list indexes as numbers.

@@ -1,4 +1,4 @@
-"""Did the sender who knows the secret send exactly these bytes, and lately? Pure: no clock, no I/O.
+"""Verifies the signature of a delivery, and its age. Pure: no clock, no I/O.
 
 Headers are hostile: whatever they hold, the answer is None or Mismatch, never another exception.
 Only bytes are compared, in constant time, against every secret; a candidate is never decoded.

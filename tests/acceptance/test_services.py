@@ -20,7 +20,7 @@ from bus.engine import claimer
 from bus.errors import StoreUnavailable
 from bus.store import open_store
 from bus.store.mongo import MongoStore
-from bus.store.sqlite import SqliteStore
+from bus.store.sqlite.store import SqliteStore
 from monqbus import event_handler, task
 
 PLACE = Path(os.environ["PLACE"])

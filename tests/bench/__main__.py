@@ -20,7 +20,7 @@ import monqbus
 from bus.clock import Clock
 from bus.config import load
 from bus.connecting import is_embedded, remote
-from bus.model import Filter, MonQTask, Posting, Worker
+from bus.model import Filter, Instance, MonQTask, Posting
 from bus.store import Store, open_store
 from tests import mongod
 
@@ -156,21 +156,21 @@ def drain(found: Stores) -> None:
 
 
 def _drained(config: Path, server: Measured) -> tuple[float, float]:
-    desk = _desk(config)
-    first = (desk.count(Filter()).get("complete", 0), time.monotonic(), server.cpu_seconds())
-    while (done := desk.count(Filter()).get("complete", 0)) < DRAIN_TASKS:
+    admin = _admin(config)
+    first = (admin.count(Filter()).get("complete", 0), time.monotonic(), server.cpu_seconds())
+    while (done := admin.count(Filter()).get("complete", 0)) < DRAIN_TASKS:
         time.sleep(0.1)
     took = time.monotonic() - first[1]
     return (done - first[0]) / took, (server.cpu_seconds() - first[2]) * DRAIN_TASKS / max(1, done - first[0])
 
 
-def _desk(config_path: Path):
+def _admin(config_path: Path):
     config = load(config_path, {})
     if is_embedded(config):
         return remote(config)
-    from bus.desk import Desk
+    from bus.admin import Admin
 
-    return Desk(opened(config_path), Clock())
+    return Admin(opened(config_path), Clock())
 
 
 def post(found: Stores) -> None:
@@ -246,7 +246,7 @@ def claim(found: Stores) -> None:
 
 
 def _claims(store: Store, times: int) -> float:
-    clock, worker = Clock(), Worker("bench", "bench")
+    clock, worker = Clock(), Instance("bench", "bench")
     took = []
     for _ in range(times):
         began = time.perf_counter()
@@ -260,11 +260,11 @@ def cpu(found: Stores) -> None:
     """What CPU workers cost, how much of the machine they give, and what they leave to the hub."""
     cores = os.cpu_count() or 1
     words = [sys.executable, "-m", "tests.bench.farm", str(cores)]
-    farm = json.loads(subprocess.run(words, capture_output=True, check=True, text=True).stdout)
+    worker_pool = json.loads(subprocess.run(words, capture_output=True, check=True, text=True).stdout)
     table(
         "CPU workers",
         ["empty p50 µs", "p99 µs", "new worker ms", f"{cores} plain processes s", "workers s", "of plain"],
-        [[*farm.values(), farm["plain"] / farm["workers"]]],
+        [[*worker_pool.values(), worker_pool["plain"] / worker_pool["workers"]]],
     )
     rows = [["idle", connections, *_beside_workers(connections, 0)] for connections in (1, 32)]
     rows += [["all busy", connections, *_beside_workers(connections, cores)] for connections in (1, 32)]

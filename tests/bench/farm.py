@@ -17,12 +17,12 @@ from pathlib import Path
 
 import gevent
 
+from bus.apps.registry import Options
 from bus.clock import Clock
-from bus.cpu.edition import Apps
-from bus.cpu.farm import Farm, Limits
-from bus.cpu.peer import Job
+from bus.cpu.app_version import Apps
+from bus.cpu.worker_handle import Job
+from bus.cpu.worker_pool import Limits, WorkerPool
 from bus.posting import prepare
-from bus.registry import Options
 
 APPS = Path(__file__).parent / "apps"
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ LAPS = 20_000_000
 TURNS = 3
 PLAIN = f"""\
 import time
-from bus.cpu.descent import be_expendable
+from bus.cpu.child_setup import be_expendable
 be_expendable()
 def count_up(number):
     started = time.monotonic()
@@ -47,34 +47,34 @@ def job(name: str, *args: object) -> Job:
     return Job(prepare(Clock(), f"benchapp.{name}", args, {}, Options(), {}), None, lambda _: None)
 
 
-def round_trips(farm: Farm) -> list[float]:
+def round_trips(worker_pool: WorkerPool) -> list[float]:
     """Seconds of each empty job, one after the other, a warm worker."""
-    farm.perform(job("nothing_elsewhere"))
+    worker_pool.perform(job("nothing_elsewhere"))
     taken = []
     for _ in range(ROUNDS):
         one = job("nothing_elsewhere")
         began = time.perf_counter()
-        farm.perform(one)
+        worker_pool.perform(one)
         taken.append(time.perf_counter() - began)
     return sorted(taken)
 
 
-def starts(farm: Farm) -> float:
+def starts(worker_pool: WorkerPool) -> float:
     """Seconds from wanting a new worker to its first end: the median of some."""
     taken = []
     for _ in range(20):
         one = job("nothing_elsewhere")
         began = time.perf_counter()
-        farm.perform_alone(one)
+        worker_pool.perform_alone(one)
         taken.append(time.perf_counter() - began)
     return statistics.median(taken)
 
 
-def in_workers(farm: Farm, workers: int) -> float:
+def in_workers(worker_pool: WorkerPool, workers: int) -> float:
     """Seconds until every worker has counted to LAPS, all at once."""
-    gevent.joinall([gevent.spawn(farm.perform, job("nothing_elsewhere")) for _ in range(workers)])
+    gevent.joinall([gevent.spawn(worker_pool.perform, job("nothing_elsewhere")) for _ in range(workers)])
     began = time.perf_counter()
-    gevent.joinall([gevent.spawn(farm.perform, job("count_up", LAPS)) for _ in range(workers)])
+    gevent.joinall([gevent.spawn(worker_pool.perform, job("count_up", LAPS)) for _ in range(workers)])
     return time.perf_counter() - began
 
 
@@ -90,18 +90,18 @@ def in_plain_processes(workers: int) -> float:
 
 def main(workers: int) -> None:
     """Measure, alternating, so that both meet the same machine."""
-    farm = Farm(zygote.connection() or -1, Apps(("benchapp",), (APPS,)), Limits(workers))
-    farm.warm_up()
-    trips = round_trips(farm)
-    pairs = [(in_plain_processes(workers), in_workers(farm, workers)) for _ in range(TURNS)]
+    worker_pool = WorkerPool(zygote.connection() or -1, Apps(("benchapp",), (APPS,)), Limits(workers))
+    worker_pool.warm_up()
+    trips = round_trips(worker_pool)
+    pairs = [(in_plain_processes(workers), in_workers(worker_pool, workers)) for _ in range(TURNS)]
     figures = {
         "p50": trips[ROUNDS // 2] * 1e6,
         "p99": trips[ROUNDS * 99 // 100] * 1e6,
-        "start": starts(farm) * 1e3,
+        "start": starts(worker_pool) * 1e3,
         "plain": min(plain for plain, _ in pairs),
         "workers": min(ours for _, ours in pairs),
     }
-    farm.stop()
+    worker_pool.stop()
     print(json.dumps(figures))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.frozen import TAKEN
+from bus.process.executable import TAKEN
 from tests.acceptance.conftest import CONFIG, New
 from tests.acceptance.daemons import Daemon, until
 

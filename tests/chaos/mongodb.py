@@ -12,7 +12,17 @@ from . import servers
 from .arena import Arena
 from .scenario import Control, scenario
 from .sender import Pace
-from .servers import DATABASE, LEASE_SECONDS, RETURN, STEADY, UNSTORED, finish, on, outage, refused_in_time
+from .servers import (
+    DATABASE,
+    LEASE_SECONDS,
+    RETURN,
+    STEADY,
+    UNSTORED,
+    finish,
+    on,
+    outage,
+    refused_in_time,
+)
 
 FEED = "monq_task.feed"
 POLL_SECONDS = 5.0

@@ -25,12 +25,12 @@ from bus.model import (
     Claimed,
     Event,
     Filter,
+    Instance,
     MonQTask,
     Posting,
     Receipt,
     Report,
     State,
-    Worker,
 )
 
 
@@ -95,7 +95,7 @@ class Pretend:
 
     # claim, hold and end
 
-    def claim(self, worker: Worker, names: Collection[str], limit: int, now: datetime) -> Claimed:
+    def claim(self, worker: Instance, names: Collection[str], limit: int, now: datetime) -> Claimed:
         waiting = [task for task in self.tasks.values() if task.state == READY and task.task_name in names]
         due = [task for task in waiting if task.time_queue <= now]
         due.sort(key=lambda task: (-task.priority, task.time_queue, task.id))
@@ -127,13 +127,13 @@ class Pretend:
         is_said = all(getattr(task, name) == value for name, value in says.items())
         return (True if fields.get("state") in ENDED else None) if is_said else False
 
-    def renew(self, worker: Worker, lease_seconds: float) -> None:
+    def renew(self, worker: Instance, lease_seconds: float) -> None:
         (self.living.add if lease_seconds > 0 else self.living.discard)(worker.id)
 
-    def held(self, worker: Worker) -> list[Claim]:
+    def held(self, worker: Instance) -> list[Claim]:
         return [task.claim for task in self._in_order() if task.state == BUSY and task.worker == worker.id]
 
-    def orphans(self, worker: Worker, limit: int, *, living: Collection[str]) -> list[MonQTask]:
+    def orphans(self, worker: Instance, limit: int, *, living: Collection[str]) -> list[MonQTask]:
         """*living* are the workers whose lease holds; where the file's lock is the lease, nobody's."""
         mine = {worker.id, *living}
         lost = [task for task in self._in_order() if task.state == BUSY and task.worker not in mine]

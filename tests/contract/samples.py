@@ -8,14 +8,14 @@ from typing import Any
 import gevent
 
 from bus.clock import UTC, Clock
-from bus.model import Event, MonQTask, Posting, Worker
+from bus.model import Event, Instance, MonQTask, Posting
 from bus.store.contract import Store
 
 CLOCK = Clock()
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NAME = "shop.send_mail"
-ONE = Worker("worker-one", "monqbus/here pid 1")
-TWO = Worker("worker-two", "monqbus/there pid 2")
+ONE = Instance("worker-one", "monqbus/here pid 1")
+TWO = Instance("worker-two", "monqbus/there pid 2")
 PATIENCE = 30
 
 
@@ -51,7 +51,7 @@ def post(store: Store, *tasks: MonQTask) -> list[MonQTask]:
     return list(tasks)
 
 
-def held(store: Store, count: int = 1, worker: Worker = ONE, **fields: Any) -> list[MonQTask]:
+def held(store: Store, count: int = 1, worker: Instance = ONE, **fields: Any) -> list[MonQTask]:
     """Post *count* tasks and claim them for *worker*."""
     ids = {task.id for task in post(store, *(a_task(**fields) for _ in range(count)))}
     claimed = store.claim(worker, {fields.get("name", NAME)}, count, NOW).tasks

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bus.errors import StoreError
 from bus.model import COMPLETE, Filter, Posting, Report
-from bus.store import sqlite_file
-from bus.store.sqlite import SqliteStore
+from bus.store.sqlite import file
+from bus.store.sqlite.store import SqliteStore
 
 from .samples import NAME, NOW, ONE, a_delivery, a_fan_out, a_task
 
@@ -65,7 +65,7 @@ class Keeper:
 def main(path: str, *words: str) -> None:
     """Serve until standard input ends."""
     if "control" in words:
-        sqlite_file._write_log_again = lambda path: False
+        file._write_log_again = lambda path: False
     keeper = Keeper(Path(path))
     _say("open")
     for line in sys.stdin:

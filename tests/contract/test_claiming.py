@@ -8,7 +8,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from bus.model import BUSY, Report, Worker
+from bus.model import BUSY, Instance, Report
 from bus.store.contract import Store
 
 from .samples import (
@@ -189,7 +189,7 @@ def test_many_claimers_share_all_tasks_and_none_twice(store: Store) -> None:
     """The concurrency law: what was claimed is what was posted, as a multiset."""
     posted = Counter(task.id for task in post(store, *(a_task(priority=n % 4) for n in range(300))))
 
-    def claim_all(worker: Worker, limit: int) -> list[ObjectId]:
+    def claim_all(worker: Instance, limit: int) -> list[ObjectId]:
         mine: list[ObjectId] = []
         while True:
             claimed = store.claim(worker, {NAME}, limit, NOW)
@@ -197,7 +197,7 @@ def test_many_claimers_share_all_tasks_and_none_twice(store: Store) -> None:
             if not claimed.tasks and claimed.next_due is None:
                 return mine
 
-    shares = together(*(partial(claim_all, Worker(f"w{n}", ""), 3 + 2 * n) for n in range(8)))
+    shares = together(*(partial(claim_all, Instance(f"w{n}", ""), 3 + 2 * n) for n in range(8)))
 
     assert posted == Counter(task_id for share in shares for task_id in share)
 

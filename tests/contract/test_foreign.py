@@ -14,7 +14,7 @@ from bson.datetime_ms import DatetimeMS
 from pymongo.database import Database
 
 from bus.model import COMPLETE, Filter, Report
-from bus.rows import task_details
+from bus.presentation import task_details
 from bus.store.fields import FIELDS
 from bus.store.mongo import MongoStore
 from tests.mongod import Deployment

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bus.birth import Birth
-from bus.model import COMPLETE, Report, Worker
+from bus.model import COMPLETE, Instance, Report
+from bus.process.identity import ProcessIdentity
 from bus.store.contract import Store
 
 from .samples import ONE, TWO, a_task, held, post
@@ -85,7 +85,7 @@ def test_a_lease_can_be_renewed_after_its_end(store: Store) -> None:
 @pytest.mark.needs("shared")
 def test_the_living_and_the_dead_are_told_apart(store: Store) -> None:
     """One daemon's death is not the others'."""
-    dead, living = Worker("dead", "host"), Worker("living", "host")
+    dead, living = Instance("dead", "host"), Instance("living", "host")
     store.renew(dead, 0)
     store.renew(living, 60)
     lost = held(store, 2, worker=dead)
@@ -96,7 +96,7 @@ def test_the_living_and_the_dead_are_told_apart(store: Store) -> None:
 
 def test_a_workers_words_are_only_text(store: Store) -> None:
     """Host names come from outside."""
-    worker = Worker("$$NOW", "$$ROOT {'$add': 1}")
+    worker = Instance("$$NOW", "$$ROOT {'$add': 1}")
     store.renew(worker, 60)
     (task,) = held(store, worker=worker)
 
@@ -116,7 +116,7 @@ def test_a_worker_is_told_the_claims_it_holds(store: Store) -> None:
 @pytest.mark.needs("shared")
 def test_the_workers_with_a_lease_are_known_by_their_birth(store: Store) -> None:
     """Whoever lives on the same machine can see whether they still do."""
-    born = Worker("worker-born", "monqbus/$here pid 3", Birth("boot", "pid:[1]", 3, 77))
+    born = Instance("worker-born", "monqbus/$here pid 3", ProcessIdentity("boot", "pid:[1]", 3, 77))
     store.renew(born, 60)
     store.renew(ONE, 60)
     store.renew(TWO, 0)

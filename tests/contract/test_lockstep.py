@@ -41,14 +41,14 @@ from bus.model import (
     Claim,
     Event,
     Filter,
+    Instance,
     MonQTask,
     Posting,
     Report,
-    Worker,
 )
 from bus.store.contract import Store
 from bus.store.mongo import MongoStore
-from bus.store.sqlite import MEMORY, SqliteStore
+from bus.store.sqlite.store import MEMORY, SqliteStore
 from tests.mongod import Deployment
 
 from .pretend import Pretend
@@ -65,7 +65,11 @@ PROFILE = settings(
 )
 ALL = 1_000
 
-WORKERS = [Worker("worker-one", "here pid 1"), Worker("worker-two", "there pid 2"), Worker("three", "pid 3")]
+WORKERS = [
+    Instance("worker-one", "here pid 1"),
+    Instance("worker-two", "there pid 2"),
+    Instance("three", "pid 3"),
+]
 NAMES = ["shop.mail", "shop.bill", "other.task"]
 RESULTS: list[Any] = [None, 0, "", "ValueError: no", [], {}, {"a": [1.5, None]}, b"\0", "$$ROOT"]
 
@@ -83,7 +87,7 @@ class Sketch(NamedTuple):
     key: str | None
     delay: int
     priority: int
-    starter: Worker | None
+    starter: Instance | None
 
 
 sketches = st.builds(Sketch, names, keys, seconds, st.integers(-1, 2), st.none() | workers)
@@ -201,7 +205,7 @@ class Lockstep(RuleBasedStateMachine):
         wanted=st.sampled_from([set(NAMES), set(NAMES[:2]), {NAMES[2]}, set()]),
         limit=st.integers(0, 4),
     )
-    def claim(self, worker: Worker, wanted: set[str], limit: int) -> Any:
+    def claim(self, worker: Instance, wanted: set[str], limit: int) -> Any:
         return multiple(*self.claimed(worker, wanted, limit))
 
     @precondition(lambda self: self.has(READY))
@@ -210,7 +214,7 @@ class Lockstep(RuleBasedStateMachine):
         worker=workers,
         states=st.lists(st.sampled_from([COMPLETE, ERROR]), min_size=1, max_size=4),
     )
-    def run(self, worker: Worker, states: list[str]) -> Any:
+    def run(self, worker: Instance, states: list[str]) -> Any:
         """Claim and end at once: the shortest way to ended tasks, whose claims are stale from then on."""
         claims = self.claimed(worker, set(NAMES), len(states))
         self.every_change_was_allowed()
@@ -218,7 +222,7 @@ class Lockstep(RuleBasedStateMachine):
         self.report([Report(claim, fields) for claim, fields in zip(claims, ends, strict=False)])
         return multiple(*claims)
 
-    def claimed(self, worker: Worker, wanted: set[str], limit: int) -> list[Claim]:
+    def claimed(self, worker: Instance, wanted: set[str], limit: int) -> list[Claim]:
         expected = self.model.claim(worker, wanted, limit, self.now)
         for name, store in self.stores.items():
             answer = store.claim(worker, wanted, limit, self.now)
@@ -228,7 +232,7 @@ class Lockstep(RuleBasedStateMachine):
 
     @precondition(lambda self: self.has(BUSY))
     @rule(target=claims, worker=workers)
-    def hold(self, worker: Worker) -> Any:
+    def hold(self, worker: Instance) -> Any:
         """Also what was begun by being posted."""
         expected = sorted(self.model.held(worker))
         for name, store in self.stores.items():
@@ -238,7 +242,7 @@ class Lockstep(RuleBasedStateMachine):
     @rule(
         claim=claims, other=workers, step=st.sampled_from([-1, 1]), which=st.sampled_from(["worker", "turn"])
     )
-    def report_in_anothers_name(self, claim: Claim, other: Worker, step: int, which: str) -> None:
+    def report_in_anothers_name(self, claim: Claim, other: Instance, step: int, which: str) -> None:
         false = (
             claim._replace(worker=other.id)
             if which == "worker"
@@ -280,7 +284,7 @@ class Lockstep(RuleBasedStateMachine):
         return {"state": state, "result": result, "time_stop": self.now, "expire_at": keep}
 
     @rule(worker=workers, lives=booleans)
-    def renew(self, worker: Worker, lives: bool) -> None:
+    def renew(self, worker: Instance, lives: bool) -> None:
         """A lease of the server's clock cannot be waited for: it is ended by word."""
         self.model.renew(worker, 600 if lives else 0)
         for store in self.stores.values():
@@ -288,7 +292,7 @@ class Lockstep(RuleBasedStateMachine):
 
     @precondition(lambda self: self.has(BUSY))
     @rule(target=claims, worker=workers, limit=st.integers(1, 3))
-    def rescue(self, worker: Worker, limit: int) -> Any:
+    def rescue(self, worker: Instance, limit: int) -> Any:
         """Where a lock is the lease, whoever asks is the only one who lives."""
         everything = self.model.orphans(worker, limit, living=())
         orphans = self.model.orphans(worker, limit, living=self.model.living)

@@ -23,13 +23,25 @@ from pymongo.errors import AutoReconnect
 
 from bus.clock import UTC, Clock
 from bus.errors import NotStorable, StoreError, StoreUnavailable
-from bus.model import COMPLETE, READY, Filter, Posting, Receipt, Report, Worker
+from bus.model import COMPLETE, READY, Filter, Instance, Posting, Receipt, Report
 from bus.store.contract import CALL_SECONDS
 from bus.store.mongo import MongoStore, intake, schema
 from bus.store.mongo.connection import Connection
 from tests.mongod import Deployment
 
-from .samples import NAME, NOW, ONE, PATIENCE, TWO, a_delivery, a_fan_out, a_task, held, later, post
+from .samples import (
+    NAME,
+    NOW,
+    ONE,
+    PATIENCE,
+    TWO,
+    a_delivery,
+    a_fan_out,
+    a_task,
+    held,
+    later,
+    post,
+)
 
 Documents = Database[dict[str, Any]]
 
@@ -212,7 +224,7 @@ def test_a_search_by_a_pattern_is_ended_by_the_server(store: MongoStore, databas
 
 def test_a_search_that_takes_too_long_says_so(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not that the servers are away: they are not, and it is the search that has to change."""
-    monkeypatch.setattr("bus.store.mongo.looking.SEARCH_SECONDS", 1e-9)
+    monkeypatch.setattr("bus.store.mongo.reads.SEARCH_SECONDS", 1e-9)
 
     with pytest.raises(StoreError, match=r"the search took longer than .* narrow it"):
         store.find(Filter(error="a"), 10)
@@ -384,7 +396,7 @@ def test_long_dead_workers_are_forgotten_unless_they_hold_tasks(
     """One document a daemon start would add up."""
     old = datetime.now(UTC) - timedelta(days=2)
     database.monq_worker.insert_many([{"_id": name, "lease_until": old} for name in ("gone", ONE.id)])
-    store.renew(Worker("recent", "p"), 0)
+    store.renew(Instance("recent", "p"), 0)
     (task,) = held(store, worker=ONE)
 
     assert [task] == store.orphans(TWO, 10)
@@ -513,17 +525,21 @@ def test_a_renewal_tells_how_often_the_lease_had_run_out(store: MongoStore) -> N
     assert [0, 0, 0, 1, 1] == seen
 
 
-@pytest.mark.parametrize("birth", [{"boot": "b", "space": "s", "pid": 1, "start": 2, "machine": "m"}, {}, 7])
+@pytest.mark.parametrize(
+    "identity", [{"boot": "b", "space": "s", "pid": 1, "start": 2, "machine": "m"}, {}, 7]
+)
 def test_what_another_version_says_of_its_process_stops_no_rescue(
-    store: MongoStore, database: Documents, birth: object
+    store: MongoStore, database: Documents, identity: object
 ) -> None:
     """A newer daemon may say more than this one understands."""
-    lease = {"process": "p", "lease_until": Clock().now() + timedelta(hours=1), "birth": birth}
+    lease = {"process": "p", "lease_until": Clock().now() + timedelta(hours=1), "birth": identity}
     database.monq_worker.insert_one({"_id": "newer", **lease})
     (other,) = store.workers()
 
     assert "newer" == other.id
-    assert (birth is not None and isinstance(birth, dict) and "pid" in birth) == (other.birth is not None)
+    assert (identity is not None and isinstance(identity, dict) and "pid" in identity) == (
+        other.identity is not None
+    )
 
 
 def test_an_event_that_is_handed_over_twice_runs_once(store: MongoStore) -> None:

@@ -14,7 +14,7 @@ from bus.clock import Clock
 from bus.errors import StoreError, StoreUnavailable
 from bus.model import Filter, Posting
 from bus.store.mongo import MongoStore
-from bus.store.mongo.diagnosis import diagnose
+from bus.store.mongo.checks import diagnose
 from bus.store.mongo.schema import CLAIM, EVENTS, FEED, TASKS, WORKERS, indexes, missing_indexes
 from tests.mongod import Deployment
 

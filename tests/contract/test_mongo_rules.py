@@ -20,7 +20,7 @@ from pymongo.database import Database
 
 from bus.clock import UTC, FrozenClock
 from bus.errors import NotAccepted, StoreError
-from bus.model import COMPLETE, ERROR, READY, SKIPPED, Filter, Posting, Receipt, Report, Worker
+from bus.model import COMPLETE, ERROR, READY, SKIPPED, Filter, Instance, Posting, Receipt, Report
 from bus.store.mongo import MongoStore, claims
 from tests.mongod import Deployment
 
@@ -260,7 +260,7 @@ def test_workers_that_nobody_can_name_stop_no_rescue(store: MongoStore, database
         database.monq_worker.insert_one({"_id": worker_id, "lease_until": far, "process": 5, "birth": [1]})
     database.monq_worker.insert_one({"_id": {"b": 1}, "lease_until": old})
     database.monq_worker.insert_one({"_id": TWO.id, "lease_until": "for ever"})
-    store.renew(Worker("three", "p"), 60)
+    store.renew(Instance("three", "p"), 60)
     (task,) = held(store, worker=TWO)
 
     assert ["three"] == [worker.id for worker in store.workers()]

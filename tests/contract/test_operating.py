@@ -21,9 +21,9 @@ from bus.model import (
     Report,
     State,
 )
-from bus.store import sqlite_pruning
 from bus.store.contract import Store
-from bus.store.mongo import pruning
+from bus.store.mongo import pruning as mongo_pruning
+from bus.store.sqlite import pruning as sqlite_pruning
 
 from .samples import NAME, NOW, ONE, a_delivery, a_fan_out, a_task, held, later, post
 
@@ -217,7 +217,7 @@ def test_a_call_of_prune_looks_at_few_events_and_the_next_goes_on_behind_them(
     store: Store, monkeypatch, expire_at: str
 ) -> None:
     """However many must stay, the store is never held for long, and each is looked at in its turn."""
-    for module in (sqlite_pruning, pruning):
+    for module in (sqlite_pruning, mongo_pruning):
         monkeypatch.setattr(module, "MOST_LOOKED_AT", 2 * 3)
         monkeypatch.setattr(module, "PAGE", 3)
     for n in range(10):

@@ -14,7 +14,19 @@ from bson import Decimal128, ObjectId, Regex
 from bus.model import BUSY, COMPLETE, Filter, Posting, Receipt, Report
 from bus.store.contract import Store
 
-from .samples import NAME, NOW, ONE, TWO, a_delivery, a_fan_out, a_task, held, later, post, together
+from .samples import (
+    NAME,
+    NOW,
+    ONE,
+    TWO,
+    a_delivery,
+    a_fan_out,
+    a_task,
+    held,
+    later,
+    post,
+    together,
+)
 
 HOSTILE_TEXT = ["$$ROOT", "$name", "{}; drop", "a\x00b", "ünï ☃ 🎈", "", "' OR 1=1 --"]
 

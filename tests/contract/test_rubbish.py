@@ -25,14 +25,14 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from bus.copying import copy
-from bus.model import BUSY, COMPLETE, ENDED, READY, Event, Filter, MonQTask, Posting, Report, Worker
-from bus.rows import attempts, task_details
+from bus.model import BUSY, COMPLETE, ENDED, READY, Event, Filter, Instance, MonQTask, Posting, Report
+from bus.presentation import attempts, task_details
 from bus.store.contract import Store
 from bus.store.documents import event_to_document, task_to_document
 from bus.store.fields import EVENT_FIELDS, FIELDS
 from bus.store.mongo import MongoStore
-from bus.store.sqlite import MEMORY, SqliteStore
-from bus.store.sqlite_rows import COLUMNS
+from bus.store.sqlite.rows import COLUMNS
+from bus.store.sqlite.store import MEMORY, SqliteStore
 from tests.mongod import Deployment
 
 from .samples import NAME, NOW, ONE, TWO, a_delivery, a_fan_out, a_task, later
@@ -75,7 +75,7 @@ class Scene:
         self.all_events = [*self.events, *self.old]
 
     @staticmethod
-    def _busy(worker: Worker) -> MonQTask:
+    def _busy(worker: Instance) -> MonQTask:
         return a_task(state=BUSY, worker=worker.id, process="p", attempt=1, generation=1, time_start=NOW)
 
     def is_whole(self, item: MonQTask | Event) -> bool:

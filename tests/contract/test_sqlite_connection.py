@@ -16,9 +16,10 @@ from gevent.monkey import get_original
 from bus.errors import StoreError, StoreHeld, StoreUnavailable
 from bus.model import Filter, MonQTask
 from bus.regex import LONGEST_SEARCHED
-from bus.store import sqlite_connection, sqlite_filter
-from bus.store.sqlite import SqliteStore
-from bus.store.sqlite_rows import INSERT_TASK, task_to_row
+from bus.store.sqlite import connection
+from bus.store.sqlite import filter as sqlite_filter
+from bus.store.sqlite.rows import INSERT_TASK, task_to_row
+from bus.store.sqlite.store import SqliteStore
 
 from .samples import PATIENCE, a_task, post, together
 
@@ -106,7 +107,7 @@ def test_while_it_cannot_be_opened_anew_every_call_says_so(
         raise StoreUnavailable("no disk")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sqlite_connection, "connect", fail)
+        patch.setattr(connection, "connect", fail)
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match="no disk"):
                 store.ping()

@@ -10,12 +10,24 @@ from typing import Any
 import bson
 import pytest
 
-from bus.desk import Desk
+from bus.admin import Admin
 from bus.model import BUSY, COMPLETE, ERROR, READY, Filter, MonQTask, Posting, Receipt, Report
 from bus.store.fields import ASIDE
-from bus.store.sqlite import MEMORY, SqliteStore
+from bus.store.sqlite.store import MEMORY, SqliteStore
 
-from .samples import CLOCK, NAME, NOW, ONE, TWO, a_delivery, a_fan_out, a_task, held, later, post
+from .samples import (
+    CLOCK,
+    NAME,
+    NOW,
+    ONE,
+    TWO,
+    a_delivery,
+    a_fan_out,
+    a_task,
+    held,
+    later,
+    post,
+)
 
 # column, what is put there, what is said about it
 WRONG: list[tuple[str, Any, str]] = [
@@ -92,7 +104,7 @@ def test_it_is_shown_and_can_be_purged(
     assert before.fault.partition(":")[0] == said.partition(":")[0]
     assert after == looked_at
     assert after.result.startswith(said)
-    assert 1 == Desk(store, CLOCK).purge(Filter()).done
+    assert 1 == Admin(store, CLOCK).purge(Filter()).done
     assert [] == store.find(Filter(), 9)
 
 

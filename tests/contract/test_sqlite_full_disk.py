@@ -15,8 +15,8 @@ import pytest
 
 from bus.errors import StoreFull, StoreUnavailable
 from bus.model import COMPLETE, Filter, Posting, Report
-from bus.store.disk import RESERVE_BYTES
-from bus.store.sqlite import SqliteStore
+from bus.store.sqlite.disk_space import RESERVE_BYTES
+from bus.store.sqlite.store import SqliteStore
 
 from .samples import NAME, NOW, ONE, a_task, held, post
 

@@ -18,10 +18,11 @@ import pytest
 
 from bus.errors import StoreHeld, StoreUnavailable, StoreUnusable
 from bus.model import COMPLETE, Filter, Report
-from bus.store import diagnosis as look
-from bus.store import name_lock, open_spool, require_room, sqlite_place
-from bus.store.sqlite import SqliteStore
-from bus.store.sqlite_connection import Connection
+from bus.store import checks as look
+from bus.store import open_spool, require_room
+from bus.store.sqlite import file_identity, path_lock
+from bus.store.sqlite.connection import Connection
+from bus.store.sqlite.store import SqliteStore
 
 from .samples import NAME, NOW, ONE, PATIENCE, a_delivery, a_fan_out, a_task, post
 
@@ -326,9 +327,9 @@ def test_who_only_has_the_same_name_does_not_keep_anybody_out(
             waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
             waiting.connect(taken.getsockname())  # the only one that its backlog takes
         elif stranger == "another user":
-            monkeypatch.setattr(name_lock.NameLock, "_is_trusted", lambda self, user: False)
+            monkeypatch.setattr(path_lock.PathLock, "_is_trusted", lambda self, user: False)
         else:
-            monkeypatch.setattr(name_lock.os.path, "samestat", lambda *_: False)
+            monkeypatch.setattr(path_lock.os.path, "samestat", lambda *_: False)
 
         with closing(SqliteStore(path, daemon=False)) as store:
             store.open()
@@ -341,7 +342,7 @@ def test_many_who_have_asked_hide_no_holder(daemons: SqliteStore, path: Path) ->
     for _ in range(3):
         for _ in range(100):
             with pytest.raises(StoreHeld):
-                name_lock.NameLock(path).take()
+                path_lock.PathLock(path).take()
         daemons.tend()
 
 
@@ -435,7 +436,7 @@ def test_looking_costs_one_question_a_file_and_commit(
         asked.append(name)
         return stat(name)
 
-    monkeypatch.setattr(sqlite_place.os, "stat", count)
+    monkeypatch.setattr(file_identity.os, "stat", count)
     store._connection.write(store._connection._beat)
     written = [Path(name).name for name in asked]
     asked.clear()

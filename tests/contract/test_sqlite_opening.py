@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from bus.cli.door import EX_CONFIG, EX_HELD, EX_UNAVAILABLE, _failed
-from bus.cli.words import build_parser
+from bus.cli.entry import EX_CONFIG, EX_HELD, EX_UNAVAILABLE, _failed
+from bus.cli.parser import build_parser
 from bus.errors import ConfigError, MonqbusError, StoreHeld, StoreUnusable
 from bus.model import Filter
-from bus.store import sqlite_file
-from bus.store.sqlite import SqliteStore
+from bus.store.sqlite import file
+from bus.store.sqlite.store import SqliteStore
 
 from .samples import NOW, a_task, post
 
@@ -164,7 +164,7 @@ def test_a_large_file_is_not_examined_at_a_start_but_when_asked(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading gigabytes takes minutes: `monqbus check` does it, a start does not."""
-    monkeypatch.setattr(sqlite_file, "EXAMINED_BYTES", 4096)
+    monkeypatch.setattr(file, "EXAMINED_BYTES", 4096)
     fill(path)
     _end_uncleanly(path)
     _damage(path)
@@ -278,7 +278,7 @@ def test_an_earlier_file_gets_the_index_it_lacks(earlier: Path):
 
 def test_an_earlier_file_on_a_full_disk_opens_without_the_index(earlier: Path, monkeypatch):
     """What is under way may still end there; the index is made another time."""
-    monkeypatch.setattr(sqlite_file, "NEWER_INDEXES", "PRAGMA max_page_count = 1; CREATE TABLE big (x);")
+    monkeypatch.setattr(file, "NEWER_INDEXES", "PRAGMA max_page_count = 1; CREATE TABLE big (x);")
     with closing(SqliteStore(earlier, daemon=False)) as store:
         store.open()
         assert 0 == store.prune(NOW, 10)

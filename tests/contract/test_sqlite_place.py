@@ -14,8 +14,8 @@ import pytest
 
 from bus.errors import ConfigError, MonqbusError, StoreError
 from bus.store import as_owner_of, open_memory_store, open_store, require_room
-from bus.store.disk import RESERVE_BYTES, Disk
-from bus.store.sqlite import SqliteStore
+from bus.store.sqlite.disk_space import RESERVE_BYTES, DiskSpace
+from bus.store.sqlite.store import SqliteStore
 
 from .samples import a_task, post
 
@@ -86,7 +86,7 @@ def test_a_link_in_the_reserves_place_is_replaced(folder: Path, precious: Path, 
     target = precious.with_name(leads_to)
     before = precious.read_bytes()
     (folder / "reserve").symlink_to(target)
-    disk = Disk(folder, 0)
+    disk = DiskSpace(folder, 0)
     disk.look()
 
     assert ["store.reserve_made"] == [notice.fact for notice in disk.news()]

@@ -18,19 +18,19 @@ import gevent
 import pytest
 
 from bus import telemetry
+from bus.apps.context import c
+from bus.apps.registry import Options, Registry, Task
 from bus.clock import FrozenClock
-from bus.context import c
 from bus.engine.executor import Executor
 from bus.engine.recorder import Recorder
 from bus.engine.run import Run
 from bus.errors import Cancel, NotStorable
-from bus.model import Event, MonQTask, Receipt, Worker
+from bus.model import Event, Instance, MonQTask, Receipt
 from bus.posting import PostOffice
-from bus.registry import Options, Registry, Task
 from bus.retry import ERROR_LINE_LIMIT, Policy
 from bus.store.contract import Store
 from bus.store.mongo import MongoStore
-from bus.store.sqlite import MEMORY, SqliteStore
+from bus.store.sqlite.store import MEMORY, SqliteStore
 
 from .awkward import BY_NAME, KINDS, LARGE, TABLE, Awkward, as_result, as_stored, differs
 
@@ -44,7 +44,7 @@ class Line:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.clock = FrozenClock()
-        self.worker = Worker(uuid4().hex, "monqbus/here pid 1")
+        self.worker = Instance(uuid4().hex, "monqbus/here pid 1")
         self.registry = Registry()
         self.recorder = Recorder(store, self.clock)
         self.executor = Executor(lambda: self.registry, self.recorder, self.clock, Policy(max_attempts=1))

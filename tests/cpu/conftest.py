@@ -12,10 +12,10 @@ from typing import Any
 import gevent
 import pytest
 
-from bus import registry
-from bus.cpu.edition import Apps
-from bus.cpu.farm import Farm, Limits
-from bus.engine.errands import Errands
+from bus.apps import registry
+from bus.cpu.app_version import Apps
+from bus.cpu.worker_pool import Limits, WorkerPool
+from bus.engine.cpu_runner import CpuRunner
 from bus.engine.run import Run
 from bus.model import MonQTask
 from tests.engine.conftest import Engine, Facts, facts
@@ -53,8 +53,8 @@ class Laboratory(Engine):
     def __init__(self, limits: Limits, folder: Path = APPS, modules: tuple[str, ...] = MODULES) -> None:
         super().__init__(slots=10)
         self.zygote = Zygote()
-        self.farm = Farm(self.zygote.descriptor, Apps(modules, (folder,)), limits)
-        self.executor.errands = Errands(self.farm, lambda: self.office, self.clock)
+        self.worker_pool = WorkerPool(self.zygote.descriptor, Apps(modules, (folder,)), limits)
+        self.executor.cpu_runner = CpuRunner(self.worker_pool, lambda: self.office, self.clock)
         self.registry = registry.load(modules, [folder], afresh=True)
         self.names["greenlets"] |= set(self.registry.tasks)
         self._arrange()
@@ -87,7 +87,7 @@ class Laboratory(Engine):
 
     def close(self) -> None:
         """Stop the farm; nothing stays behind."""
-        self.farm.stop()
+        self.worker_pool.stop()
         self.zygote.process.wait(PATIENCE)
         super().close()
 

@@ -10,8 +10,8 @@ import gevent
 import pytest
 from gevent.event import Event as Signal
 
-from bus.cpu import peer
-from bus.cpu.parent import Child
+from bus.cpu import worker_handle
+from bus.cpu.forkserver_client import Child
 
 from .conftest import PATIENCE, Laboratory, New, is_alive, until
 
@@ -31,7 +31,7 @@ from .conftest import PATIENCE, Laboratory, New, is_alive, until
 )
 def test_a_crash_is_told_apart_and_counted_apart(laboratory: Laboratory, facts, monkeypatch, how, reason):
     """No attempt is used; the next task finds another worker."""
-    monkeypatch.setattr(peer, "LAST_SECONDS", 0.2)
+    monkeypatch.setattr(worker_handle, "LAST_SECONDS", 0.2)
     task = laboratory.result("crash", how)
 
     assert ("ready", 0, 1) == (task.state, task.attempt, task.crashes)
@@ -78,7 +78,7 @@ def test_a_thread_that_outlives_its_run_is_not_taken_for_the_next_one(laboratory
 
 def test_a_worker_that_does_not_take_its_task_is_replaced(laboratory: Laboratory, facts, monkeypatch):
     """Stopped by somebody, its connection full: the task goes back, nobody waits for ever."""
-    monkeypatch.setattr(peer, "TAKE_SECONDS", 0.2)
+    monkeypatch.setattr(worker_handle, "TAKE_SECONDS", 0.2)
     pid = laboratory.result("echo").result["pid"]
     os.kill(pid, signal.SIGSTOP)
     task = laboratory.result("echo", b"x" * 5_000_000)
@@ -163,7 +163,7 @@ def test_a_kill_for_want_of_memory_is_told_apart(laboratory: Laboratory, tmp_pat
     """By the kernel's own counter."""
     laboratory.result("echo")
     counts = iter([4, 5])
-    monkeypatch.setattr(laboratory.farm._oom, "kills", lambda: next(counts))
+    monkeypatch.setattr(laboratory.worker_pool._oom, "kills", lambda: next(counts))
     task = laboratory.result("crash", "kill")
 
     assert "crash 1: killed by SIGKILL, the kernel's OOM killer" == task.history[0]["error"]
@@ -176,7 +176,7 @@ def test_a_template_that_is_killed_is_replaced_and_its_tasks_are_held_innocent(
     place = tmp_path / "heard"
     run, greenlet = laboratory.begin("heed", str(place))
     until(place.exists)
-    (worker,) = laboratory.farm._current._peers
+    (worker,) = laboratory.worker_pool._current._handles
     template = int(Path(f"/proc/{worker.child.pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
     os.kill(template, signal.SIGKILL)
     task = laboratory.ended(run, greenlet)
@@ -191,8 +191,8 @@ def test_a_run_whose_daemon_stops_listening_has_an_end(laboratory: Laboratory, f
     """A handler's `gevent.killall` reaches who hears the worker: the task must not wait for ever."""
     run, greenlet = laboratory.begin("rest", 600)
     facts.wait_for("task.started")
-    (edition,) = laboratory.farm._editions or [laboratory.farm._edition()]
-    (peer_,) = until(lambda: [one for one in edition._peers if one._job is not None])
+    (app_version,) = laboratory.worker_pool._app_versions or [laboratory.worker_pool._app_version()]
+    (peer_,) = until(lambda: [one for one in app_version._handles if one._job is not None])
     peer_._listener.kill(block=False)
     task = laboratory.ended(run, greenlet)
 
@@ -204,9 +204,9 @@ def test_a_run_whose_daemon_stops_listening_has_an_end(laboratory: Laboratory, f
 def test_a_zygote_that_nobody_hears_is_lost(laboratory: Laboratory, facts):
     """And said to be: the daemon stops, and is started again."""
     gevent.idle()
-    laboratory.farm._zygote._listener.kill(timeout=PATIENCE)
+    laboratory.worker_pool._zygote._listener.kill(timeout=PATIENCE)
 
-    assert laboratory.farm.is_lost
+    assert laboratory.worker_pool.is_lost
     assert ["farm.lost"] == [name for name in facts.names if name == "farm.lost"]
 
 
@@ -214,8 +214,8 @@ def test_a_run_whose_greenlet_is_killed_leaves_no_busy_worker_behind(laboratory:
     """The next task would be sent to one that still computes, and be counted as crashed for it."""
     run, greenlet = laboratory.begin("rest", 600)
     facts.wait_for("task.started")
-    edition = laboratory.farm._edition()
-    (busy,) = until(lambda: [one for one in edition._peers if one._job is not None and one.child.pid])
+    app_version = laboratory.worker_pool._app_version()
+    (busy,) = until(lambda: [one for one in app_version._handles if one._job is not None and one.child.pid])
     greenlet.kill(timeout=PATIENCE)
     laboratory.recorder.tick()
 

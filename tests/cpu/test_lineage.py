@@ -21,22 +21,22 @@ from gevent import monkey
 monkey.patch_all()
 import gevent
 from bus.clock import Clock
-from bus.cpu.edition import Apps
-from bus.cpu.farm import Farm, Limits
-from bus.cpu.peer import Job
+from bus.cpu.app_version import Apps
+from bus.cpu.worker_pool import WorkerPool, Limits
+from bus.cpu.worker_handle import Job
 from bus.posting import prepare
-from bus.registry import Options
-farm = Farm(zygote.connection(), Apps(("laboratory",), (Path(sys.argv[1]),)), Limits(2))
+from bus.apps.registry import Options
+worker_pool = WorkerPool(zygote.connection(), Apps(("laboratory",), (Path(sys.argv[1]),)), Limits(2))
 clock = Clock()
 for words in (["burn", 600], ["breed", sys.argv[2], sys.argv[3]]):
     task = prepare(clock, "laboratory." + words[0], words[1:], {}, Options(), {})
-    gevent.spawn(farm.perform, Job(task, None, lambda words: None))
+    gevent.spawn(worker_pool.perform, Job(task, None, lambda words: None))
 while not (os.path.exists(sys.argv[2]) and Path(sys.argv[2]).read_text()):
     gevent.sleep(0.01)
 print("ready", flush=True)
 gevent.sleep(600)
 """
-"""A daemon reduced to its farm: real zygote, one worker computes, one has a child."""
+"""A daemon reduced to its worker pool: real zygote, one worker computes, one has a child."""
 
 
 class Family:
@@ -99,7 +99,7 @@ def test_a_farm_that_is_stopped_leaves_nobody(new_laboratory: New, tmp_path: Pat
     laboratory.begin("burn", 600)
     until(lambda: place.exists() and place.read_text())
     members = descendants(laboratory.zygote.process.pid)
-    laboratory.farm.stop()
+    laboratory.worker_pool.stop()
     laboratory.zygote.process.wait(10)
 
     assert len(members) >= 4

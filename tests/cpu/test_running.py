@@ -9,11 +9,11 @@ import gevent
 import pytest
 from bson import ObjectId
 
+from bus.apps.registry import Options
 from bus.cpu.message import of_task, task_of
 from bus.errors import StoreUnavailable
 from bus.model import Event, Posting
 from bus.posting import prepare
-from bus.registry import Options
 
 from .conftest import PATIENCE, Laboratory, New
 

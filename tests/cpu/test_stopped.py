@@ -9,7 +9,7 @@ from pathlib import Path
 import gevent
 import pytest
 
-from bus.cpu import peer
+from bus.cpu import worker_handle
 
 from .conftest import PATIENCE, Laboratory, New, is_alive, until
 
@@ -17,9 +17,9 @@ from .conftest import PATIENCE, Laboratory, New, is_alive, until
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody wants to wait for the product's seconds."""
-    monkeypatch.setattr(peer, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(peer, "TAKE_SECONDS", 0.5)
-    monkeypatch.setattr(peer, "GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(worker_handle, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(worker_handle, "TAKE_SECONDS", 0.5)
+    monkeypatch.setattr(worker_handle, "GRACE_SECONDS", 0.3)
 
 
 def begun(laboratory: Laboratory, place: Path, **options: float):
@@ -48,7 +48,7 @@ def test_two_stopped_workers_hold_no_seat_for_ever(new_laboratory: New, tmp_path
 
 def test_one_whose_task_has_no_timeout_is_a_crash_in_the_end(laboratory: Laboratory, tmp_path, monkeypatch):
     """A handler that stops itself again and again is found out, as one that kills itself."""
-    monkeypatch.setattr(peer, "STOPPED_SECONDS", 0.2)
+    monkeypatch.setattr(worker_handle, "STOPPED_SECONDS", 0.2)
     run, greenlet, pid = begun(laboratory, tmp_path / "pids")
     os.kill(pid, signal.SIGSTOP)
     task = laboratory.ended(run, greenlet)
@@ -60,9 +60,9 @@ def test_one_whose_task_has_no_timeout_is_a_crash_in_the_end(laboratory: Laborat
 
 def test_one_that_goes_on_in_time_is_left_alone(laboratory: Laboratory, tmp_path, facts, monkeypatch):
     """Somebody has looked at it with a debugger."""
-    monkeypatch.setattr(peer, "STOPPED_SECONDS", 5.0)
+    monkeypatch.setattr(worker_handle, "STOPPED_SECONDS", 5.0)
     run, greenlet = laboratory.begin("rest", 0.5)
-    (worker,) = until(lambda: laboratory.farm._current and laboratory.farm._current._peers)
+    (worker,) = until(lambda: laboratory.worker_pool._current and laboratory.worker_pool._current._handles)
     until(lambda: worker.child.pid and worker._is_taken)
     os.kill(worker.child.pid, signal.SIGSTOP)
     facts.wait_for("worker.stopped")
@@ -90,7 +90,9 @@ def test_a_template_that_forks_no_more_is_replaced(laboratory: Laboratory, tmp_p
     template = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
     os.kill(template, signal.SIGSTOP)
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not laboratory.farm._current._idle or laboratory.farm._current._idle[0].is_spent)
+    until(
+        lambda: not laboratory.worker_pool._current._idle or laboratory.worker_pool._current._idle[0].is_spent
+    )
     with gevent.Timeout(PATIENCE):
         task = laboratory.result("echo")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import gevent
 import pytest
 
-from bus.cpu import peer
+from bus.cpu import worker_handle
 from bus.errors import Drained, Withdrawn
 
 from .conftest import Laboratory, New, is_alive, until
@@ -16,8 +16,8 @@ from .conftest import Laboratory, New, is_alive, until
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch):
     """Nobody wants to wait for the product's seconds."""
-    monkeypatch.setattr(peer, "GRACE_SECONDS", 0.3)
-    monkeypatch.setattr(peer, "HEED_SECONDS", 0.3)
+    monkeypatch.setattr(worker_handle, "GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(worker_handle, "HEED_SECONDS", 0.3)
 
 
 def test_a_timeout_is_raised_where_the_handler_is(laboratory: Laboratory):
@@ -29,7 +29,7 @@ def test_a_timeout_is_raised_where_the_handler_is(laboratory: Laboratory):
         assert ("ready", 1) == (task.state, task.attempt)
         assert "TimedOut: ran longer than its timeout of 0.05 s" == task.history[0]["error"]
         assert f"in {name}" in task.result
-    assert 1 == len(laboratory.farm._current._peers)
+    assert 1 == len(laboratory.worker_pool._current._handles)
 
 
 def test_a_handler_that_sets_signals_up_for_itself_takes_no_timeout_from_the_next(laboratory: Laboratory):

@@ -6,10 +6,10 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from bus.apps.registry import Options
 from bus.errors import Withdrawn
 from bus.model import Posting
 from bus.posting import prepare
-from bus.registry import Options
 
 from .conftest import Laboratory, is_alive, until
 

@@ -9,7 +9,8 @@ import gevent
 import pytest
 from gevent.event import Event as Signal
 
-from bus import birth, telemetry
+from bus import telemetry
+from bus.apps.registry import Options, Registry, Task
 from bus.clock import Clock, FrozenClock
 from bus.engine.claimer import Claimer
 from bus.engine.executor import Executor
@@ -17,9 +18,9 @@ from bus.engine.lanes import Lane, Lanes
 from bus.engine.pool import Pool
 from bus.engine.recorder import Recorder
 from bus.engine.run import Run
-from bus.model import MonQTask, Posting, Worker
+from bus.model import Instance, MonQTask, Posting
 from bus.posting import PostOffice, prepare
-from bus.registry import Options, Registry, Task
+from bus.process import identity
 from bus.retry import Policy
 from bus.store import Store, open_memory_store
 from bus.testing import FaultyStore
@@ -72,7 +73,7 @@ class Engine:
         self.clock = clock or FrozenClock()
         self.faulty = FaultyStore(open_memory_store())
         self.store = cast(Store, self.faulty)
-        self.worker = Worker("w1", "monqbus/here pid 1", birth.of_this_process())
+        self.worker = Instance("w1", "monqbus/here pid 1", identity.of_this_process())
         self.registry = Registry()
         self.is_safe = True
         self.gate = Signal()

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
+from bus.apps.registry import Options
 from bus.engine.claimer import POLL_SECONDS
 from bus.engine.recorder import FULL
 from bus.engine.run import Run
 from bus.errors import NotAccepted, StoreUnavailable
 from bus.model import Filter
-from bus.registry import Options
 from bus.retry import Outcome
 
 PATIENCE = 5.0

@@ -16,13 +16,13 @@ import gevent
 import pytest
 from bson import ObjectId
 
-from bus.command import Command
-from bus.engine.capture import TOLD_LINES, Capture
+from bus.apps.command import Command
+from bus.apps.registry import Options
+from bus.engine.output import TOLD_LINES, Capture
 from bus.engine.run import Run
 from bus.errors import Withdrawn
 from bus.model import Event, Filter, Posting
 from bus.posting import prepare
-from bus.registry import Options
 
 PATIENCE = 10.0
 BODY = {
@@ -80,8 +80,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from bson import ObjectId
-from bus.command import Command
-from bus.context import restored
+from bus.apps.command import Command
+from bus.apps.context import restored
 from bus.model import Event
 running = SimpleNamespace(id=ObjectId(), attempt=1, token="t", idempotency_key="k")
 event = Event(ObjectId(), "t", datetime.now(timezone.utc))

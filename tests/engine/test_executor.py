@@ -10,8 +10,8 @@ import pytest
 from bson import ObjectId
 from gevent.event import Event as Signal
 
-from bus.command import Command
-from bus.context import c
+from bus.apps.command import Command
+from bus.apps.context import c
 from bus.engine.run import Run
 from bus.errors import Cancel, Drained, Retry, Snooze, TimedOut, Withdrawn
 from bus.model import Event, Posting

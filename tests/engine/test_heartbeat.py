@@ -12,12 +12,12 @@ import pytest
 from gevent.monkey import get_original
 
 from bus.clock import Clock, FrozenClock
-from bus.engine.heartbeat import AGAIN_SECONDS, HASTY_SECONDS, LOOK_SECONDS, Heartbeat
 from bus.errors import StoreUnavailable
-from bus.model import Worker
+from bus.maintenance.heartbeat import AGAIN_SECONDS, HASTY_SECONDS, LOOK_SECONDS, Heartbeat
+from bus.model import Instance
 from bus.store import Store
 
-WORKER = Worker("w", "p")
+WORKER = Instance("w", "p")
 PATIENCE = 5.0
 
 
@@ -31,7 +31,7 @@ class Leases:
         self.is_closed = False
         self.lapses = 0
 
-    def renew(self, worker: Worker, seconds: float) -> int:
+    def renew(self, worker: Instance, seconds: float) -> int:
         if self.error is not None:
             raise self.error
         self.threads.add(get_original("_thread", "get_ident")())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from bus.apps.registry import Options
 from bus.engine.lanes import Lane
 from bus.errors import StoreUnavailable, Withdrawn
-from bus.registry import Options
 
 PATIENCE = 5.0
 

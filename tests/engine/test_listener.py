@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from bus.engine.listener import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Listener
 from bus.errors import StoreUnavailable
+from bus.maintenance.listener import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Listener
 from bus.store import Store
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bus.apps.registry import Options, Task
 from bus.config import Config, Handler
 from bus.engine.plan import lanes_of
-from bus.registry import Options, Task
 
 TASKS = {
     name: Task(print, name, Options(cpu=cpu))

@@ -10,7 +10,8 @@ import pytest
 from bson import ObjectId
 from gevent.event import Event as Signal
 
-from bus.context import c, restored
+from bus.apps.context import c, restored
+from bus.apps.registry import Options
 from bus.errors import (
     Cancel,
     Interrupt,
@@ -25,7 +26,6 @@ from bus.errors import (
 )
 from bus.model import DEFAULT_PRIORITY, Event, Filter
 from bus.posting import PostOffice, prepare
-from bus.registry import Options
 
 PATIENCE = 5.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from bson import ObjectId
 
-from bus.engine.pruner import BATCH, BREATH_SECONDS, PAUSE_SECONDS, Pruner
+from bus.maintenance.pruner import BATCH, BREATH_SECONDS, PAUSE_SECONDS, Pruner
 from bus.model import STATES, Filter, MonQTask, Posting
 
 

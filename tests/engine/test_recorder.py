@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bus.desk import Desk
+from bus.admin import Admin
 from bus.engine.recorder import BATCH, FULL, REFUSED_SECONDS
 from bus.engine.run import Run
 from bus.errors import Drained, NotAccepted, StoreError, StoreUnavailable, Withdrawn
-from bus.model import Filter, Report, Worker
+from bus.model import Filter, Instance, Report
 from bus.retry import Outcome, Policy, Returned, Stopped, decide
 
 PATIENCE = 5.0
@@ -74,7 +74,7 @@ def test_a_lost_claim_is_told_and_changes_nothing(engine, facts):
     """The task was rescued and runs elsewhere: a late end is not its end."""
     (run,) = ended(engine)
     engine.store.report([Report(run.task.claim, {"state": "ready", "worker": None})])
-    other = Worker("w2", "elsewhere")
+    other = Instance("w2", "elsewhere")
     (theirs,) = engine.store.claim(other, ["ended"], 1, engine.clock.now()).tasks
     engine.recorder.tick()
 
@@ -88,7 +88,7 @@ def test_a_withdrawn_task_is_skipped_not_lost(engine, facts):
     """The operator has written the end already."""
     (run,) = ended(engine, ending=Stopped("Withdrawn"))
     run.interrupted = Withdrawn()
-    Desk(engine.store, engine.clock).cancel(Filter())
+    Admin(engine.store, engine.clock).cancel(Filter())
     engine.recorder.tick()
 
     assert ["task.moved", "task.skipped"] == facts.names

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bus.engine.rescuer import BATCH, PAUSE_SECONDS, REFUSED_SECONDS, Rescuer
 from bus.errors import NotAccepted, StoreUnavailable
-from bus.model import Filter, Report, Worker
+from bus.maintenance.rescuer import BATCH, PAUSE_SECONDS, REFUSED_SECONDS, Rescuer
+from bus.model import Filter, Instance, Report
 from bus.retry import DEATH_LIMIT, Policy
 
 
@@ -26,7 +26,7 @@ class Ward:
     def lose(self, count: int = 1) -> list:
         """A daemon claims *count* tasks and is never seen again."""
         self.deaths += 1
-        dead = Worker(f"dead{self.deaths}", f"monqbus/there pid {self.deaths}")
+        dead = Instance(f"dead{self.deaths}", f"monqbus/there pid {self.deaths}")
         return self.engine.store.claim(dead, ["t"], count, self.engine.clock.now()).tasks
 
 
@@ -65,28 +65,28 @@ def test_the_tenth_death_quarantines(ward, engine, facts):
 
 
 def test_an_operator_retry_clears_the_crashes(ward, engine):
-    from bus.desk import Desk
+    from bus.admin import Admin
 
     task = engine.waiting()
     for _ in range(DEATH_LIMIT):
         ward.lose()
         ward.rescuer.tick()
-    Desk(engine.store, engine.clock).retry(Filter())
+    Admin(engine.store, engine.clock).retry(Filter())
 
     assert ("ready", 0) == (engine.now(task).state, engine.now(task).crashes)
 
 
 def test_the_lease_of_a_dead_process_of_this_machine_ends_at_once(ward, engine, facts):
     """A daemon that was killed and started again does not wait for the lease of its former self."""
-    here = engine.worker.birth
+    here = engine.worker.identity
     later_process = here._replace(start=here.start + 1)
     strangers = [
-        Worker("live", "another daemon", here),
-        Worker("reused", "its pid is another process now", later_process),
-        Worker("gone", "no such pid", here._replace(pid=2**22 + 1)),
-        Worker("elsewhere", "another machine", here._replace(boot="other", pid=2**22 + 1)),
-        Worker("container", "another pid namespace", here._replace(space="pid:[1]", pid=2**22 + 1)),
-        Worker("untold", "of an older monqbus"),
+        Instance("live", "another daemon", here),
+        Instance("reused", "its pid is another process now", later_process),
+        Instance("gone", "no such pid", here._replace(pid=2**22 + 1)),
+        Instance("elsewhere", "another machine", here._replace(boot="other", pid=2**22 + 1)),
+        Instance("container", "another pid namespace", here._replace(space="pid:[1]", pid=2**22 + 1)),
+        Instance("untold", "of an older monqbus"),
     ]
     ended = []
     engine.faulty.__dict__["workers"] = lambda: strangers

@@ -11,20 +11,20 @@ from gevent.event import Event as Signal
 
 from bus.clock import Clock
 from bus.daemon.readiness import Readiness
-from bus.engine.auditor import Auditor
-from bus.engine.depth import Depth
+from bus.daemon.services import LOOK_SECONDS, Services
 from bus.engine.health import Health
-from bus.engine.listener import Listener
-from bus.engine.lookout import Lookout
 from bus.engine.loop import Loop
-from bus.engine.pruner import Pruner
-from bus.engine.rescuer import Rescuer
 from bus.engine.run import Run
-from bus.engine.services import LOOK_SECONDS, Services
-from bus.engine.spooler import Spooler
-from bus.engine.steward import Steward
-from bus.engine.watchdog import Watchdog
 from bus.errors import StoreError, StoreUnavailable
+from bus.maintenance.listener import Listener
+from bus.maintenance.pruner import Pruner
+from bus.maintenance.queue_depth import QueueDepth
+from bus.maintenance.reconciler import Reconciler
+from bus.maintenance.rescuer import Rescuer
+from bus.maintenance.spooler import Spooler
+from bus.maintenance.store_monitor import StoreMonitor
+from bus.maintenance.unknown_tasks import UnknownTasks
+from bus.maintenance.watchdog import Watchdog
 from bus.model import Event
 from bus.posting import PostOffice
 from bus.retry import Policy, Returned, decide
@@ -63,29 +63,29 @@ class House:
         spool = open_spool(folder, 64 * 1024**2)
         assert spool is not None
         self.spool = spool
-        self.steward = Steward(store, clock)
+        self.store_monitor = StoreMonitor(store, clock)
         self.spooler = Spooler(spool, store, clock, engine.lanes.expect)
-        self.depth = Depth(store, clock, 100)
+        self.depth = QueueDepth(store, clock, 100)
         self.loops = [
-            self.steward.loop,
-            self.spooler.steward.loop,
+            self.store_monitor.loop,
+            self.spooler.store_monitor.loop,
             self.spooler.loop,
             engine.recorder.loop,
             Rescuer(store, engine.worker, clock, Policy, lambda: None).loop,
             Pruner(store, clock).loop,
-            Auditor(store, engine.worker, engine.lanes, engine.recorder, clock).loop,
-            Lookout(store, lambda: engine.registry.tasks).loop,
+            Reconciler(store, engine.worker, engine.lanes, engine.recorder, clock).loop,
+            UnknownTasks(store, lambda: engine.registry.tasks).loop,
             self.depth.loop,
             Listener(store, lambda: None).loop,
             engine.claimer.loop,
         ]
         for loop in self.loops:
             loop.health._clock = clock
-        self.services = Services(clock, self.records, store=self.steward.loop.health)
+        self.services = Services(clock, self.records, store=self.store_monitor.loop.health)
         self.office = PostOffice(store, lambda: engine.registry, clock, spooler=self.spooler)
         watchdog = Watchdog(clock, lambda *_: None)
         self.readiness = Readiness(
-            self.steward, self.spooler, self.services, self.depth, watchdog, lambda: False
+            self.store_monitor, self.spooler, self.services, self.depth, watchdog, lambda: False
         )
 
     def records(self) -> list[Health]:
@@ -132,8 +132,8 @@ CASES: dict[str, tuple[str, Callable[[House], None], str]] = {
     "claims": ("claim", nothing, "claimer of greenlets"),
     "ends": ("report", an_end, "recorder"),
     "rescues": ("orphans", nothing, "rescuer"),
-    "audits": ("held", nothing, "auditor"),
-    "counting": ("depth", nothing, "depth"),
+    "audits": ("held", nothing, "reconciler"),
+    "counting": ("depth", nothing, "queue depth"),
 }
 
 
@@ -162,7 +162,9 @@ def test_what_fails_again_and_again_makes_the_daemon_not_ready(
     assert [name] == [fields["service"] for fields in facts.of("service.recovered")]
 
 
-@pytest.mark.parametrize(("verb", "name", "seconds"), [("prune", "pruner", 180), ("waiting", "lookout", 90)])
+@pytest.mark.parametrize(
+    ("verb", "name", "seconds"), [("prune", "pruner", 180), ("waiting", "unknown tasks", 90)]
+)
 def test_those_who_seldom_work_have_more_time(house: House, verb: str, name: str, seconds: int):
     """Three of their own periods."""
     house.live(2)
@@ -255,7 +257,7 @@ def test_a_delivery_that_the_store_has_taken_is_seen_at_once(house: House):
     house.deliver()
     house.live(6)
     house.deliver()
-    spooled = house.steward.complaint
+    spooled = house.store_monitor.complaint
     house.engine.faulty.wake()
     while house.spooler.is_open:
         house.spooler.loop.turn()

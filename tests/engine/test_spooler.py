@@ -6,11 +6,11 @@ import gevent
 import pytest
 from gevent.event import Event as Signal
 
-from bus.engine.spooler import MOMENT_SECONDS, PAUSE_SECONDS, STUCK_SECONDS, Spooler
+from bus.apps.registry import Options
 from bus.errors import NotAccepted, NotStorable, StoreUnavailable
+from bus.maintenance.spooler import MOMENT_SECONDS, PAUSE_SECONDS, STUCK_SECONDS, Spooler
 from bus.model import Event, Filter
 from bus.posting import PostOffice
-from bus.registry import Options
 from bus.store import open_spool
 
 MIB = 1024**2

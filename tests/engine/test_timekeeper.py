@@ -8,13 +8,13 @@ from datetime import timedelta
 import pytest
 
 from bus.clock import FrozenClock
-from bus.engine import timekeeper
-from bus.engine.pruner import Pruner
-from bus.engine.timekeeper import SAVE_SECONDS, MarkFile, Timekeeper, queue_clock
+from bus.maintenance import timekeeper
+from bus.maintenance.pruner import Pruner
+from bus.maintenance.timekeeper import SAVE_SECONDS, MarkFile, Timekeeper, queue_clock
 from bus.model import Event, Posting
-from bus.steady import DOUBT_SECONDS, SteadyClock
+from bus.steady_clock import DOUBT_SECONDS, SteadyClock
 from bus.store import open_spool
-from bus.store.mark import read_mark, this_boot, write_mark
+from bus.store.clock_mark import read_mark, this_boot, write_mark
 
 from .conftest import Engine
 

@@ -89,7 +89,7 @@ def raising(error):
 )
 def test_an_unruly_end_costs_only_its_own_task(engine, act, state, monkeypatch):
     """The task has an end, and the task after it has one too."""
-    from bus.engine.capture import Router
+    from bus.engine.output import Router
 
     monkeypatch.setattr(sys, "stdout", Router(sys.stdout))
     engine.declare(act, "unruly", max_attempts=1)

@@ -14,7 +14,7 @@ from multiprocessing import connection, process
 import gevent
 import pytest
 
-from bus.engine.bulwark import Bulwark
+from bus.engine.fork_guard import ForkGuard
 from bus.engine.pool import LOOK_SECONDS
 from bus.engine.run import Run
 
@@ -104,7 +104,7 @@ RAISED = [
         *("endless", "sys.exit", "fork", "forkpty", "pool", "queue", "executor", "client"),
     ],
 )
-def test_what_a_handler_raises_ends_only_its_own_task(engine, act, bulwark):
+def test_what_a_handler_raises_ends_only_its_own_task(engine, act, fork_guard):
     """A failed attempt like any other, with a line that names it."""
     engine.declare(act, "unruly", max_attempts=2)
     engine.declare(lambda: 7, "quiet")
@@ -117,15 +117,15 @@ def test_what_a_handler_raises_ends_only_its_own_task(engine, act, bulwark):
 
 
 @pytest.fixture
-def bulwark() -> Iterator[Bulwark]:
+def fork_guard() -> Iterator[ForkGuard]:
     """What protects the daemon's process; taken down after the test."""
-    guard = Bulwark()
+    guard = ForkGuard()
     guard.start()
     yield guard
     guard.stop()
 
 
-def test_an_alarm_that_a_handler_has_set_is_told_and_ends_nothing(bulwark, facts):
+def test_an_alarm_that_a_handler_has_set_is_told_and_ends_nothing(fork_guard, facts):
     """SIGALRM without a handler of its own would end the process."""
     signal.setitimer(signal.ITIMER_REAL, 0.01)
 
@@ -135,7 +135,7 @@ def test_an_alarm_that_a_handler_has_set_is_told_and_ends_nothing(bulwark, facts
 def test_standard_streams_cannot_be_closed_and_others_can():
     """What is opened next would get the number, and what is printed would go to a client's connection."""
     led_back: list[int] = []
-    guard = Bulwark(led_back.append)
+    guard = ForkGuard(led_back.append)
     guard.start()
     try:
         os.close(1)
@@ -161,7 +161,7 @@ def test_the_bulwark_leaves_everything_as_it_was():
         return os.fork, os.forkpty, os.close, os.closerange, start, connection.Pipe, made, alarm
 
     before = all_of_it()
-    guard = Bulwark()
+    guard = ForkGuard()
     guard.start()
     guard.stop()
 

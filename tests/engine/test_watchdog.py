@@ -12,8 +12,8 @@ import gevent
 import pytest
 
 from bus.clock import Clock
-from bus.engine import watchdog
-from bus.engine.watchdog import RECENT_SECONDS, Watchdog
+from bus.maintenance import watchdog
+from bus.maintenance.watchdog import RECENT_SECONDS, Watchdog
 
 from .conftest import Engine, Facts
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bus import registry
-from bus.cli import door
-from bus.registry import Registry
+from bus.apps import registry
+from bus.apps.registry import Registry
+from bus.cli import entry
 
 from .console import Command, Said, write_place
 
@@ -32,7 +32,7 @@ def run(strange_process: None, capsys: pytest.CaptureFixture[str]) -> Command:
     def command(*words: str | Path) -> Said:
         capsys.readouterr()
         try:
-            code = door.main([str(word) for word in words])
+            code = entry.main([str(word) for word in words])
         except SystemExit as stop:
             code = int(stop.code or 0)
         return Said(code, *capsys.readouterr())

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from bus.api import Api, create_api
+from bus.admin import Admin
+from bus.api.client import ApiClient
+from bus.api.server import Api, create_api
+from bus.apps.context import c, restored
+from bus.apps.registry import Options, Registry, Task
 from bus.clock import Clock
-from bus.context import c, restored
-from bus.desk import Desk
 from bus.errors import BadDeclaration, BadFilter, NotFound, NotStorable, StoreUnavailable
 from bus.http import Server, listen_unix
 from bus.model import Filter, MonQTask
 from bus.posting import PostOffice
-from bus.registry import Options, Registry, Task
-from bus.remote import Remote
 from bus.store import Store, open_memory_store
 
 MOMENT = datetime(2026, 5, 6, 7, 8, 9, 123000, tzinfo=timezone.utc)
@@ -42,9 +42,9 @@ class Place:
         for name in ("shop.sell", "shop.note"):
             self.registry.add(Task(lambda *_: None, name, Options(priority=15)))
         self.registry.subscribe(self.registry.tasks["shop.note"], ["sold"])
-        desk = Desk(self.store, Clock())
+        admin = Admin(self.store, Clock())
         self.office = PostOffice(self.store, lambda: self.registry, Clock())
-        self._app = create_api(Api(desk, self.office, lambda: self.registry, Clock(), lambda: STATUS))
+        self._app = create_api(Api(admin, self.office, lambda: self.registry, Clock(), lambda: STATUS))
         self._server: Server | None = None
 
     def open(self) -> None:
@@ -84,9 +84,9 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 @pytest.fixture
-def remote(place: Place) -> Iterator[Remote]:
+def client(place: Place) -> Iterator[ApiClient]:
     """A client of it, as another process has one."""
-    client = Remote(place.path, Clock())
+    client = ApiClient(place.path, Clock())
     yield client
     client.close()
 
@@ -100,7 +100,7 @@ def surrounded(**given: Any) -> Iterator[None]:
         yield
 
 
-def lose_the_first_answer(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+def lose_the_first_answer(client: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the connection break after the next request has been carried out."""
     receive = http.client.HTTPConnection.getresponse
     lost: list[bool] = []
@@ -113,33 +113,33 @@ def lose_the_first_answer(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> No
             raise http.client.RemoteDisconnected("the answer was lost")
         return answer
 
-    remote.count(Filter())  # only a kept connection is asked again
+    client.count(Filter())  # only a kept connection is asked again
     monkeypatch.setattr(http.client.HTTPConnection, "getresponse", getresponse)
 
 
-def test_values_keep_their_types_on_the_way(place: Place, remote: Remote) -> None:
+def test_values_keep_their_types_on_the_way(place: Place, client: ApiClient) -> None:
     """The socket carries BSON: what a task gets does not depend on where it was posted."""
     given = [MOMENT, b"\x00\xff", ObjectId("6b04ec3f28e9893927a81901"), 2**40, [1.5, None]]
 
-    task = remote.post("shop.sell", given, {"when": MOMENT}, Options())
+    task = client.post("shop.sell", given, {"when": MOMENT}, Options())
 
     assert given == place.store.get(task.id).args  # type: ignore[union-attr]
-    assert given == remote.show(task.id).args
-    assert {"when": MOMENT} == remote.show(task.id).kwargs
+    assert given == client.show(task.id).args
+    assert {"when": MOMENT} == client.show(task.id).kwargs
 
 
-def test_the_context_of_the_poster_travels_with_a_task(place: Place, remote: Remote) -> None:
+def test_the_context_of_the_poster_travels_with_a_task(place: Place, client: ApiClient) -> None:
     """`c` is captured in the process that posts, not in the daemon."""
     with surrounded(project="p1", user=7):
-        task = remote.post("shop.sell", [], {}, Options())
+        task = client.post("shop.sell", [], {}, Options())
 
-    assert {"project_id": "p1", "user_id": 7} == remote.show(task.id).context
+    assert {"project_id": "p1", "user_id": 7} == client.show(task.id).context
 
 
-def test_the_context_of_the_publisher_travels_with_an_event(place: Place, remote: Remote) -> None:
+def test_the_context_of_the_publisher_travels_with_an_event(place: Place, client: ApiClient) -> None:
     """Each handler's task has the context of the process that published."""
     with surrounded(project="p1"):
-        receipt = remote.publish("sold", [1], {"to": "you"})
+        receipt = client.publish("sold", [1], {"to": "you"})
 
     (task,) = place.stored()
     assert [task.id] == receipt.task_ids
@@ -148,23 +148,23 @@ def test_the_context_of_the_publisher_travels_with_an_event(place: Place, remote
 
 
 def test_a_post_whose_answer_was_lost_is_stored_once(
-    place: Place, remote: Remote, monkeypatch: pytest.MonkeyPatch
+    place: Place, client: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The id is chosen by the poster; asked again, the daemon finds what it stored."""
-    lose_the_first_answer(remote, monkeypatch)
+    lose_the_first_answer(client, monkeypatch)
 
-    task = remote.post("shop.sell", [1], {}, Options())
+    task = client.post("shop.sell", [1], {}, Options())
 
     assert [task.id] == [stored.id for stored in place.stored()]
 
 
 def test_an_event_whose_answer_was_lost_is_published_once(
-    place: Place, remote: Remote, monkeypatch: pytest.MonkeyPatch
+    place: Place, client: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same for events: their handlers get one task each."""
-    lose_the_first_answer(remote, monkeypatch)
+    lose_the_first_answer(client, monkeypatch)
 
-    receipt = remote.publish("sold", [], {})
+    receipt = client.publish("sold", [], {})
 
     assert receipt.task_ids == [stored.id for stored in place.stored()]
 
@@ -204,79 +204,79 @@ def test_an_event_id_that_is_published_again_has_its_first_tasks(place: Place) -
     assert 1 == len(place.stored())
 
 
-def test_a_restarted_daemon_is_found_again(place: Place, remote: Remote) -> None:
+def test_a_restarted_daemon_is_found_again(place: Place, client: ApiClient) -> None:
     """A kept connection that the daemon closed is opened anew without anybody noticing."""
-    remote.post("shop.sell", [], {}, Options())
+    client.post("shop.sell", [], {}, Options())
     place.shut()
     place.open()
 
-    assert {"ready": 1} == remote.count(Filter())
+    assert {"ready": 1} == client.count(Filter())
 
 
-def test_a_daemon_that_is_gone_is_named_with_a_remedy(place: Place, remote: Remote) -> None:
+def test_a_daemon_that_is_gone_is_named_with_a_remedy(place: Place, client: ApiClient) -> None:
     """No daemon: the message has the socket's path and says how to start one."""
     place.shut()
 
     with pytest.raises(StoreUnavailable, match=r"control\.sock: no daemon answers .*monqbus run"):
-        remote.count(Filter())
+        client.count(Filter())
 
 
 @pytest.mark.parametrize(
     ("act", "error", "words"),
     [
-        (lambda remote: remote.show(ObjectId()), NotFound, "not found"),
-        (lambda remote: remote.event(ObjectId()), NotFound, "not found"),
-        (lambda remote: remote.post_named("a.b", [], {}, {"colour": 1}), BadDeclaration, "colour"),
-        (lambda remote: remote.post_named("a.b", [], {}, {"delay": "soon"}), BadDeclaration, "delay"),
-        (lambda remote: remote.post("a.b", [object()], {}, Options()), NotStorable, r"args\[0\]"),
+        (lambda client: client.show(ObjectId()), NotFound, "not found"),
+        (lambda client: client.event(ObjectId()), NotFound, "not found"),
+        (lambda client: client.post_named("a.b", [], {}, {"colour": 1}), BadDeclaration, "colour"),
+        (lambda client: client.post_named("a.b", [], {}, {"delay": "soon"}), BadDeclaration, "delay"),
+        (lambda client: client.post("a.b", [object()], {}, Options()), NotStorable, r"args\[0\]"),
     ],
     ids=["task", "event", "option", "value of an option", "argument"],
 )
 def test_errors_come_back_as_what_they_are(
-    remote: Remote, act: Callable[[Remote], object], error: type[Exception], words: str
+    client: ApiClient, act: Callable[[ApiClient], object], error: type[Exception], words: str
 ) -> None:
     """A caller of the socket catches the same classes as a caller of the store."""
     with pytest.raises(error, match=words):
-        act(remote)
+        act(client)
 
 
-def test_a_store_that_fails_is_told_as_unavailable(place: Place, remote: Remote) -> None:
+def test_a_store_that_fails_is_told_as_unavailable(place: Place, client: ApiClient) -> None:
     """503 on the socket, StoreUnavailable at the caller."""
     place.store.close()
 
     with pytest.raises(StoreUnavailable):
-        remote.post("shop.sell", [], {}, Options())
+        client.post("shop.sell", [], {}, Options())
 
 
-def test_the_declaration_fills_what_the_request_leaves_open(place: Place, remote: Remote) -> None:
+def test_the_declaration_fills_what_the_request_leaves_open(place: Place, client: ApiClient) -> None:
     """The daemon's @task options count, the request's changes go before them."""
-    plain, is_known = remote.post_named("shop.sell", [], {}, {})
-    changed, _ = remote.post_named("shop.sell", [], {}, {"priority": 3})
-    unknown, is_unknown_known = remote.post_named("no.such", [], {}, {})
+    plain, is_known = client.post_named("shop.sell", [], {}, {})
+    changed, _ = client.post_named("shop.sell", [], {}, {"priority": 3})
+    unknown, is_unknown_known = client.post_named("no.such", [], {}, {})
 
     assert [15, 3, 10] == [plain.priority, changed.priority, unknown.priority]
     assert [True, False] == [is_known, is_unknown_known]
 
 
-def test_why_a_task_waits_is_told(place: Place, remote: Remote) -> None:
+def test_why_a_task_waits_is_told(place: Place, client: ApiClient) -> None:
     """Delayed, parked, due: three reasons; an ended task has none."""
-    delayed, _ = remote.post_named("shop.sell", [], {}, {"delay": 3600})
-    parked, _ = remote.post_named("no.such", [], {}, {})
-    due, _ = remote.post_named("shop.sell", [], {}, {})
-    remote.cancel(Filter(ids=(due.id,)))
+    delayed, _ = client.post_named("shop.sell", [], {}, {"delay": 3600})
+    parked, _ = client.post_named("no.such", [], {}, {})
+    due, _ = client.post_named("shop.sell", [], {}, {})
+    client.cancel(Filter(ids=(due.id,)))
 
-    assert str(remote.why_waiting(delayed)).startswith("due at 2")
-    assert "parked: no app declares no.such" in str(remote.why_waiting(parked))
-    assert remote.why_waiting(due) is None
+    assert str(client.why_waiting(delayed)).startswith("due at 2")
+    assert "parked: no app declares no.such" in str(client.why_waiting(parked))
+    assert client.why_waiting(due) is None
 
 
-def test_an_event_that_no_handler_took_is_replayed_once(place: Place, remote: Remote) -> None:
+def test_an_event_that_no_handler_took_is_replayed_once(place: Place, client: ApiClient) -> None:
     """With the handlers there are now; asked again over a new connection it tells the same."""
-    event_id = remote.publish("heard", [1], {}).event_id
+    event_id = client.publish("heard", [1], {}).event_id
     assert event_id is not None
     place.registry.subscribe(place.registry.tasks["shop.note"], ["heard"])
 
-    receipt = remote.replay(event_id)
+    receipt = client.replay(event_id)
     again = place.ask("POST", f"/events/{event_id}/replay", json.dumps({"id": str(receipt.task_ids[0])}))
     by_curl = place.ask("POST", f"/events/{event_id}/replay")
 
@@ -285,14 +285,14 @@ def test_an_event_that_no_handler_took_is_replayed_once(place: Place, remote: Re
     assert receipt.task_ids == [task.id for task in place.stored()]
 
 
-def test_a_bulk_action_stops_at_the_number_asked_for(place: Place, remote: Remote) -> None:
+def test_a_bulk_action_stops_at_the_number_asked_for(place: Place, client: ApiClient) -> None:
     """*most* bounds a page, the newest go first."""
-    tasks = [remote.post("shop.sell", [], {}, Options()) for _ in range(3)]
+    tasks = [client.post("shop.sell", [], {}, Options()) for _ in range(3)]
 
-    step = remote.cancel(Filter(), None, 2)
+    step = client.cancel(Filter(), None, 2)
 
     assert 2 == step.done
-    assert ["ready", "skipped", "skipped"] == [remote.show(task.id).state for task in tasks]
+    assert ["ready", "skipped", "skipped"] == [client.show(task.id).state for task in tasks]
 
 
 def test_people_get_json(place: Place) -> None:
@@ -396,11 +396,11 @@ def test_a_filter_that_means_nothing_is_answered_400(
     assert ["ready"] == [task.state for task in place.stored()]
 
 
-def test_a_wrong_filter_is_the_same_error_beside_the_daemon(remote: Remote) -> None:
-    """Remote raises what the desk would: BadFilter names the part."""
+def test_a_wrong_filter_is_the_same_error_beside_the_daemon(client: ApiClient) -> None:
+    """ApiClient raises what Admin would: BadFilter names the part."""
     asked = {"which": {"error": "("}, "limit": 1}
     with pytest.raises(BadFilter) as caught:
-        remote._ask("POST", "/tasks/find", asked)
+        client._ask("POST", "/tasks/find", asked)
 
     assert "error" == caught.value.part
 
@@ -427,20 +427,22 @@ def test_an_unknown_path_or_method_is_a_problem_document(
     assert (status, status) == (answer, problem["status"])
 
 
-def test_how_the_daemon_is_can_be_asked(place: Place, remote: Remote) -> None:
+def test_how_the_daemon_is_can_be_asked(place: Place, client: ApiClient) -> None:
     """What `/readyz` keeps from strangers, and how every service is."""
     assert (200, STATUS) == place.ask("GET", "/status")
-    assert STATUS == remote.status()
+    assert STATUS == client.status()
 
 
-def test_tasks_that_nobody_can_read_are_listed_and_purged_page_by_page(place: Place, remote: Remote) -> None:
+def test_tasks_that_nobody_can_read_are_listed_and_purged_page_by_page(
+    place: Place, client: ApiClient
+) -> None:
     """Also where a page ends with one whose id nobody can read; what is wrong travels along."""
     tasks = [place.office.post("shop.sell", [n], {}, Options()) for n in range(5)]
     sql = place.store._connection.sql  # type: ignore[attr-defined]
     for n in (1, 3):
         sql.execute("UPDATE task SET id = 'x' || seq, body = x'00' WHERE id = ?", (tasks[n].id.binary,))
     found: list[MonQTask] = []
-    while page := remote.find(Filter(), 1, found[-1].id if found else None):
+    while page := client.find(Filter(), 1, found[-1].id if found else None):
         found += page
     faults = [task.fault for task in found if task.fault]
     rows = 0
@@ -452,8 +454,8 @@ def test_tasks_that_nobody_can_read_are_listed_and_purged_page_by_page(place: Pl
     assert 5 == rows
     assert (5, 2) == (len(found), len(faults))
     assert all(fault.startswith("id: expected 12 bytes, got") for fault in faults)
-    assert 5 == remote.cancel(Filter()).done
+    assert 5 == client.cancel(Filter()).done
     last, purged = None, 0
-    while (step := remote.purge(Filter(), last, 1)).last is not None:
+    while (step := client.purge(Filter(), last, 1)).last is not None:
         last, purged = step.last, purged + step.done
     assert 5 == purged

@@ -14,9 +14,9 @@ import gevent
 import pytest
 from bson import ObjectId
 
-from bus import registry
-from bus.cli import place
-from bus.cli.words import build_parser
+from bus.apps import registry
+from bus.cli import session
+from bus.cli.parser import build_parser
 from bus.model import MonQTask, Posting, State
 from bus.store import open_store
 from tests.acceptance.daemons import ROOT
@@ -273,7 +273,7 @@ def test_a_store_that_stays_held_is_exit_73_naming_the_holder(
     alone: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The line says which process has it."""
-    monkeypatch.setattr(place, "HELD_SECONDS", 0.0)
+    monkeypatch.setattr(session, "HELD_SECONDS", 0.0)
     held = open_store("sqlite", tmp_path / "data")
 
     said = alone("list")

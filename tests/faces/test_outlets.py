@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.cli import terminal
-from bus.textual import harmless, harmless_json
+from bus.safe_text import harmless, harmless_json
 
 from .console import Command, write_place
 

@@ -11,7 +11,7 @@ import gevent
 import pytest
 
 from bus.http import Limits, Server, connection
-from bus.http.places import GRACE_SECONDS, Places, Stage
+from bus.http.eviction import GRACE_SECONDS, Connections, Stage
 
 from .echo import Echo
 from .stranger import Answer, Stranger, ask, get, post, serving, told
@@ -149,10 +149,10 @@ class Standing:
         return self.stage is not Stage.WORKING
 
 
-def order(standing: list[Standing], crowd: dict[str, int] | None = None) -> list[int]:
+def order(standing: list[Standing], connection_quota: dict[str, int] | None = None) -> list[int]:
     """The indexes of *standing* in the order in which they give way."""
     connections: Any = set(standing)
-    found = Places(connections, lambda who: (crowd or {}).get(who, 1))
+    found = Connections(connections, lambda who: (connection_quota or {}).get(who, 1))
     left = []
     while (weakest := found.weakest(100.0)) is not None:
         connections.discard(weakest)
@@ -193,7 +193,7 @@ def test_one_look_serves_for_many_and_what_has_changed_since_is_passed_over() ->
             return super().__iter__()
 
     connections = Counted(standing)
-    found = Places(connections, lambda who: 1)
+    found = Connections(connections, lambda who: 1)
     first = found.weakest(100.0)
     connections.discard(first)
     standing[1].stage = Stage.WORKING

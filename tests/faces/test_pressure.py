@@ -11,15 +11,15 @@ from gevent.event import Event as Signal
 
 from bus.clock import FrozenClock
 from bus.config import Hook
-from bus.config.table import Http
+from bus.config.settings import Http
 from bus.errors import Refused
-from bus.http import Limits, Server, WsgiApp, bodies, read_body
-from bus.http.bodies import Bodies
-from bus.http.crowd import LOOPBACK, Crowd
-from bus.http.wire import Wire
+from bus.http import Limits, Server, WsgiApp, body_budget, read_body
+from bus.http.body_budget import BodyBudget
+from bus.http.connection_quota import LOOPBACK, ConnectionQuota
+from bus.http.deadline_reader import DeadlineReader
 from bus.model import Event, Receipt
-from bus.webhook.gate import Gate
-from bus.webhook.receive import create_app
+from bus.webhook.admission import Admission
+from bus.webhook.app import create_app
 
 from .console import Command
 from .echo import Echo
@@ -130,7 +130,7 @@ def test_this_machine_and_the_proxies_are_not_counted() -> None:
 )
 def test_who_is_counted_as_whom(most: int, address: object, who: str) -> None:
     """An IPv6 customer has 2⁶⁴ addresses; a Unix socket has none."""
-    assert who == Crowd(most, LOOPBACK).who(address)
+    assert who == ConnectionQuota(most, LOOPBACK).who(address)
 
 
 # memory for bodies
@@ -142,7 +142,7 @@ ROOM = Limits(bodies=1000)
 def clock(monkeypatch: pytest.MonkeyPatch) -> FrozenClock:
     """The clock by which bodies are slow."""
     clock = FrozenClock()
-    monkeypatch.setattr(bodies, "_CLOCK", clock)
+    monkeypatch.setattr(body_budget, "_CLOCK", clock)
     return clock
 
 
@@ -224,8 +224,8 @@ def test_this_machine_and_the_proxies_share_nothing_with_themselves(clock: Froze
 
 def test_large_bodies_leave_the_last_of_the_room_to_small_ones() -> None:
     """Fast enough to keep their places, they would shut out deliveries of a few hundred bytes otherwise."""
-    most, wire = 800_000, Wire(None)
-    room = Bodies(most, 100_000)
+    most, wire = 800_000, DeadlineReader(None)
+    room = BodyBudget(most, 100_000)
     for _ in range(7):
         room.share(wire).take(100_000)
 
@@ -241,7 +241,7 @@ def test_a_room_for_one_body_holds_the_largest() -> None:
     """max_bodies may be as small as max_body."""
     limits = Limits.of(Http(max_body=1_000_000, max_bodies=1_000_000))
 
-    Bodies(limits.bodies, limits.bodies_per_ip).share(Wire(None)).take(1_000_000)
+    BodyBudget(limits.bodies, limits.bodies_per_ip).share(DeadlineReader(None)).take(1_000_000)
 
 
 def test_a_body_is_slow_by_what_has_arrived_of_it(clock: FrozenClock) -> None:
@@ -355,7 +355,7 @@ def server(office: Office) -> Iterator[Server]:
         ready=lambda: None,
         clock=FrozenClock(),
         max_body=1000,
-        gate=Gate(2, lambda: office.is_full),
+        gate=Admission(2, lambda: office.is_full),
     )
     with serving(app) as server:
         yield server

@@ -9,12 +9,12 @@ from typing import Any
 import gevent
 import pytest
 
-from bus import strictjson
+from bus import strict_json
 from bus.clock import Clock
 from bus.config import Hook, Secret
 from bus.http import Limits, Queue, Server, read_body
 from bus.model import Event, Receipt
-from bus.webhook.receive import create_app
+from bus.webhook.app import create_app
 from bus.webhook.verify import SLICE_BYTES
 
 from .stranger import Stranger, chunked, get, post, serving
@@ -110,7 +110,7 @@ def _next_status(stranger: Stranger) -> int:
 # JSON, signatures: what one call of a C function does is counted in bytes
 
 JSON = {"Content-Type": "application/json"}
-PIECES = 1024 * 1024 // strictjson.PIECE_BYTES
+PIECES = 1024 * 1024 // strict_json.PIECE_BYTES
 
 
 def json_of(member: str) -> bytes:
@@ -130,7 +130,7 @@ def test_the_hub_turns_while_a_long_json_body_is_parsed(receiver: Server, member
 
     assert 202 == answer.status
     assert PIECES <= stretch.turns
-    assert 3 * strictjson.PIECE_BYTES > stretch.calls
+    assert 3 * strict_json.PIECE_BYTES > stretch.calls
 
 
 def test_the_hub_turns_while_a_long_body_is_verified(receiver: Server) -> None:
@@ -163,12 +163,12 @@ def test_the_memory_that_json_takes_is_bounded_by_its_length(member: str) -> Non
     body = json_of(member)
     tracemalloc.start()
     try:
-        value = strictjson.parse(body, only=["topic"])
+        value = strict_json.parse(body, only=["topic"])
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
-    assert "x" == strictjson.at_path(value, "topic")
+    assert "x" == strict_json.at_path(value, "topic")
     assert 8 * len(body) > peak
 
 
@@ -206,12 +206,12 @@ def test_one_of_a_queue_goes_on_in_each_turn() -> None:
 def test_whoever_is_verified_does_not_wait_behind_strangers() -> None:
     """A queue for each kind of work: many who read hold up nobody who parses."""
     strangers, verified = Queue(), Queue()
-    crowd = [gevent.spawn(strangers.step_back) for _ in range(200)]
+    connection_quota = [gevent.spawn(strangers.step_back) for _ in range(200)]
     gevent.sleep(0)
 
     with counted() as stretch:
         for _ in range(3):
             verified.step_back()
-    gevent.joinall(crowd)
+    gevent.joinall(connection_quota)
 
     assert 20 > stretch.turns

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.cli.unit import unit
+from bus.cli.systemd_unit import unit
 
 PROGRAM = Path(sys.executable)
 MOST_EXPOSED = 25  # tenths: systemd calls up to 4.0 OK, a service that says nothing has 9.6

@@ -18,7 +18,7 @@ from bus.config import Hook, Secret
 from bus.errors import StoreUnavailable, StoreUnusable
 from bus.http import Server
 from bus.model import Event, Receipt
-from bus.webhook.receive import create_app
+from bus.webhook.app import create_app
 
 from .stranger import Answer, Stranger, ask, chunked, get, post, serving, told
 

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from bus.errors import Refused
 from bus.http import chunked
-from bus.http.bodies import Bodies
+from bus.http.body_budget import BodyBudget
 from bus.http.chunked import LINE_BYTES, TRAILER_BYTES, TRAILER_LINES, Chunks
-from bus.http.wire import Wire
+from bus.http.deadline_reader import DeadlineReader
 
 LIMIT = 1_000_000
 
 
-class Network(Wire):
+class Network(DeadlineReader):
     """What has come from a client: *data*, cut at *places*."""
 
     def __init__(self, data: bytes, places: list[int]) -> None:
@@ -45,7 +45,7 @@ def read(data: bytes, places: list[int] | None = None, most: int = LIMIT) -> tup
     """The body, read *most* bytes at a time, and what is behind it; None when it is refused."""
     wire = Network(data, places or [])
     stream = BufferedReader(wire)
-    bodies = Bodies(LIMIT, LIMIT)
+    bodies = BodyBudget(LIMIT, LIMIT)
     chunks = Chunks(stream, wire, bodies.share(wire))
     body = b""
     try:

@@ -9,9 +9,9 @@ import pytest
 
 from bus.config import Handler, Hook, Http, Worker, hello, load, reference, sample
 from bus.config.sample import EXAMPLE_HOOKS
-from bus.config.table import GROUPS, rows
+from bus.config.settings import GROUPS, rows
+from tests.generate import PAGES
 
-from ..generate import PAGES
 from .inifile import SIGNING_KEY, read, write
 
 pytestmark = pytest.mark.usefixtures("folder")

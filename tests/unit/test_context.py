@@ -7,8 +7,8 @@ import threading
 import gevent
 import pytest
 
-from bus import context
-from bus.context import c, capture, carry, restored
+from bus.apps import context
+from bus.apps.context import c, capture, carry, restored
 from bus.errors import BadDeclaration
 
 

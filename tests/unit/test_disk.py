@@ -8,7 +8,7 @@ from collections import namedtuple
 
 import pytest
 
-from bus.store.disk import MARGIN_BYTES, MIB, RESERVE_BYTES, Disk
+from bus.store.sqlite.disk_space import MARGIN_BYTES, MIB, RESERVE_BYTES, DiskSpace
 
 Found = namedtuple("Found", "f_bavail f_frsize")
 WATERMARK = 64 * MIB
@@ -35,7 +35,7 @@ def space(monkeypatch):
 
 
 def new_disk(folder, min_free=WATERMARK):
-    disk = Disk(folder, min_free)
+    disk = DiskSpace(folder, min_free)
     disk.look()
     disk.news()
     return disk
@@ -94,7 +94,7 @@ def test_a_reserve_that_an_earlier_start_made_is_kept_however_little_is_free(tmp
     new_disk(tmp_path)
     inode = (tmp_path / "reserve").stat().st_ino
     space.free = 0
-    disk = Disk(tmp_path, 0)
+    disk = DiskSpace(tmp_path, 0)
     disk.look()
 
     assert [] == [notice for notice in disk.news() if notice.fact == "store.reserve_missing"]
@@ -106,7 +106,7 @@ def test_a_reserve_without_its_blocks_is_none(tmp_path, space):
     """As a copy of the folder may have made it."""
     with (tmp_path / "reserve").open("wb") as file:
         file.truncate(RESERVE_BYTES)
-    disk = Disk(tmp_path, 0)
+    disk = DiskSpace(tmp_path, 0)
     disk.look()
 
     assert ["store.reserve_made"] == [notice.fact for notice in disk.news()]
@@ -144,7 +144,7 @@ def test_without_a_file_system_that_sets_room_aside_there_is_no_reserve(tmp_path
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(os, "posix_fallocate", refuse)
-    disk = Disk(tmp_path, 0)
+    disk = DiskSpace(tmp_path, 0)
     disk.look()
     disk.look()
 

@@ -10,7 +10,7 @@ import gevent
 import pytest
 from gevent.threadpool import ThreadPool
 
-from bus.log_writer import LogWriter
+from bus.log.writer import LogWriter
 
 PATIENCE = 10.0
 PIPE_BYTES = 64 * 1024

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from bson import ObjectId
 
+from bus.admin import Admin
 from bus.clock import FrozenClock
-from bus.desk import Desk
 from bus.errors import Cancel, Retry, Snooze
-from bus.model import ENDED, LEGAL_MOVES, STATES, Event, Filter, MonQTask, Posting, Worker
+from bus.model import ENDED, LEGAL_MOVES, STATES, Event, Filter, Instance, MonQTask, Posting
 from bus.retry import Crashed, Overdue, Policy, Raised, Returned, Stopped, decide
 from bus.store import open_memory_store
 
@@ -70,7 +70,7 @@ def test_an_operator_moves_tasks_along_legal_moves_only(state, act):
     target = {"retry": "ready", "cancel": "skipped"}[act]
     allowed = target in LEGAL_MOVES[state] and (act, state) != ("retry", "busy")  # only its holder may
 
-    done = getattr(Desk(store, FrozenClock()), act)(Filter()).done
+    done = getattr(Admin(store, FrozenClock()), act)(Filter()).done
     moved = store.get(task.id)
     store.close()
 
@@ -83,7 +83,7 @@ def test_a_claim_moves_ready_tasks_and_no_others():
     store = open_memory_store()
     store.post([Posting([a_task(state=state, worker="w") for state in STATES])])
 
-    claimed = store.claim(Worker("me", "me"), ["t"], 10, NOW).tasks
+    claimed = store.claim(Instance("me", "me"), ["t"], 10, NOW).tasks
     counts = store.count(Filter())
     store.close()
 

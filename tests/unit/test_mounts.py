@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bus.errors import ConfigError
-from bus.store import mounts, open_store
+from bus.store import open_store
+from bus.store.sqlite import mounts
 
 LIST = """\
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw

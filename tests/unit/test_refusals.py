@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bus import telemetry
-from bus.refusals import MOST_TOLD, PERIOD_SECONDS, Refusals
+from bus.log.refusals import MOST_TOLD, PERIOD_SECONDS, Refusals
 from bus.telemetry import emit
 
 Heard = list[tuple[str, Mapping[str, Any]]]

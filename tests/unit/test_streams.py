@@ -10,7 +10,7 @@ import pytest
 from gevent.threadpool import ThreadPool
 
 from bus.clock import FrozenClock
-from bus.streams import LINES_PER_SECOND, LONGEST_LINE, Reader
+from bus.process.streams import LINES_PER_SECOND, LONGEST_LINE, Reader
 
 PATIENCE = 10.0
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bus import registry
+from bus.apps import registry
+from bus.apps.registry import Registry, event_handler, g, task
 from bus.errors import (
     JoinTimeout,
     MonqbusError,
@@ -22,7 +23,6 @@ from bus.errors import (
     StoreUnavailable,
     TaskFailed,
 )
-from bus.registry import Registry, event_handler, g, task
 from bus.retry import Policy
 from bus.store import open_memory_store
 from bus.testing import Bench, FaultyStore, FrozenClock

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bus import frozen
+from bus.process import executable
 
 DEAD = "_MEI7fffffffabcdef"
 """A pid that no kernel gives."""
@@ -29,14 +29,14 @@ def left(place: Path, name: str = DEAD) -> Path:
     folder = place / name
     (folder / "deep").mkdir(parents=True)
     (folder / "deep" / "library.so").write_bytes(b"x")
-    (folder / frozen.TAKEN).touch()
+    (folder / executable.TAKEN).touch()
     return folder
 
 
 def test_what_was_taken_and_is_held_no_more_is_removed(place: Path):
     folder = left(place)
 
-    assert (1, False) == (frozen.sweep(), folder.exists())
+    assert (1, False) == (executable.sweep(), folder.exists())
 
 
 def test_what_somebody_holds_stays(place: Path):
@@ -44,31 +44,31 @@ def test_what_somebody_holds_stays(place: Path):
     descriptor = os.open(folder, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
 
-    assert (0, True) == (frozen.sweep(), (folder / "deep" / "library.so").exists())
+    assert (0, True) == (executable.sweep(), (folder / "deep" / "library.so").exists())
     os.close(descriptor)
 
 
 def test_our_own_is_held_from_the_start(place: Path):
-    frozen._hold_folder()
-    frozen._hold_folder()  # a second time does no harm
+    executable._hold_folder()
+    executable._hold_folder()  # a second time does no harm
 
-    assert 0 == frozen.sweep()
-    assert (place / "_MEI0000ours" / frozen.TAKEN).exists()
+    assert 0 == executable.sweep()
+    assert (place / "_MEI0000ours" / executable.TAKEN).exists()
 
 
 def test_a_link_is_nobodys_folder(place: Path, tmp_path_factory: pytest.TempPathFactory):
     elsewhere = left(tmp_path_factory.mktemp("elsewhere"))
     (place / DEAD).symlink_to(elsewhere)
 
-    assert (0, True) == (frozen.sweep(), (elsewhere / frozen.TAKEN).exists())
+    assert (0, True) == (executable.sweep(), (elsewhere / executable.TAKEN).exists())
 
 
 def test_a_fresh_one_that_was_not_taken_yet_is_being_unpacked(place: Path):
     """For a minute, by the clock of the disk; then its bootloader is dead."""
     folder = left(place)
-    (folder / frozen.TAKEN).unlink()
-    fresh = frozen.sweep()
+    (folder / executable.TAKEN).unlink()
+    fresh = executable.sweep()
     os.utime(folder, (1, 1))
 
-    assert (0, 1) == (fresh, frozen.sweep())
+    assert (0, 1) == (fresh, executable.sweep())
     assert not folder.exists()

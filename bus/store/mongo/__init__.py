@@ -1,4 +1,4 @@
-"""The MongoDB adapter. `store` implements the contract, the rest are its hands."""
+"""The MongoDB store. `store` implements the contract, the rest are its parts."""
 
 from .store import MongoStore
 

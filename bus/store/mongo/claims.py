@@ -1,4 +1,4 @@
-"""Claims from MongoDB in batches: find the ids, take those still ready, read back what is ours.
+"""Batch claims in MongoDB: find the ids, take those still ready, read back what is ours.
 
 One by one with findAndModify gets slower with every claimer (measured: 1,204/s with 4 greenlets,
 200/s with 64); a batch of 100 takes 8,000 to 10,000 a second whatever the backlog.
@@ -22,14 +22,14 @@ from pymongo.errors import WriteError
 
 from ...clock import Clock
 from ...errors import StoreUnavailable
-from ...model import BUSY, READY, Claimed, Event, MonQTask, Worker
+from ...model import BUSY, READY, Claimed, Event, Instance, MonQTask
 from ..contract import CALL_SECONDS
 from ..documents import EPOCH, event_from_document, may_need_delivery, task_from_document
 from ..fields import UNSOUND
 from ..salvage import opened
 from .connection import Connection, Document, is_outage, refusal_of
-from .foreign import ODD_ID, SOUND, Tell, set_aside, unsound
-from .reading import PLAIN, id_of, one_of, read
+from .foreign_documents import ODD_ID, SOUND, Tell, set_aside, unsound
+from .lenient import PLAIN, id_of, one_of, read
 from .schema import CLAIM, DUE, EVENTS, TASKS
 
 NAMES_PER_QUERY: Final = 150  # the server merges up to 200 index scans, beyond that it sorts
@@ -62,7 +62,7 @@ class Claims:
         self._turn = threading.Lock()
         self._doubted = Doubt()
 
-    def claim(self, worker: Worker, names: Collection[str], limit: int, now: datetime) -> Claimed:
+    def claim(self, worker: Instance, names: Collection[str], limit: int, now: datetime) -> Claimed:
         """See contract.claim. What another error or interrupt leaves behind, the next claim gives back."""
         with self._my_turn() as database:
             self._give_back(database)
@@ -105,7 +105,7 @@ class Claims:
         self._doubted = Doubt()
 
     def _claim(
-        self, database: Database[Document], worker: Worker, names: list[str], limit: int, now: datetime
+        self, database: Database[Document], worker: Instance, names: list[str], limit: int, now: datetime
     ) -> Claimed:
         taken: list[MonQTask] = []
         self._look_again_at_passed()
@@ -149,7 +149,7 @@ class Claims:
         return [document for document in page if opened(id_of(document)) is None]
 
     def _take(
-        self, database: Database[Document], worker: Worker, ids: list[Any], now: datetime
+        self, database: Database[Document], worker: Instance, ids: list[Any], now: datetime
     ) -> list[MonQTask]:
         """Those of *ids* that were still ready, in the order of *ids*."""
         tasks = database[TASKS]

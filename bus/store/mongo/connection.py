@@ -1,4 +1,4 @@
-"""How the MongoDB store reaches its servers, and what their errors mean to everybody else.
+"""The clients of the MongoDB store, their options, and the translation of their errors.
 
 Every call has a deadline: without one, a frozen server keeps a caller for good (measured).
 """
@@ -29,8 +29,8 @@ from pymongo.errors import (
     WriteError,
 )
 
-from ... import plainfile
 from ...errors import MonqbusError, NotAccepted, NotStorable, StoreError, StoreUnavailable
+from ...files import regular_file
 from ..contract import CALL_SECONDS
 from ..salvage import READING
 
@@ -293,7 +293,7 @@ def _require_files(address: str) -> None:
     """Raise OSError when *address* names something for a file that would be waited for, such as a pipe."""
     for key, value in _options(address):
         if key.lower() in FILE_OPTIONS and (path := Path(value)).exists():
-            plainfile.require(path.stat())
+            regular_file.require(path.stat())
 
 
 def _secrets(address: str) -> list[str]:

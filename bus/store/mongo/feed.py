@@ -1,4 +1,4 @@
-"""The bell between daemons: a capped collection of hints, rung by inserting, heard by tailing.
+"""The feed between daemons: a capped collection of hints, tailed.
 
 The tail is spoken in plain commands: the driver's tailable cursor swallows the errors that say that
 hints were missed, and stays with a former primary after a stepdown. A `getMore` that always goes

@@ -1,4 +1,4 @@
-"""Stores postings in MongoDB without transactions, which a standalone server does not have.
+"""Stores postings without transactions, which a standalone server does not have.
 
 The order makes it whole: the event with the ids of its tasks, then the tasks, then a mark on the
 event. Who finds an event without the mark finishes what was begun, under the same ids.
@@ -23,8 +23,8 @@ from ...errors import StoreUnavailable
 from ...model import Event, MonQTask, Posting, Receipt
 from ..documents import event_to_document, later, require_own, task_to_document, unclaimed
 from .connection import ID_INDEX, KEY_INDEX, Connection, Document, not_accepted, refusals, stands_in
-from .first import WITHOUT_TASKS, First, first_now, firsts
-from .reading import id_of, is_, one_of, read, texts_of
+from .duplicates import WITHOUT_TASKS, Duplicate, first_now, firsts
+from .lenient import id_of, is_, one_of, read, texts_of
 from .schema import EVENTS, TASKS, UNENDED
 
 ROUNDS: Final = 3
@@ -129,7 +129,7 @@ def _store(database: Database[Document], postings: Sequence[Posting], this: Try)
 
 
 def _receipt(
-    posting: Posting, ids: list[Any], first: First | None, marks: _Marks, *, is_replayed: bool
+    posting: Posting, ids: list[Any], first: Duplicate | None, marks: _Marks, *, is_replayed: bool
 ) -> Receipt:
     """What *posting* has become, whose tasks are stored under *ids* as far as they were not before."""
     if first is None or (first.is_own(posting) and not first.fanned_out and not is_replayed):
@@ -145,7 +145,7 @@ def _receipt(
     return Receipt(ids, first.id, not is_replayed and not first.is_own(posting), replayed=is_replayed)
 
 
-def _is_asked_again(first: First, posting: Posting) -> bool:
+def _is_asked_again(first: Duplicate, posting: Posting) -> bool:
     """Whether *first* has got the tasks of *posting* by an earlier call, whose answer was lost."""
     return bool(posting.tasks) and first.names(posting) and not first.has_id_of(posting)
 
@@ -153,7 +153,7 @@ def _is_asked_again(first: First, posting: Posting) -> bool:
 def _replay(
     events: Collection[Document],
     postings: Sequence[Posting],
-    earlier: dict[int, First],
+    earlier: dict[int, Duplicate],
     refused: dict[int, Exception],
 ) -> set[int]:
     """Write the tasks of *postings* on events in *earlier* that have none; the places of those that did.
@@ -177,7 +177,7 @@ def _replay(
     return replayed
 
 
-def _replaying(first: First, posting: Posting) -> Document:
+def _replaying(first: Duplicate, posting: Posting) -> Document:
     """What an event without tasks is changed to by a *posting* that has some."""
     written = _event_document(posting)
     until = written["expire_at"]
@@ -218,7 +218,7 @@ class _Marks:
 
 def _insert_events(
     events: Collection[Document], postings: Sequence[Posting], this: Try
-) -> tuple[dict[int, First], dict[int, Exception]]:
+) -> tuple[dict[int, Duplicate], dict[int, Exception]]:
     """Insert the events; what is returned is, by posting, what stood there, and why one was refused."""
     posted = [(i, posting.event) for i, posting in enumerate(postings) if posting.event is not None]
     refusals_ = _insert(events, [_event_document(postings[i]) for i, _ in posted], this)
@@ -243,7 +243,7 @@ def _insert_events(
     return earlier, refused
 
 
-def _is_repeated(first: First, posting: Posting, this: Try) -> bool:
+def _is_repeated(first: Duplicate, posting: Posting, this: Try) -> bool:
     """Whether *first* has the id of *posting*'s event, and not from an earlier try of the same call."""
     return first.has_id_of(posting) and not this.has_begun(first.id)
 
@@ -259,7 +259,7 @@ def _event_document(posting: Posting) -> Document:
     return document
 
 
-def _wanted(posting: Posting, first: First | None, *, waits: bool) -> list[MonQTask]:
+def _wanted(posting: Posting, first: Duplicate | None, *, waits: bool) -> list[MonQTask]:
     """The tasks that have to be stored for *posting*, given the event that came earlier.
 
     They are as they were posted only where the poster is told that they are new: else nobody begins them.

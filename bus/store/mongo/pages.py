@@ -1,4 +1,4 @@
-"""Pages of documents, counted in bytes too: a thousand tasks of a megabyte are not one answer.
+"""Reads pages of documents, bounded in bytes.
 
 Each document is decoded for itself, so that one that cannot be is one of the page and does not end it.
 """
@@ -13,7 +13,7 @@ from pymongo.collection import Collection
 
 from ..contract import PAGE_BYTES
 from .connection import Document
-from .reading import id_of, is_, lower_types, read, taken_apart
+from .lenient import id_of, is_, lower_types, read, taken_apart
 
 BRIEF: Final = dict.fromkeys(
     ("args", "kwargs", "context", "max_attempts", "timeout", "progress", "output"), False

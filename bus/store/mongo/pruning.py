@@ -1,4 +1,4 @@
-"""Forgets what is past its time in MongoDB, a bounded number of documents looked at in each call."""
+"""Deletes what is past its retention, a bounded number of documents a call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pymongo.database import Database
 from ...model import ENDED
 from ..salvage import READING, opened
 from .connection import Document
-from .reading import id_of, is_, one_of, read
+from .lenient import id_of, is_, one_of, read
 from .schema import EVENTS, MAY_RUN, TASKS
 
 PAGE: Final = 500

@@ -1,4 +1,4 @@
-"""Writes reports to MongoDB: alike ones together, each fenced by its claim.
+"""Writes fenced reports: equal ones together, each compared with its claim.
 
 The server says how many documents an operation matched, not which. As long as all of them did,
 which is nearly always, that is the answer; otherwise the documents are read back and compared.
@@ -19,7 +19,7 @@ from ...model import BUSY, Report
 from ..documents import OURS
 from ..salvage import Unreadable
 from .connection import TOO_LARGE, Connection, Document, not_accepted, refusals
-from .reading import read
+from .lenient import read
 from .schema import TASKS
 
 LARGE_BYTES: Final = 65_536

@@ -1,4 +1,4 @@
-"""What the MongoDB store keeps where: collections, indexes, the capped feed.
+"""Collections, indexes and the capped feed of the MongoDB store.
 
 Indexes that serve only some states are partial, so that ended tasks cost the hot ones nothing.
 """

@@ -1,4 +1,4 @@
-"""The MongoDB store: one document per task, every change of hands an atomic update.
+"""The MongoDB store: the contract on documents, every change an atomic update.
 
 Majority and journal for all that is promised; leases by the server's clock; the claim served by
 one index. Payload never enters an aggregation pipeline (measured: `'$$ROOT'` is evaluated).
@@ -20,41 +20,29 @@ from pymongo.collection import Collection as MongoCollection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
-from ...birth import Birth
 from ...clock import Clock
 from ...errors import StoreError
-from ...model import (
-    BUSY,
-    Claim,
-    Claimed,
-    Event,
-    Filter,
-    MonQTask,
-    Posting,
-    Receipt,
-    Report,
-    State,
-    Worker,
-)
-from ..aside import Aside
+from ...model import BUSY, Claim, Claimed, Event, Filter, Instance, MonQTask, Posting, Receipt, Report, State
+from ...process.identity import ProcessIdentity
 from ..contract import CALL_SECONDS, Heard, Notice
 from ..fields import UNSOUND, holds
 from ..salvage import opened
+from ..set_aside import SetAside
 from .claims import Claims
 from .connection import KEY_INDEX, Connection, Document, not_accepted, refusals, stands_in
 from .feed import Feed
-from .foreign import set_aside
+from .foreign_documents import set_aside
 from .intake import Intake
-from .looking import Looking, task_of
+from .integrity import Integrity
+from .lenient import id_of, is_, is_text, one_of, read
 from .pages import read_page
 from .pruning import Pruning
-from .reading import id_of, is_, is_text, one_of, read
+from .reads import Reads, task_of
 from .reports import Reports, change
 from .schema import INDEX_SECONDS, TASKS, WORKERS, create_indexes, require_fit, require_server
-from .watch import Watch
 
 if TYPE_CHECKING:
-    from ..group import Group
+    from ..group_commit import GroupCommit
 
 PING_SECONDS: Final = 2.0
 PING_AGAIN_SECONDS: Final = 1.0
@@ -76,15 +64,15 @@ class MongoStore:
         self._clock = Clock()
         self._written_at = float("-inf")
         self._intake = Intake(self._connection)
-        self._aside = Aside()
+        self._aside = SetAside()
         self._claims = Claims(self._connection, self._aside.add)
         self._reports = Reports(self._connection)
-        self._looking = Looking(self._connection)
+        self._looking = Reads(self._connection)
         self._pruning = Pruning()
         self._feed = Feed(self._connection, daemon=daemon)
-        self._watch = Watch(self._connection, self._clock)
-        self._posts: Group[list[Posting], list[Receipt | Exception]] | None = None
-        self._ends: Group[list[Report], list[bool | Exception]] | None = None
+        self._watch = Integrity(self._connection, self._clock)
+        self._posts: GroupCommit[list[Posting], list[Receipt | Exception]] | None = None
+        self._ends: GroupCommit[list[Report], list[bool | Exception]] | None = None
 
     # life
 
@@ -101,10 +89,10 @@ class MongoStore:
             self._connection.close()
             raise
         if self._daemon:
-            from ..group import Group
+            from ..group_commit import GroupCommit
 
-            self._posts = Group(self._store_together)
-            self._ends = Group(self._report_together)
+            self._posts = GroupCommit(self._store_together)
+            self._ends = GroupCommit(self._report_together)
 
     def _prepare(self) -> None:
         with self._connection.call() as database:
@@ -162,7 +150,7 @@ class MongoStore:
 
     # claim, hold and end
 
-    def claim(self, worker: Worker, names: Collection[str], limit: int, now: datetime) -> Claimed:
+    def claim(self, worker: Instance, names: Collection[str], limit: int, now: datetime) -> Claimed:
         """See the contract."""
         return self._claims.claim(worker, names, limit, now)
 
@@ -177,13 +165,13 @@ class MongoStore:
         answers = iter(self._reports.write([report for call in calls for report in call]))
         return [list(islice(answers, len(call))) for call in calls]
 
-    def renew(self, worker: Worker, lease_seconds: float) -> int:
+    def renew(self, worker: Instance, lease_seconds: float) -> int:
         """See the contract."""
         until = {"$add": ["$$NOW", int(lease_seconds * 1000)]}
         # $literal: a pipeline would evaluate a "$" in the name of a host
         lease: Document = {"process": {"$literal": worker.process}, "lease_until": until}
-        if worker.birth is not None:
-            lease["birth"] = {"$literal": worker.birth._asdict()}
+        if worker.identity is not None:
+            lease["birth"] = {"$literal": worker.identity._asdict()}
         # a missing lease compares as lower than any date
         had_ended = {"$and": [{"$gt": ["$lease_until", None]}, {"$lte": ["$lease_until", "$$NOW"]}]}
         before = {"$cond": [{"$isNumber": "$lapses"}, "$lapses", 0]}
@@ -199,7 +187,7 @@ class MongoStore:
         lapses = document["lapses"] if document else 0
         return int(lapses) if math.isfinite(lapses) else 0
 
-    def held(self, worker: Worker) -> list[Claim]:
+    def held(self, worker: Instance) -> list[Claim]:
         """See the contract."""
         query = {"state": BUSY, "worker": worker.id}
         with self._connection.call() as database:
@@ -219,14 +207,14 @@ class MongoStore:
             which = one_of([id_of(document) for document in nameless])
             set_aside(tasks, which, self._clock.now(), self._aside.add, state=BUSY, reason=UNSOUND)
 
-    def workers(self) -> list[Worker]:
+    def workers(self) -> list[Instance]:
         """See the contract."""
         query = {"$expr": {"$gt": ["$lease_until", "$$NOW"]}, "lease_until": {"$type": "date"}, **BY_NAME}
         with self._connection.call() as database:
             found = read(database[WORKERS], lambda sound: sound.find(query))
         return [_worker(document) for document in found if isinstance(document["_id"], str)]
 
-    def orphans(self, worker: Worker, limit: int) -> list[MonQTask]:
+    def orphans(self, worker: Instance, limit: int) -> list[MonQTask]:
         """See the contract. Busy tasks without a `worker` belong to another program and stay."""
         if limit <= 0:
             return []
@@ -350,19 +338,21 @@ def _has_a_claim(document: Document) -> bool:
     return opened(id_of(document)) is None and is_number
 
 
-def _worker(document: Document) -> Worker:
+def _worker(document: Document) -> Instance:
     process = document.get("process")
-    return Worker(document["_id"], process if isinstance(process, str) else "", _birth(document.get("birth")))
+    return Instance(
+        document["_id"], process if isinstance(process, str) else "", _identity(document.get("birth"))
+    )
 
 
-def _birth(document: Any) -> Birth | None:
+def _identity(document: Any) -> ProcessIdentity | None:
     """What *document* says of a process; a newer version may say more, nonsense says nothing."""
     try:
-        birth = Birth(*(document[name] for name in Birth._fields))
+        identity = ProcessIdentity(*(document[name] for name in ProcessIdentity._fields))
     except (KeyError, TypeError):
         return None
-    is_sound = type(birth.pid) is int and type(birth.start) is int and 0 < birth.pid < 2**31
-    return birth if is_sound else None
+    is_sound = type(identity.pid) is int and type(identity.start) is int and 0 < identity.pid < 2**31
+    return identity if is_sound else None
 
 
 def _living(database: Database[Document], holders: set[Any]) -> set[Any]:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from bus.store.sqlite_place import Place
+from bus.store.sqlite.file_identity import FileIdentity
 
 Rewrite = Callable[[str, Any], "tuple[str, Any]"]
 
@@ -21,7 +21,7 @@ def synchronous_off() -> None:
 
 def files_not_looked_at() -> None:
     """What is committed counts as stored, whatever has become of the files."""
-    Place.look = lambda self: None
+    FileIdentity.look = lambda self: None
 
 
 def no_lock() -> None:

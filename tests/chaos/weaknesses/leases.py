@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bus.engine import rescuer
-from bus.engine.heartbeat import Heartbeat
+from bus.maintenance import rescuer
+from bus.maintenance.heartbeat import Heartbeat
 from bus.store import Store
 
 SHORT_SECONDS = 3.0

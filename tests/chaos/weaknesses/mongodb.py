@@ -14,7 +14,7 @@ from bus.model import READY, Report
 from bus.store.mongo import claims, reports
 from bus.store.mongo.claims import Claims
 
-from . import leases
+from ..weaknesses import leases
 
 NEVER_SECONDS = 3600.0
 

@@ -256,9 +256,9 @@ def _write(data):
     """Straight into the worker's connection, as a handler gone wild would."""
     import gc
 
-    from bus.cpu.wire import Wire
+    from bus.cpu.frames import FrameStream
 
-    (wire,) = [one for one in gc.get_objects() if isinstance(one, Wire)]
+    (wire,) = [one for one in gc.get_objects() if isinstance(one, FrameStream)]
     wire._stream.sendall(data)
 
 
@@ -281,9 +281,9 @@ def forge_words():
     """Speaks and asks in the name of another run."""
     import gc
 
-    from bus.cpu.wire import Wire
+    from bus.cpu.frames import FrameStream
 
-    (wire,) = [one for one in gc.get_objects() if isinstance(one, Wire)]
+    (wire,) = [one for one in gc.get_objects() if isinstance(one, FrameStream)]
     wire.send({"of": "another", "printed": "forged words\n"})
     wire.send({"of": "another", "progress": 0.9, "text": "forged"})
     wire.send({"of": "another", "ask": "post", "name": "laboratory.echo"})

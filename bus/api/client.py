@@ -1,0 +1,243 @@
+"""The client of the API: post, join and all operator actions through the daemon's control socket.
+
+The embedded store belongs to one daemon; every other process posts and looks through this. The
+socket speaks the API over HTTP, with BSON bodies so that values keep their types.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from bson import ObjectId
+
+from ..admin import PAGE, Step
+from ..apps.context import capture
+from ..apps.registry import Options
+from ..clock import Clock
+from ..codec import decode, encode, storable
+from ..errors import (
+    BadDeclaration,
+    BadFilter,
+    MonqbusError,
+    NotFound,
+    NotStorable,
+    StoreError,
+    StoreUnavailable,
+)
+from ..joining import await_end
+from ..model import Event, Filter, MonQTask, Receipt
+from ..store.documents import event_from_document, task_from_document
+
+ANSWER_SECONDS: Final = 30.0
+BACKUP_SECONDS: Final = 86_400.0
+BSON_TYPE: Final = "application/bson"
+_HEADERS: Final = {"Accept": BSON_TYPE, "Content-Type": BSON_TYPE}
+_ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
+    "not_found": NotFound,
+    "not_storable": NotStorable,
+    "bad_declaration": BadDeclaration,
+    "store_unavailable": StoreUnavailable,
+    "store_refused": StoreError,
+    "bad_filter": BadFilter,
+}
+
+
+class Posted(NamedTuple):
+    """A stored task, and whether an app declares its name; one that none declares waits until one does."""
+
+    task: MonQTask
+    is_known: bool
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=ANSWER_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket file in place of a host."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class ApiClient:
+    """Implements registry.Poster and the methods of Admin, for any number of threads or greenlets at once.
+
+    A request has a connection to itself; afterwards it is kept for the next one.
+    """
+
+    is_attended = True
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._kept: list[_UnixConnection] = []  # taken and given back by single steps of the interpreter
+
+    # registry.Poster
+
+    def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
+        """Store one task in the daemon; durable when it returns."""
+        return self.post_named(name, args, kwargs, dataclasses.asdict(options)).task
+
+    def post_named(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], changes: Mapping[str, Any]
+    ) -> Posted:
+        """As post, with the options that the daemon's own declaration has, but *changes*."""
+        kept = storable(list(args), dict(kwargs), capture())
+        asked = {
+            "id": self._clock.new_id(),  # chosen here, so that asking twice stores once
+            "name": name,
+            **kept._asdict(),
+            "options": dict(changes),
+        }
+        answer = self._ask("POST", "/tasks", asked)
+        task = task_from_document(answer["task"])
+        task.waiter = self.join
+        return Posted(task, answer["known"])
+
+    def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
+        """Publish an event to the handlers that the daemon knows."""
+        kept = storable(list(args), dict(kwargs), capture())
+        asked = {"id": self._clock.new_id(), "topic": topic, **kept._asdict()}
+        answer = self._ask("POST", "/events", asked)
+        return Receipt(answer["tasks"], answer["event"])
+
+    def join(self, task: MonQTask, timeout: float | None) -> Any:
+        """Block until *task* has ended; see MonQTask.join."""
+        return await_end(self.show, task, timeout, self._clock)
+
+    # Admin
+
+    def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
+        """As Admin.find."""
+        asked = {"which": _filter(which), "limit": limit, "before": before}
+        return [_task(document) for document in self._ask("POST", "/tasks/find", asked)["tasks"]]
+
+    def count(self, which: Filter) -> dict[str, int]:
+        """As Admin.count."""
+        counts: dict[str, int] = self._ask("POST", "/tasks/count", {"which": _filter(which)})["counts"]
+        return counts
+
+    def show(self, task_id: ObjectId) -> MonQTask:
+        """As Admin.show."""
+        return _task(self._ask("GET", f"/tasks/{task_id}")["task"])
+
+    def why_waiting(self, task: MonQTask) -> str | None:
+        """What a ready task waits for, as the daemon sees it; None for one that does not wait."""
+        reason: str | None = self._ask("GET", f"/tasks/{task.id}")["waiting"]
+        return reason
+
+    def event(self, event_id: ObjectId) -> Event:
+        """As Admin.event."""
+        return event_from_document(self._ask("GET", f"/events/{event_id}")["event"])
+
+    def replay(self, event_id: ObjectId) -> Receipt:
+        """As PostOffice.replay."""
+        asked = {"id": self._clock.new_id()}  # chosen here, so that asking twice replays once
+        answer = self._ask("POST", f"/events/{event_id}/replay", asked)
+        return Receipt(answer["tasks"], answer["event"])
+
+    def retry(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
+        """As Admin.retry."""
+        return self._step("retry", which, last, most)
+
+    def cancel(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
+        """As Admin.cancel."""
+        return self._step("cancel", which, last, most)
+
+    def purge(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
+        """As Admin.purge."""
+        return self._step("purge", which, last, most)
+
+    def backup(self, path: Path) -> None:
+        """As Admin.backup; the daemon writes the file, as its user."""
+        self._ask("POST", "/backup", {"path": str(path)}, seconds=BACKUP_SECONDS)
+
+    def facts(self) -> tuple[datetime, dict[str, int]]:
+        """Since when the daemon runs, and how often each fact has happened in it."""
+        answer = self._ask("GET", "/facts")
+        return answer["since"], answer["facts"]
+
+    def status(self) -> dict[str, Any]:
+        """Why the daemon is not `ready`, None when it is, and its `services`, each with its state."""
+        return self._ask("GET", "/status")
+
+    def _step(self, action: str, which: Filter, last: ObjectId | None, most: int) -> Step:
+        asked = {"which": _filter(which), "last": last, "most": most}
+        answer = self._ask("POST", f"/tasks/{action}", asked)
+        return Step(answer["done"], answer["last"])
+
+    # the wire
+
+    def close(self) -> None:
+        """Close what is kept; the next request opens a new connection."""
+        while self._kept:
+            with suppress(IndexError):  # another thread has just taken the last one
+                self._kept.pop().close()
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        document: Mapping[str, Any] | None = None,
+        *,
+        seconds: float = ANSWER_SECONDS,
+    ) -> dict[str, Any]:
+        """One request; asked again once if the kept connection had been closed meanwhile.
+
+        What is posted carries its id, under which the store knows it again: the first try may have arrived.
+        """
+        body = encode(document) if document is not None else None
+        connection, is_fresh = self._take()
+        try:
+            connection.request(method, f"/api/v1{path}", body, _HEADERS)
+            connection.sock.settimeout(seconds)
+            answer = connection.getresponse()
+            data = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            self.close()  # the others are no younger
+            if not is_fresh and not isinstance(error, TimeoutError):
+                return self._ask(method, path, document, seconds=seconds)
+            raise StoreUnavailable(
+                f"{self._path}: no daemon answers ({error or type(error).__name__}); "
+                "start it with `monqbus run`, or look at its log"
+            ) from error
+        except BaseException:  # a caller's own timeout: the answer that may still come is nobody else's
+            connection.close()
+            raise
+        self._kept.append(connection)
+        return _understood(answer.status, data)
+
+    def _take(self) -> tuple[_UnixConnection, bool]:
+        """A connection that nobody else has, and whether it is a new one."""
+        try:
+            return self._kept.pop(), False
+        except IndexError:
+            return _UnixConnection(self._path), True
+
+
+def _task(document: dict[str, Any]) -> MonQTask:
+    fault = document.pop("fault", "")
+    task = task_from_document(document)
+    task.fault = fault
+    return task
+
+
+def _understood(status: int, data: bytes) -> dict[str, Any]:
+    answer = decode(data)
+    if status < 400:
+        return answer
+    raise _ERRORS.get(answer.get("code", ""), MonqbusError)(str(answer.get("detail", f"HTTP {status}")))
+
+
+def _filter(which: Filter) -> dict[str, Any]:
+    return {name: value for name, value in dataclasses.asdict(which).items() if value}

@@ -1,0 +1,328 @@
+"""The JSON API of the daemon on its control socket, for the CLI and other processes.
+
+JSON for people and scripts, BSON (``application/bson``) where values have to keep their types. The
+callers are trusted: the socket has mode 0600.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from json import dumps
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from bson import ObjectId
+from bson.errors import BSONError, InvalidId
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from ..admin import PAGE, Admin
+from ..apps.registry import NAME, TOPIC, Options, Registry
+from ..clock import UTC, Clock
+from ..codec import decode, encode, storable
+from ..errors import (
+    BadDeclaration,
+    BadFilter,
+    MonqbusError,
+    NotFound,
+    NotStorable,
+    Refused,
+    StoreError,
+    StoreUnavailable,
+)
+from ..http import Queue, read_body
+from ..model import Event, Filter, MonQTask
+from ..posting import PostOffice, prepare
+from ..presentation import plain, task_details, task_row, why_waiting
+from ..store.documents import event_to_document, task_to_document
+from ..store.salvage import opened
+from ..strict_json import BadJson, parse
+from ..telemetry import counted
+
+Part = TypeVar("Part", list[Any], dict[str, Any])
+
+BSON_TYPE: Final = "application/bson"
+BODY_LIMIT: Final = 16 * 1024 * 1024
+_PARSING: Final = Queue()
+PAGE_LIMIT: Final = 1000
+ABSOLUTE_PATH: Final = re.compile(r"/[^\x00]{1,4000}")
+_CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
+    (BadFilter, 400, "bad_filter"),
+    (NotFound, 404, "not_found"),
+    (NotStorable, 422, "not_storable"),
+    (BadDeclaration, 422, "bad_declaration"),
+    (StoreUnavailable, 503, "store_unavailable"),
+    (StoreError, 409, "store_refused"),
+)
+
+
+ROUTES: Final = (
+    ("POST", "/tasks", "post_task"),
+    ("POST", "/tasks/find", "find_tasks"),
+    ("POST", "/tasks/count", "count_tasks"),
+    ("POST", "/tasks/<any(retry, cancel, purge):action>", "act_on_tasks"),
+    ("GET", "/tasks/<task_id>", "show_task"),
+    ("POST", "/tasks/<task_id>/<any(retry, cancel):action>", "act_on_task"),
+    ("POST", "/events", "publish_event"),
+    ("GET", "/events/<event_id>", "show_event"),
+    ("POST", "/events/<event_id>/replay", "replay_event"),
+    ("POST", "/backup", "back_up"),
+    ("GET", "/facts", "count_facts"),
+    ("GET", "/status", "show_status"),
+)
+
+
+class Api:
+    """One method a route. Each answers with a Response or raises a MonqbusError."""
+
+    def __init__(
+        self,
+        admin: Admin,
+        office: PostOffice,
+        registry: Callable[[], Registry],
+        clock: Clock,
+        status: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
+        self._admin = admin
+        self._office = office
+        self._registry = registry
+        self._clock = clock
+        self._status = status
+        self._began = clock.wall()
+
+    def post_task(self) -> Response:
+        """Store one task; the declaration's options count where the request names none.
+
+        Under an `id` that the request names it is stored once, whatever has become of it since.
+        """
+        document = _asked()
+        name = _text(document, "name", NAME)
+        declared = self._registry().tasks.get(name)
+        options = (declared.defaults if declared else Options()).but(_part(document, "options", dict))
+        task = prepare(self._clock, name, *_call(document), options, _part(document, "context", dict))
+        task.id = _optional_id(document.get("id")) or task.id
+        stored = self._office.submit(task)
+        if stored is not task and stored.id == task.id and not _is_same_call(stored, task):
+            raise Refused(
+                409, "id_taken", f"id: expected one that is free, or the same call, got {task.id}, which is "
+                f"stored as another call of {stored.task_name}; choose a new id"
+            )  # fmt: skip
+        return _answer({"task": task_to_document(stored), "known": declared is not None}, 201)
+
+    def find_tasks(self) -> Response:
+        """One page of tasks, newest first; *last* is where the next one begins, null when this is empty."""
+        document = _asked()
+        limit = _size(document, "limit", 50)
+        tasks = self._admin.find(_which(document), limit, _cursor(document.get("before")))
+        show = _document if _wants_bson() else task_row
+        return _answer({"tasks": [show(task) for task in tasks], "last": tasks[-1].id if tasks else None})
+
+    def count_tasks(self) -> Response:
+        """How many tasks match, by state."""
+        return _answer({"counts": self._admin.count(_which(_asked()))})
+
+    def act_on_tasks(self, action: str) -> Response:
+        """One page of a bulk action."""
+        document = _asked()
+        steps = {"retry": self._admin.retry, "cancel": self._admin.cancel, "purge": self._admin.purge}
+        most = _size(document, "most", PAGE)
+        step = steps[action](_which(document), _cursor(document.get("last")), most)
+        return _answer(step._asdict())
+
+    def show_task(self, task_id: str) -> Response:
+        """Everything about one task."""
+        task = self._admin.show(_id(task_id))
+        known = self._registry().tasks
+        waiting = why_waiting(task, self._clock.now(), known.__contains__)
+        document = _document(task) if _wants_bson() else task_details(task)
+        return _answer({"task": document, "waiting": waiting})
+
+    def act_on_task(self, task_id: str, action: str) -> Response:
+        """Retry or cancel one task; 409 when its state forbids it."""
+        task = self._admin.show(_id(task_id))
+        step = (self._admin.retry if action == "retry" else self._admin.cancel)(Filter(ids=(task.id,)))
+        if not step.done:
+            raise Refused(409, "illegal_move", f"task {task.id}: cannot {action} a task that is {task.state}")
+        return _answer({"done": step.done})
+
+    def publish_event(self) -> Response:
+        """Publish an event to the handlers of this daemon."""
+        document = _asked()
+        event = Event(self._clock.new_id(), _text(document, "topic", TOPIC), self._clock.now())
+        event.id = _optional_id(document.get("id")) or event.id
+        kept = storable(*_call(document), _part(document, "context", dict))
+        event.args, event.kwargs = kept.args, kept.kwargs
+        receipt = self._office.announce(event, kept.context)
+        return _answer({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
+
+    def show_event(self, event_id: str) -> Response:
+        """One event as it was received."""
+        return _answer({"event": event_to_document(self._admin.event(_id(event_id)))})
+
+    def replay_event(self, event_id: str) -> Response:
+        """Give an event without tasks the handlers there are now; 409 when it has tasks.
+
+        Under an `id` that the request names for the first of its tasks it is done once.
+        """
+        document = _asked() if request.content_length else {}
+        receipt = self._office.replay(_id(event_id), _optional_id(document.get("id")))
+        return _answer({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
+
+    def back_up(self) -> Response:
+        """Write the store to a new file of this machine, named by its absolute path."""
+        path = Path(_text(_asked(), "path", ABSOLUTE_PATH))
+        self._admin.backup(path)
+        return _answer({"path": str(path), "size": path.stat().st_size}, 201)
+
+    def count_facts(self) -> Response:
+        """How often each fact has happened in this daemon, and since when."""
+        return _answer({"since": self._began, "facts": dict(counted)})
+
+    def show_status(self) -> Response:
+        """Whether the daemon is ready, if not why, and how each part of it is."""
+        return _answer(self._status())
+
+
+def create_api(api: Api) -> Flask:
+    """The WSGI application that serves *api* under ``/api/v1``."""
+    app = Flask("monqbus.api", static_folder=None, root_path="/")
+    for method, rule, name in ROUTES:
+        app.add_url_rule(f"/api/v1{rule}", name, getattr(api, name), methods=[method])
+    app.register_error_handler(MonqbusError, _failed)
+    app.register_error_handler(HTTPException, _no_such_thing)
+    return app
+
+
+def _document(task: MonQTask) -> dict[str, Any]:
+    """As it is stored, and what of it cannot be read."""
+    document = task_to_document(task)
+    return document | {"fault": task.fault} if task.fault else document
+
+
+def _failed(error: MonqbusError) -> Response:
+    if isinstance(error, Refused):
+        return _problem(error.status, error.code, error.detail)
+    for kind, status, code in _CODES:
+        if isinstance(error, kind):
+            return _problem(status, code, str(error))
+    return _problem(400, "refused", str(error))
+
+
+def _no_such_thing(error: HTTPException) -> Response:
+    return _problem(error.code or 500, "http", error.description or error.name)
+
+
+def _problem(status: int, code: str, detail: str) -> Response:
+    return _answer({"status": status, "code": code, "detail": detail}, status)
+
+
+def _asked() -> dict[str, Any]:
+    return _decoded(read_body(request.environ, BODY_LIMIT), request.headers.get("Content-Type", ""))
+
+
+def _wants_bson() -> bool:
+    return request.headers.get("Accept") == BSON_TYPE
+
+
+def _answer(document: Mapping[str, Any], status: int = 200) -> Response:
+    if _wants_bson():
+        return Response(encode(document), status, content_type=BSON_TYPE)
+    kind = "application/json" if status < 400 else "application/problem+json"
+    return Response(_json(document), status, content_type=kind)
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    return dumps(plain(document), ensure_ascii=False) + "\n"
+
+
+def _decoded(body: bytes, content_type: str) -> dict[str, Any]:
+    try:
+        document = decode(body) if content_type == BSON_TYPE else parse(body, _PARSING.step_back)
+    except (BSONError, BadJson) as error:
+        raise Refused(400, "malformed", str(error)) from error
+    if not isinstance(document, dict):
+        raise Refused(400, "malformed", f"body: expected an object, got {type(document).__name__}")
+    return document
+
+
+def _text(document: Mapping[str, Any], name: str, pattern: Any) -> str:
+    value = document.get(name)
+    if not isinstance(value, str) or pattern.fullmatch(value) is None:
+        raise Refused(400, "malformed", f"{name}: expected {pattern.pattern}, got {value!r:.80}")
+    return value
+
+
+def _part(document: Mapping[str, Any], name: str, kind: type[Part]) -> Part:
+    value = document.get(name)
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        shape = "an array" if kind is list else "an object"
+        raise Refused(400, "malformed", f"{name}: expected {shape}, got {value!r:.80}")
+    return value
+
+
+def _call(document: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    return _part(document, "args", list), _part(document, "kwargs", dict)
+
+
+def _is_same_call(one: MonQTask, other: MonQTask) -> bool:
+    calls = [{"name": task.task_name, "args": task.args, "kwargs": task.kwargs} for task in (one, other)]
+    return calls[0] == calls[1] or encode(calls[0]) == encode(calls[1])  # NaN is not equal to itself
+
+
+def _size(document: Mapping[str, Any], name: str, default: int) -> int:
+    value = document.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise Refused(400, "malformed", f"{name}: expected a whole number above 0, got {value!r:.40}")
+    return min(value, PAGE_LIMIT)
+
+
+def _id(value: Any) -> ObjectId:
+    try:
+        return ObjectId(value)
+    except (InvalidId, TypeError) as error:
+        raise Refused(400, "malformed", f"id: expected 24 hexadecimal digits, got {value!r:.60}") from error
+
+
+def _optional_id(value: Any) -> ObjectId | None:
+    return None if value is None else _id(value)
+
+
+def _cursor(value: Any) -> Any:
+    """The id behind which a page begins: as an earlier page ended, which may be under a seal."""
+    if isinstance(value, dict) and isinstance(text := value.get("base64"), str):  # as JSON has it
+        with suppress(ValueError):
+            value = b64decode(text, validate=True)
+    return value if opened(value) is not None else _optional_id(value)
+
+
+def _moment(name: str, value: Any) -> datetime | None:
+    """A moment as BSON holds it, or RFC 3339 text."""
+    if value is None or isinstance(value, datetime):
+        return value
+    try:
+        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except (AttributeError, ValueError) as error:
+        raise Refused(400, "malformed", f"{name}: expected an RFC 3339 time, got {value!r:.40}") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _which(document: Mapping[str, Any]) -> Filter:
+    """The filter of a request, whose values have their types; Filter itself checks what they say."""
+    which = dict(_part(document, "which", dict))
+    for name in ("ids", "states", "names"):
+        which[name] = tuple(_part(which, name, list))
+        if which[name] == () and name in document.get("which", {}):
+            raise Refused(400, "malformed", f"{name}: expected at least one, got none, which means all")
+    which["ids"] = tuple(_id(value) for value in which["ids"])
+    for name in ("older", "newer"):
+        which[name] = _moment(name, which.get(name))
+    try:
+        return Filter(**which)
+    except TypeError as error:
+        raise Refused(400, "malformed", f"which: {error}") from error

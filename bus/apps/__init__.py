@@ -1,0 +1,1 @@
+"""What may run: functions of the user's apps, and the commands of the configuration."""

@@ -1,0 +1,462 @@
+"""What may run: `@task`, `@event_handler`, and the registry they fill.
+
+A decorator only records. `.post()` goes to the poster that the process binds: the daemon binds its
+own store, a web application binds one with ``monqbus.connect()``. A task name read from a store is
+a key into the registry and nothing else: no stored text is ever imported or looked up as attribute.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+import site
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+
+from bson import ObjectId
+
+from ..errors import LONGEST_DELAY_SECONDS, BadDeclaration, ConfigError, NotBound
+from ..model import MonQTask, Receipt
+from ..safe_text import shown
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
+TOPIC = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+LARGEST_WHOLE = 2**31 - 1  # every store can count so far
+LONGEST_KEY = 1024
+_CONTROL = re.compile(r"__task_(\w+)")
+# compiled modules cannot be imported twice in one process (numpy says so), so these stay loaded
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a task is stored and run. `delay` and `timeout` in seconds; None = the daemon's default.
+
+    `cpu` belongs to the declaration: it runs in a process of its own, and cannot be changed by a post.
+    """
+
+    priority: int | None = None
+    delay: float = 0.0
+    max_attempts: int | None = None
+    timeout: float | None = None
+    key: str | None = None
+    result_type: str = "forget"
+    cpu: bool = False
+
+    def __post_init__(self) -> None:
+        _expect(
+            self.priority is None or _is_whole(self.priority), "priority", "a whole number", self.priority
+        )
+        _expect(_is_pause(self.delay), "delay", f"0 to {LONGEST_DELAY_SECONDS} seconds", self.delay)
+        attempts = self.max_attempts
+        _expect(
+            attempts is None or (_is_whole(attempts) and attempts > 0), "max_attempts", "1 or more", attempts
+        )
+        limit = self.timeout
+        _expect(limit is None or (_is_pause(limit) and limit > 0), "timeout", "seconds above 0", limit)
+        _expect(
+            self.key is None or _is_key(self.key), "key", f"text of 1 to {LONGEST_KEY} characters", self.key
+        )
+        _expect(self.result_type in ("keep", "forget"), "result_type", "'keep' or 'forget'", self.result_type)
+        _expect(isinstance(self.cpu, bool), "cpu", "True or False", self.cpu)
+
+    def but(self, changes: Mapping[str, Any]) -> Options:
+        """These options with *changes*; an unknown name raises BadDeclaration."""
+        known = {field.name for field in dataclasses.fields(self)}
+        for name in changes:
+            _expect(name in known, name, f"one of {', '.join(sorted(known))}", "an unknown option")
+        return dataclasses.replace(self, **changes)
+
+
+def _for_one_post(options: Options, changes: Mapping[str, Any]) -> Options:
+    """*options* with what one post may change of them."""
+    _expect("cpu" not in changes, "cpu", "it in @task(...), where it belongs", "it for one post")
+    return options.but(changes) if changes else options
+
+
+def _expect(holds: bool, name: str, expectation: str, value: object) -> None:
+    if not holds:
+        raise BadDeclaration(f"task option {name}: expected {expectation}, got {shown(value, 80)}")
+
+
+def _is_key(value: object) -> bool:
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= LONGEST_KEY
+        and value.encode("utf-8", "replace").decode() == value
+    )
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_WHOLE
+
+
+def _is_pause(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return 0 <= value <= LONGEST_DELAY_SECONDS  # refuses NaN, too
+
+
+class Poster(Protocol):
+    """Where `.post()` and `post_event()` go. Both block until the store says durable."""
+
+    def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
+        """Store one task; raises NotStorable, StoreUnavailable."""
+
+    def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
+        """Store one event with a task for each handler."""
+
+
+class Task(Generic[P, R]):
+    """A registered callable. Calling it runs it here and now; `.post()` stores a MonQTask."""
+
+    def __init__(self, function: Callable[P, R], name: str, options: Options) -> None:
+        self.function = function
+        self.name = name
+        self.defaults = options
+        self.topics: tuple[str, ...] = ()
+        self.__name__ = getattr(function, "__name__", name)
+        self.__doc__ = function.__doc__
+        self.__module__ = function.__module__
+        self.__wrapped__ = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it here and now, as the plain function it is."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<task {self.name}>"
+
+    @property
+    def where(self) -> str:
+        """``file:line`` of the declaration."""
+        code = getattr(self.function, "__code__", None)
+        if code is None:
+            return getattr(self.function, "where", self.__module__)
+        return f"{code.co_filename}:{code.co_firstlineno}"
+
+    def post(self, *args: P.args, **kwargs: P.kwargs) -> MonQTask:
+        """Store this call as a MonQTask; it is durable when this returns. Blocks on the store.
+
+        Allura's ``__task_delay=60`` and the like are taken as options. Raises NotStorable,
+        NotBound, StoreUnavailable.
+        """
+        return self._post(self.defaults, args, kwargs)
+
+    def options(self, **changes: Any) -> Prepared[P]:
+        """The same task with other options for one post: delay, priority, key, max_attempts, timeout, …"""
+        return Prepared(self, _for_one_post(self.defaults, changes))
+
+    def _post(self, options: Options, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> MonQTask:
+        plain = {}
+        controls = {}
+        for name, value in kwargs.items():
+            if control := _CONTROL.fullmatch(name):
+                controls[control[1]] = value
+            else:
+                plain[name] = value
+        # Allura's posts could wait for the end of the request; here a post is always durable at once
+        if controls.pop("flush_immediately", True) is not True:
+            raise BadDeclaration("__task_flush_immediately: expected True, a post is always stored at once")
+        return poster().post(self.name, args, plain, _for_one_post(options, controls))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared(Generic[P]):
+    """A task with options, ready to be posted."""
+
+    task: Task[P, Any]
+    chosen: Options
+
+    def post(self, *args: P.args, **kwargs: P.kwargs) -> MonQTask:
+        """As Task.post."""
+        return self.task._post(self.chosen, args, kwargs)
+
+
+class Registry:
+    """Every task by name, every handler by topic."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Task[..., Any]] = {}
+        self._handlers: dict[str, list[Task[..., Any]]] = {}
+
+    def add(self, task: Task[..., Any]) -> None:
+        """Register *task*; two functions under one name are refused."""
+        known = self.tasks.get(task.name)
+        if known is not None and known.where != task.where:
+            raise BadDeclaration(f"task {task.name}: declared at {known.where} and again at {task.where}")
+        self.tasks[task.name] = task
+
+    def subscribe(self, task: Task[..., Any], topics: Iterable[str]) -> None:
+        """Let *task* handle *topics*; handlers of one topic keep the order of declaration."""
+        for topic in topics:
+            handlers = self._handlers.setdefault(topic, [])
+            handlers[:] = [other for other in handlers if other.name != task.name] + [task]
+            task.topics = (*task.topics, topic)
+
+    def handlers_of(self, topic: str) -> list[Task[..., Any]]:
+        """The tasks that handle *topic*."""
+        return self._handlers.get(topic, [])
+
+    @property
+    def topics(self) -> list[str]:
+        """Every topic that has a handler."""
+        return sorted(self._handlers)
+
+
+_registry = Registry()
+# While apps are imported anew, what is in use must not change: an import may wait, and others go on
+_filling: ContextVar[Registry | None] = ContextVar("monqbus_filling", default=None)
+_poster: Poster | None = None
+
+
+def registry() -> Registry:
+    """The registry in use: what may run, and what handles which topic."""
+    return _registry
+
+
+def _being_filled() -> Registry:
+    """The registry that decorators fill, in this greenlet."""
+    return _filling.get() or _registry
+
+
+def bind(new: Poster | None) -> None:
+    """Let every `.post()` of this process go to *new*."""
+    global _poster  # noqa: PLW0603 - one process, one store: the only other global is the registry
+    _poster = new
+
+
+def poster() -> Poster:
+    """The bound poster. Raises NotBound."""
+    if _poster is None:
+        raise NotBound
+    return _poster
+
+
+def _declare(function: Any, name: str | None, options: Options) -> Any:
+    if isinstance(function, staticmethod):
+        function = function.__func__
+    if isinstance(function, Task):
+        return function
+    is_of_a_module = isinstance(getattr(function, "__module__", None), str)
+    if not callable(function) or isinstance(function, type) or not is_of_a_module:
+        raise BadDeclaration(f"@task: expected a function, got {function!r:.80}")
+    full = name or f"{function.__module__}.{getattr(function, '__qualname__', function)}"
+    if NAME.fullmatch(full) is None:
+        raise BadDeclaration(
+            f"@task: {full!r:.150} cannot be found again after a restart; move the function to the top of "
+            "its module, or give it a name: @task(name='my.task')"
+        )
+    task: Task[..., Any] = Task(function, full, options)
+    _being_filled().add(task)
+    return task
+
+
+@overload
+def task(function: Callable[P, R], /) -> Task[P, R]: ...
+
+
+@overload
+def task(
+    *,
+    name: str | None = None,
+    priority: int | None = None,
+    delay: float = 0.0,
+    max_attempts: int | None = None,
+    timeout: float | None = None,
+    result_type: str = "forget",
+    cpu: bool = False,
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+
+def task(function: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
+    """Register a function as a task, plain or with options.
+
+    *timeout* and *delay* in seconds. Works on a static method too, on either side of
+    ``@staticmethod``. Raises BadDeclaration.
+    """
+    chosen = Options().but(options)
+    if function is None:
+        return lambda function: _declare(function, name, chosen)
+    return _declare(function, name, chosen)
+
+
+def event_handler(
+    *topics: str,
+    name: str | None = None,
+    priority: int | None = None,
+    delay: float = 0.0,
+    max_attempts: int | None = None,
+    timeout: float | None = None,
+    result_type: str = "forget",
+    cpu: bool = False,
+) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Register a function for *topics*; every event becomes one MonQTask for each handler.
+
+    Takes the options of `@task`. Raises BadDeclaration.
+    """
+    for topic in topics or ("",):
+        if not isinstance(topic, str) or TOPIC.fullmatch(topic) is None:
+            raise BadDeclaration(
+                "@event_handler: expected topics of letters, digits and _.:- in quotes, "
+                f"got {shown(topic, 80)}"
+            )
+    chosen = Options(
+        priority=priority,
+        delay=delay,
+        max_attempts=max_attempts,
+        timeout=timeout,
+        result_type=result_type,
+        cpu=cpu,
+    )
+
+    def declare(function: Callable[P, R]) -> Task[P, R]:
+        declared: Task[P, R] = _declare(function, name, chosen)
+        _being_filled().subscribe(declared, topics)
+        return declared
+
+    return declare
+
+
+def post_event(topic: str, *args: Any, **kwargs: Any) -> ObjectId:
+    """Publish an event: one task for each handler of *topic*, stored in one step. Returns its id.
+
+    Handlers are called with ``(topic, *args, **kwargs)``. Blocks on the store. Raises NotStorable,
+    NotBound, StoreUnavailable, and BadDeclaration for a topic that no handler could have.
+    """
+    if not isinstance(topic, str) or TOPIC.fullmatch(topic) is None:
+        raise BadDeclaration(
+            f"post_event: expected a topic of letters, digits and _.:-, got {shown(topic, 80)}"
+        )
+    event_id = poster().publish(topic, args, kwargs).event_id
+    assert event_id is not None  # noqa: S101 - an event's receipt always names it
+    return event_id
+
+
+class Globals:
+    """Allura's `g`, as far as events go: ``g.post_event(topic, ...)``."""
+
+    post_event = staticmethod(post_event)
+
+
+g = Globals()
+
+
+def load(
+    apps: Sequence[str],
+    folders: Sequence[Path],
+    *,
+    afresh: bool = False,
+    also: Callable[[], None] = lambda: None,
+) -> Registry:
+    """Import *apps* from *folders* and return the registry of what they, and *also*, declare.
+
+    With *afresh* the modules are imported anew and what they declare takes the place of all that was
+    declared before; when one of them fails, everything stays as it was. Raises ConfigError with the
+    place of the failure.
+    """
+    global _registry  # noqa: PLW0603 - see bind
+    for folder in folders:
+        if str(folder) not in sys.path:
+            _search(folder)
+    if not afresh:
+        _import_all(apps)
+        also()
+        return _registry
+    with _clean_slate(apps, folders) as new:
+        _import_all(apps)
+        also()
+    _registry = new
+    return new
+
+
+def _import_all(apps: Sequence[str]) -> None:
+    """Import each of *apps*, leaving no bytecode behind.
+
+    Python takes bytecode for that of a source by its time in whole seconds and its size: an edit in the
+    second of the last import would not be seen.
+    """
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        for app in apps:
+            _import(app)
+    finally:
+        sys.dont_write_bytecode = before
+
+
+def _search(folder: Path) -> None:
+    """Look for modules in *folder* too, last: what the program brings along wins."""
+    if folder.name in _INSTALLED:
+        site.addsitedir(str(folder))  # its .pth files count: editable installs are nothing else
+    else:
+        sys.path.append(str(folder))
+
+
+def _import(app: str) -> None:
+    try:
+        importlib.import_module(app)
+    except BadDeclaration as error:
+        raise ConfigError(f"app {app}: {error}") from error
+    except ModuleNotFoundError as error:
+        looked = (
+            "add its folder to [monqbus] path"
+            if error.name == app.split(".", maxsplit=1)[0]
+            else "install it"
+        )
+        raise ConfigError(f"app {app}: no module named {error.name!r}; {looked}") from error
+    except (Exception, SystemExit) as error:  # an app may do anything while it is imported
+        raise ConfigError(f"app {app}: {_last_place(error)}{type(error).__name__}: {error}") from error
+
+
+def _last_place(error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: "
+    step = error.__traceback__
+    while step and step.tb_next:
+        step = step.tb_next
+    return f"{step.tb_frame.f_code.co_filename}:{step.tb_lineno}: " if step else ""
+
+
+@contextmanager
+def _clean_slate(apps: Sequence[str], folders: Sequence[Path]) -> Iterator[Registry]:
+    """Import as if for the first time; on any error the old modules are back."""
+    mine = {name: module for name, module in sys.modules.items() if _is_app(name, module, apps, folders)}
+    for name in mine:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    new = Registry()
+    token = _filling.set(new)
+    try:
+        yield new
+    except BaseException:
+        for name, module in list(sys.modules.items()):
+            if _is_app(name, module, apps, folders):
+                del sys.modules[name]
+        sys.modules.update(mine)
+        raise
+    finally:
+        _filling.reset(token)
+
+
+def _is_app(name: str, module: Any, apps: Sequence[str], folders: Sequence[Path]) -> bool:
+    """Whether *module* is the user's own code: an app, or beside one; not what was installed for it."""
+    if any(name == app or name.startswith(f"{app}.") for app in apps):
+        return True
+    file = getattr(module, "__file__", None)
+    # a namespace package has no file, but it remembers its modules as attributes
+    places = [Path(file)] if file else [Path(place) for place in getattr(module, "__path__", ())]
+    return any(
+        place.is_relative_to(folder) and not _INSTALLED & set(place.relative_to(folder).parts)
+        for folder in folders
+        if not _INSTALLED & set(folder.parts)
+        for place in places
+    )

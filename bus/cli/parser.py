@@ -1,0 +1,248 @@
+"""The argparse parser: every command, its options and its help with examples."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NoReturn
+
+from .. import __version__
+from . import terminal
+
+USAGE_CODE: Final = 64
+MOST: Final = 1_000_000_000
+
+_EXAMPLES = """\
+examples:
+  monqbus init shop && cd shop && monqbus run        a new place, running
+  monqbus check --config monqbus.ini                 is everything right?
+  monqbus post hello.count_letters --args '["world"]' --wait 10
+  monqbus list --state error --newer 1h              what failed in the last hour
+  monqbus retry --error 'ConnectionError' --newer 1d all of those again
+
+FILE is --config, else $MONQBUS_CONFIG, else ./monqbus.ini.
+exit codes: 0 done · 1 failed or not found · 64 usage · 69 store unreachable ·
+            73 store held · 78 configuration
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose usage errors exit with 64, as sysexits.h has it."""
+
+    def error(self, message: str) -> NoReturn:
+        """One line, the remedy, exit 64."""
+        terminal.note(f"{message}; see `{self.prog} --help`")
+        sys.exit(USAGE_CODE)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse, but the command that was given too much says so, not the whole program."""
+        options, extra = super().parse_known_args(args, namespace)
+        if extra:
+            word = extra[0].partition("=")[0]
+            self.error(f"unknown argument {word!r}{_near(word, self._option_string_actions)}")
+        return options, extra
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(None, f"unknown command {value!r}{_near(value, action.choices)}")
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
+    found = get_close_matches(word, list(known), n=1)
+    return f", did you mean {found[0]}?" if found else ""
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {MOST}, got {text!r}")
+    return int(text)
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = Parser(
+        prog="monqbus",
+        description="Takes events over HTTP, stores them durably, runs their handlers.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"monqbus {__version__}")
+    # taken in front of the command too, where many expect them
+    parser.add_argument("--config", help=argparse.SUPPRESS)
+    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+
+    def command(name: str, module: str, does: str, example: str = "") -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = commands.add_parser(
+            name,
+            help=does,
+            description=does[0].upper() + does[1:] + ".",
+            epilog=f"example:\n  {example}" if example else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        sub.set_defaults(module=module, function=name)
+        sub.add_argument(
+            "--config",
+            metavar="FILE",
+            default=argparse.SUPPRESS,  # else it would undo the one in front of the command
+            help="the INI file (default: $MONQBUS_CONFIG, ./monqbus.ini)",
+        )
+        sub.add_argument(
+            "--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks of errors"
+        )
+        return sub
+
+    _running(command)
+    _posting(command)
+    _looking(command)
+    _steering(command)
+    _keeping(command)
+    command("config", "setup", "print the fully commented sample config", "monqbus config > monqbus.ini")
+    command("version", "setup", "print the version", "monqbus version")
+    return parser
+
+
+Command = Callable[..., argparse.ArgumentParser]
+
+
+def _running(command: Command) -> None:
+    run = command(
+        "run", "run", "run the daemon in the foreground", "monqbus run --config monqbus.ini --only 'mail.*'"
+    )
+    run.add_argument(
+        "--only", metavar="NAMES", default="*", help="claim only these tasks: comma list, * wildcards"
+    )
+    run.add_argument("--except", dest="but", metavar="NAMES", default="", help="never claim these tasks")
+    init = command("init", "setup", "write a starter: config, example app, systemd unit", "monqbus init shop")
+    init.add_argument("directory", metavar="DIR", nargs="?", default=".", help="where (default: here)")
+    check = command(
+        "check",
+        "check",
+        "check config, imports, store and secrets; print tasks, handlers, hooks",
+        "monqbus check --config monqbus.ini",
+    )
+    check.add_argument("--offline", action="store_true", help="leave the store out")
+    doctor = command(
+        "doctor",
+        "doctor",
+        "show versions, limits, disk, store and clock, and the remedy for what is wrong",
+        "monqbus doctor --config monqbus.ini",
+    )
+    doctor.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--args", metavar="JSON", default="[]", help="positional arguments, a JSON array")
+    sub.add_argument("--kwargs", metavar="JSON", default="{}", help="keyword arguments, a JSON object")
+    sub.add_argument(
+        "--wait", metavar="S", help="wait up to S seconds, or 5m, for the end and print the result"
+    )
+
+
+def _posting(command: Command) -> None:
+    post = command(
+        "post",
+        "post",
+        "post one task, print its id",
+        """monqbus post hello.count_letters --args '["world"]' --wait 10""",
+    )
+    post.add_argument("name", metavar="NAME", help="the task's name: module.function")
+    _arguments(post)
+    post.add_argument(
+        "--delay", metavar="S", help="not before S seconds from now; also 90s, 3d or an RFC 3339 time"
+    )
+    post.add_argument("--priority", metavar="N", type=_whole, help="higher runs first (default 10)")
+    post.add_argument(
+        "--key", help="store nothing while an unfinished task has this key; print the id of that one"
+    )
+    event = command(
+        "event", "post", "publish an event, print its id and one task id per handler",
+        """monqbus event order.paid --kwargs '{"number": 7}'""",
+    )  # fmt: skip
+    event.add_argument("topic", metavar="TOPIC", help="what happened")
+    _arguments(event)
+
+
+def _filters(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--state", help="ready, busy, complete, error, skipped, several with commas; or parked")
+    sub.add_argument("--name", metavar="PREFIX", help="task names that begin so")
+    sub.add_argument("--topic", help="tasks of events with this topic")
+    sub.add_argument("--error", metavar="REGEX", help="tasks whose error matches")
+    sub.add_argument("--older", metavar="WHEN", help="queued before: 90s, 3d, or an RFC 3339 time")
+    sub.add_argument("--newer", metavar="WHEN", help="queued after: 90s, 3d, or an RFC 3339 time")
+    sub.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _limit(sub: argparse.ArgumentParser, default: str) -> None:
+    sub.add_argument(
+        "--limit", metavar="N", type=_count, help=f"at most N tasks, the newest (default: {default})"
+    )
+
+
+def _looking(command: Command) -> None:
+    listing = command("list", "queries", "list tasks, newest first", "monqbus list --state error --newer 1h")
+    _filters(listing)
+    _limit(listing, "50")
+    _filters(command("count", "queries", "count tasks by state", "monqbus count --name hello."))
+    show = command(
+        "show", "queries", "show everything about one task", "monqbus show 6b04e9ad5827144958b0b2e2"
+    )
+    show.add_argument("id", metavar="ID", help="the task's id")
+    show.add_argument("--json", action="store_true", help="as one JSON object")
+    events = command(
+        "events",
+        "events",
+        "show events, or replay some that no handler took with the handlers there are now",
+        "monqbus events replay 6b04e9ad5827144958b0b2e2",
+    )
+    events.add_argument("action", metavar="ACTION", choices=["show", "replay"], help="show or replay")
+    events.add_argument("ids", metavar="ID", nargs="+", help="events by id: the first one that a 202 names")
+    events.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _steering(command: Command) -> None:
+    for name, does in (
+        ("retry", "give failed or skipped tasks a fresh start"),
+        ("cancel", "skip ready or busy tasks"),
+        ("purge", "forget ended tasks; never touches ready or busy ones"),
+    ):
+        sub = command(name, "actions", does, f"monqbus {name} --name hello. --older 1d")
+        sub.add_argument("ids", metavar="ID", nargs="*", help="tasks by id")
+        _filters(sub)
+        _limit(sub, "all that match")
+        sub.add_argument(
+            "--all", action="store_true", help="every task that can be, when no ID and no filter is given"
+        )
+
+
+def _keeping(command: Command) -> None:
+    backup = command(
+        "backup",
+        "backup",
+        "write the embedded store to a new file, also while a daemon runs",
+        "monqbus backup /var/backups/monqbus.db",
+    )
+    backup.add_argument("file", metavar="FILE", help="the file to make; never replaces one")
+    copy = command(
+        "copy",
+        "backup",
+        "bring everything of a stopped daemon's embedded store into MongoDB",
+        "monqbus copy --to env:MONGODB_URI",
+    )
+    copy.add_argument(
+        "--to",
+        metavar="STORE",
+        required=True,
+        help="the store to fill, written as the setting store: an address, env:NAME or file:PATH",
+    )

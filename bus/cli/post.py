@@ -1,0 +1,97 @@
+"""`post` and `event`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bson import ObjectId
+
+from ..api.client import ApiClient
+from ..apps.registry import NAME, TOPIC, Options
+from ..clock import Clock
+from ..errors import BadDeclaration, JoinTimeout, TaskFailed, UsageError
+from ..model import MonQTask
+from ..presentation import plain
+from ..strict_json import BadJson, parse
+from . import terminal
+from .session import Local, open_poster
+from .times import seconds, seconds_until
+
+
+def post(options: argparse.Namespace) -> int:
+    """Post one task, print its id, with --wait its result."""
+    if NAME.fullmatch(options.name) is None:
+        raise UsageError(f"NAME: expected module.function, got {options.name!r}")
+    changes = {name: value for name in ("priority", "key") if (value := getattr(options, name)) is not None}
+    if options.delay is not None:
+        changes["delay"] = seconds_until("--delay", options.delay, Clock().now())
+    try:
+        Options().but(changes)
+    except BadDeclaration as error:
+        raise UsageError(str(error)) from error
+    args, kwargs = _arguments(options)
+    wait = None if options.wait is None else seconds("--wait", options.wait)
+    with open_poster(options) as poster:
+        task, is_known = poster.post_named(options.name, args, kwargs, changes)
+        terminal.line(str(task.id), at_once=True)
+        if not is_known:
+            terminal.note(f"no app declares {options.name}; the task waits until one does")
+        return 0 if wait is None else _wait([task], wait, poster)
+
+
+def event(options: argparse.Namespace) -> int:
+    """Publish an event, print its id and those of its tasks, with --wait their results."""
+    if TOPIC.fullmatch(options.topic) is None:
+        raise UsageError(f"TOPIC: expected letters, digits and _.:-, got {options.topic!r}")
+    args, kwargs = _arguments(options)
+    wait = None if options.wait is None else seconds("--wait", options.wait)
+    with open_poster(options) as poster:
+        receipt = poster.publish(options.topic, args, kwargs)
+        for one in (receipt.event_id, *receipt.task_ids):
+            terminal.line(str(one), at_once=True)
+        if not receipt.task_ids:
+            terminal.note(f"no handler for topic {options.topic}; the event is recorded")
+        if wait is None or not receipt.task_ids:
+            return 0
+        return _wait([_to_join(task_id) for task_id in receipt.task_ids], wait, poster)
+
+
+def _to_join(task_id: ObjectId) -> MonQTask:
+    """A task of which only the id matters: join looks it up."""
+    return MonQTask(task_id, "", [], {}, task_id.generation_time)
+
+
+def _arguments(options: argparse.Namespace) -> tuple[list[Any], dict[str, Any]]:
+    args = _json("--args", options.args, list)
+    kwargs = _json("--kwargs", options.kwargs, dict)
+    return args, kwargs
+
+
+def _json(option: str, text: str, kind: type) -> Any:
+    try:
+        value = parse(text.encode("utf-8", "surrogateescape"))
+    except BadJson as error:
+        raise UsageError(f"{option}: {str(error).removeprefix('body: ')}; got {text[:80]!r}") from error
+    if not isinstance(value, kind):
+        shape = "an array like '[1, \"two\"]'" if kind is list else "an object like '{\"name\": 1}'"
+        raise UsageError(f"{option}: expected {shape}, got {text[:80]!r}")
+    return value
+
+
+def _wait(tasks: list[MonQTask], patience: float, poster: Local | ApiClient) -> int:
+    """Print the result of each task in its turn; *patience* seconds for all of them together."""
+    if not poster.is_attended:
+        terminal.note("--wait: no daemon runs on this store; what was posted waits for one")
+        return 1
+    clock = Clock()
+    deadline = clock.monotonic() + patience
+    code = 0
+    for task in tasks:
+        try:
+            left = round(max(0.0, deadline - clock.monotonic()), 1)
+            terminal.row(plain(poster.join(task, left)), at_once=True)
+        except (TaskFailed, JoinTimeout) as error:
+            terminal.error(f"monqbus: {error}")  # several lines: the remote traceback is what was asked for
+            code = 1
+    return code

@@ -1,0 +1,170 @@
+"""What a command works on: its configuration, and the store or daemon behind it.
+
+With the embedded store a running daemon is asked through its control socket; when none runs, the
+command takes the file for itself. With MongoDB every command goes to it directly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from ..admin import Admin
+from ..api.client import ApiClient, Posted
+from ..apps import from_config, registry
+from ..apps.context import capture
+from ..apps.registry import Options
+from ..clock import Clock
+from ..config import Config, load
+from ..connecting import CONTROL_SOCKET, client, is_embedded
+from ..errors import ConfigError, StoreHeld, StoreUnavailable
+from ..model import READY, MonQTask
+from ..posting import PostOffice, prepare
+from ..presentation import why_waiting
+from ..steady_clock import SteadyClock
+from ..store import Store, as_owner_of, has_file, open_memory_store, open_store, require_room
+from ..store.clock_mark import read_mark, this_boot
+
+HELD_SECONDS: Final = 3.0
+LOOK_SECONDS: Final = 0.05
+
+
+def config_path(options: argparse.Namespace) -> Path:
+    """The INI file the user means. Raises ConfigError when $MONQBUS_CONFIG names none."""
+    if options.config is None and (named := os.environ.get("MONQBUS_CONFIG")):
+        if not Path(named).exists():
+            raise ConfigError(
+                f"$MONQBUS_CONFIG: no file {named} in {Path.cwd()}; unset it or make it absolute"
+            )
+        return Path(named)
+    return Path(options.config or "monqbus.ini")
+
+
+def read_config(options: argparse.Namespace) -> Config:
+    """The loaded config. Raises ConfigError."""
+    return load(config_path(options), os.environ)
+
+
+class OwnAdmin(Admin):
+    """The Admin of a store that this command has opened itself."""
+
+    def __init__(self, store: Store, clock: Clock, config: Config) -> None:
+        super().__init__(
+            store,
+            clock,
+            keep_failed=timedelta(seconds=config.monqbus.keep_failed),
+            known=lambda: from_config.load(config).tasks,
+        )
+        self._config = config
+
+    def why_waiting(self, task: MonQTask) -> str | None:
+        """As Remote.why_waiting, by the apps of the config: imports them."""
+        if task.state == READY and is_embedded(self._config):
+            return "no daemon runs on this store; start one with `monqbus run`"
+        now = self._clock.now()
+        try:
+            known = from_config.load(self._config).tasks
+        except ConfigError:
+            return why_waiting(task, now, lambda _: True)
+        return why_waiting(task, now, known.__contains__)
+
+
+@contextmanager
+def open_admin(options: argparse.Namespace) -> Iterator[OwnAdmin | ApiClient]:
+    """The Admin of the configured store."""
+    config = read_config(options)
+    place = _open(config, makes=False)
+    with closing(place):
+        yield place if isinstance(place, ApiClient) else OwnAdmin(place, _queue_clock(config), config)
+
+
+class Local:
+    """Posts to a store that this command has opened itself, with the options the apps declare.
+
+    *is_attended*: a daemon may be at work on the store, so that waiting for an end has a point.
+    """
+
+    def __init__(self, office: PostOffice, clock: Clock, *, is_attended: bool) -> None:
+        self._office = office
+        self._clock = clock
+        self.publish = office.publish
+        self.replay = office.replay
+        self.join = office.join
+        self.is_attended = is_attended
+
+    def post_named(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], changes: Mapping[str, Any]
+    ) -> Posted:
+        """Post by name; see Remote.post_named."""
+        declared = registry.registry().tasks.get(name)
+        options = (declared.defaults if declared else Options()).but(changes)
+        task = self._office.submit(prepare(self._clock, name, args, kwargs, options, capture()))
+        return Posted(task, declared is not None)
+
+
+@contextmanager
+def open_poster(options: argparse.Namespace) -> Iterator[Local | ApiClient]:
+    """Something to post to. Without a daemon to ask, the apps are imported for their declarations."""
+    config = read_config(options)
+    if not (is_embedded(config) and daemon_answers(config)):
+        from_config.load(config)
+    place = _open(config)
+    with closing(place):
+        if isinstance(place, ApiClient):
+            yield place
+            return
+        keep = timedelta(seconds=config.monqbus.keep_events)
+        clock = _queue_clock(config)
+        office = PostOffice(place, registry.registry, clock, keep_events=keep)
+        yield Local(office, clock, is_attended=place.shared)
+
+
+def _queue_clock(config: Config) -> Clock:
+    """The queue's time as the daemon of data_dir has left it: what is posted now is not due tomorrow."""
+    return SteadyClock(Clock(), read_mark(config.monqbus.data_dir), this_boot())
+
+
+def _open(config: Config, *, makes: bool = True) -> Store | ApiClient:
+    """The daemon that holds the embedded store, or else the store, opened by this command.
+
+    Unless it *makes* one, a store that is not there is an empty one, and stays not there: what root would
+    make, the daemon's user could not open. Waits a moment for a file that another command has, or a daemon
+    that is starting or stopping. Raises ConfigError, StoreHeld, StoreUnavailable.
+    """
+    clock = Clock()
+    deadline = clock.monotonic() + HELD_SECONDS
+    while True:
+        if is_embedded(config) and daemon_answers(config):
+            return client(config)
+        settings = config.monqbus
+        try:
+            if not makes and is_embedded(config) and not has_file(settings.data_dir):
+                require_room(settings.data_dir)
+                return open_memory_store()
+            return open_store(settings.store.reveal(), settings.data_dir, min_free=settings.min_free)
+        except StoreHeld:
+            if clock.monotonic() >= deadline:
+                raise
+        clock.sleep(LOOK_SECONDS)
+
+
+def daemon_answers(config: Config) -> bool:
+    """True when a daemon listens on the control socket. Raises StoreUnavailable when it must not be asked."""
+    path = config.monqbus.data_dir / CONTROL_SOCKET
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, as_owner_of(path.parent):
+        probe.settimeout(5)
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+            return False  # the last: the file of a daemon that was killed
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{path}: {error.strerror or error}; run the command as the daemon's user"
+            ) from error
+    return True

@@ -1,0 +1,256 @@
+"""Types of values (duration, size, choice ...): how they are written, and what they are in Python.
+
+A kind never sees the file: it turns text into a value or raises Unfit, and it carries the words
+about what it expects, from which error messages and the reference are made.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import keyword
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
+Word = TypeVar("Word", bound=str)
+Address = tuple[str, int]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MOST_PROCESSES: Final = 1024
+LONGEST_SHOWN: Final = 60
+UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+UNIT_BYTES: Final = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+
+_DURATION = re.compile(r"([0-9]{1,12})(ms|s|m|h|d)")
+_SIZE = re.compile(r"([0-9]{1,12})(KiB|MiB|GiB|)")
+_WHOLE = re.compile(r"[0-9]{1,9}")
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:\s]+)):([0-9]{1,5})")
+_HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
+
+
+class Unfit(ValueError):
+    """A text that is not of its kind.
+
+    *got* is what to show of it, None meaning the text itself; *expected* and *remedy* replace those
+    of the kind where more is known.
+    """
+
+    def __init__(self, got: str | None = None, *, expected: str = "", remedy: str = "") -> None:
+        super().__init__(got)
+        self.got = got
+        self.expected = expected
+        self.remedy = remedy
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """One way of writing a value: *expected* completes "expected …", *example* is a good one.
+
+    *read* raises Unfit. The text of a *secret* kind may stand elsewhere and is never shown.
+    """
+
+    expected: str
+    example: str
+    read: Callable[[str], T]
+    words: tuple[str, ...] = ()
+    secret: bool = False
+
+    def complaint(self, text: str, unfit: Unfit) -> str:
+        """Expectation, value and remedy about a *text* that *read* refused with *unfit*."""
+        got = shown(text) if unfit.got is None else unfit.got
+        remedy = unfit.remedy or f"write for example {nearest(text, self.words) or self.example}"
+        return f"expected {unfit.expected or self.expected}, got {got}; {remedy}"
+
+
+def shown(text: str) -> str:
+    """*text* as an error message quotes it: on one line, cut when long."""
+    if not text:
+        return "nothing"
+    return repr(text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…")
+
+
+def nearest(text: str, words: tuple[str, ...]) -> str:
+    """The one of *words* that *text* was probably meant to be, or nothing."""
+    return next(iter(get_close_matches(text.lower(), words, n=1)), "")
+
+
+def choice(*words: Word) -> Kind[Word]:
+    """Exactly one of *words*."""
+
+    def read(text: str) -> Word:
+        for word in words:
+            if word == text:
+                return word
+        raise Unfit
+
+    return Kind(f"one of {', '.join(words)}", words[0], read, words)
+
+
+def _read_yes_or_no(text: str) -> bool:
+    return choice("yes", "no").read(text) == "yes"
+
+
+def whole_number(least: int, most: int) -> Kind[int]:
+    """A whole number in decimal digits, both bounds included."""
+
+    def read(text: str) -> int:
+        if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
+            raise Unfit
+        return int(text)
+
+    return Kind(f"a whole number from {least} to {most}", str(max(10, least)), read)
+
+
+def _read_processes(text: str) -> int:
+    if text == "auto":
+        return len(os.sched_getaffinity(0))
+    return whole_number(1, MOST_PROCESSES).read(text)
+
+
+def duration(least: str = "0s", most: str = "36500d") -> Kind[float]:
+    """A whole number with its unit, in seconds; a hundred years at most: a date can still hold it."""
+
+    def read(text: str) -> float:
+        match = _DURATION.fullmatch(text)
+        if not match or not shortest <= _seconds(match) <= longest:
+            raise Unfit
+        return _seconds(match)
+
+    shortest, longest = (_seconds(_DURATION.fullmatch(bound)) for bound in (least, most))
+    return Kind(f"a duration from {least} to {most} (unit ms, s, m, h or d)", "30s", read)
+
+
+def _seconds(match: re.Match[str] | None) -> float:
+    return int(match[1]) * UNIT_SECONDS[match[2]] if match else 0.0
+
+
+def size(most: str, least: int = 1) -> Kind[int]:
+    """A number of bytes, plain or with a binary unit, from *least* to *most*."""
+
+    def read(text: str) -> int:
+        match = _SIZE.fullmatch(text)
+        if not match or not least <= _bytes(match) <= largest:
+            raise Unfit
+        return _bytes(match)
+
+    largest = _bytes(_SIZE.fullmatch(most))
+    return Kind(f"a size from {least} to {most} (bytes, KiB, MiB or GiB)", most, read)
+
+
+def _bytes(match: re.Match[str] | None) -> int:
+    return int(match[1]) * UNIT_BYTES[match[2]] if match else 0
+
+
+def _read_address(text: str) -> Address:
+    match = _ADDRESS.fullmatch(text)
+    if not match or int(match[3]) > 65_535:
+        raise Unfit
+    host = match[1] or match[2]
+    if not (_is_ip(host) if match[1] or _looks_numeric(host) else _HOST.fullmatch(host)):
+        raise Unfit
+    return host, int(match[3])
+
+
+def _looks_numeric(host: str) -> bool:
+    return host.replace(".", "").isdigit()
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(address: Address) -> bool:
+    """True when only this machine can reach *address*."""
+    host = address[0]
+    return ipaddress.ip_address(host).is_loopback if _is_ip(host) else host == "localhost"
+
+
+def _items(text: str) -> list[str]:
+    return [item for item in (part.strip() for part in re.split(r"[,\n]", text)) if item]
+
+
+def _read_modules(text: str) -> tuple[str, ...]:
+    for item in _items(text):
+        if not all(part.isidentifier() and not keyword.iskeyword(part) for part in item.split(".")):
+            raise Unfit(shown(item))
+    return tuple(_items(text))
+
+
+def _read_path(text: str) -> Path:
+    if not text or "\n" in text:
+        raise Unfit
+    if text.startswith("~"):
+        raise Unfit(remedy="write the home folder out")
+    return Path(text)
+
+
+def _read_paths(text: str) -> tuple[Path, ...]:
+    return tuple(_read_path(item) for item in _items(text))
+
+
+def _read_header(text: str) -> str:
+    if not _HEADER.fullmatch(text):
+        raise Unfit
+    return text
+
+
+def _read_networks(text: str) -> tuple[Network, ...]:
+    networks = []
+    for item in _items(text):
+        try:
+            networks.append(ipaddress.ip_network(item))
+        except ValueError as error:
+            host_bits = "host bits" in str(error)
+            remedy = f"write {ipaddress.ip_network(item, strict=False)}" if host_bits else ""
+            raise Unfit(shown(item), remedy=remedy) from None
+    return tuple(networks)
+
+
+NETWORKS: Final = Kind(
+    "addresses or networks, separated by commas", "10.0.0.0/8, 2001:db8::/32", _read_networks
+)
+
+
+def _read_path_or_none(text: str) -> Path | None:
+    return _read_path(text) if text else None
+
+
+def _read_user(text: str) -> str:
+    if text and not _USER.fullmatch(text):
+        raise Unfit
+    return text
+
+
+def _read_variables(text: str) -> tuple[str, ...]:
+    for item in _items(text):
+        if not _VARIABLE.fullmatch(item):
+            raise Unfit(shown(item))
+    return tuple(_items(text))
+
+
+YES_OR_NO: Final = Kind("yes or no", "yes", _read_yes_or_no, ("yes", "no"))
+PROCESSES: Final = Kind(
+    f"a whole number from 1 to {MOST_PROCESSES}, or auto", "auto", _read_processes, ("auto",)
+)
+ADDRESS: Final = Kind("HOST:PORT", "127.0.0.1:8080", _read_address)
+MODULES: Final = Kind("dotted module names, separated by commas", "hello, myteam.billing", _read_modules)
+FOLDER: Final = Kind("a folder, absolute or relative to this file", "./data", _read_path)
+FOLDERS: Final = Kind(
+    "existing folders, absolute or relative to this file, separated by commas", "./apps", _read_paths
+)
+HEADER: Final = Kind("the name of an HTTP header", "X-Gitlab-Token", _read_header)
+FOLDER_OR_NONE: Final = Kind("a folder, absolute or relative to this file", "/srv/site", _read_path_or_none)
+USER: Final = Kind("the name of a user of this machine", "deploy", _read_user)
+VARIABLES: Final = Kind("names of environment variables, separated by commas", "DEPLOY_KEY", _read_variables)

@@ -1,0 +1,24 @@
+"""Which settings a reload changes, and which need a restart."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..config import Config
+from ..config.settings import GROUPS, rows
+
+RELOADED: Final = frozenset(
+    {"apps", "path", "greenlets", "keep_complete", "keep_failed", "max_attempts", "timeout", "drain"}
+)
+"""What HUP takes over beside the hooks; everything else is said to need a restart."""
+
+
+def waiting_for_restart(old: Config, new: Config) -> list[str]:
+    """The settings whose change a reload does not take over."""
+    return [
+        f"{section}.{row.key}"
+        for section, group in GROUPS.items()
+        for row in rows(group)
+        if row.attribute not in RELOADED
+        and getattr(getattr(old, section), row.attribute) != getattr(getattr(new, section), row.attribute)
+    ]

@@ -1,0 +1,1 @@
+"""What keeps the queue in order beside the tasks: one long-lived loop a file."""

@@ -1,0 +1,138 @@
+"""Reads for operators, the API and joins: one item, pages, counts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from bson import ObjectId
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+
+from ...codec import undo_references
+from ...errors import StoreError, StoreUnavailable
+from ...model import READY, STATES, Event, Filter, MonQTask
+from ..documents import event_from_document, task_from_document
+from .connection import Connection, Document
+from .lenient import id_of, is_, read
+from .pages import BRIEF, read_behind, read_ids
+from .schema import EVENTS, STATE, TASKS
+
+SEARCH_SECONDS: Final = 3.0
+
+
+class Reads:
+    """The verbs of contract.Store that change nothing."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, task_id: ObjectId) -> MonQTask | None:
+        """See the contract."""
+        query = {"_id": is_("$eq", task_id)}
+        with self._connection.call() as database:
+            found = read(database[TASKS], lambda sound: sound.find(query).limit(1))
+        return task_of(found[0]) if found else None
+
+    def find(self, which: Filter, limit: int, before: ObjectId | None, *, brief: bool) -> list[MonQTask]:
+        """See the contract."""
+        shown = BRIEF if brief else None
+        with self._search(which) as database:
+            page = read_behind(database[TASKS], _query(which), before, limit=limit, shown=shown)
+        return [task_of(document) for document in page]
+
+    def ids(self, which: Filter, limit: int, before: ObjectId | None) -> list[ObjectId]:
+        """See the contract."""
+        with self._search(which) as database:
+            return read_ids(database[TASKS], _query(which), before, limit=limit)
+
+    def count(self, which: Filter) -> dict[str, int]:
+        """See the contract; by states alone it reads an index and no document."""
+        query = {"state": {"$in": list(STATES)}, **_query(which)}
+        with self._search(which) as database:
+            return _numbers(database, query, "$state")
+
+    def depth(self, most: int) -> int:
+        """See the contract."""
+        with self._connection.call() as database:
+            return database[TASKS].count_documents({"state": READY}, limit=most, hint=STATE)
+
+    def waiting(self) -> dict[str, int]:
+        """See the contract."""
+        with self._connection.call() as database:
+            return _numbers(database, {"state": READY}, "$task_name")
+
+    def event(self, event_id: ObjectId) -> Event | None:
+        """See the contract."""
+        query = {"_id": is_("$eq", event_id)}
+        with self._connection.call() as database:
+            found = read(database[EVENTS], lambda sound: sound.find(query).limit(1))
+        return _event(found[0]) if found else None
+
+    def events(self, limit: int, before: ObjectId | None) -> list[Event]:
+        """See the contract."""
+        with self._connection.call() as database:
+            page = read_behind(database[EVENTS], {}, before, limit=limit)
+        return [_event(document) for document in page]
+
+    @contextmanager
+    def _search(self, which: Filter) -> Iterator[Database[Document]]:
+        """The database for one query of an operator. Its time goes along as maxTimeMS: the server ends it.
+
+        A pattern is matched by the server, whose engine is not RE2. Raises StoreError when it took too long.
+        """
+        try:
+            with self._connection.call(SEARCH_SECONDS if which.error else None) as database:
+                yield database
+        except StoreUnavailable as error:
+            if not (which.error and _is_overdue(error)):
+                raise
+            raise StoreError(
+                f"{self._connection.name}: the search took longer than {SEARCH_SECONDS:g} s; "
+                "narrow it by a state, a name, a topic or a time, or simplify the pattern"
+            ) from error
+
+
+def task_of(document: Document) -> MonQTask:
+    """The task of *document*, whatever that holds."""
+    task = task_from_document({**document, "_id": id_of(document)})
+    task.result = undo_references(task.result)
+    return task
+
+
+def _event(document: Document) -> Event:
+    return event_from_document({**document, "_id": id_of(document)})
+
+
+def _numbers(database: Database[Document], query: Document, by: str) -> dict[str, int]:
+    stages = [{"$match": query}, {"$group": {"_id": by, "count": {"$sum": 1}}}]
+    groups = read(database[TASKS], lambda sound: sound.aggregate(stages))
+    return {group["_id"]: group["count"] for group in groups if type(group["_id"]) is str}
+
+
+def _is_overdue(error: StoreUnavailable) -> bool:
+    """Whether the server, or the driver before it, ended a call that took too long."""
+    cause = error.__cause__
+    return isinstance(cause, PyMongoError) and cause.timeout
+
+
+def _query(which: Filter) -> Document:
+    query: Document = {}
+    if which.ids:
+        query["_id"] = {"$in": list(which.ids)}
+    if which.states:
+        query["state"] = {"$in": list(which.states)}
+    if which.name:
+        query["task_name"] = {"$regex": "^" + re.escape(which.name)}
+    if which.names:
+        query.setdefault("task_name", {})["$in"] = list(which.names)
+    if which.topic:
+        query["topic"] = which.topic
+    if which.error:
+        query["result"] = {"$regex": which.error, "$not": {"$type": "array"}}  # whose texts would be searched
+    moments = {"$lt": which.older, "$gt": which.newer}
+    if given := {name: moment for name, moment in moments.items() if moment is not None}:
+        query["time_queue"] = given
+    return query

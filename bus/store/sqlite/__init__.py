@@ -1,0 +1,1 @@
+"""The embedded store: one SQLite file. `store` implements the contract, the rest are its parts."""

@@ -1,0 +1,199 @@
+"""Claims in SQLite: batch claim, what a daemon holds, orphaned claims.
+
+A row that cannot be read is set aside when it is its turn; the others go on.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from json import dumps
+from typing import Any, Final
+
+from bson import ObjectId
+
+from ...clock import Clock
+from ...model import Claim, Claimed, Event, Instance, MonQTask
+from ..documents import may_need_delivery
+from ..fields import ASIDE
+from ..salvage import opened
+from ..set_aside import SetAside
+from .connection import Connection
+from .pages import page_of_tasks
+from .rows import COLUMNS, HAS_EVENT, LATEST_MS, BadRow, from_ms, task_from_row, to_ms
+from .salvage import (
+    any_text,
+    event_of_row,
+    handle,
+    id_of,
+    is_about_a_row,
+    misplaced,
+    read_with_care,
+    set_aside,
+)
+
+NOBODYS: Final = f"worker: expected text, got null; {ASIDE}, then retry"
+
+
+class Claims:
+    """Takes tasks for the one worker that there can be. *aside* hears of tasks that cannot be begun."""
+
+    def __init__(self, connection: Connection, aside: SetAside) -> None:
+        self._connection = connection
+        self._aside = aside
+        self._clock = Clock()
+
+    @property
+    def _sql(self) -> sqlite3.Connection:
+        return self._connection.sql
+
+    def claim(self, worker: Instance, names: Collection[str], limit: int, now: datetime) -> Claimed:
+        """See the contract; one index seek for each task name and priority that waits."""
+        at = to_ms(now) or 0
+
+        def job() -> Claimed:
+            try:
+                return self._claim(worker, names, limit, at)
+            except Exception as error:
+                if not is_about_a_row(error):
+                    raise
+            for task_id, reason in misplaced(self._sql):
+                self._set_aside(task_id, reason, at)
+            return self._claim(worker, names, limit, at)
+
+        return self._connection.write(job)
+
+    def _claim(self, worker: Instance, names: Collection[str], limit: int, now: int) -> Claimed:
+        due: list[tuple[float, int, int]] = []  # rank, time_queue, seq: the order of claiming
+        ahead: list[int] = []
+        for name in self._waiting_names():
+            if type(name) is not str:
+                raise BadRow
+            if name in names:
+                self._look(name, limit, now, due, ahead)
+        due.sort()
+        taken = [seq for _, _, seq in due[:limit]]
+        tasks = self._take(worker, taken, now) if taken else []
+        return Claimed(tasks, from_ms(min(*ahead, LATEST_MS)) if ahead and len(tasks) < limit else None)
+
+    def _waiting_names(self) -> list[str]:
+        names: list[str] = []
+        last = ""
+        while found := self._sql.execute(
+            "SELECT task_name FROM task INDEXED BY task_lane WHERE state = 'ready' AND task_name > ? "
+            "ORDER BY task_name LIMIT 1",
+            (last,),
+        ).fetchone():
+            last = found[0]
+            names.append(last)
+        return names
+
+    def _look(
+        self, name: str, limit: int, now: int, due: list[tuple[float, int, int]], ahead: list[int]
+    ) -> None:
+        """Walk the priorities of *name* from the highest down until *limit* due tasks are found."""
+        rank = -math.inf
+        missing = limit
+        while missing > 0 and (
+            found := self._sql.execute(
+                "SELECT rank FROM task INDEXED BY task_lane "
+                "WHERE state = 'ready' AND task_name = ? AND rank > ? ORDER BY rank LIMIT 1",
+                (name, rank),
+            ).fetchone()
+        ):
+            rank = found[0]
+            rows = self._sql.execute(
+                "SELECT time_queue, seq FROM task INDEXED BY task_lane "
+                "WHERE state = 'ready' AND task_name = ? AND rank = ? ORDER BY time_queue, seq LIMIT ?",
+                (name, rank, missing),
+            ).fetchall()
+            for time_queue, seq in rows:
+                if time_queue > now:
+                    ahead.append(time_queue)
+                    break
+                due.append((rank, time_queue, seq))
+                missing -= 1
+
+    def _take(self, worker: Instance, taken: list[int], now: int) -> list[MonQTask]:
+        seqs = dumps(taken)
+        try:
+            rows = self._sql.execute(
+                "UPDATE task SET state = 'busy', worker = ?, process = ?, time_start = ?, time_stop = NULL, "
+                "generation = generation + 1, attempt = attempt + 1 "
+                f"WHERE seq IN (SELECT value FROM json_each(?)) RETURNING seq, {COLUMNS}",
+                (worker.id, worker.process, now, seqs),
+            ).fetchall()
+            by_seq = {row[0]: task_from_row(row[1:]) for row in rows}
+        except Exception as error:
+            if not is_about_a_row(error):
+                raise
+            # the update itself is whole before its first row is given (sqlite.org/lang_returning.html)
+            by_seq = self._read_with_care("WHERE seq IN (SELECT value FROM json_each(?))", (seqs,), now)
+        tasks = [by_seq[seq] for seq in taken if seq in by_seq]
+        for task in tasks:
+            if task.event_id is not None:
+                task.event = self._delivery(task.event_id)
+                task.is_bereft = task.event is None and self._is_bereft(task)
+        broken = [task for task in tasks if task.event is not None and task.event.fault]
+        for task in broken:
+            self._set_aside(task.id, task.event.fault if task.event is not None else "", now)
+        return [task for task in tasks if task not in broken] if broken else tasks
+
+    def _read_with_care(self, tail: str, values: Sequence[Any], now: int) -> dict[int, MonQTask]:
+        """The tasks of a query by their seq; those that cannot be read are set aside."""
+        sound: dict[int, MonQTask] = {}
+        for seq, task in read_with_care(self._sql, tail, values):
+            if task.fault:
+                self._set_aside(handle(seq), task.fault, now)
+            else:
+                sound[seq] = task
+        return sound
+
+    def _set_aside(self, task_id: Any, reason: str, now: int) -> None:
+        set_aside(self._sql, task_id, reason, now)
+        self._aside.add(task_id, reason)
+
+    def _delivery(self, event_id: ObjectId) -> Event | None:
+        row = self._sql.execute(
+            "SELECT seq, CAST(document AS BLOB) FROM event WHERE id = ? AND hook IS NOT NULL",
+            (event_id.binary,),
+        ).fetchone()
+        return event_of_row(row[0], event_id.binary, row[1]) if row else None
+
+    def _is_bereft(self, task: MonQTask) -> bool:
+        """Whether the delivery that *task* is about is gone; what was published is in its arguments."""
+        if task.event_id is None or not may_need_delivery(task):
+            return False
+        return self._sql.execute(HAS_EVENT, (task.event_id.binary,)).fetchone() is None
+
+    def held(self, worker: Instance) -> list[Claim]:
+        """See the contract."""
+        tail, now = "WHERE state = 'busy' AND worker = ?", to_ms(self._clock.now()) or 0
+
+        def job() -> list[Claim]:
+            with any_text(self._sql) as tolerant:
+                sql = f"SELECT seq, id, generation FROM task {tail}"
+                rows = tolerant.execute(sql, (worker.id,)).fetchall()
+            held = [(id_of(raw_id, seq), generation) for seq, raw_id, generation in rows]
+            if all(opened(task_id) is None and type(number) is int for task_id, number in held):
+                return [Claim(task_id, worker.id, number) for task_id, number in held]
+            return [task.claim for task in self._read_with_care(tail, (worker.id,), now).values()]
+
+        return self._connection.scan(job)
+
+    def orphans(self, worker: Instance, limit: int) -> list[MonQTask]:
+        """Busy tasks of every other worker: holding the lock proves that those are dead."""
+        # without a worker it is nobody's, and nobody would ever end it
+        tail = "WHERE state = 'busy' AND worker IS NOT ? ORDER BY seq LIMIT ?"
+        now = to_ms(self._clock.now()) or 0
+
+        def job() -> list[MonQTask]:
+            tasks, _ = page_of_tasks(self._sql, tail, (worker.id, limit))
+            lost = [task for task in tasks if task.fault or task.worker is None]
+            for task in lost:
+                self._set_aside(task.id, task.fault or NOBODYS, now)
+            return [task for task in tasks if task not in lost] if lost else tasks
+
+        return self._connection.scan(job)

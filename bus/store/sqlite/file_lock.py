@@ -1,0 +1,78 @@
+"""The lock file: one process at a time on the embedded store; ends with its holder."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from ...errors import ConfigError, StoreHeld
+
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC  # a link would have another file cut
+
+
+class FileLock:
+    """Holds *path* for this process. The file stays behind; only the lock says that it is held."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    def take(self, subject: Path) -> None:
+        """Lock *subject* by its lock file, at once or not at all.
+
+        Raises StoreHeld with what the holder wrote about itself, ConfigError where no file can be locked.
+        """
+        try:
+            descriptor = os.open(self.path, _FLAGS, 0o600)
+            try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise OSError(errno.EINVAL, "it is no file")
+                with suppress(OSError):  # an app's umask may have left nothing of the mode
+                    os.fchmod(descriptor, 0o600)
+                self._lock(descriptor, subject)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            raise ConfigError(
+                f"[monqbus] data_dir: cannot lock {self.path}: {error.strerror}; "
+                "give it to the user of the daemon, or choose another folder"
+            ) from error
+        self._descriptor = descriptor
+
+    @property
+    def has_its_file(self) -> bool:
+        """Whether the locked file still is the one at the path, so that others meet the lock."""
+        try:
+            if self._descriptor is None:
+                return False
+            return os.path.samestat(os.fstat(self._descriptor), self.path.stat())
+        except OSError:
+            return False
+
+    def release(self) -> None:
+        """Let it go; nothing happens when it is not held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _lock(self, descriptor: int, subject: Path) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 200).decode(errors="replace").strip()
+            raise StoreHeld(
+                f"{subject}: held by {holder or 'another process'}; stop it, or use a data_dir of its own"
+            ) from None
+        about_us = f"pid {os.getpid()} on {socket.gethostname()}\n".encode()
+        try:
+            os.pwrite(descriptor, about_us, 0)  # before the cut: who reads in between finds a name
+            os.ftruncate(descriptor, len(about_us))
+        except OSError:
+            return  # a full disk: the lock holds all the same, only its words are old

@@ -1,0 +1,68 @@
+"""Translates a Filter into SQL with parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from ...clock import Clock
+from ...model import Filter, State
+from ...regex import searching
+from ..salvage import salvage
+from .rows import to_ms
+
+SEARCH_SECONDS: Final = 3.0
+"""How long one search may hold the store: less than a call may last, so that its caller is told why."""
+
+
+def one_by_one(states: tuple[State, ...]) -> list[tuple[State, ...]]:
+    """Each state for itself, so that an index gives the order of each; all of them for none."""
+    return [(state,) for state in dict.fromkeys(states)] if states else [()]
+
+
+def holes(values: Collection[Any]) -> str:
+    """The places of *values* in an IN clause."""
+    return ", ".join("?" * len(values))
+
+
+def where_clause(which: Filter) -> tuple[str, list[Any]]:
+    """The WHERE clause of a filter, with its values as parameters."""
+    clauses, values = ["1"], list[Any]()
+    if which.ids:
+        clauses.append(f"id IN ({holes(which.ids)})")
+        values.extend(task_id.binary for task_id in which.ids)
+    if which.states:
+        clauses.append(f"state IN ({holes(which.states)})")
+        values.extend(which.states)
+    if which.name:
+        clauses.append("substr(task_name, 1, ?) = ?")
+        values += [len(which.name), which.name]
+    if which.names:
+        clauses.append(f"task_name IN ({holes(which.names)})")
+        values.extend(which.names)
+    if which.topic:
+        clauses.append("topic = ?")
+        values.append(which.topic)
+    if which.older is not None:
+        clauses.append("time_queue < ?")
+        values.append(to_ms(which.older))
+    if which.newer is not None:
+        clauses.append("time_queue > ?")
+        values.append(to_ms(which.newer))
+    if which.error:
+        # the last: SQLite evaluates in this order what no index answers, and this costs most
+        clauses.append("result_matches(CAST(result AS BLOB), ?, ?)")
+        values += [which.error, Clock().monotonic() + SEARCH_SECONDS]
+    return " AND ".join(clauses), values
+
+
+def result_matches(result: bytes | None, pattern: str, deadline: float) -> bool:
+    """The SQL function `result_matches`: whether a stored error text matches a regular expression.
+
+    A result that cannot be read matches none. Raises TimeoutError behind the *deadline*, a moment of the
+    monotonic clock, which ends the whole query.
+    """
+    if Clock().monotonic() > deadline:
+        raise TimeoutError
+    value = None if result is None else salvage(result).get("v")
+    return isinstance(value, str) and searching(pattern)(value)

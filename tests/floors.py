@@ -1,0 +1,33 @@
+"""The floors of the house: a module imports from its own room and from floors below it.
+
+`tests/test_architecture.py` checks this list, and docs/rooms.md is printed from it.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Floor(NamedTuple):
+    """*rooms* are files or folders in bus/; neighbours on a floor do not know each other."""
+
+    name: str
+    rooms: tuple[str, ...]
+
+
+FLOORS: Final = (
+    Floor("ground", ("errors", "clock", "safe_text", "strict_json", "regex", "files", "diagnosis")),
+    Floor("process", ("process",)),
+    Floor("words", ("model", "codec", "telemetry", "steady_clock")),
+    Floor("rules", ("retry", "config", "joining", "presentation")),
+    Floor("apps", ("apps",)),
+    Floor("hands", ("store", "http", "cpu")),
+    Floor("verbs", ("posting", "admin", "copying")),
+    Floor("engine", ("engine",)),
+    Floor("maintenance", ("maintenance",)),
+    Floor("faces", ("webhook", "api", "log", "testing")),
+    Floor("binding", ("connecting",)),
+    Floor("assembly", ("daemon",)),
+    Floor("door", ("cli",)),
+)
+FLOOR_OF: Final = {room: number for number, floor in enumerate(FLOORS) for room in floor.rooms}
