@@ -18,7 +18,7 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "daemon.started": (logging.INFO, "the doors are open; what listens where"),
     "daemon.draining": (logging.INFO, "asked to stop; running tasks get `drain` seconds"),
     "daemon.stopped": (logging.INFO, "everything is closed; released = tasks given back"),
-    "daemon.buried": (
+    "lease.revoked": (
         logging.WARNING,
         "a daemon of this machine is dead; its tasks need not wait for its lease",
     ),
@@ -47,7 +47,7 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.WARNING,
         "so many more requests of this hook and kind were refused within a minute; they have no lines",
     ),
-    "connections.crowded": (
+    "connections.limited": (
         logging.WARNING,
         "an address has all connections it may have; further ones get 429; told once until all are closed",
     ),
@@ -63,8 +63,8 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.WARNING,
         "at the start: all `connections` at once would take the last of the files that may be open",
     ),
-    "queue.filled": (logging.WARNING, "`max_pending` tasks wait; deliveries get 503"),
-    "queue.eased": (logging.INFO, "fewer tasks wait again; deliveries are taken"),
+    "queue.filled": (logging.WARNING, "`max_ready_tasks` tasks wait; deliveries get 503"),
+    "queue.recovered": (logging.INFO, "fewer tasks wait again; deliveries are taken"),
     "task.posted": (logging.DEBUG, "a task is stored"),
     "task.started": (logging.DEBUG, "a handler begins"),
     "task.printed": (logging.INFO, "a line that a handler printed"),
@@ -78,7 +78,7 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "task.skipped": (logging.INFO, "a task was cancelled by its handler or an operator"),
     "task.moved": (logging.INFO, "an operator retried or cancelled tasks"),
     "task.released": (logging.INFO, "a task went back to ready without using an attempt"),
-    "task.doubted": (logging.WARNING, "a claim of unknown outcome was settled"),
+    "claim.reconciled": (logging.WARNING, "a claim of unknown outcome was settled"),
     "task.parked": (logging.WARNING, "tasks wait under a name that no daemon knows"),
     "task.set_aside": (logging.ERROR, "a stored task cannot be read or begun; the reason; the others go on"),
     "task.unstorable": (logging.ERROR, "what a handler left behind cannot be stored; its end is, without it"),
@@ -90,14 +90,17 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "task.lost": (logging.ERROR, "an end came after the claim was lost; it changed nothing"),
     "task.rescued": (logging.WARNING, "a dead daemon's task was taken back"),
     "apps.threaded": (logging.WARNING, "importing the apps started threads; cpu workers do not have them"),
-    "worker.crashed": (logging.WARNING, "a process that runs cpu tasks died; another one takes its place"),
-    "worker.stopped": (
+    "cpu_worker.crashed": (
+        logging.WARNING,
+        "a process that runs cpu tasks died; another one takes its place",
+    ),
+    "cpu_worker.stopped": (
         logging.WARNING,
         "somebody has stopped (SIGSTOP) a process that runs a cpu task; it is killed at the task's timeout",
     ),
-    "worker.recycled": (logging.INFO, "such a process has had its number of tasks, or too much memory"),
-    "farm.failed": (logging.ERROR, "no process for cpu tasks can be made; they wait"),
-    "farm.lost": (logging.ERROR, "the process that all cpu workers come from is gone; the daemon stops"),
+    "cpu_worker.recycled": (logging.INFO, "such a process has had its number of tasks, or too much memory"),
+    "cpu.failed": (logging.ERROR, "no process for cpu tasks can be made; they wait"),
+    "cpu.lost": (logging.ERROR, "the process that all cpu workers come from is gone; the daemon stops"),
     "service.failing": (
         logging.ERROR,
         "a part of the daemon is late by three periods; `/readyz` says no, but for a store with a spool",
@@ -109,8 +112,8 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     ),
     "loop.failed": (logging.ERROR, "a loop's tick failed; it goes on after a pause"),
     "hub.blocked": (logging.ERROR, "a task keeps everything else from running; said while it does"),
-    "hub.free": (logging.WARNING, "the block is over; how long it was"),
-    "spool.began": (logging.WARNING, "the store is away, or was; deliveries go into the spool"),
+    "hub.unblocked": (logging.WARNING, "the block is over; how long it was"),
+    "spool.opened": (logging.WARNING, "the store is away, or was; deliveries go into the spool"),
     "spool.handed_over": (logging.INFO, "the spool is empty; deliveries go to the store again"),
     "spool.filled": (logging.WARNING, "the spool has no room; deliveries get 503 until the store is back"),
     "spool.stuck": (logging.ERROR, "no store takes this delivery; it stays in the spool's file"),

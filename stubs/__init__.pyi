@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bus.context import c as c
-from bus.context import carry as carry
-from bus.registry import Task as Task
-from bus.registry import event_handler as event_handler
-from bus.registry import g as g
-from bus.registry import post_event as post_event
-from bus.registry import task as task
-
 from bus import __version__ as __version__
+from bus.apps.context import c as c
+from bus.apps.context import carry as carry
+from bus.apps.registry import Task as Task
+from bus.apps.registry import event_handler as event_handler
+from bus.apps.registry import g as g
+from bus.apps.registry import post_event as post_event
+from bus.apps.registry import task as task
 from bus.errors import Cancel as Cancel
 from bus.errors import JoinTimeout as JoinTimeout
 from bus.errors import MonqbusError as MonqbusError

@@ -18,7 +18,7 @@ from bus.cli import entry
 from bus.cli.parser import build_parser
 from bus.config import load
 from bus.config.secrets import SHORTEST
-from bus.config.settings import GROUPS, Handler, Hook, rows
+from bus.config.settings import GROUPS, RENAMED, Handler, Hook, rows
 from bus.daemon import RELOADED
 from bus.model import LEGAL_MOVES, STATES
 from bus.retry import backoff
@@ -70,6 +70,14 @@ def test_every_setting_is_in_the_reference(name):
     assert [row.key for row in rows({**GROUPS, **NAMED}[name])] == listed
 
 
+def test_every_renamed_setting_is_told():
+    """Old and new name stand side by side in UPGRADING.md, and the new one is a setting."""
+    told = {(row[0], row[1]) for row in markdown.table(ROOT / "UPGRADING.md", "Settings")}
+
+    assert {(f"[{section}] {old}", new) for (section, old), new in RENAMED.items()} == told
+    assert all(new in {row.key for row in rows(GROUPS[section])} for (section, _), new in RENAMED.items())
+
+
 def test_every_fact_is_in_the_table():
     """The catalogue and facts.md name the same facts."""
     assert list(FACTS) == [row[0] for row in markdown.table(DOCS / "facts.md", "Facts")]
@@ -78,7 +86,7 @@ def test_every_fact_is_in_the_table():
 def test_every_fact_is_said_somewhere():
     """A row of the catalogue that no code emits would be a promise."""
     catalogue = inspect.getsource(telemetry)
-    said = set(re.findall(r'"([a-z]+\.[a-z_]+)"', source().replace(catalogue, "")))
+    said = set(re.findall(r'"([a-z_]+\.[a-z_]+)"', source().replace(catalogue, "")))
 
     assert set() == set(FACTS) - said
 

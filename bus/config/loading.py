@@ -123,10 +123,10 @@ def _check_folders(config: Config, lines: Lines, findings: Findings) -> None:
 
 def _check_sizes(config: Config, lines: Lines, findings: Findings) -> None:
     http = config.http
-    if http.max_bodies < http.max_body:
-        line = lines.get(("http", "max_bodies")) or lines.get(("http", "max_body"), 0)
-        sentence = f"expected at least max_body, {http.max_body} bytes, got {http.max_bodies}; raise it"
-        findings.problem(line, f"[http] max_bodies: {sentence}")
+    if http.max_body_memory < http.max_body:
+        line = lines.get(("http", "max_body_memory")) or lines.get(("http", "max_body"), 0)
+        sentence = f"expected at least max_body, {http.max_body} bytes, got {http.max_body_memory}; raise it"
+        findings.problem(line, f"[http] max_body_memory: {sentence}")
     if 0 < http.spool < http.max_body:
         sentence = f"expected at least max_body, {http.max_body} bytes, got {http.spool}; raise it"
         findings.problem(lines["http", "spool"], f"[http] spool: {sentence}")

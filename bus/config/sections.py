@@ -12,7 +12,7 @@ from typing import Any
 from .findings import Findings
 from .ini import ALONE, Entry, Section
 from .secrets import SECRET, Found, resolve
-from .settings import Setting, rows
+from .settings import RENAMED, Setting, rows
 from .value_types import Kind, Unfit, nearest, shown
 
 _KEY_SHAPE = re.compile(r"[A-Za-z_-]{1,15}")  # shorter than any secret
@@ -119,6 +119,8 @@ def _unknown(section: Section, key: str, table: Mapping[str, Setting]) -> str:
     """The sentence about an unknown *key*, which is quoted only where it cannot be a piece of a secret."""
     if key.startswith("["):
         return ALONE
+    if (now := RENAMED.get((section.name, key))) is not None:
+        return f"[{section.name}] {key}: is called {now} now; rename it"
     near = nearest(key, tuple(table))
     is_safe = all(row.kind is not SECRET for row in table.values())
     quotable = is_safe and (near or _KEY_SHAPE.fullmatch(key))

@@ -150,18 +150,18 @@ class Http:
 
     listen: Address = setting("127.0.0.1:8080", ADDRESS, "The address to listen on; port 0 takes a free one.")
     max_body: int = setting("1MiB", size("8MiB"), "The largest request body; more is answered with 413.")
-    max_bodies: int = setting(
+    max_body_memory: int = setting(
         "64MiB",
         size("64GiB"),
         "The most that the bodies of all requests take together, until they are answered. While it is "
         "taken, slow senders and then new ones get 503. At least max_body. One address has a quarter.",
     )
-    max_waiting: int = setting(
+    max_inflight: int = setting(
         "256",
         whole_number(1, 65_535),
         "How many deliveries may wait for the store at the same time; further ones get 503.",
     )
-    max_pending: int = setting(
+    max_ready_tasks: int = setting(
         "1000000",
         whole_number(0, 999_999_999),
         "With so many ready tasks in the store, deliveries get 503 until fewer wait. What handlers post is "
@@ -305,6 +305,13 @@ class Config:
     handlers: Mapping[str, Handler] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
+
+RENAMED: Final[Mapping[tuple[str, str], str]] = {
+    ("http", "max_bodies"): "max_body_memory",
+    ("http", "max_waiting"): "max_inflight",
+    ("http", "max_pending"): "max_ready_tasks",
+}
+"""What a key was called before; the old name is a mistake that says the new one. UPGRADING.md lists it."""
 
 GROUPS: Final[Mapping[str, type[Any]]] = {"monqbus": Monqbus, "worker": Worker, "http": Http}
 PURPOSE: Final[Mapping[str, str]] = {

@@ -151,7 +151,7 @@ class WorkerHandle:
         if self.child.pid is None or not is_stopped(self.child.pid):
             return 0.0
         if not seconds:
-            emit("worker.stopped", pid=self.child.pid, task=job.task)
+            emit("cpu_worker.stopped", pid=self.child.pid, task=job.task)
         if job.seconds is None and seconds >= STOPPED_SECONDS:
             self.kill()
             self._end.set(Crashed(f"stopped for {seconds:g} s (SIGSTOP), and then killed"))
@@ -262,7 +262,7 @@ class WorkerHandle:
         if not self._end.ready():
             self._end.set(self._death(status, complaint))
         if not was_expected:
-            emit("worker.crashed", pid=self.child.pid, reason=complaint or self._told(status))
+            emit("cpu_worker.crashed", pid=self.child.pid, reason=complaint or self._told(status))
         self._on_gone(self)
 
     def _death(self, status: int | str | None, complaint: str) -> Ending:

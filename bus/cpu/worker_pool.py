@@ -93,14 +93,14 @@ class WorkerPool:
 
     def _not_now(self, why: str) -> Ending:
         """Put the task back, not so fast that it comes at once and for ever."""
-        emit("farm.failed", reason=why)
+        emit("cpu.failed", reason=why)
         gevent.sleep(PAUSE_SECONDS)
         return Stopped(why)
 
     def _has_had_its_time(self, handle: WorkerHandle) -> bool:
         tasks, size = self.limits.tasks, self.limits.bytes
         if (tasks and handle.runs >= tasks) or (size and handle.bytes > size):
-            emit("worker.recycled", pid=handle.child.pid, tasks=handle.runs, bytes=handle.bytes)
+            emit("cpu_worker.recycled", pid=handle.child.pid, tasks=handle.runs, bytes=handle.bytes)
             return True
         return False
 
@@ -111,7 +111,7 @@ class WorkerPool:
         try:
             self._app_version()
         except ConfigError as error:
-            emit("farm.failed", reason=str(error))
+            emit("cpu.failed", reason=str(error))
 
     def prepare(self, apps: Apps) -> AppVersion:
         """Import *apps* in a process of their own, nothing else changes. Raises ConfigError; blocks."""
@@ -135,7 +135,7 @@ class WorkerPool:
             try:
                 fresh = self.prepare(apps) if at_once else None
             except ConfigError as error:
-                emit("farm.failed", reason=f"the old apps stay: {error}")
+                emit("cpu.failed", reason=f"the old apps stay: {error}")
                 return
             before, self._current, self._apps = self._current, fresh, apps
         if before is not None:
@@ -164,5 +164,5 @@ class WorkerPool:
 
     def _lost(self) -> None:
         self.is_lost = True
-        emit("farm.lost")
+        emit("cpu.lost")
         self._on_lost()

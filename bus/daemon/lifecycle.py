@@ -221,7 +221,7 @@ class Daemon:
         )
         self._arrange()
         self.recorder.waiting_again = self.lanes.expect_at
-        self.queue_depth = QueueDepth(self.store, clock, self.config.http.max_pending)
+        self.queue_depth = QueueDepth(self.store, clock, self.config.http.max_ready_tasks)
         self.store_monitor = StoreMonitor(self.store, clock)
         self.services = Services(clock, self._records, store=self.store_monitor.loop.health)
         self.spooler = Spooler(self.spool, self.store, clock, self.lanes.expect) if self.spool else None
@@ -363,7 +363,7 @@ class Daemon:
             remark=readiness.remark,
             clock=self.clock,
             max_body=http.max_body,
-            admission=Admission(http.max_waiting, lambda: self.queue_depth.is_full),
+            admission=Admission(http.max_inflight, lambda: self.queue_depth.is_full),
         )
         if remedy := too_few_files(http.connections):
             emit("files.limited", most=open_files(), remedy=remedy)

@@ -141,7 +141,7 @@ class Claimer:
         for task, mine in zip(tasks, held, strict=True):
             if isinstance(mine, Exception):
                 emit("task.set_aside", task_id=task.id, reason=mine)
-        emit("task.doubted", count=len(tasks), released=sum(mine is True for mine in held))
+        emit("claim.reconciled", count=len(tasks), released=sum(mine is True for mine in held))
 
     def _pause(self, error: StoreError) -> float:
         self.loop.health.fail(error)

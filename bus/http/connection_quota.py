@@ -35,7 +35,7 @@ class ConnectionQuota:
         if self._open[who] >= self._most:
             if who not in self._told:
                 self._told.add(who)
-                emit("connections.crowded", address=who, open=self._open[who])
+                emit("connections.limited", address=who, open=self._open[who])
             return False
         self._open[who] += 1
         return True

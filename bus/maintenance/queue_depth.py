@@ -48,7 +48,7 @@ class QueueDepth:
         """Why deliveries are refused, or None."""
         if not self.is_full:
             return None
-        return f"queue: {self._most} tasks or more wait, which is [http] max_pending"
+        return f"queue: {self._most} tasks or more wait, which is [http] max_ready_tasks"
 
     def __call__(self, fact: str, fields: Mapping[str, Any]) -> None:
         """Telemetry's listener."""
@@ -80,4 +80,6 @@ class QueueDepth:
     def _tell(self) -> None:
         if self.is_full != self._was_full:
             self._was_full = self.is_full
-            emit("queue.filled" if self.is_full else "queue.eased", waiting=self._counted, most=self._most)
+            emit(
+                "queue.filled" if self.is_full else "queue.recovered", waiting=self._counted, most=self._most
+            )

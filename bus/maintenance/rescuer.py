@@ -81,4 +81,4 @@ class Rescuer:
         for other in self._store.workers():
             if other.identity is not None and is_dead(other.identity, self._worker.identity):
                 self._store.renew(other, 0)
-                emit("daemon.buried", process=other.process)
+                emit("lease.revoked", process=other.process)

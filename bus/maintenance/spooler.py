@@ -125,7 +125,7 @@ class Spooler:
         self.is_open = True
         self._handed = 0
         self._began = self._clock.monotonic()
-        emit("spool.began", waiting=self._spool.size, **why)
+        emit("spool.opened", waiting=self._spool.size, **why)
 
     def _close(self) -> bool:
         """Let deliveries go to the store again, unless one entered the spool while it was asked."""

@@ -57,7 +57,7 @@ class Watchdog:
     """Watches the hub of the thread that makes it.
 
     *tell* is a listener of facts that is called from the watchdog's own thread, with `hub.blocked`
-    while the block lasts; everybody else hears `hub.free`, from the hub, when it is over.
+    while the block lasts; everybody else hears `hub.unblocked`, from the hub, when it is over.
     """
 
     def __init__(self, clock: Clock, tell: Callable[[str, Mapping[str, Any]], None]) -> None:
@@ -112,7 +112,7 @@ class Watchdog:
         block, self._block = self._block, None
         if block is not None:
             self._last, self._last_seconds = block, self._age(block.since)
-            emit("hub.free", **block.fields, seconds=self._last_seconds)
+            emit("hub.unblocked", **block.fields, seconds=self._last_seconds)
 
     def _ended(self, thread: AsyncResult) -> None:
         if not self._is_stopping:

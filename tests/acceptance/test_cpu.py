@@ -93,7 +93,7 @@ def test_a_daemon_without_its_zygote_stops_for_its_manager_to_start_it_anew(heav
     code = heavy.wait()
 
     assert 1 == code
-    assert heavy.wait_for("farm.lost")
+    assert heavy.wait_for("cpu.lost")
     await_fact(lambda: not any(is_alive(pid) for pid in members))
     heavy.start()
     heavy.wait_for("task.finished", task_id)

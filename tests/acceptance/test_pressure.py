@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .conftest import CONFIG, New
 
-SMALL = CONFIG.replace("[http]\n", "[http]\nmax_pending = 3\n")
+SMALL = CONFIG.replace("[http]\n", "[http]\nmax_ready_tasks = 3\n")
 
 
 def test_a_full_queue_refuses_deliveries_and_says_so(new_daemon: New) -> None:
@@ -21,10 +21,10 @@ def test_a_full_queue_refuses_deliveries_and_says_so(new_daemon: New) -> None:
     assert (503, "queue_full") == (status, problem["code"])
     status, problem = daemon.request("GET", "/readyz")
     assert 503 == status
-    assert "max_pending" in str(problem["detail"])
+    assert "max_ready_tasks" in str(problem["detail"])
 
     assert 0 == daemon.monqbus("cancel", "--state", "ready").returncode
-    daemon.wait_for("queue.eased")
+    daemon.wait_for("queue.recovered")
     assert 202 == daemon.request("POST", "/hooks/open", b"{}", {"X-Kind": "a"})[0]
     assert 200 == daemon.request("GET", "/readyz")[0]
     assert 0 == daemon.stop()

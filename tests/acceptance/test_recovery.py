@@ -33,7 +33,7 @@ def test_a_daemon_that_was_killed_and_started_again_has_its_tasks_back_at_once(
     daemon.start()
 
     assert ["began 1", "began 2", "ended 2"] == ran(3)
-    daemon.wait_for("daemon.buried")
+    daemon.wait_for("lease.revoked")
     daemon.wait_for("task.rescued", "name=accepted.stumble")
 
 

@@ -132,7 +132,7 @@ def test_a_killed_daemon_hands_over_at_its_next_start(
 
 def _nothing_left(daemon: Daemon) -> list[str]:
     """The kill may have come when all had been handed over."""
-    is_open = any("spool.began" in line for line in daemon.lines)
+    is_open = any("spool.opened" in line for line in daemon.lines)
     return [] if is_open else ["nothing was left"]
 
 

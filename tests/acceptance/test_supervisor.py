@@ -104,7 +104,7 @@ def test_a_watched_daemon_beats_until_its_hub_is_blocked(new_daemon: New, manage
     daemon.monqbus("post", "accepted.burn", "--args", "[3]", "--delay", "300ms")
     daemon.wait_for("hub.blocked")
     manager.waiting()
-    daemon.wait_for("hub.free")
+    daemon.wait_for("hub.unblocked")
     while_blocked = manager.waiting()
     manager.hear("WATCHDOG=1")
     daemon.monqbus("post", "accepted.linger", "--args", "[60]")

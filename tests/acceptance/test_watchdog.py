@@ -20,7 +20,7 @@ def test_the_task_that_blocks_is_named_before_it_ends(new_daemon: New, ran: Ran)
     told = daemon.wait_for("hub.blocked")
     written_by_then = ran()
     answers = [daemon.request("GET", "/readyz") for _ in range(2)]
-    free = daemon.wait_for("hub.free")
+    free = daemon.wait_for("hub.unblocked")
 
     assert ["began 1"] == written_by_then
     assert f"task={task_id} name=accepted.burn" in told

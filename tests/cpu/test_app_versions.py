@@ -74,8 +74,8 @@ def test_apps_that_cannot_be_imported_leave_the_old_ones_in_use(changing: Labora
     second = changing.ended(*begin(changing, 0)).result
 
     assert first == second
-    assert "the old apps stay: app changing: " in facts.of("farm.failed")[0]["reason"]
-    assert "changing.py:1: ZeroDivisionError" in facts.of("farm.failed")[0]["reason"]
+    assert "the old apps stay: app changing: " in facts.of("cpu.failed")[0]["reason"]
+    assert "changing.py:1: ZeroDivisionError" in facts.of("cpu.failed")[0]["reason"]
 
 
 def test_an_import_that_kills_its_process_is_told(changing: Laboratory):
@@ -112,7 +112,7 @@ def test_a_name_that_the_workers_do_not_know_goes_back_after_a_pause(changing: L
     renew(changing, APP.format(number=2).replace("def version", "def other"))
     changing.ended(*begin(changing, 0))
 
-    assert "no task of this name is registered any more" == facts.of("farm.failed")[0]["reason"]
+    assert "no task of this name is registered any more" == facts.of("cpu.failed")[0]["reason"]
     assert ["task.released"] == facts.names[-1:]
 
 

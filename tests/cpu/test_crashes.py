@@ -84,7 +84,7 @@ def test_a_worker_that_does_not_take_its_task_is_replaced(laboratory: Laboratory
     task = laboratory.result("echo", b"x" * 5_000_000)
 
     assert ("ready", 0, 0) == (task.state, task.attempt, task.crashes)
-    assert facts.of("farm.failed")[0]["reason"].startswith("a worker did not take its task within 0.2 s")
+    assert facts.of("cpu.failed")[0]["reason"].startswith("a worker did not take its task within 0.2 s")
     assert pid != laboratory.result("echo", priority=99).result["pid"]
 
 
@@ -110,11 +110,11 @@ def test_the_third_crash_quarantines_the_task_and_names_the_signal(laboratory: L
 def test_a_worker_that_is_killed_while_idle_costs_no_task_anything(laboratory: Laboratory, facts):
     pid = laboratory.result("echo").result["pid"]
     os.kill(pid, signal.SIGKILL)
-    facts.wait_for("worker.crashed")
+    facts.wait_for("cpu_worker.crashed")
     task = laboratory.result("echo")
 
     assert ("complete", 0) == (task.state, task.crashes)
-    assert "killed by SIGKILL" == facts.of("worker.crashed")[0]["reason"]
+    assert "killed by SIGKILL" == facts.of("cpu_worker.crashed")[0]["reason"]
 
 
 def test_a_worker_whose_end_is_being_learned_gets_no_task(laboratory: Laboratory, monkeypatch):
@@ -207,7 +207,7 @@ def test_a_zygote_that_nobody_hears_is_lost(laboratory: Laboratory, facts):
     laboratory.worker_pool._zygote._listener.kill(timeout=PATIENCE)
 
     assert laboratory.worker_pool.is_lost
-    assert ["farm.lost"] == [name for name in facts.names if name == "farm.lost"]
+    assert ["cpu.lost"] == [name for name in facts.names if name == "cpu.lost"]
 
 
 def test_a_run_whose_greenlet_is_killed_leaves_no_busy_worker_behind(laboratory: Laboratory, facts):

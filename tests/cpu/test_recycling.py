@@ -14,7 +14,7 @@ def test_a_worker_is_replaced_after_its_number_of_tasks(new_laboratory: New, fac
     pids = [pid_of(laboratory) for _ in range(5)]
 
     assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4]
-    assert [2, 2] == [fields["tasks"] for fields in facts.of("worker.recycled")]
+    assert [2, 2] == [fields["tasks"] for fields in facts.of("cpu_worker.recycled")]
     until(lambda: not is_alive(pids[0]) and not is_alive(pids[2]))
 
 
@@ -26,7 +26,7 @@ def test_a_worker_that_has_grown_is_replaced_after_its_task(new_laboratory: New,
     after = pid_of(laboratory)
 
     assert slim[0] == slim[1] == fat != after
-    assert facts.of("worker.recycled")[0]["bytes"] > 200_000_000
+    assert facts.of("cpu_worker.recycled")[0]["bytes"] > 200_000_000
 
 
 def test_no_limit_means_for_ever(new_laboratory: New, facts):
@@ -34,4 +34,4 @@ def test_no_limit_means_for_ever(new_laboratory: New, facts):
     laboratory.result("grow", 50_000_000)
 
     assert 1 == len({pid_of(laboratory) for _ in range(50)})
-    assert [] == facts.of("worker.recycled")
+    assert [] == facts.of("cpu_worker.recycled")

@@ -36,7 +36,7 @@ def test_two_stopped_workers_hold_no_seat_for_ever(new_laboratory: New, tmp_path
     for _, _, pid in runs:
         os.kill(pid, signal.SIGSTOP)
     tasks = [laboratory.ended(run, greenlet) for run, greenlet, _ in runs]
-    told = facts.of("worker.stopped")
+    told = facts.of("cpu_worker.stopped")
 
     assert ["TimedOut: ran longer than its timeout of 1 s"] * 2 == [
         task.history[0]["error"] for task in tasks
@@ -65,7 +65,7 @@ def test_one_that_goes_on_in_time_is_left_alone(laboratory: Laboratory, tmp_path
     (worker,) = until(lambda: laboratory.worker_pool._current and laboratory.worker_pool._current._handles)
     until(lambda: worker.child.pid and worker._is_taken)
     os.kill(worker.child.pid, signal.SIGSTOP)
-    facts.wait_for("worker.stopped")
+    facts.wait_for("cpu_worker.stopped")
     os.kill(worker.child.pid, signal.SIGCONT)
 
     assert "rested" == laboratory.ended(run, greenlet).result
@@ -79,7 +79,7 @@ def test_an_idle_worker_that_takes_no_task_is_replaced(laboratory: Laboratory, f
     task = laboratory.result("echo", timeout=timeout)
 
     assert ("ready", 0, 0) == (task.state, task.attempt, task.crashes)
-    assert facts.of("farm.failed")[0]["reason"].startswith("a worker did not take its task within 0.5 s")
+    assert facts.of("cpu.failed")[0]["reason"].startswith("a worker did not take its task within 0.5 s")
     until(lambda: not is_alive(pid))
     assert pid != laboratory.result("echo", priority=99).result["pid"]
 

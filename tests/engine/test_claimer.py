@@ -320,7 +320,7 @@ def test_a_direct_start_of_unknown_outcome_is_settled_by_the_next_pass(engine, f
 
     engine.claimer.tick()
 
-    assert [(1, int(stored))] == [(told["count"], told["released"]) for told in facts.of("task.doubted")]
+    assert [(1, int(stored))] == [(told["count"], told["released"]) for told in facts.of("claim.reconciled")]
     assert ([1] if stored else []) == begun(engine)
     assert [1] * stored == [run.task.attempt for run in engine.pool.running.values()]
 
@@ -335,7 +335,7 @@ def test_a_doubt_is_kept_until_the_store_answers(engine, facts):
     engine.faulty.wake()
     engine.claimer.tick()
 
-    assert 1 == len(facts.of("task.doubted"))
+    assert 1 == len(facts.of("claim.reconciled"))
     assert [1] == begun(engine)
 
 
@@ -407,7 +407,7 @@ def test_what_is_doubted_while_doubts_are_settled_is_settled_next(engine, facts,
     for _ in range(2):
         engine.claimer._settle_doubts()
 
-    assert [1, 1] == [fields["count"] for fields in facts.of("task.doubted")]
+    assert [1, 1] == [fields["count"] for fields in facts.of("claim.reconciled")]
 
 
 def test_a_doubt_that_the_store_refuses_to_settle_does_not_end_all_claiming(engine, facts):

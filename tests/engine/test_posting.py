@@ -402,7 +402,7 @@ def test_a_store_without_room_leaves_no_doubt(engine, facts, monkeypatch):
     engine.claimer.tick()
 
     assert free == engine.pool.free
-    assert [] == facts.of("task.doubted")
+    assert [] == facts.of("claim.reconciled")
 
 
 # the same id again

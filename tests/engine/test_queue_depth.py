@@ -38,7 +38,7 @@ def test_what_others_posted_is_seen_at_the_next_look(engine, depth, facts):
     depth.tick()
 
     assert depth.is_full
-    assert "max_pending" in depth.complaint
+    assert "max_ready_tasks" in depth.complaint
     assert [{"waiting": 4, "most": 4}] == facts.of("queue.filled")
 
 
@@ -85,7 +85,7 @@ def test_the_queue_takes_again_when_fewer_wait(engine, depth, facts):
 
     assert not depth.is_full
     assert depth.complaint is None
-    assert ["queue.filled", "queue.eased"] == [fact for fact in facts.names if fact.startswith("queue.")]
+    assert ["queue.filled", "queue.recovered"] == [fact for fact in facts.names if fact.startswith("queue.")]
 
 
 def test_half_of_the_room_gone_is_worth_an_early_look(engine, depth):

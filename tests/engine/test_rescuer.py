@@ -94,7 +94,7 @@ def test_the_lease_of_a_dead_process_of_this_machine_ends_at_once(ward, engine, 
     ward.rescuer.tick()
 
     assert [("reused", 0), ("gone", 0)] == ended
-    assert ["daemon.buried", "daemon.buried"] == facts.names
+    assert ["lease.revoked", "lease.revoked"] == facts.names
 
 
 def test_a_daemon_never_rescues_its_own_tasks(ward, engine):

@@ -82,7 +82,7 @@ def test_a_delivery_that_the_store_does_not_take_is_kept(house, facts):
     assert ["ready"] == [task.state for task in posting.tasks]
     assert "spooling: 1 deliveries wait for the store" == house.spooler.remark
     assert house.spooler.complaint is None
-    assert isinstance(facts.of("spool.began")[0]["error"], StoreUnavailable)
+    assert isinstance(facts.of("spool.opened")[0]["error"], StoreUnavailable)
 
 
 def test_only_the_first_asks_the_store(house):
@@ -174,7 +174,7 @@ def test_a_daemon_that_died_hands_over_at_its_next_start(house, facts):
     house.engine.faulty.wake()
 
     assert house.spooler.is_open
-    assert [1] == [fields["waiting"] for fields in facts.of("spool.began")[1:]]
+    assert [1] == [fields["waiting"] for fields in facts.of("spool.opened")[1:]]
     house.hand_over()
     assert [b"1"] == house.perform_all()
 

@@ -98,12 +98,12 @@ def test_the_end_of_a_block_is_told_once_with_how_long_it_was(
     engine.declare(lambda: burn_until(lambda: time.monotonic() > begun + 1.5), "app.burn")
     task = engine.waiting(name="app.burn")
     engine.perform(task)
-    fields = facts.wait_for("hub.free")
+    fields = facts.wait_for("hub.unblocked")
 
     assert 1 == len(told)
     assert task.id == fields["task"].id
     assert 1.4 <= fields["seconds"] <= time.monotonic() - begun + 0.1
-    assert 1 == facts.names.count("hub.free")
+    assert 1 == facts.names.count("hub.unblocked")
 
 
 def test_a_block_without_a_task_is_told_by_its_place_alone(dog: Watchdog, told: Told):
@@ -125,7 +125,7 @@ def test_a_task_is_complained_about_while_it_blocks_and_for_ten_seconds_after(
     task = engine.waiting(name="app.burn")
     before = dog.complaint
     engine.perform(task)
-    facts.wait_for("hub.free")
+    facts.wait_for("hub.unblocked")
     after = dog.complaint
     clock.ahead = RECENT_SECONDS + 0.1
 
@@ -143,7 +143,7 @@ def test_a_clock_that_is_set_hides_no_block_and_makes_none(  # noqa: PLR0917 - f
     clock.set = seconds
     engine.declare(lambda: burn_until(lambda: told), "app.burn")
     engine.perform(engine.waiting(name="app.burn"))
-    free = facts.wait_for("hub.free")
+    free = facts.wait_for("hub.unblocked")
     assert 0 < told[0][1]["seconds"] <= free["seconds"] < PATIENCE
     clock.ahead = RECENT_SECONDS + 0.1
 
@@ -161,7 +161,7 @@ def test_a_hub_that_turns_is_left_alone(dog: Watchdog, told: Told, facts: Facts)
     gevent.joinall([gevent.spawn(busy) for _ in range(20)])
 
     assert [] == told
-    assert "hub.free" not in facts.names
+    assert "hub.unblocked" not in facts.names
 
 
 def test_a_watchdog_outlives_what_it_cannot_tell(

@@ -100,7 +100,7 @@ def test_a_crowd_is_told_once_until_it_is_gone() -> None:
                         assert 429 == more.answer().status
             until(lambda: not server.connections, "all are gone")
 
-    assert [("connections.crowded", "127.0.0.1")] * 2 == [(fact, fields["address"]) for fact, fields in facts]
+    assert [("connections.limited", "127.0.0.1")] * 2 == [(fact, fields["address"]) for fact, fields in facts]
 
 
 def test_this_machine_and_the_proxies_are_not_counted() -> None:
@@ -238,8 +238,8 @@ def test_large_bodies_leave_the_last_of_the_room_to_small_ones() -> None:
 
 
 def test_a_room_for_one_body_holds_the_largest() -> None:
-    """max_bodies may be as small as max_body."""
-    limits = Limits.of(Http(max_body=1_000_000, max_bodies=1_000_000))
+    """max_body_memory may be as small as max_body."""
+    limits = Limits.of(Http(max_body=1_000_000, max_body_memory=1_000_000))
 
     BodyBudget(limits.bodies, limits.bodies_per_ip).share(DeadlineReader(None)).take(1_000_000)
 

@@ -68,6 +68,7 @@ MISTAKES = [
         "1: expected a known section, got '[DEFAULT]'; known are [monqbus], [worker], [http], [hook:NAME], "
         "[handler:NAME]",
     ),
+    ("[http]\nmax_waiting = 9\n", "2: [http] max_waiting: is called max_inflight now; rename it"),
     ("[http]\nlistn = a\n", "2: [http]: expected a known key, got 'listn'; did you mean listen?"),
     ("[http]\nLISTEN = a\n", "2: [http]: expected a known key, got 'LISTEN'; did you mean listen?"),
     (
@@ -109,8 +110,8 @@ MISTAKES = [
         "write for example 8MiB",
     ),
     (
-        "[http]\nmax_bodies = 1KiB\nmax_body = 2KiB\n",
-        "2: [http] max_bodies: expected at least max_body, 2048 bytes, got 1024; raise it",
+        "[http]\nmax_body_memory = 1KiB\nmax_body = 2KiB\n",
+        "2: [http] max_body_memory: expected at least max_body, 2048 bytes, got 1024; raise it",
     ),
     (
         "[http]\nspool = 1KiB\n",

@@ -386,7 +386,7 @@ def test_only_the_load_of_the_configured_apps_imports_by_name():
             if name in ("import_module", "__import__", "eval", "exec", "run_path") or "pickle" in modules:
                 found.append((file.name, name))
 
-    assert [("entry.py", "import_module"), ("registry.py", "import_module")] == found
+    assert [("registry.py", "import_module"), ("entry.py", "import_module")] == found
 
 
 def test_a_task_shows_its_name_and_nothing_else():

@@ -54,7 +54,7 @@ def test_apps_that_never_finish_are_given_up_and_their_process_ended(
 @pytest.mark.parametrize(
     "fault", [KeyError("http"), RecursionError(), AssertionError(), SystemExit(3)], ids=repr
 )
-@pytest.mark.parametrize("step", ["load", "declaring.load", "take_over"])
+@pytest.mark.parametrize("step", ["load", "from_config.load", "take_over"])
 def test_whatever_goes_wrong_a_reload_is_answered(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
