@@ -117,7 +117,7 @@ class Worker:
         self._interrupts = Interrupts()
         self._clock = Clock()
         self._daemon_client = DaemonClient(frames, self._interrupts, self._clock)
-        self._mouth = OutputSender(self._daemon_client)
+        self._output = OutputSender(self._daemon_client)
         self._memory = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._children = _open_children()
 
@@ -137,9 +137,9 @@ class Worker:
         self._interrupts.guard()  # again: the last handler may have set signals up for itself
         self._frames.send({"taken": True, "of": task.token})
         self._daemon_client.open(task.token)
-        self._mouth.open()
+        self._output.open()
         ending = self._ending(task, seconds)
-        self._mouth.close()
+        self._output.close()
         self._daemon_client.close()
         child_setup.be_called("worker: idle")
         try:

@@ -46,7 +46,7 @@ LOOK_SECONDS: Final = 5.0
 """How often a worker that has a task is looked at: somebody may have stopped it."""
 
 STOPPED_SECONDS: Final = 60.0
-"""How long one may stay stopped whose task has no timeout, before it is killed: its seat is needed."""
+"""How long one may stay stopped whose task has no timeout, before it is killed: its slot is needed."""
 
 BURST: Final = 16
 """How many frames of one worker are read before the hub turns."""

@@ -39,7 +39,7 @@ class Limits:
 class WorkerPool:
     """Workers of one daemon, forked from the versions of its apps.
 
-    *descriptor* is where the zygote takes orders; the farm owns it. *on_lost* is called once if the
+    *descriptor* is where the zygote takes orders; the pool owns it. *on_lost* is called once if the
     zygote dies: there will be no workers any more.
     """
 
@@ -51,7 +51,7 @@ class WorkerPool:
         self._apps = apps
         self._on_lost = on_lost
         self._oom = OomCounter()
-        self._seats = BoundedSemaphore(limits.workers)
+        self._slots = BoundedSemaphore(limits.workers)
         self._cells = BoundedSemaphore(SUSPECTS)
         self._making = BoundedSemaphore(1)
         self._current: AppVersion | None = None
@@ -64,7 +64,7 @@ class WorkerPool:
 
     def perform(self, job: Job) -> Ending:
         """Run *job* in a worker, when there is a free one. Interrupts of this greenlet reach the handler."""
-        with self._seats:
+        with self._slots:
             return self._carry_out(job, alone=False)
 
     def perform_alone(self, job: Job) -> Ending:

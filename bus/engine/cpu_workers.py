@@ -16,7 +16,7 @@ Tasks = Mapping[str, Task[..., Any]]
 
 
 def start(descriptor: int, config: Config, tasks: Tasks, on_lost: Callable[[], None]) -> WorkerPool:
-    """A farm on the zygote at *descriptor*, its apps being imported when *tasks* need it. Never blocks."""
+    """The pool on the zygote at *descriptor*, its apps being imported when *tasks* need it. Never blocks."""
     worker = config.worker
     limits = Limits(worker.cpu_workers, worker.max_tasks_per_worker, worker.max_memory_per_worker)
     worker_pool = WorkerPool(descriptor, _apps(config), limits, on_lost)

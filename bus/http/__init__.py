@@ -6,13 +6,13 @@
     control  the Unix socket for commands, which comes back when its file is deleted
     server   accepts, caps, stops gracefully
     connection   one client: waits, reads, lets the application answer, closes
-    wire     bytes from a socket under a deadline
+    deadline_reader  bytes from a socket under a deadline
     request  bytes → one strictly parsed request head
     body     bytes → one bounded body
     chunked  the same in chunks
-    bodies   the room for all of them together
-    crowd    how many connections one address has
-    places   who gives way when all connections are taken
+    body_budget  the memory for all of them together
+    connection_quota  how many connections one address has
+    eviction  which one is closed when all connections are taken
     turns    long work in slices, between which the hub turns
     problem  an error → an RFC 9457 document
 

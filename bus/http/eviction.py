@@ -40,7 +40,7 @@ cost the next one a third of a second. Who is idle may just be sending.
 
 
 class Connections:
-    """Finds those of *connections* that give way. *crowd* says how many one address has.
+    """Finds those of *connections* that give way. *connection_quota* says how many one address has.
 
     Among those at one stage the address with most connections is first, then who stands there longest.
     A look at all of them serves for many: what it found is kept as long as it is true.

@@ -30,7 +30,7 @@ LOOKS = [
 AS_SERVICE = """
 import os, sys
 from pathlib import Path
-from bus.store import sqlite
+from bus.store.sqlite import store
 from bus.store import open_store
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 open_store("sqlite", Path(sys.argv[1])).close()
@@ -41,7 +41,8 @@ AS_STRANGER = """
 import os, sys
 from pathlib import Path
 from bus.errors import MonqbusError
-from bus.store import has_file, open_store, require_room, sqlite
+from bus.store import has_file, open_store, require_room
+from bus.store.sqlite import store
 os.setgroups([]); os.setgid(1); os.setuid(1)
 folder = Path(sys.argv[1])
 assert has_file(folder)
