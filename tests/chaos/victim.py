@@ -50,10 +50,15 @@ class Victim:
         """
         if self.process is None:
             raise RuntimeError(f"{self.config}: not started yet")
+        return self.process.pid if self._told_pid is None else self._told_pid
+
+    @property
+    def _told_pid(self) -> int | None:
+        """The one in its log, which is written a moment after what it tells of."""
         if self._pid is None:
             match = re.search(rb" daemon\.started .* pid=(\d+)", self.log.read_bytes()[self._seen :])
             self._pid = int(match[1]) if match else None
-        return self._pid or self.process.pid
+        return self._pid
 
     @property
     def is_alive(self) -> bool:
@@ -82,9 +87,12 @@ class Victim:
         return list(PROGRAM)
 
     def wait_ready(self, seconds: float) -> None:
-        """Block until `/readyz` answers 200. Raises RuntimeError after *seconds*, or when it has ended."""
+        """Block until `/readyz` answers 200 and its `pid` is known.
+
+        Raises RuntimeError after *seconds*, or when it has ended.
+        """
         deadline = time.monotonic() + seconds
-        while self.readyz() != 200:
+        while self.readyz() != 200 or self._told_pid is None:
             if not self.is_alive or time.monotonic() > deadline:
                 tail = self.log.read_text(errors="replace")[-2000:]
                 raise RuntimeError(f"{self.config.name}: not ready within {seconds:g} s\n{tail}")
