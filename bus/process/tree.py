@@ -42,12 +42,13 @@ class ProcessTree:
         self._root = root
         self._members: dict[int, Seen] = {}
         self._sessions: set[int] = set()
+        self._listed: set[int] = set()
         self._our_session = os.getsid(0)
         self._add(root, os.getpid())
 
-    def gather(self) -> bool:
-        """Look for further members; whether there were some. Blocks for a few reads of /proc for each."""
-        return self._gather(None)
+    def gather(self) -> None:
+        """Look for further members. Blocks for a few reads of /proc for each."""
+        self._gather(None)
 
     def signal(self, number: int, *, but_group: int | None = None) -> None:
         """Send *number* to every member that lives, those of the process group *but_group* left out."""
@@ -70,18 +71,25 @@ class ProcessTree:
                 break
 
     def _gather(self, number: int | None) -> bool:
-        """As `gather`; each new member gets signal *number* the moment it is found, or it is gone by then."""
-        has_grown = False
+        """As `gather`; each new member gets signal *number* the moment it is found, or it is gone by then.
+
+        True when a child was listed that was not listed before: one that is gone when it is looked at may
+        have forked, and its child is found in the next round only.
+        """
+        before = len(self._listed)
         waiting = list(self._members)
         while waiting:
             parent = waiting.pop()
-            found = [pid for pid in children(parent) if self._add(pid, parent, number)]
-            waiting += found
-            has_grown = has_grown or bool(found)
-        for pid in children(os.getpid()):
-            if self._is_orphan(pid) and self._add(pid, os.getpid(), number):
-                has_grown = True
-        return has_grown
+            waiting += [pid for pid in self._list(parent) if self._add(pid, parent, number)]
+        for pid in self._list(os.getpid()):
+            if self._is_orphan(pid):
+                self._add(pid, os.getpid(), number)
+        return len(self._listed) > before
+
+    def _list(self, parent: int) -> list[int]:
+        found = list(children(parent))
+        self._listed.update(found)
+        return found
 
     def _add(self, pid: int, parent: int, number: int | None = None) -> bool:
         found, known = look_at(pid), self._members.get(pid)
