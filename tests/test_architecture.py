@@ -113,6 +113,19 @@ def test_files_and_functions_stay_small(path):
     assert [] == long_functions
 
 
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_telemetry_is_only_watched(path):
+    """How often a fact was told is shown by the API and computed with nowhere."""
+    names = {
+        alias.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "telemetry"
+        for alias in node.names
+    }
+
+    assert "counted" not in names or room_of(path) == "api"
+
+
 def test_every_room_has_a_floor():
     """A new room says where it belongs."""
     assert set() == {room_of(path) for path in MODULES} - FLOOR_OF.keys() - {"__init__"}
