@@ -58,13 +58,13 @@ from ..retry import Policy
 from ..steady_clock import SteadyClock
 from ..store import Store, make_data_dir, open_spool, open_store
 from ..webhook.admission import Admission
-from ..webhook.app import create_app
 from .log import Log
 from .names import Names
 from .readiness import Readiness
 from .reload import Reloader
 from .services import Services
 from .signals import Signals
+from .url_maps import public_urls
 
 if TYPE_CHECKING:
     from ..store import Spool
@@ -381,7 +381,7 @@ class Parts:
     def public(self) -> Server:
         """The server of the public listener, not started yet."""
         http = self.config.http
-        app = create_app(
+        urls = public_urls(
             hooks=lambda: self.config.hooks,
             publish=self.readiness.observed(self.office.deliver),
             ready=self.readiness.complaint,
@@ -390,7 +390,7 @@ class Parts:
             max_body=http.max_body,
             admission=Admission(http.max_inflight, lambda: self.queue_depth.is_full),
         )
-        return Server(self.public_address, app, Limits.of(http))
+        return Server(self.public_address, urls, Limits.of(http))
 
     def serve_api(self) -> None:
         """Answer on the control socket. Never blocks."""
