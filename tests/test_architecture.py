@@ -66,6 +66,27 @@ def test_imports_point_down(path):
     assert set() == wrong
 
 
+def modules_named_in(path: Path) -> Iterator[Path]:
+    """The modules of ours that *path* imports, also for types alone."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            folder = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            for alias in node.names:
+                inside = (folder / f"{alias.name}.py", folder / alias.name / "__init__.py")
+                nearest = (*inside, folder.with_suffix(".py"), folder / "__init__.py")
+                yield from [one for one in nearest if one.exists()][:1]
+
+
+def test_no_two_modules_need_each_other():
+    """Neither directly nor by way of others: one of them can be read without the other."""
+    left = {path: set(modules_named_in(path)) - {path} for path in MODULES}
+    while leaves := [path for path, needs in left.items() if not needs & left.keys()]:
+        for path in leaves:
+            del left[path]
+
+    assert [] == [relative(path) for path in left]
+
+
 @pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_walls_stand(path):
     """Drivers stay in their adapter, flask in the faces, the engine away from the faces."""

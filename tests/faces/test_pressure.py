@@ -248,7 +248,7 @@ def test_a_body_is_slow_by_what_has_arrived_of_it(clock: FrozenClock) -> None:
     """Not by what has been handed on: that comes in pieces of 64 KiB, of which a slow line takes a while."""
     with serving(take([]), Limits(bodies=100_000)) as server, Stranger(server.address) as steady:
         steady.send(post("/", b"x" * 60_000, {"Content-Length": "60001"}))
-        until(lambda: any(one.wire.received > 60_000 for one in server.connections), "most of it is there")
+        until(lambda: any(one.reader.received > 60_000 for one in server.connections), "most of it is there")
         clock.advance(1.5)
 
         assert 503 == ask(server.address, post("/", b"", {"Content-Length": "60000"})).status
