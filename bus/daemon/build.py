@@ -25,16 +25,14 @@ from ..clock import Clock
 from ..config import Config
 from ..connecting import CONTROL_SOCKET
 from ..cpu import zygote
-from ..engine import cpu_workers
 from ..engine.claimer import Claimer
-from ..engine.cpu_runner import CpuRunner
+from ..engine.cpu_runner import CpuRunner, any_cpu, start_pool
 from ..engine.executor import Executor
 from ..engine.fork_guard import ForkGuard
 from ..engine.health import Health
 from ..engine.hub_thread import HubThread
-from ..engine.lanes import Lane, Lanes
+from ..engine.lanes import Lane, Lanes, lanes_of
 from ..engine.logging_locks import LoggingLocks
-from ..engine.plan import lanes_of
 from ..engine.pool import Pool
 from ..engine.recorder import Recorder
 from ..errors import Drained, Withdrawn
@@ -246,7 +244,7 @@ class Parts:
         """Take over the zygote; a process that was started without one runs cpu tasks itself."""
         if (descriptor := zygote.connection()) is not None:
             known = registry.registry().tasks
-            pool = cpu_workers.start(descriptor, self.config, known, self._cpu_workers_lost)
+            pool = start_pool(descriptor, self.config, known, self._cpu_workers_lost)
             self.executor.cpu_runner = CpuRunner(pool, lambda: self.office, self.clock)
 
     def stop_cpu_workers(self) -> None:
@@ -256,7 +254,7 @@ class Parts:
 
     def _cpu_workers_lost(self) -> None:
         """No worker can be forked any more."""
-        if cpu_workers.any_cpu(registry.registry().tasks):
+        if any_cpu(registry.registry().tasks):
             self.control.fail()
 
     # maintenance

@@ -17,7 +17,7 @@ from .. import __version__
 from ..apps import registry
 from ..clock import Clock
 from ..config import Config
-from ..engine import cpu_workers
+from ..engine.cpu_runner import renew_pool
 from ..errors import Drained
 from ..process import parent_death
 from ..telemetry import emit
@@ -131,7 +131,7 @@ class Daemon:
         parts.admin.keep_failed = parts.policy.keep_failed
         parts.signals.look()  # the apps have just been imported
         if parts.executor.cpu_runner is not None:
-            cpu_workers.renew(parts.executor.cpu_runner.worker_pool, config, known.tasks)
+            renew_pool(parts.executor.cpu_runner.worker_pool, config, known.tasks)
         parts.lanes.arrange(parts.plan)
         parts.lanes.wake()
         parts.unknown_tasks.loop.wake()

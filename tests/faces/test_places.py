@@ -48,7 +48,7 @@ def strangers(server: Server, count: int, data: bytes) -> Iterator[list[Stranger
             found[-1].send(data)
             least = min(number + 1, server.limits.connections)
             until(lambda least=least: len(server.connections) >= least, "it is let in")
-        until(lambda: sum(one.wire.received for one in server.connections), "it has been read")
+        until(lambda: sum(one.reader.received for one in server.connections), "it has been read")
         yield found
 
 
