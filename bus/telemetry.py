@@ -110,6 +110,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.ERROR,
         "a part of the daemon has ended though nobody stopped it; the daemon stops with exit code 1",
     ),
+    "service.not_stopped": (
+        logging.ERROR,
+        "a part of the daemon failed as it was stopped; the others are stopped, the exit code is 1",
+    ),
     "loop.failed": (logging.ERROR, "a loop's tick failed; it goes on after a pause"),
     "hub.blocked": (logging.ERROR, "a task keeps everything else from running; said while it does"),
     "hub.unblocked": (logging.WARNING, "the block is over; how long it was"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,12 +10,11 @@ from gevent.event import Event
 
 from ..clock import Clock
 from ..engine.lanes import Lanes
-from ..engine.loop import Loop
 from ..engine.recorder import Recorder
 from ..errors import Drained, StoreError
 from ..model import Report
 from ..store import Store
-from ..telemetry import counted, emit
+from ..telemetry import emit
 
 RECORD_SECONDS: Final = 5.0
 DOORS_SECONDS: Final = 5.0
@@ -27,12 +26,12 @@ class Drain:
     """Stops the work of one daemon within its drain time.
 
     *close_doors* stops the public listener, in at most so many seconds; *hurry* is set when nobody may
-    wait any longer; *loops* are all that work beside the lanes, the recorder's among them.
+    wait any longer; *retire* lets all other loops but the recorder's end with their present tick.
     """
 
     lanes: Lanes
     recorder: Recorder
-    loops: Sequence[Loop]
+    retire: Callable[[], None]
     store: Store
     clock: Clock
     hurry: Event
@@ -40,7 +39,7 @@ class Drain:
 
     def run(self, seconds: float) -> None:
         """Doors, claimer, running tasks for at most *seconds* while the lease lives on, then the ends."""
-        lanes, running, released = self.lanes, len(self.lanes.running), counted["task.released"]
+        lanes, running, released = self.lanes, len(self.lanes.running), self.recorder.released
         emit(
             "daemon.draining",
             running=running,
@@ -56,7 +55,7 @@ class Drain:
         lanes.interrupt(None, Drained)
         lanes.drain(LEAVING_SECONDS)
         unrecorded = self._record_the_last()
-        released = counted["task.released"] - released
+        released = self.recorder.released - released
         if not unrecorded:  # else the store is away
             released += self._give_back_the_stubborn()
         finished = running - released - unrecorded
@@ -64,9 +63,7 @@ class Drain:
 
     def _record_the_last(self) -> int:
         """Write the ends that wait; how many could not be written while the store was away."""
-        for loop in self.loops:
-            if loop is not self.recorder.loop:
-                loop.retire()  # together, so that calls of a store that is away end together
+        self.retire()
         if self.recorder.loop.health.death is not None:
             self.recorder.loop.start()  # a handler has killed it; its ends are there
         self.recorder.drain(RECORD_SECONDS)

@@ -52,10 +52,11 @@ class Log:
         self.refusals = Refusals(self.fact_log)
         self.health = Health("log", clock=clock)
         self._undo = ExitStack()
-        self._is_stopping = False
+        self._is_started = self._is_stopping = False
 
     def start(self) -> None:
         """From now on."""
+        self._is_started = True
         self._run(self._writer.run, self._writer.end)
         self._undo.callback(self.fact_log.flush)
         self._run(self._reader.run, self._reader.stop)
@@ -71,9 +72,18 @@ class Log:
         self._is_stopping = True
         self._undo.close()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether facts become lines now."""
+        return self._is_started and not self._is_stopping
+
     def print(self, line: str) -> None:
         """Print *line* on the standard output as it was at the start: not a line of the log."""
         self._streams.print(line)
+
+    def print_error(self, line: str) -> None:
+        """Print *line* past the log, on the standard error as it was at the start."""
+        self._streams.print_error(line)
 
     def _run(self, run: Callable[[], None], end: Callable[[], None]) -> None:
         """Let *run* work in a native thread; *end* asks it to stop, which it may never do."""

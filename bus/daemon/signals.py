@@ -12,6 +12,8 @@ import gevent
 from ..telemetry import emit
 
 LOOK_SECONDS: Final = 1.0
+# how long a native thread that comes back from the disk waits for a busy hub; Python's default is 5 ms
+SWITCH_SECONDS: Final = 0.0005
 DEPTH: Final = sys.getrecursionlimit()  # before the apps are imported
 
 
@@ -63,9 +65,8 @@ def _is_ours(*_: object) -> None:
 class Belongings:
     """Looks after what the whole process has only once: the *signals*, and two settings of Python."""
 
-    def __init__(self, signals: Signals, switch_seconds: float) -> None:
+    def __init__(self, signals: Signals) -> None:
         self._signals = signals
-        self._switch_seconds = switch_seconds
 
     def tick(self) -> float:
         """Take back what an app has changed, and tell it; the seconds until the next look."""
@@ -73,8 +74,8 @@ class Belongings:
         if sys.getrecursionlimit() < DEPTH:
             sys.setrecursionlimit(DEPTH)
             changed.append("the recursion limit")
-        if sys.getswitchinterval() > self._switch_seconds * 2:
-            sys.setswitchinterval(self._switch_seconds)
+        if sys.getswitchinterval() > SWITCH_SECONDS * 2:
+            sys.setswitchinterval(SWITCH_SECONDS)
             changed.append("the switch interval")
         if changed:
             emit("process.restored", what=", ".join(changed))

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..apps.registry import Options
+import gevent
+
+from ..apps.registry import Options, Task
 from ..clock import Clock
+from ..config import Config
+from ..cpu.app_version import Apps
 from ..cpu.message import of_task
 from ..cpu.worker_handle import Job
-from ..cpu.worker_pool import WorkerPool
+from ..cpu.worker_pool import Limits, WorkerPool
 from ..model import Event
 from ..posting import PostOffice, prepare
 from ..retry import Ending
 from .run import Run, RunningTask
 
 Words = Mapping[str, Any]
+Tasks = Mapping[str, Task[..., Any]]
 
 
 class CpuRunner:
@@ -70,3 +75,28 @@ class CpuRunner:
 
 def _call(words: Words) -> tuple[list[Any], dict[str, Any], Options, dict[str, Any]]:
     return words["args"], words["kwargs"], Options(**words["options"]), words["context"]
+
+
+def start_pool(descriptor: int, config: Config, tasks: Tasks, on_lost: Callable[[], None]) -> WorkerPool:
+    """A pool on the zygote at *descriptor*; imports its apps when *tasks* need them. Never blocks."""
+    worker = config.worker
+    limits = Limits(worker.cpu_workers, worker.max_tasks_per_worker, worker.max_memory_per_worker)
+    worker_pool = WorkerPool(descriptor, _apps(config), limits, on_lost)
+    if any_cpu(tasks):
+        gevent.spawn(worker_pool.warm_up)
+    return worker_pool
+
+
+def renew_pool(worker_pool: WorkerPool, config: Config, tasks: Tasks) -> None:
+    """Let *worker_pool* work with the apps of a new *config* as soon as they are imported. Never blocks."""
+    gevent.spawn(worker_pool.renew, _apps(config), at_once=any_cpu(tasks))
+
+
+def any_cpu(tasks: Tasks) -> bool:
+    """Whether one of *tasks* is to run in a worker."""
+    return any(task.defaults.cpu for task in tasks.values())
+
+
+def _apps(config: Config) -> Apps:
+    settings = config.monqbus
+    return Apps(settings.apps, settings.path, settings.log_level.upper())

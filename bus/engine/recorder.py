@@ -44,6 +44,8 @@ class Recorder:
         self._refused_until = 0.0
         self._told: set[Claim] = set()
         self._notes: dict[Any, Report] = {}
+        self.released = 0
+        """How many tasks it has given back without an attempt."""
         self._recorded = 0
         self._failing = False
         self.waiting_again: Callable[[list[tuple[str, datetime]]], None] = lambda _: None
@@ -191,6 +193,7 @@ class Recorder:
             task, seconds = run.task, now - run.started
             if mine:
                 emit(FACT_OF[outcome.kind], task=task, outcome=outcome, seconds=seconds)
+                self.released += outcome.kind == "release"
                 if outcome.fields["state"] == "ready":
                     again.append((task.task_name, outcome.fields.get("time_queue", task.time_queue)))
             elif isinstance(run.interrupted, Withdrawn):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from io import BufferedReader
 from socket import SHUT_RDWR, SHUT_WR
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from gevent.pywsgi import WSGIHandler
 
@@ -16,13 +17,12 @@ from ..clock import Clock
 from ..errors import Refused
 from . import problem
 from .body import BodyStream
+from .body_budget import BodyBudget
 from .deadline_reader import DeadlineReader
 from .eviction import GRACE_SECONDS, Stage
+from .limits import Limits
 from .request import Head, read_head
 from .turns import REQUEST_STEPS
-
-if TYPE_CHECKING:
-    from .server import Server
 
 _CLOCK = Clock()
 _LOG = logging.getLogger("monqbus")
@@ -39,6 +39,19 @@ class ClientGone(Exception):
     """The answer cannot be sent: the client left, or takes it too slowly."""
 
 
+class Owner(Protocol):
+    """What a connection asks of the server that accepted it."""
+
+    limits: Limits
+    bodies: BodyBudget
+    application: Any
+    environ: Mapping[str, Any]
+    """What the environ of every request holds."""
+    is_stopping: bool
+    is_full: bool
+    """Whether others wait for a place: each answer is then its connection's last."""
+
+
 class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
     """pywsgi's handler with its reading and its error answers replaced, its WSGI writing kept.
 
@@ -52,7 +65,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
     status: bytes
     response_length: int
 
-    def __init__(self, sock: Any, address: Any, server: Server, who: str = "") -> None:
+    def __init__(self, sock: Any, address: Any, server: Owner, who: str = "") -> None:
         # Not super().__init__: it would open a second, deadline-free reader on the socket.
         self.socket = sock
         self.client_address = address

@@ -6,10 +6,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from enum import IntEnum
 from heapq import nsmallest
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from .connection import Connection
+from typing import Final, Generic, Protocol, TypeVar
 
 SMALLEST_LIST: Final = 16
 
@@ -39,7 +36,21 @@ cost the next one a third of a second. Who is idle may just be sending.
 """
 
 
-class Connections:
+class Place(Protocol):
+    """What a connection shows of itself: its `stage`, `since` when, and *who* it is counted for."""
+
+    stage: Stage
+    since: float
+    who: str
+
+    def may_give_way(self, now: float) -> bool:
+        """Whether it may be closed for another one at *now*."""
+
+
+Connection = TypeVar("Connection", bound=Place)
+
+
+class Connections(Generic[Connection]):
     """Finds those of *connections* that give way. *connection_quota* says how many one address has.
 
     Among those at one stage the address with most connections is first, then who stands there longest.

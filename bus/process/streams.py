@@ -78,15 +78,23 @@ class Streams:
 
     def print(self, line: str) -> None:
         """Print *line* on the standard output as it was at the start; left out when nobody reads there."""
-        poller = poll()
-        poller.register(self.out, POLLOUT)
-        if any(events & POLLOUT for _, events in poller.poll(0)):
-            with suppress(OSError):
-                os.write(self.out, f"{harmless(line)}\n".encode())
+        _write(self.out, line)
+
+    def print_error(self, line: str) -> None:
+        """As `print`, on the standard error as it was at the start."""
+        _write(self.log, line)
 
     def reader(self, tell: Tell, tell_dropped: Callable[[int], None], clock: Clock) -> Reader:
         """What turns the pipe into lines."""
         return Reader(self._reading, self._writing, tell, tell_dropped, clock)
+
+
+def _write(descriptor: int, line: str) -> None:
+    poller = poll()
+    poller.register(descriptor, POLLOUT)
+    if any(events & POLLOUT for _, events in poller.poll(0)):
+        with suppress(OSError):
+            os.write(descriptor, f"{harmless(line)}\n".encode())
 
 
 class Reader:

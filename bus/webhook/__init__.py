@@ -2,9 +2,9 @@
 
 ::
 
-    receive   the Flask application, and the lane on which deliveries pass it
+    endpoint  finds the hook that a request names
     delivery  one delivery → one durable event → 202, step by step
-    gate      turns deliveries away while there are too many of them
+    admission turns deliveries away while there are too many of them
     verify    did the sender sign this? pure
     presets   how each kind of sender signs, as rows of a table
     topic     the template of a hook's topics, filled from a delivery; pure

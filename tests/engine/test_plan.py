@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bus.apps.registry import Options, Task
 from bus.config import Config, Handler
-from bus.engine.plan import lanes_of
+from bus.engine.lanes import lanes_of
 
 TASKS = {
     name: Task(print, name, Options(cpu=cpu))

@@ -149,6 +149,7 @@ def test_a_released_task_waits_again_under_its_own_time(engine, facts):
 
     assert [("ended", run.task.time_queue)] == told
     assert ["task.released"] == facts.names
+    assert 1 == engine.recorder.released
 
 
 def test_an_end_that_cannot_be_stored_holds_up_no_other(engine, facts):

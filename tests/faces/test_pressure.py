@@ -12,6 +12,7 @@ from gevent.event import Event as Signal
 from bus.clock import FrozenClock
 from bus.config import Hook
 from bus.config.settings import Http
+from bus.daemon.url_maps import public_urls
 from bus.errors import Refused
 from bus.http import Limits, Server, WsgiApp, body_budget, read_body
 from bus.http.body_budget import BodyBudget
@@ -19,7 +20,6 @@ from bus.http.connection_quota import LOOPBACK, ConnectionQuota
 from bus.http.deadline_reader import DeadlineReader
 from bus.model import Event, Receipt
 from bus.webhook.admission import Admission
-from bus.webhook.app import create_app
 
 from .console import Command
 from .echo import Echo
@@ -349,7 +349,7 @@ def office() -> Office:
 
 @pytest.fixture
 def server(office: Office) -> Iterator[Server]:
-    app = create_app(
+    app = public_urls(
         hooks=lambda: {"open": Hook(name="open", verify="none")},
         publish=office.publish,
         ready=lambda: None,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from werkzeug.test import Client
 
 from bus.http import Server
 
@@ -69,15 +70,11 @@ def test_another_machine_reads_a_bare_word(office: Office) -> None:
     office.reason = "store: /srv/data"
     app = office.app()
     answers = [
-        app.test_client()
-        .get("/readyz", headers={"Host": "localhost"}, environ_base={"REMOTE_ADDR": peer})
-        .json
+        Client(app).get("/readyz", headers={"Host": "localhost"}, environ_base={"REMOTE_ADDR": peer}).json
         for peer in ("192.0.2.7", "10.0.0.1", "2001:db8::1", "::ffff:192.0.2.7", "", "127.0.0.1.evil")
     ]
     ours = [
-        app.test_client()
-        .get("/readyz", headers={"Host": "localhost"}, environ_base={"REMOTE_ADDR": peer})
-        .json
+        Client(app).get("/readyz", headers={"Host": "localhost"}, environ_base={"REMOTE_ADDR": peer}).json
         for peer in ("127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1")
     ]
 

@@ -12,9 +12,9 @@ import pytest
 from bus import strict_json
 from bus.clock import Clock
 from bus.config import Hook, Secret
+from bus.daemon.url_maps import public_urls
 from bus.http import Limits, Queue, Server, read_body
 from bus.model import Event, Receipt
-from bus.webhook.app import create_app
 from bus.webhook.verify import SLICE_BYTES
 
 from .stranger import Stranger, chunked, get, post, serving
@@ -53,7 +53,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Server]:
-    app = create_app(
+    app = public_urls(
         hooks=lambda: HOOKS, publish=publish, ready=lambda: None, clock=Clock(), max_body=MAX_BODY
     )
     with serving(app, Limits(linger_seconds=0.5)) as server:

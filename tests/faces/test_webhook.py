@@ -1,4 +1,4 @@
-"""The public listener as senders meet it: the Flask application on the real server."""
+"""The public listener as senders meet it: its URL map on the real server."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import hmac
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
 from bson import ObjectId
-from flask import Flask
 
 from bus.clock import FrozenClock
 from bus.config import Hook, Secret
+from bus.daemon.url_maps import public_urls
 from bus.errors import StoreUnavailable, StoreUnusable
-from bus.http import Server
+from bus.http import Server, UrlMap
 from bus.model import Event, Receipt
-from bus.webhook.app import create_app
 
 from .stranger import Answer, Stranger, ask, chunked, get, post, serving, told
 
@@ -64,8 +64,8 @@ class Office:
         self.events.append(event)
         return Receipt(self.tasks, event.id)
 
-    def app(self) -> Flask:
-        return create_app(
+    def app(self) -> UrlMap:
+        return public_urls(
             hooks=lambda: self.hooks,
             publish=self.publish,
             ready=lambda: self.reason,
@@ -229,7 +229,7 @@ WRONG: dict[str, tuple[bytes, int, str]] = {
     "a NUL in the name": (post("/hooks/open%00"), 404, "unknown_hook"),
     "a slash behind the name": (post("/hooks/open/"), 404, "not_found"),
     "two slashes inside": (post("/hooks//open"), 404, "not_found"),
-    "two slashes first": (post("//hooks/open"), 404, "unknown_hook"),
+    "two slashes first": (post("//hooks/open"), 404, "not_found"),
     "bytes that are no UTF-8 in the name": (post("/hooks/%ff%fe"), 404, "unknown_hook"),
     "a GET": (get("/hooks/open"), 405, "method_not_allowed"),
     "an invented method": (get("/hooks/open").replace(b"GET", b"FOO"), 405, "method_not_allowed"),
@@ -298,6 +298,67 @@ def test_a_wrong_method_is_told_the_right_one(server: Server) -> None:
     """405 carries Allow: RFC 9110 section 15.5.6."""
     assert "POST" == ask(server.address, get("/hooks/open")).headers["allow"]
     assert "GET, HEAD" == ask(server.address, post("/healthz")).headers["allow"]
+
+
+ASKED = [
+    "/hooks/open",
+    "/healthz",
+    "/readyz",
+    "/",
+    "/hooks",
+    "/hooks/",
+    "/hooks/open/",
+    "/hooks/open/x",
+    "/hooks//open",
+    "//hooks/open",
+    "//healthz",
+    "/healthz/",
+    "/healthz/x",
+    "/Healthz",
+    "/%2Fhealthz",
+    "/x/healthz",
+    "/readyz/",
+    "/static/x",
+    "/favicon.ico",
+    "/api/v1/status",
+    "/api/v1/tasks",
+    "/metrics",
+    "/NAME",
+    "/hooks/NAME/NAME",
+]
+
+
+def test_the_map_lists_every_path_that_answers_anything_but_404(office: Office, server: Server) -> None:
+    """Whatever the method; what is not in it is not there, not even with a slash more."""
+    found = {
+        path
+        for path in ASKED
+        for method in (b"GET", b"POST", b"PUT", b"OPTIONS")
+        if 404 != ask(server.address, get(path).replace(b"GET", method, 1)).status
+    }
+
+    assert ("/hooks/NAME", "/healthz", "/readyz") == office.app().paths
+    assert {path.replace("NAME", "open") for path in office.app().paths} == found
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_a_head_is_answered_as_a_get_without_its_body(server: Server, office: Office, path: str) -> None:
+    """RFC 9110 section 9.3.2; a body would be read as the next answer."""
+    connection = HTTPConnection(*server.address, timeout=5)
+    for reason in (None, "draining"):
+        office.reason = reason
+        seen = []
+        for method in ("GET", "HEAD", "GET"):
+            connection.request(method, path)
+            answer = connection.getresponse()
+            kind, length = answer.headers["Content-Type"], int(answer.headers["Content-Length"])
+            seen.append((answer.status, kind, length - len(answer.read())))
+        status, kind, _ = seen[0]
+
+        assert [status, status, status] == [one[0] for one in seen]
+        assert [kind, kind, kind] == [one[1] for one in seen]
+        assert [True, False, True] == [one[2] == 0 for one in seen]
+    connection.close()
 
 
 def test_nothing_is_parsed_before_it_is_verified(send: Send) -> None:

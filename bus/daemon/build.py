@@ -1,0 +1,396 @@
+"""Builds the parts of a daemon from its configuration, each when it is first asked for.
+
+Building a part starts nothing, but that the store and the spool are opened, and addresses bound: when that
+happens, and what is started and stopped in which order, stands in `service_list`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Final
+
+import gevent
+
+from ..admin import Admin
+from ..api.server import Api, create_api
+from ..apps import from_config, registry
+from ..clock import Clock
+from ..config import Config
+from ..connecting import CONTROL_SOCKET
+from ..cpu import zygote
+from ..engine.claimer import Claimer
+from ..engine.cpu_runner import CpuRunner, any_cpu, start_pool
+from ..engine.executor import Executor
+from ..engine.fork_guard import ForkGuard
+from ..engine.health import Health
+from ..engine.hub_thread import HubThread
+from ..engine.lanes import Lane, Lanes, lanes_of
+from ..engine.logging_locks import LoggingLocks
+from ..engine.pool import Pool
+from ..engine.recorder import Recorder
+from ..errors import Drained, Withdrawn
+from ..http import ControlSocket, Limits, Server, listen_tcp
+from ..maintenance.heartbeat import Heartbeat
+from ..maintenance.listener import Listener
+from ..maintenance.pruner import Pruner
+from ..maintenance.queue_depth import QueueDepth
+from ..maintenance.reconciler import Reconciler
+from ..maintenance.rescuer import Rescuer
+from ..maintenance.spooler import Spooler
+from ..maintenance.store_monitor import StoreMonitor
+from ..maintenance.timekeeper import MarkFile, Timekeeper, queue_clock
+from ..maintenance.unknown_tasks import UnknownTasks
+from ..maintenance.watchdog import Watchdog
+from ..model import Instance
+from ..posting import PostOffice
+from ..process import identity, streams
+from ..process.systemd import ServiceManager
+from ..retry import Policy
+from ..steady_clock import SteadyClock
+from ..store import Store, make_data_dir, open_spool, open_store
+from ..webhook.admission import Admission
+from .log import Log
+from .names import Names
+from .readiness import Readiness
+from .reload import Reloader
+from .services import Services
+from .signals import Signals
+from .url_maps import public_urls
+
+if TYPE_CHECKING:
+    from ..store import Spool
+
+CLOSE_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What parts ask of their daemon. None of it blocks, but *take_over*.
+
+    *stop* asks it to drain, *fail* to do so with exit code 1; *describe* logs what runs; *take_over* is
+    called with a new configuration whose apps are imported.
+    """
+
+    stop: Callable[[], None]
+    fail: Callable[[], None]
+    is_stopping: Callable[[], bool]
+    describe: Callable[[], None]
+    take_over: Callable[[Config], None]
+
+
+class Parts:
+    """What one daemon consists of. `config` is the present one: a reload replaces it."""
+
+    def __init__(self, config: Config, clock: Clock, names: Names, control: Control) -> None:
+        self.service_manager = ServiceManager(os.environ, clock)  # first: nothing else may see its variables
+        self.reloader = Reloader(config.path, os.environ, control.take_over)
+        self.config = config
+        self.control = control
+        self.machine_clock = clock
+        self.names = names
+        self.records: Callable[[], Iterable[Health]] = tuple
+        """Gives the records of all that is started; set before `services` is asked for."""
+
+    # the process
+
+    @cached_property
+    def hub_thread(self) -> HubThread:
+        """Takes calls of native threads."""
+        return HubThread()
+
+    @cached_property
+    def logging_locks(self) -> LoggingLocks:
+        """Locks of `logging` for greenlets and native threads."""
+        return LoggingLocks(self.machine_clock)
+
+    @cached_property
+    def fork_guard(self) -> ForkGuard:
+        """Refuses calls that would end or double this process."""
+        return ForkGuard(streams.take_over().lead_back)
+
+    @cached_property
+    def log(self) -> Log:
+        """The log on standard error."""
+        settings = self.config.monqbus
+        return Log(self.machine_clock, level=settings.log_level, log_format=settings.log_format)
+
+    @cached_property
+    def signals(self) -> Signals:
+        """What TERM, INT, HUP and USR1 do."""
+        return Signals(
+            {
+                signal.SIGTERM: self.control.stop,
+                signal.SIGINT: self.control.stop,
+                signal.SIGHUP: self.reloader.ask,
+                signal.SIGUSR1: self.control.describe,
+            }
+        )
+
+    @cached_property
+    def watchdog(self) -> Watchdog:
+        """Watches the hub of the thread that asks for it first."""
+        return Watchdog(self.clock, self.log.fact_log.say_now)
+
+    # the store; each of these is asked for the first time by its own line in the list of services
+
+    @cached_property
+    def store(self) -> Store:
+        """The opened store. Raises ConfigError, StoreError."""
+        make_data_dir(self.config.monqbus.data_dir)
+        return self._open_store(daemon=True)
+
+    @cached_property
+    def spool(self) -> Spool | None:
+        """The opened spool of a shared store, or one that an earlier run has left something in."""
+        settings = self.config
+        most = settings.http.spool if self.store.shared else 0
+        return open_spool(settings.monqbus.data_dir, most, min_free=settings.monqbus.min_free)
+
+    @cached_property
+    def clock(self) -> SteadyClock:
+        """The queue's time. Asks the store when the machine's clock was set back; raises StoreError."""
+        return queue_clock(self.machine_clock, self.config.monqbus.data_dir, self.store, self.spool)
+
+    def _open_store(self, *, daemon: bool) -> Store:
+        settings = self.config.monqbus
+        return open_store(
+            settings.store.reveal(), settings.data_dir, daemon=daemon, min_free=settings.min_free
+        )
+
+    def close_store(self) -> None:
+        """Close it; close() can block for seconds while servers are unreachable, and is not waited for."""
+        if self.store.shared:
+            gevent.spawn(self.store.close).join(CLOSE_SECONDS)
+        else:
+            self.store.close()
+
+    # the path of a task
+
+    def load_apps(self) -> None:
+        """Import the apps, and declare the commands. Blocks as long as they do; raises ConfigError."""
+        from_config.load(self.config)
+
+    @property
+    def policy(self) -> Policy:
+        """What the present configuration says about attempts and retention."""
+        settings = self.config
+        return Policy(
+            settings.worker.max_attempts,
+            timedelta(seconds=settings.monqbus.keep_complete),
+            timedelta(seconds=settings.monqbus.keep_failed),
+        )
+
+    @property
+    def plan(self) -> Mapping[str, Lane]:
+        """The lanes that there should be now."""
+        known = registry.registry().tasks
+        return lanes_of(self.config, known, self.names.of(known))
+
+    @cached_property
+    def worker(self) -> Instance:
+        """This daemon, as the store knows it."""
+        title = f"monqbus/{socket.gethostname()} pid {os.getpid()}"
+        return Instance(uuid.uuid4().hex, title, identity.of_this_process())
+
+    @cached_property
+    def recorder(self) -> Recorder:
+        """Records the ends of runs."""
+
+        def waiting_again(moments: list[tuple[str, datetime]]) -> None:
+            self.lanes.expect_at(moments)
+
+        recorder = Recorder(self.store, self.clock)
+        recorder.waiting_again = waiting_again
+        return recorder
+
+    @cached_property
+    def executor(self) -> Executor:
+        """Executes runs."""
+        executor = Executor(registry.registry, self.recorder, self.clock, self.policy)
+        executor.default_timeout = self.config.worker.timeout or None
+        executor.note = partial(self.hub_thread.tell, self.recorder.note)
+        return executor
+
+    @cached_property
+    def lanes(self) -> Lanes:
+        """The slots of this daemon, arranged as `plan` says."""
+
+        def new_pool(slots: int) -> Pool:
+            return Pool(slots, self.executor.run, self.clock)
+
+        lanes = Lanes(self.worker, self.clock, new_pool, self._new_claimer)
+        lanes.arrange(self.plan)
+        return lanes
+
+    def _new_claimer(self, pool: Pool, names: Callable[[], frozenset[str]]) -> Claimer:
+        return Claimer(
+            self.store,
+            self.worker,
+            pool,
+            self.recorder,
+            self.clock,
+            names=names,
+            may_claim=lambda: not self.store.shared or self.heartbeat.is_safe,
+        )
+
+    def start_cpu_workers(self) -> None:
+        """Take over the zygote; a process that was started without one runs cpu tasks itself."""
+        if (descriptor := zygote.connection()) is not None:
+            known = registry.registry().tasks
+            pool = start_pool(descriptor, self.config, known, self._cpu_workers_lost)
+            self.executor.cpu_runner = CpuRunner(pool, lambda: self.office, self.clock)
+
+    def stop_cpu_workers(self) -> None:
+        """End the workers; blocks for a moment."""
+        if self.executor.cpu_runner is not None:
+            self.executor.cpu_runner.worker_pool.stop()
+
+    def _cpu_workers_lost(self) -> None:
+        """No worker can be forked any more."""
+        if any_cpu(registry.registry().tasks):
+            self.control.fail()
+
+    # maintenance
+
+    @cached_property
+    def heartbeat(self) -> Heartbeat:
+        """Renews the lease; for a shared store only."""
+        return Heartbeat(
+            lambda: self._open_store(daemon=False),
+            self.worker,
+            self.clock,
+            lease_seconds=self.config.worker.lease,
+            fence=lambda: self.lanes.interrupt(None, Drained),
+            regained=self._look_again,
+        )
+
+    @cached_property
+    def timekeeper(self) -> Timekeeper:
+        """Keeps the queue's time."""
+        return Timekeeper(self.clock, MarkFile(self.config.monqbus.data_dir))
+
+    @cached_property
+    def store_monitor(self) -> StoreMonitor:
+        """Asks whether the store takes work."""
+        return StoreMonitor(self.store, self.clock)
+
+    @cached_property
+    def spooler(self) -> Spooler | None:
+        """Keeps deliveries while the store is away; None where there is no spool."""
+        return Spooler(self.spool, self.store, self.clock, self.lanes.expect) if self.spool else None
+
+    @cached_property
+    def rescuer(self) -> Rescuer:
+        """Rescues tasks of dead daemons."""
+        return Rescuer(self.store, self.worker, self.clock, lambda: self.executor.policy, self.lanes.wake)
+
+    @cached_property
+    def pruner(self) -> Pruner:
+        """Deletes what is past its retention."""
+        return Pruner(self.store, self.clock)
+
+    @cached_property
+    def reconciler(self) -> Reconciler:
+        """Reconciles runs with claims."""
+        return Reconciler(self.store, self.worker, self.lanes, self.recorder, self.clock)
+
+    @cached_property
+    def unknown_tasks(self) -> UnknownTasks:
+        """Reports tasks under unknown names."""
+        return UnknownTasks(self.store, lambda: registry.registry().tasks)
+
+    @cached_property
+    def queue_depth(self) -> QueueDepth:
+        """Counts the work that waits."""
+        return QueueDepth(self.store, self.clock, self.config.http.max_ready_tasks)
+
+    @cached_property
+    def listener(self) -> Listener:
+        """Hears of other daemons' posts; for a shared store only."""
+        return Listener(self.store, self.lanes.wake)
+
+    # what others ask of the daemon
+
+    @cached_property
+    def office(self) -> PostOffice:
+        """Everything that brings work in."""
+        return PostOffice(
+            self.store,
+            registry.registry,
+            self.clock,
+            keep_events=timedelta(seconds=self.config.monqbus.keep_events),
+            starter=self.lanes,
+            spooler=self.spooler if self.spooler is not None and self.spooler.takes else None,
+        )
+
+    @cached_property
+    def admin(self) -> Admin:
+        """Every operator action."""
+        return Admin(
+            self.store,
+            self.clock,
+            keep_failed=timedelta(seconds=self.config.monqbus.keep_failed),
+            withdraw=lambda ids: self.lanes.interrupt(ids, Withdrawn),
+            wake=self._look_again,
+            known=lambda: registry.registry().tasks,
+        )
+
+    def _look_again(self) -> None:
+        self.lanes.wake()
+        self.store.ring()
+
+    @cached_property
+    def services(self) -> Services:
+        """Watches everything that is started."""
+        return Services(self.clock, self.records, store=self.store_monitor.loop.health)
+
+    @cached_property
+    def readiness(self) -> Readiness:
+        """What `/readyz` says."""
+        return Readiness(
+            self.store_monitor,
+            self.spooler,
+            self.services,
+            self.queue_depth,
+            self.watchdog,
+            self.control.is_stopping,
+        )
+
+    # the listeners; each of the first two binds its address when it is asked for
+
+    @cached_property
+    def control_socket(self) -> ControlSocket:
+        """Raises ConfigError when the path cannot be had."""
+        return ControlSocket(self.config.monqbus.data_dir / CONTROL_SOCKET)
+
+    @cached_property
+    def public_address(self) -> Any:
+        """The listening socket. Raises ConfigError when the address cannot be had."""
+        return listen_tcp(*self.config.http.listen)
+
+    @cached_property
+    def public(self) -> Server:
+        """The server of the public listener, not started yet."""
+        http = self.config.http
+        urls = public_urls(
+            hooks=lambda: self.config.hooks,
+            publish=self.readiness.observed(self.office.deliver),
+            ready=self.readiness.complaint,
+            remark=self.readiness.remark,
+            clock=self.clock,
+            max_body=http.max_body,
+            admission=Admission(http.max_inflight, lambda: self.queue_depth.is_full),
+        )
+        return Server(self.public_address, urls, Limits.of(http))
+
+    def serve_api(self) -> None:
+        """Answer on the control socket. Never blocks."""
+        api = Api(self.admin, self.office, registry.registry, self.clock, self.readiness.describe)
+        self.control_socket.serve(create_api(api))

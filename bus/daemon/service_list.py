@@ -1,0 +1,158 @@
+"""The services of a daemon: one line each, started in this order and stopped in reverse.
+
+Native threads: the log's two, the watchdog, the timekeeper's for its file, and the embedded store's writer or
+the heartbeat of a shared store. All others are greenlets.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import gevent
+
+from ..apps import registry
+from ..engine.hub_thread import AnyThread
+from ..engine.loop import Loop
+from ..engine.output import Capture
+from ..http import open_files, too_few_files
+from ..log.refusals import PERIOD_SECONDS as REFUSALS_SECONDS
+from ..process.systemd import SEND_SECONDS
+from ..store import name_resolution
+from ..telemetry import emit
+from .build import Parts
+from .doors import Door
+from .signals import LOOK_SECONDS as BELONGINGS_SECONDS
+from .signals import Belongings
+from .startup import Entry, Step
+
+HEARING_SECONDS: Final = 0.1
+DOORS_SECONDS: Final = 5.0
+
+
+def _store(parts: Parts) -> Step:
+    resolved = parts.store.hosts
+    return Step(lambda: name_resolution.install(gevent.get_hub(), resolved), parts.close_store)
+
+
+def _spool(parts: Parts) -> Step | None:
+    return None if parts.spool is None else Step(stop=parts.spool.close)
+
+
+def _clock(parts: Parts) -> Step:
+    parts.clock.now()  # asks the store what waits, before anything is posted
+    return Step()
+
+
+def _output(_: Parts) -> Step:
+    capture = Capture()
+    return Step(capture.start, capture.stop)
+
+
+def _posting(parts: Parts) -> Step:
+    poster = AnyThread(parts.office, parts.hub_thread)
+    return Step(lambda: registry.bind(poster), lambda: registry.bind(None))
+
+
+def _heartbeat(parts: Parts) -> Step | None:
+    if not parts.store.shared:
+        return None
+    heartbeat = parts.heartbeat
+    return Step(heartbeat.start, heartbeat.stop, lambda: (heartbeat.health, heartbeat.loop.health))
+
+
+def _spooler(parts: Parts) -> Step | None:
+    # handing over may be broken off anywhere: the next start does it again
+    return None if parts.spooler is None else Step.hasty(parts.spooler.loop, HEARING_SECONDS)
+
+
+def _spool_monitor(parts: Parts) -> Step | None:
+    return None if parts.spooler is None else Step.loop(parts.spooler.store_monitor.loop)
+
+
+def _lanes(parts: Parts) -> Step:
+    lanes = parts.lanes
+    return Step(lanes.start_claiming, lanes.stop, lambda: lanes.records)
+
+
+def _listener(parts: Parts) -> Step | None:
+    # it listens for seconds at a time; what it would still hear is of no use any more
+    return Step.hasty(parts.listener.loop, HEARING_SECONDS) if parts.store.shared else None
+
+
+def _supervisor(parts: Parts) -> Step:
+    return Step.loop(Loop("supervisor", parts.service_manager.beat, SEND_SECONDS, parts.clock))
+
+
+def _belongings(parts: Parts) -> Step:
+    return Step.loop(Loop("belongings", Belongings(parts.signals).tick, BELONGINGS_SECONDS, parts.clock))
+
+
+def _refusals(parts: Parts) -> Step:
+    return Step.loop(Loop("refusals", parts.log.refusals.tick, REFUSALS_SECONDS, parts.clock))
+
+
+def _api(parts: Parts) -> Step:
+    socket = parts.control_socket
+    door = Door("control socket", lambda: socket.server)
+    return Step(parts.serve_api, socket.stop, lambda: (door.health,))
+
+
+def _public(parts: Parts) -> Step:
+    def start() -> None:
+        if remedy := too_few_files(parts.config.http.connections):
+            emit("files.limited", most=open_files(), remedy=remedy)
+        parts.public.start()
+
+    door = Door("public listener", lambda: parts.public)
+    return Step(start, parts.public.stop, lambda: (door.health,))
+
+
+def _doorkeeper(parts: Parts) -> Step:
+    return Step.of(Loop("doorkeeper", parts.control_socket.look, DOORS_SECONDS, parts.clock))
+
+
+SERVICES: Final[tuple[Entry[Parts], ...]] = (
+    # the process, before the apps are imported, which may do anything that handlers may do
+    Entry("calls of native threads", lambda parts: Step(stop=parts.hub_thread.close)),
+    Entry("logging locks", lambda parts: Step(parts.logging_locks.start, parts.logging_locks.stop)),
+    Entry("fork guard", lambda parts: Step(parts.fork_guard.start, parts.fork_guard.stop)),
+    Entry("log", lambda parts: Step.of(parts.log)),
+    Entry("service manager", lambda parts: Step.listening(parts.service_manager)),
+    Entry("apps", lambda parts: Step(parts.load_apps)),
+    Entry("store", _store),
+    Entry("spool", _spool),
+    Entry("clock", _clock),
+    # addresses are taken before any task begins: a port in use must not cost a task its run
+    Entry("control address", lambda parts: Step(stop=parts.control_socket.stop)),
+    Entry("public address", lambda parts: Step(stop=parts.public_address.close)),
+    Entry("cpu workers", lambda parts: Step(parts.start_cpu_workers, parts.stop_cpu_workers)),
+    # before anything is claimed: until then a signal may simply end the process
+    Entry("signals", lambda parts: Step(parts.signals.start, parts.signals.stop)),
+    Entry("output", _output),
+    Entry("posting", _posting),
+    Entry("watchdog", lambda parts: Step.of(parts.watchdog)),
+    Entry("heartbeat", _heartbeat),
+    Entry("clock mark", lambda parts: Step(stop=parts.timekeeper.save)),
+    Entry("spooler", _spooler),
+    Entry("timekeeper", lambda parts: Step.loop(parts.timekeeper.loop)),
+    Entry("store monitor", lambda parts: Step.loop(parts.store_monitor.loop)),
+    Entry("recorder", lambda parts: Step.of(parts.recorder.loop)),
+    Entry("rescuer", lambda parts: Step.loop(parts.rescuer.loop)),
+    Entry("pruner", lambda parts: Step.loop(parts.pruner.loop)),
+    Entry("reconciler", lambda parts: Step.loop(parts.reconciler.loop)),
+    Entry("unknown tasks", lambda parts: Step.loop(parts.unknown_tasks.loop)),
+    Entry("queue depth", lambda parts: Step.loop(parts.queue_depth.loop)),
+    Entry("supervisor", _supervisor),
+    Entry("belongings", _belongings),
+    Entry("refusals", _refusals),
+    Entry("spool monitor", _spool_monitor),
+    Entry("posted tasks, counted", lambda parts: Step.listening(parts.queue_depth)),
+    Entry("posted tasks, unknown", lambda parts: Step.listening(parts.unknown_tasks)),
+    Entry("lanes", _lanes),
+    Entry("listener", _listener),
+    # connections are accepted last of all: what comes in can be stored and run
+    Entry("control socket", _api),
+    Entry("public listener", _public),
+    Entry("doorkeeper", _doorkeeper),
+    Entry("reloader", lambda parts: Step.of(parts.reloader.loop)),
+)

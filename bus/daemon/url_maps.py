@@ -1,0 +1,47 @@
+"""The URL maps of a daemon's listeners: the public one here, that of the control socket in `api.server`.
+
+Every path of the public listener stands in this file; `api.server.ROUTES` are those of the control socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..clock import Clock
+from ..http.health_endpoints import healthz, readyz
+from ..http.url_map import UrlMap
+from ..model import Event, Receipt
+from ..webhook.admission import Admission
+from ..webhook.delivery import Receiver
+from ..webhook.endpoint import deliveries
+
+if TYPE_CHECKING:
+    from ..webhook.endpoint import Hooks
+
+
+def public_urls(
+    *,
+    hooks: Hooks,
+    publish: Callable[[Event], Receipt],
+    ready: Callable[[], str | None],
+    clock: Clock,
+    max_body: int,
+    admission: Admission | None = None,
+    remark: Callable[[], str | None] = lambda: None,
+) -> UrlMap:
+    """The public listener's.
+
+    *hooks* gives the present hooks by name and is asked for each delivery, so that a reload swaps
+    them between two. *ready* gives the reason why no delivery should be sent here, or None; *remark* what is
+    worth saying although they may come. *admission* turns deliveries away when there are too many of them.
+    Errors that nobody expected propagate to the server, which logs them and answers 500.
+    """
+    receiver = Receiver(publish, clock, max_body, admission or Admission())
+    return UrlMap(
+        {
+            "/hooks/NAME": deliveries(hooks, receiver),
+            "/healthz": healthz,
+            "/readyz": readyz(ready, clock, remark),
+        }
+    )
