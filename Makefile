@@ -42,9 +42,10 @@ suite-unit:
 
 check: lint types test test-binary ## what CI runs
 
-lint: $(VENV)/.ready-for-tests ## style and format
+lint: $(VENV)/.ready-for-tests ## style, format, dead code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/vulture
 
 types: $(VENV)/.ready-for-tests ## mypy, strict
 	$(BIN)/mypy
