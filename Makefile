@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 CONFIG ?= config.example.ini
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types format bench chaos docs binary test-binary clean FORCE
-.PHONY: suite-early suite-late suite-chaos suite-binary suite-rest
+.PHONY: help run quick test check lint types format bench chaos docs binary test-binary clean FORCE
+.PHONY: suite-early suite-late suite-chaos suite-binary suite-rest suite-engine suite-unit
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 test: $(VENV)/.ready-for-tests ## run every test
 	@$(SUITES) suite-rest suite-late suite-early suite-chaos
 
+quick: $(VENV)/.ready-for-tests ## in under a minute: lint, types, and the tests that need no server
+	@$(SUITES) suite-engine suite-unit types lint
+
 suite-early:
 	$(PYTEST) tests/acceptance/test_[a-r]*.py
 suite-late:
@@ -32,11 +35,17 @@ suite-binary:
 suite-rest:
 	$(PYTEST) --ignore tests/acceptance --ignore tests/chaos --ignore tests/binary
 
+suite-engine:
+	$(PYTEST) tests/engine
+suite-unit:
+	$(PYTEST) tests/unit tests/test_*.py
+
 check: lint types test test-binary ## what CI runs
 
-lint: $(VENV)/.ready-for-tests ## style and format
+lint: $(VENV)/.ready-for-tests ## style, format, dead code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/vulture
 
 types: $(VENV)/.ready-for-tests ## mypy, strict
 	$(BIN)/mypy

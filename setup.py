@@ -34,6 +34,7 @@ setup(
             "hypothesis>=6.100",
             "mypy>=1.14",
             "ruff>=0.9",
+            "vulture>=2.14",
             "standardwebhooks>=1.0",
             "gunicorn>=23",
             "pyuwsgi>=2.0.28; platform_machine == 'x86_64' and sys_platform == 'linux'",

@@ -1,7 +1,7 @@
 """Parses JSON from strangers: strictly UTF-8, bounded, without Python's extensions.
 
 ``json.loads`` alone accepts UTF-16, NaN, lone surrogates, duplicate keys and unbounded depth; each
-of them breaks something later (webhooks.md, "Python pitfalls"; RFC 8259 sections 4, 6 and 8).
+of them breaks something later (RFC 8259 sections 4, 6 and 8).
 
 It also holds the interpreter until it is done. A long text is therefore cut at commas outside of
 strings, and each piece parsed as a text of its own, between the brackets that are open where it

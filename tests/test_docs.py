@@ -238,6 +238,34 @@ def test_links_between_documents_lead_somewhere(page):
         assert not anchor or anchor in markdown.anchors(target), link
 
 
+@pytest.mark.parametrize("page", PAGES, ids=markdown.name_of)
+def test_files_that_a_page_names_are_there(page):
+    """Each path from the root of the checkout; ``*`` stands for any name."""
+    named = re.findall(r"(?<![\w./-])(?:bus|docs|examples|stubs|tests)/[\w./*-]*[\w/*]", page.read_text())
+
+    assert [] == [path for path in named if not list(ROOT.glob(path.rstrip("/")))]
+
+
+def _written() -> dict[str, str]:
+    """Everything written for programs: the code, and what is started beside it."""
+    code = [path for room in ("bus", "examples", "stubs", "tests") for path in (ROOT / room).rglob("*.py*")]
+    others = [ROOT / name for name in ("Makefile", "build.spec", "monqbus.py", "pyproject.toml", "setup.py")]
+    return {markdown.name_of(path): path.read_text() for path in [*code, *others] if path.suffix != ".pyc"}
+
+
+def test_code_cites_documents_that_are_there():
+    """A page by its name; sections only of documents that anybody can get, such as RFCs."""
+    pages = {name for page in PAGES for name in (page.name, markdown.name_of(page))}
+    nowhere = []
+    for place, text in _written().items():
+        named = re.findall(r"(?<![\w./*-])([\w/-]+\.md)\b", text)
+        nowhere += [(place, name) for name in named if name not in pages]
+        sections = re.findall(r"(.{,20})((?:\bsections?\s|§ ?)\d[\d.]*)", text)
+        nowhere += [(place, at) for before, at in sections if not re.search(r"(RFC \d+|\.org),? $", before)]
+
+    assert [] == nowhere
+
+
 @pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.where)
 def test_python_blocks_compile_and_import_what_is_there(block):
     """Every name taken from monqbus is public."""

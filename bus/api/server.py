@@ -11,6 +11,7 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from json import dumps
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -57,22 +58,6 @@ _CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
     (BadDeclaration, 422, "bad_declaration"),
     (StoreUnavailable, 503, "store_unavailable"),
     (StoreError, 409, "store_refused"),
-)
-
-
-ROUTES: Final = (
-    ("POST", "/tasks", "post_task"),
-    ("POST", "/tasks/find", "find_tasks"),
-    ("POST", "/tasks/count", "count_tasks"),
-    ("POST", "/tasks/<any(retry, cancel, purge):action>", "act_on_tasks"),
-    ("GET", "/tasks/<task_id>", "show_task"),
-    ("POST", "/tasks/<task_id>/<any(retry, cancel):action>", "act_on_task"),
-    ("POST", "/events", "publish_event"),
-    ("GET", "/events/<event_id>", "show_event"),
-    ("POST", "/events/<event_id>/replay", "replay_event"),
-    ("POST", "/backup", "back_up"),
-    ("GET", "/facts", "count_facts"),
-    ("GET", "/status", "show_status"),
 )
 
 
@@ -187,11 +172,27 @@ class Api:
         return _answer(self._status())
 
 
+ROUTES: Final[tuple[tuple[str, str, Callable[..., Response]], ...]] = (
+    ("POST", "/tasks", Api.post_task),
+    ("POST", "/tasks/find", Api.find_tasks),
+    ("POST", "/tasks/count", Api.count_tasks),
+    ("POST", "/tasks/<any(retry, cancel, purge):action>", Api.act_on_tasks),
+    ("GET", "/tasks/<task_id>", Api.show_task),
+    ("POST", "/tasks/<task_id>/<any(retry, cancel):action>", Api.act_on_task),
+    ("POST", "/events", Api.publish_event),
+    ("GET", "/events/<event_id>", Api.show_event),
+    ("POST", "/events/<event_id>/replay", Api.replay_event),
+    ("POST", "/backup", Api.back_up),
+    ("GET", "/facts", Api.count_facts),
+    ("GET", "/status", Api.show_status),
+)
+
+
 def create_api(api: Api) -> Flask:
     """The WSGI application that serves *api* under ``/api/v1``."""
     app = Flask("monqbus.api", static_folder=None, root_path="/")
-    for method, rule, name in ROUTES:
-        app.add_url_rule(f"/api/v1{rule}", name, getattr(api, name), methods=[method])
+    for method, rule, answer in ROUTES:
+        app.add_url_rule(f"/api/v1{rule}", answer.__name__, partial(answer, api), methods=[method])
     app.register_error_handler(MonqbusError, _failed)
     app.register_error_handler(HTTPException, _no_such_thing)
     return app

@@ -56,7 +56,7 @@ _HEAD: Final = """\
 _REFERENCE_HEAD: Final = """\
 # Configuration
 
-This page is printed from the table of settings in `bus/config/table.py`; a test keeps it equal.
+This page is printed from the table of settings in `bus/config/settings.py`; a test keeps it equal.
 
 `monqbus run --config FILE` reads one INI file. `monqbus config` prints a sample with every setting,
 `monqbus init` writes one to start from, `monqbus check` names every mistake with its file and line

@@ -50,9 +50,7 @@ def of_this_process() -> ProcessIdentity | None:
     if found is None:
         return None
     try:
-        return ProcessIdentity(
-            _BOOT.read_text().strip(), str(Path("/proc/self/ns/pid").readlink()), os.getpid(), found.start
-        )
+        return ProcessIdentity(_BOOT.read_text().strip(), str(_SPACE.readlink()), os.getpid(), found.start)
     except OSError:
         return None
 

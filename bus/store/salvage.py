@@ -30,7 +30,7 @@ _SIZES: Final[Mapping[int, int]] = {
     0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16,
     0x7F: 0, 0xFF: 0,
 }  # fmt: skip
-# type: what the length in front does not count of the value
+# the bytes of a value that the length in front of it does not count, by type
 _PREFIXED: Final[Mapping[int, int]] = {
     0x02: 4, 0x0D: 4, 0x0E: 4, 0x03: 0, 0x04: 0, 0x0F: 0, 0x05: 5, 0x0C: 16,
 }  # fmt: skip

@@ -25,8 +25,8 @@ Unit = Literal["s", "ms"]
 class Preset:
     """One sender's way of proving itself, and where it puts the delivery's id and the event's type.
 
-    `signed` is the template of the signed bytes. `is_id_signed` is false when somebody who captured
-    a delivery could send it again under another id or type. `key` "whsec" means: base64 after
+    `signed` is the template of the signed bytes. Where it has no `{id}`, somebody who
+    captured a delivery can send it again under another id or type. `key` "whsec" means: base64 after
     ``whsec_``; with "raw" the secret's own bytes are the key, ``whsec_`` or not.
     """
 
@@ -43,7 +43,6 @@ class Preset:
     tolerance: float = 300.0
     delivery: str = ""
     event: str = ""
-    is_id_signed: bool = False
 
 
 PRESETS: Final[Mapping[str, Preset]] = {
@@ -67,7 +66,6 @@ PRESETS: Final[Mapping[str, Preset]] = {
         timestamp="header:webhook-timestamp",
         delivery="header:webhook-id",
         event="body:type",
-        is_id_signed=True,
     ),
 }
 

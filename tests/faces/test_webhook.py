@@ -277,7 +277,7 @@ WRONG: dict[str, tuple[bytes, int, str]] = {
 def test_what_is_wrong_gets_its_status_and_is_told(
     server: Server, office: Office, stranger_sends: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The table of webhooks.md section 6: a problem document, one fact, nothing stored."""
+    """The table of errors in webhooks.md: a problem document, one fact, nothing stored."""
     data, status, code = WRONG[stranger_sends]
 
     with told() as facts:

@@ -20,7 +20,7 @@ TASK = MonQTask(ObjectId("0" * 24), "app.work", [b"\x00"], {"at": NOW}, NOW, eve
 
 
 def test_every_listing_has_the_promised_columns():
-    """interface.md: `--json` rows carry at least these."""
+    """Rows of `--json` carry these, in this order."""
     promised = [
         "id", "task_name", "state", "priority", "attempt", "time_queue", "time_start", "time_stop", "topic",
         "result",

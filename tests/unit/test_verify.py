@@ -297,7 +297,7 @@ SENDERS_TO_COME: dict[str, tuple[Preset, str, dict[str, str], bytes, float]] = {
 
 @pytest.mark.parametrize("sender", SENDERS_TO_COME)
 def test_another_sender_is_another_row(sender: str) -> None:
-    """The columns of the table say enough: Slack's, adnanh's and derived vectors, webhooks.md section 4."""
+    """The columns of the table say enough: Slack's, adnanh's and derived vectors."""
     preset, secret, headers, body, now = SENDERS_TO_COME[sender]
 
     assert "" == reason(preset, (secret,), headers, body, now)
