@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -160,6 +162,31 @@ def test_a_migration_that_is_broken_off_leaves_the_file_as_it_was(path: Path, ba
     assert not backup.exists()
     for store in opened(path):
         assert SCHEMA_VERSION == store.schema_version
+
+
+def test_a_kill_in_the_middle_leaves_the_file_as_it_was(path: Path, backup: Path) -> None:
+    """The backup stays, as nobody was there to take it away; the next opening does all of it."""
+    before = dump(path)
+    pid = os.fork()
+    if not pid:
+        try:
+            migration.STEPS = [(2, _killed)]
+            SqliteStore(path, daemon=False).open()
+        finally:
+            os._exit(1)
+    (_, status) = os.waitpid(pid, 0)
+
+    assert signal.SIGKILL == os.WTERMSIG(status)
+    assert before == dump(path)
+    assert before == dump(backup)
+    for store in opened(path):
+        assert SCHEMA_VERSION == store.schema_version
+        assert {"ready": 3} == store.count(Filter())
+
+
+def _killed(sql: sqlite3.Connection) -> None:
+    STEPS[0][1](sql)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_without_room_for_the_backup_the_file_is_refused_and_left(path: Path, backup: Path, monkeypatch):
