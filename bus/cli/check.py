@@ -13,6 +13,7 @@ from ..connecting import client, is_embedded
 from ..errors import ConfigError, MonqbusError
 from ..http import Limits, open_files, too_few_files
 from ..store import has_file, open_store, require_data_dir, require_room
+from ..store.checks import examine
 from . import terminal
 from .session import daemon_answers, read_config
 
@@ -99,7 +100,9 @@ def _look_at_store(config: Config) -> None:
     """Open it, or what it needs when it is not there yet: nothing is made. Raises MonqbusError."""
     folder = config.monqbus.data_dir
     require_data_dir(folder)
-    if is_embedded(config) and not has_file(folder):
-        require_room(folder)
+    if not is_embedded(config):
+        open_store(config.monqbus.store.reveal(), folder).close()
+    elif has_file(folder):
+        terminal.line(f"schema   {examine(folder)}")
     else:
-        open_store(config.monqbus.store.reveal(), folder, examine=True).close()
+        require_room(folder)

@@ -11,10 +11,12 @@ from typing import Final
 from ..clock import Clock
 from ..diagnosis import Diagnosis
 from ..model import ERROR, Filter
-from . import open_store
+from . import DATABASE
 from .fields import ASIDE
 from .sqlite.file import is_there
 from .sqlite.mounts import MOUNTS, file_system, network_file_system
+from .sqlite.rows import SCHEMA_VERSION
+from .sqlite.store import SqliteStore
 
 MEMORY: Final = frozenset({"tmpfs", "ramfs"})
 RACELESS: Final = (3, 51, 3)
@@ -32,14 +34,33 @@ def library() -> Diagnosis:
 
 def file(data_dir: Path, min_free: int) -> Iterator[Diagnosis]:
     """The embedded store's file, which no daemon has. Takes its lock for a moment; raises StoreError."""
-    path = data_dir / "monqbus.db"
+    path = data_dir / DATABASE
     if not is_there(path):
         yield Diagnosis("store", f"{path}, not there yet", note="a daemon makes it when it starts")
         return
-    with closing(open_store("sqlite", data_dir, min_free=min_free, examine=True)) as store:
+    with closing(SqliteStore(path, daemon=False, min_free=min_free, examine=True)) as store:
+        store.open()
+        version = store.schema_version
         aside = sum(store.count(Filter(states=(ERROR,), error=ASIDE)).values())
     yield Diagnosis("store", f"{path}, {path.stat().st_size / 2**20:.1f} MiB, read and without damage")
+    yield Diagnosis("schema", schema(version))
     yield from unreadable(aside)
+
+
+def schema(version: int) -> str:
+    """What is said of a file's schema *version*."""
+    due = "" if version == SCHEMA_VERSION else f"; the next start upgrades it to {SCHEMA_VERSION}"
+    return f"version {version}{due}"
+
+
+def examine(data_dir: Path) -> str:
+    """Read and check all of the embedded file in *data_dir*; its schema version in words.
+
+    The file stays at that version. Raises ConfigError, StoreError.
+    """
+    with closing(SqliteStore(data_dir / DATABASE, daemon=False, examine=True)) as store:
+        store.open()
+        return schema(store.schema_version)
 
 
 def unreadable(count: int) -> Iterator[Diagnosis]:

@@ -12,7 +12,7 @@ import pytest
 from bus.copying import copy, size
 from bus.errors import StoreError
 from bus.model import COMPLETE, Filter, Posting, Report
-from bus.store import open_memory_store, open_store
+from bus.store import checks, open_memory_store, open_store
 from bus.store.contract import Store
 
 from .samples import NOW, ONE, a_delivery, a_fan_out, a_task, held, post, together
@@ -194,7 +194,8 @@ def restored(path: Path, folder: Path) -> Store:
     """The store that a backup is, put in place as the documents say."""
     folder.mkdir(mode=0o700)
     (folder / "monqbus.db").write_bytes(path.read_bytes())
-    return open_store("sqlite", folder, examine=True)
+    checks.examine(folder)
+    return open_store("sqlite", folder)
 
 
 def test_a_backup_is_one_file_of_its_owner_with_everything_in_it(file_store, tmp_path):

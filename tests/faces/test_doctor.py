@@ -38,6 +38,9 @@ def _found(said: Said, name: str) -> dict[str, object]:
     return row
 
 
+VERSION_1 = Path(__file__).parents[1] / "contract" / "files" / "version1.db"
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A config in the working directory, with its data folder."""
@@ -115,6 +118,29 @@ def test_a_stored_file_is_read_whole(run: Command, place: Path) -> None:
     assert (0, 1) == (well.code, damaged.code)
     assert "problem" == _found(damaged, "store")["verdict"]
     assert str(path) in str(_found(damaged, "store")["value"])
+
+
+def test_doctor_and_check_say_the_schema_version_and_leave_it(run: Command, place: Path) -> None:
+    """Who looks may still want to go back; the first command that works on the file upgrades it."""
+    path = place.parent / "data" / "monqbus.db"
+    path.write_bytes(VERSION_1.read_bytes())
+    path.chmod(0o600)
+    before = [run(name, "--config", place) for name in ("doctor", "check")]
+    names = {one.name for one in path.parent.iterdir()}
+    counted = run("count", "--config", place)
+    after = [run(name, "--config", place) for name in ("doctor", "check")]
+
+    assert [0, 0, 0, 0, 0] == [said.code for said in (*before, counted, *after)]
+    assert ["version 1; the next start upgrades it to 2"] * 2 == [_schema(said.lines) for said in before]
+    assert ["version 2"] * 2 == [_schema(said.lines) for said in after]
+    assert "monqbus.db.v1-backup" not in names
+    assert path.with_name("monqbus.db.v1-backup").is_file()
+
+
+def _schema(lines: list[str]) -> str:
+    """What is said of the schema, whatever stands before it."""
+    (line,) = [line for line in lines if "schema   " in line]
+    return line.split("schema")[1].strip()
 
 
 def test_tasks_that_nobody_can_read_are_told_and_listed(run: Command, place: Path) -> None:

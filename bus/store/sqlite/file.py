@@ -14,8 +14,9 @@ from ...errors import ConfigError, StoreError, StoreFull, StoreUnavailable, Stor
 from .data_dir import make_data_dir, unusable
 from .file_identity import log_of
 from .filter import SEARCH_SECONDS, result_matches
+from .migration import migrate
 from .mounts import network_file_system
-from .rows import NEWER_INDEXES, SCHEMA, SCHEMA_VERSION
+from .rows import SCHEMA, SCHEMA_VERSION
 
 OLDEST_SQLITE: Final = (3, 35, 0)  # the first with RETURNING
 MEMORY: Final = ":memory:"
@@ -48,8 +49,9 @@ def require_local(folder: Path) -> None:
 def connect(path: Path | str, *, examine: bool = False) -> sqlite3.Connection:
     """The connection to the file at *path*, created where there is none, ready for use by any thread.
 
-    After an unclean end a small file is read and checked, with *examine* one of any size. Blocks for
-    the disk. Raises ConfigError, StoreError.
+    After an unclean end a small file is read and checked, with *examine* one of any size. A file of an
+    earlier schema version is migrated, but with *examine* it is left at its own. Blocks for the disk.
+    Raises ConfigError, StoreError.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StoreError(f"SQLite: expected 3.35 or newer, got {sqlite3.sqlite_version}; update Python")
@@ -63,13 +65,14 @@ def connect(path: Path | str, *, examine: bool = False) -> sqlite3.Connection:
         )
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            is_new = _is_new(connection, path)  # before anything could be written to a stranger's file
+            version = _version(connection, path)  # before anything could be written to a stranger's file
             if examine or (ended_uncleanly and _size(path) <= EXAMINED_BYTES):
                 _examine(connection, path)
             _configure(connection)
-            if is_new:
+            if not version:
                 connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-            _add_indexes(connection)
+            elif isinstance(path, Path) and not examine:
+                migrate(connection, path, version)
             connection.execute("SELECT beats FROM beat").fetchone()  # only now SQLite opens the log
         except BaseException:
             connection.close()
@@ -179,34 +182,27 @@ def _configure(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA journal_size_limit = {LARGEST_LOG_BYTES}")
 
 
-def _is_new(connection: sqlite3.Connection, path: Path | str) -> bool:
-    """Whether there is nothing in the file yet. Refuses one that is not ours or not of this version."""
+def _version(connection: sqlite3.Connection, path: Path | str) -> int:
+    """The file's schema version; 0 when nothing is in it yet. Refuses one that is not ours or too new."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if version == 0 and not tables:
-        return True
+        return 0
     if not {"task", "event", "beat"} <= tables:
         raise ConfigError(
             f"[monqbus] data_dir: expected a store of monqbus at {path}, got a database of another program; "
             "choose another folder"
         )
-    if version != SCHEMA_VERSION:
+    if version > SCHEMA_VERSION:
         raise StoreUnusable(
-            f"{path}: expected schema version {SCHEMA_VERSION}, got {version}; "
-            "it was written by a newer monqbus, use that one"
+            f"{path}: made by a newer monqbus (version {version}); this one knows up to {SCHEMA_VERSION}; "
+            "use the newer one, or the backup that it has left beside the file"
         )
-    return False
-
-
-def _add_indexes(connection: sqlite3.Connection) -> None:
-    """Make the indexes that an older file lacks; reads all of its tasks then, once."""
-    try:
-        connection.executescript(f"BEGIN; {NEWER_INDEXES} COMMIT;")
-    except sqlite3.Error as error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        if not is_full(error):  # on a full disk the work goes on without them, slower
-            raise
+    if version < 1:
+        raise StoreUnusable(
+            f"{path}: expected schema version 1 to {SCHEMA_VERSION}, got {version}; restore a backup"
+        )
+    return int(version)
 
 
 def _examine(connection: sqlite3.Connection, path: Path | str) -> None:

@@ -18,8 +18,15 @@ from ...codec import decode, encode, undo_references
 from ...model import RUNNABLE, STATES, Event, MonQTask
 from ..fields import LARGEST_COUNT
 
-SCHEMA_VERSION = 1
-SCHEMA = """
+SCHEMA_VERSION = 2
+"""What `migrations` ends with, and what a new file is made as."""
+DELIVERY_KEY = "delivery"
+"""The one kind of key that an event has: its hook and the sender's id of the delivery."""
+_ENDED_FOR_GOOD = [state for state in STATES if state not in RUNNABLE]
+# in these words a query gets the index; with other states the index needs another name. Not IN: of more than
+# two states SQLite makes a table at each change of a task, which costs a quarter of all ends (measured)
+REFERS = " AND ".join(["event_id IS NOT NULL", *(f"state != {state!r}" for state in _ENDED_FOR_GOOD)])
+SCHEMA = f"""
 CREATE TABLE task (
     seq INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE,
@@ -48,6 +55,7 @@ CREATE TABLE task (
 CREATE INDEX task_lane ON task (task_name, rank, time_queue) WHERE state = 'ready';
 CREATE INDEX task_state ON task (state, id);
 CREATE UNIQUE INDEX task_key ON task (key) WHERE key IS NOT NULL AND state IN ('ready', 'busy');
+CREATE INDEX task_of_event ON task (event_id) WHERE {REFERS};
 CREATE INDEX task_expire ON task (expire_at) WHERE expire_at IS NOT NULL;
 CREATE TABLE event (
     seq INTEGER PRIMARY KEY,
@@ -55,22 +63,16 @@ CREATE TABLE event (
     key TEXT UNIQUE,
     hook TEXT,
     expire_at INTEGER,
-    document BLOB NOT NULL
+    document BLOB NOT NULL,
+    topic TEXT,
+    received INTEGER,
+    task_count INTEGER,
+    key_kind TEXT
 );
 CREATE INDEX event_expire ON event (expire_at) WHERE expire_at IS NOT NULL;
 CREATE TABLE beat (one INTEGER PRIMARY KEY, beats INTEGER NOT NULL);
 INSERT INTO beat VALUES (1, 0);
 """
-_ENDED_FOR_GOOD = [state for state in STATES if state not in RUNNABLE]
-# in these words a query gets the index; with other states the index needs another name. Not IN: of more than
-# two states SQLite makes a table at each change of a task, which costs a quarter of all ends (measured)
-REFERS = " AND ".join(["event_id IS NOT NULL", *(f"state != {state!r}" for state in _ENDED_FOR_GOOD)])
-NEWER_INDEXES = f"""
-CREATE INDEX IF NOT EXISTS task_of_event ON task (event_id) WHERE {REFERS};
-DROP INDEX IF EXISTS task_event;
-"""
-"""What files of the same version that were made earlier do not have; made when they are opened."""
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 LOWEST_RANK = -(2**63)
@@ -141,7 +143,8 @@ SET_ASIDE = "UPDATE task SET state = 'error', result = ?, time_stop = ?"
 HAS_TASK = "SELECT 1 FROM task WHERE id = ?"
 HAS_EVENT = "SELECT 1 FROM event WHERE id = ?"
 INSERT_EVENT = """
-    INSERT INTO event (id, key, hook, expire_at, document) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+    INSERT INTO event (id, key, hook, expire_at, document, topic, received, task_count, key_kind)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
 
@@ -254,4 +257,8 @@ def _progress(data: bytes | None) -> dict[str, Any] | None:
 
 def event_to_row(event: Event, document: dict[str, Any]) -> tuple[Any, ...]:
     """The values of *event* for INSERT_EVENT."""
-    return event.id.binary, event.key, event.hook, to_ms(event.expire_at), encode(document)
+    key = event.key
+    return (
+        event.id.binary, key, event.hook, to_ms(event.expire_at), encode(document), event.topic,
+        to_ms(event.received), len(event.task_ids), None if key is None else DELIVERY_KEY,
+    )  # fmt: skip

@@ -52,7 +52,7 @@ class SqliteStore:
     """Implements store.contract.Store on a file that belongs to one process at a time.
 
     It takes nothing new while less than *min_free* bytes of its disk are free; with *examine* the
-    whole file is read and checked when it is opened.
+    whole file is read and checked when it is opened, and keeps its schema version.
     """
 
     shared = False
@@ -79,6 +79,12 @@ class SqliteStore:
     def close(self) -> None:
         """Close the file and let the lock go."""
         self._connection.close()
+
+    @property
+    def schema_version(self) -> int:
+        """That of the opened file: an earlier one than ours when it was opened to be examined."""
+        (version,) = self._sql.execute("PRAGMA user_version").fetchone()
+        return int(version)
 
     def ping(self) -> None:
         """Write one number: reading would succeed on a full disk too."""
@@ -134,8 +140,10 @@ class SqliteStore:
 
     def _rewrite(self, event: Event) -> None:
         document = encode(event_to_document(event))
-        values = (document, to_ms(event.expire_at), event.id.binary)
-        self._sql.execute("UPDATE event SET document = ?, expire_at = ? WHERE id = ?", values)
+        values = (document, to_ms(event.expire_at), event.topic, len(event.task_ids), event.id.binary)
+        self._sql.execute(
+            "UPDATE event SET document = ?, expire_at = ?, topic = ?, task_count = ? WHERE id = ?", values
+        )
 
     def _first(self, event: Event) -> Event | None:
         """The event that stands there in place of *event*: itself, or the first of its key."""

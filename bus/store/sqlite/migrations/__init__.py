@@ -1,0 +1,15 @@
+"""The migrations of the embedded file, in order: each makes the next schema version of the one before."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from . import v2_event_columns
+
+Step = tuple[int, Callable[[sqlite3.Connection], None]]
+"""The version that a step makes, and its function. It runs inside a transaction and must not end that."""
+
+STEPS: Final[Sequence[Step]] = ((2, v2_event_columns.migrate),)
+"""Every step, oldest first. One that was released never changes: files were made with it."""
