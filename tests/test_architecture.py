@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,6 +157,12 @@ def test_the_allow_list_of_dead_code_names_what_is_there():
 
     assert listed.count("\n") == len(allowed)
     assert set() == allowed.keys() - written
+
+
+@pytest.mark.parametrize("tool", ["tests.bench.__main__", "tests.chaos.__main__"])
+def test_a_tool_that_is_run_by_hand_can_be_imported(tool):
+    """`make bench` and `make chaos`: a name that was changed elsewhere would be missed late."""
+    assert importlib.import_module(tool)
 
 
 def test_every_room_has_a_floor():

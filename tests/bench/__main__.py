@@ -19,7 +19,7 @@ import pytest
 import monqbus
 from bus.clock import Clock
 from bus.config import load
-from bus.connecting import is_embedded, remote
+from bus.connecting import client, is_embedded
 from bus.model import Filter, Instance, MonQTask, Posting
 from bus.store import Store, open_store
 from tests import mongod
@@ -167,7 +167,7 @@ def _drained(config: Path, server: Measured) -> tuple[float, float]:
 def _admin(config_path: Path):
     config = load(config_path, {})
     if is_embedded(config):
-        return remote(config)
+        return client(config)
     from bus.admin import Admin
 
     return Admin(opened(config_path), Clock())
