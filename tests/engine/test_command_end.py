@@ -7,10 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import gevent
 import pytest
 
 from bus.apps import command
 from bus.apps.command import Command
+from bus.engine.run import Run
+from bus.errors import Withdrawn
 from bus.process import parent_death, tree
 from tests.cpu.conftest import is_alive
 
@@ -77,13 +80,19 @@ def test_one_that_forks_without_pause_is_ended_too(engine, tmp_path, capture):
         "    open('pids', 'a').write(f'{os.getpid()}\\n')\n"
         "    time.sleep(0.002)\n"
     )
-    before = set(tree.children(os.getpid()))
+    before, pids = set(tree.children(os.getpid())), tmp_path / "pids"
     capture.start()
     words = (SHELL, "-c", f'exec {sys.executable} -c "$0" $$', code)
-    task = deliver(engine, Command(words, tmp_path), timeout=1.0)
-    engine.perform(task)
+    deliver(engine, Command(words, tmp_path))
+    (task,) = engine.store.claim(engine.worker, engine.registry.tasks, 1, engine.clock.now()).tasks
+    started = Run(task, engine.clock.monotonic())
+    running = gevent.spawn(engine.executor.run, started)
+    try:
+        until(lambda: pids.exists() and len(pids.read_text().split()) > 100)
+    finally:
+        started.interrupt(Withdrawn())
+    running.join()
 
-    assert (tmp_path / "pids").read_text()
     until(lambda: set(tree.children(os.getpid())) <= before)  # whoever lived on would be adopted by now
 
 
