@@ -23,7 +23,7 @@ examples:
 
 FILE is --config, else $MONQBUS_CONFIG, else ./monqbus.ini.
 exit codes: 0 done · 1 failed or not found · 64 usage · 69 store unreachable ·
-            73 store held · 78 configuration
+            73 store held · 75 not usable for now · 78 configuration
 """
 
 

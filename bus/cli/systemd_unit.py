@@ -56,8 +56,9 @@ WatchdogSec=60
 # also after exit code 0: a task may have called os._exit(0). `systemctl stop` stays stopped.
 Restart=always
 RestartSec=2
-# usage, store held by another daemon, configuration: the next start would fail the same way
-RestartPreventExitStatus=64 73 78
+# usage, configuration: the next start would fail the same way. What may pass is tried again: a store that
+# another process has (73), a folder, file or address that cannot be used for now (75), MongoDB away (69)
+RestartPreventExitStatus=64 78
 # TERM reaches the daemon alone: it lets tasks end, with their workers and commands, and asks for the
 # time that [worker] drain needs. What is left then is killed.
 KillMode=mixed

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bus.cli import entry
 from bus.cli.systemd_unit import unit
 
 PROGRAM = Path(sys.executable)
@@ -69,6 +70,14 @@ def test_a_place_in_a_home_folder_can_be_read(directory: str, protected: str):
     text = unit(Path("/usr/local/bin/monqbus"), Path(directory), Path(directory, "data"))
 
     assert f"\nProtectHome={protected}\n" in text
+
+
+def test_what_may_pass_is_tried_again(tmp_path: Path):
+    """Only what somebody has to change first is not: usage and configuration."""
+    settings = _settings(_written(tmp_path, Path("/srv/shop")))
+
+    assert f"{entry.EX_USAGE} {entry.EX_CONFIG}" == settings["RestartPreventExitStatus"]
+    assert "always" == settings["Restart"]
 
 
 def test_every_part_of_the_fence_is_explained(tmp_path: Path):
