@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..apps import registry
 from ..apps.command import declare
+from ..apps.command_program import faults_of
 from ..config import Config
 from ..connecting import client, is_embedded
 from ..errors import ConfigError, MonqbusError
@@ -24,7 +25,7 @@ def check(options: argparse.Namespace) -> int:
     With ``--offline`` the store is left alone: a running daemon's reload asks for no more than that.
     """
     config = read_config(options)
-    problems = _app_problems(config)
+    problems = [*_app_problems(config), *_program_problems(config)]
     _print_declared(config)
     store_error = None if options.offline else _store_error(config)
     for warning in (*config.warnings, *_few_files(config), *_unhandled(config)):
@@ -48,6 +49,12 @@ def _app_problems(config: Config) -> list[str]:
             problems += error.problems
     declare(config.handlers.values(), place)
     return problems
+
+
+def _program_problems(config: Config) -> list[str]:
+    """What keeps commands from being started; a daemon starts all the same, and their tasks wait."""
+    faults = faults_of(config.handlers.values())
+    return [f"{config.handlers[name].where}: [handler:{name}] {fault}" for name, fault in faults.items()]
 
 
 def _print_declared(config: Config) -> None:

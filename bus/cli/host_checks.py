@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from .. import __version__
+from ..apps.command_program import faults_of
 from ..clock import Clock
 from ..config import Config
 from ..diagnosis import Diagnosis
@@ -51,6 +52,16 @@ def limits(config: Config) -> Iterator[Diagnosis]:
     most, remedy = open_files(), too_few_files(config.http.connections)
     value = "unlimited" if most is None else str(most)
     yield Diagnosis("open files", value, "warning", remedy) if remedy else Diagnosis("open files", value)
+
+
+def commands(config: Config) -> Iterator[Diagnosis]:
+    """Whether the programs of `[handler:NAME]` sections can be started, seen from this user."""
+    faults = faults_of(config.handlers.values())
+    for name, fault in faults.items():
+        sentence, _, remedy = fault.rpartition("; ")
+        yield Diagnosis("command", f"[handler:{name}] {sentence}", "problem", f"{remedy}; its tasks wait")
+    if config.handlers and not faults:
+        yield Diagnosis("command", f"all {len(config.handlers)} can be started")
 
 
 def data(config: Config) -> Iterator[Diagnosis]:

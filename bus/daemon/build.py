@@ -21,6 +21,7 @@ import gevent
 from ..admin import Admin
 from ..api.server import Api, create_api
 from ..apps import from_config, registry
+from ..apps.command_program import faults_of
 from ..clock import Clock
 from ..config import Config
 from ..connecting import CONTROL_SOCKET
@@ -39,6 +40,7 @@ from ..errors import Drained, Withdrawn
 from ..http import ControlSocket, Limits, Server, listen_tcp
 from ..maintenance.heartbeat import Heartbeat
 from ..maintenance.listener import Listener
+from ..maintenance.program_monitor import ProgramMonitor
 from ..maintenance.pruner import Pruner
 from ..maintenance.queue_depth import QueueDepth
 from ..maintenance.reconciler import Reconciler
@@ -307,6 +309,13 @@ class Parts:
         return UnknownTasks(self.store, lambda: registry.registry().tasks)
 
     @cached_property
+    def program_monitor(self) -> ProgramMonitor:
+        """Looks whether commands can be started, in a native thread."""
+        return ProgramMonitor(
+            lambda: faults_of(self.config.handlers.values()), gevent.get_hub().threadpool.apply
+        )
+
+    @cached_property
     def queue_depth(self) -> QueueDepth:
         """Counts the work that waits."""
         return QueueDepth(self.store, self.clock, self.config.http.max_ready_tasks)
@@ -360,6 +369,7 @@ class Parts:
             self.services,
             self.queue_depth,
             self.watchdog,
+            self.program_monitor,
             self.control.is_stopping,
         )
 

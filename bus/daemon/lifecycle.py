@@ -135,6 +135,7 @@ class Daemon:
         parts.lanes.arrange(parts.plan)
         parts.lanes.wake()
         parts.unknown_tasks.loop.wake()
+        parts.program_monitor.loop.wake()
         needs = {"needs_restart": later} if later else {}
         emit("config.reloaded", tasks=len(known.tasks), hooks=len(config.hooks), **needs)
 

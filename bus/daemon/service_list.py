@@ -141,6 +141,7 @@ SERVICES: Final[tuple[Entry[Parts], ...]] = (
     Entry("pruner", lambda parts: Step.loop(parts.pruner.loop)),
     Entry("reconciler", lambda parts: Step.loop(parts.reconciler.loop)),
     Entry("unknown tasks", lambda parts: Step.loop(parts.unknown_tasks.loop)),
+    Entry("program monitor", lambda parts: Step.loop(parts.program_monitor.loop)),
     Entry("queue depth", lambda parts: Step.loop(parts.queue_depth.loop)),
     Entry("supervisor", _supervisor),
     Entry("belongings", _belongings),
