@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 from contextlib import closing
+from json import dumps
 from pathlib import Path
 
 from ..apps import registry
@@ -24,6 +26,8 @@ def check(options: argparse.Namespace) -> int:
 
     With ``--offline`` the store is left alone: a running daemon's reload asks for no more than that.
     """
+    if options.report is not None:
+        return _report(options)
     config = read_config(options)
     problems = [*_app_problems(config), *_program_problems(config)]
     _print_declared(config)
@@ -49,6 +53,17 @@ def _app_problems(config: Config) -> list[str]:
             problems += error.problems
     declare(config.handlers.values(), place)
     return problems
+
+
+def _report(options: argparse.Namespace) -> int:
+    """Write the mistakes of config and apps to a descriptor as JSON, apart from all that apps print."""
+    try:
+        problems = _app_problems(read_config(options))
+    except ConfigError as error:
+        problems = [*error.problems]
+    with os.fdopen(options.report, "w") as file:
+        file.write(dumps(problems))
+    return 1 if problems else 0
 
 
 def _program_problems(config: Config) -> list[str]:

@@ -41,7 +41,7 @@ _CODES: Final[tuple[tuple[type[MonqbusError], int], ...]] = (
 
 def main(words: Sequence[str]) -> int:
     """Run one command; its exit code. Errors are one line each on stderr, never a traceback."""
-    terminal.open_closed_streams()
+    terminal.prepare_streams()
     parser = build_parser()
     options = parser.parse_args(words)
     if not hasattr(options, "module"):

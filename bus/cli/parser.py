@@ -133,6 +133,7 @@ def _running(command: Command) -> None:
         "monqbus check --config monqbus.ini",
     )
     check.add_argument("--offline", action="store_true", help="leave the store out")
+    check.add_argument("--report", type=int, help=argparse.SUPPRESS)  # for a reload: see bus/daemon/reload.py
     doctor = command(
         "doctor",
         "doctor",

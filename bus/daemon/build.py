@@ -34,6 +34,7 @@ from ..engine.health import Health
 from ..engine.hub_thread import HubThread
 from ..engine.lanes import Lane, Lanes, lanes_of
 from ..engine.logging_locks import LoggingLocks
+from ..engine.output import Capture
 from ..engine.pool import Pool
 from ..engine.recorder import Recorder
 from ..errors import Drained, Withdrawn
@@ -121,7 +122,17 @@ class Parts:
     def log(self) -> Log:
         """The log on standard error."""
         settings = self.config.monqbus
-        return Log(self.machine_clock, level=settings.log_level, log_format=settings.log_format)
+        return Log(
+            self.machine_clock,
+            level=settings.log_level,
+            log_format=settings.log_format,
+            records=settings.capture_logging,
+        )
+
+    @cached_property
+    def capture(self) -> Capture:
+        """Keeps what tasks print and log with them."""
+        return Capture(logs=self.config.monqbus.capture_logging)
 
     @cached_property
     def signals(self) -> Signals:
@@ -178,6 +189,7 @@ class Parts:
     def load_apps(self) -> None:
         """Import the apps, and declare the commands. Blocks as long as they do; raises ConfigError."""
         from_config.load(self.config)
+        self.log.attach()
 
     @property
     def policy(self) -> Policy:

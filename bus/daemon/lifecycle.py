@@ -130,6 +130,8 @@ class Daemon:
         parts.executor.default_timeout = config.worker.timeout or None
         parts.admin.keep_failed = parts.policy.keep_failed
         parts.signals.look()  # the apps have just been imported
+        parts.log.attach()
+        parts.capture.attach()
         if parts.executor.cpu_runner is not None:
             renew_pool(parts.executor.cpu_runner.worker_pool, config, known.tasks)
         parts.lanes.arrange(parts.plan)

@@ -131,3 +131,15 @@ def test_too_few_open_files_are_said_at_the_start(new_daemon: New):
     daemon.start()
 
     assert "LimitNOFILE=768" in daemon.wait_for("files.limited", "most=700")
+
+
+@pytest.mark.parametrize("words", ["check", "list", "show"])
+def test_an_output_that_is_not_utf8_makes_no_command_fail(new_daemon: New, words: str):
+    """What its encoding cannot say is escaped: the arrow of `check`, a sender's umlaut."""
+    daemon = new_daemon()
+    posted = daemon.monqbus("post", "accepted.add", "--kwargs", '{"näme": "→"}').stdout.strip()
+    daemon.environ["PYTHONIOENCODING"] = "ascii"
+    said = daemon.monqbus(words, *([posted] if words == "show" else []))
+
+    assert 0 == said.returncode, said.stderr
+    assert ("\\u2192" in said.stdout) == (words != "list")
