@@ -18,6 +18,7 @@ from ..http import Limits, open_files, too_few_files
 from ..store import has_file, open_store, require_data_dir, require_room
 from ..store.checks import examine
 from . import terminal
+from .host_checks import losses
 from .session import daemon_answers, read_config
 
 
@@ -32,7 +33,12 @@ def check(options: argparse.Namespace) -> int:
     problems = [*_app_problems(config), *_program_problems(config)]
     _print_declared(config)
     store_error = None if options.offline else _store_error(config)
-    for warning in (*config.warnings, *_few_files(config), *_unhandled(config)):
+    for warning in (
+        *config.warnings,
+        *losses(config),
+        *_few_files(config),
+        *_unhandled(config),
+    ):
         terminal.warning(warning)
     if problems:
         raise ConfigError(*problems, *([str(store_error)] if store_error else []))

@@ -15,11 +15,12 @@ from .. import __version__
 from ..apps.command_program import faults_of
 from ..clock import Clock
 from ..config import Config
+from ..connecting import is_embedded
 from ..diagnosis import Diagnosis
 from ..http import open_files, too_few_files
 from ..process import executable
 from ..steady_clock import TRUSTED_SECONDS, SteadyClock
-from ..store.checks import disk, library
+from ..store.checks import disk, library, loss_of
 from ..store.clock_mark import read_mark, this_boot
 
 LIBRARIES: Final = ("gevent", "greenlet", "pymongo", "Flask", "Werkzeug")
@@ -79,6 +80,16 @@ def data(config: Config) -> Iterator[Diagnosis]:
     else:
         yield Diagnosis("room", value)
     yield from _queue_time(folder)
+
+
+def losses(config: Config) -> list[str]:
+    """A warning where the file system of data_dir forgets what is kept there and was acknowledged."""
+    folder = config.monqbus.data_dir
+    reason = loss_of(folder) if is_embedded(config) or config.http.spool else ""
+    if not reason:
+        return []
+    expected = f"[monqbus] data_dir: expected a folder on a disk, got {folder}"
+    return [f"{expected}: {reason}, with all that was acknowledged; choose another, or mount a volume there"]
 
 
 def _queue_time(folder: Path) -> Iterator[Diagnosis]:

@@ -20,7 +20,7 @@ from bus.cli import doctor as command
 from bus.clock import Clock
 from bus.model import Posting
 from bus.steady_clock import Mark
-from bus.store import checks, open_store
+from bus.store import open_store
 from bus.store.clock_mark import this_boot, write_mark
 from bus.store.mongo import schema
 from tests.acceptance.daemons import Daemon
@@ -240,7 +240,6 @@ def test_where_sqlite_cannot_keep_its_promises_is_told(
     """A network and a memory are no place for the store."""
     mounts = place.with_name("mountinfo")
     mounts.write_text(f"1 0 0:1 / / rw - {kind} device rw\n")
-    monkeypatch.setattr(checks, "MOUNTS", mounts)
     monkeypatch.setattr("bus.store.sqlite.mounts.MOUNTS", mounts)
     row = _found(run("doctor", "--config", place, "--json"), "disk")
 
