@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sys
+import zoneinfo
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..config import Config
 from ..connecting import is_embedded
 from ..diagnosis import Diagnosis
 from ..http import open_files, too_few_files
-from ..process import executable
+from ..process import certificates, executable
 from ..steady_clock import TRUSTED_SECONDS, SteadyClock
 from ..store.checks import disk, library, loss_of
 from ..store.clock_mark import read_mark, this_boot
@@ -40,12 +41,34 @@ def program() -> Iterator[Diagnosis]:
         except PackageNotFoundError:
             yield Diagnosis(name.lower(), "not installed", "problem", "install monqbus again")
     yield library()
+    yield _certificates()
+    yield _time_zones()
 
 
 def _glibc(needed: str) -> Diagnosis:
     here = platform.libc_ver()[1] or "unknown"
     # that it runs shows that it is new enough; the floor is for those who want to carry it elsewhere
     return Diagnosis("glibc", here, note=f"the executable needs {needed} or newer" if needed else "")
+
+
+def _certificates() -> Diagnosis:
+    if found := certificates.in_use(os.environ):
+        return Diagnosis("certificates", found)
+    remedy = "install the package ca-certificates, or name a file of them in $SSL_CERT_FILE"
+    return Diagnosis("certificates", "of no authority: no server is trusted over TLS", "warning", remedy)
+
+
+def _time_zones() -> Diagnosis:
+    """Where `zoneinfo` finds zones."""
+    for folder in zoneinfo.TZPATH:
+        if Path(folder, "Etc/UTC").exists():
+            return Diagnosis("time zones", folder)
+    try:
+        zoneinfo.ZoneInfo("Etc/UTC")
+    except zoneinfo.ZoneInfoNotFoundError:
+        remedy = "install the package tzdata, of this machine or with pip"
+        return Diagnosis("time zones", "none: zoneinfo.ZoneInfo finds nothing", "warning", remedy)
+    return Diagnosis("time zones", "those of the package tzdata")
 
 
 def limits(config: Config) -> Iterator[Diagnosis]:

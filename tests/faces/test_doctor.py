@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import sqlite3
+import zoneinfo
 from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import closing
@@ -29,7 +30,8 @@ from tests.mongod import Deployment
 
 from .console import Command, Said, write_place
 
-PROGRAM = ["monqbus", "python", "glibc", "gevent", "greenlet", "pymongo", "flask", "werkzeug", "sqlite"]
+PROGRAM = ["monqbus", "python", "glibc", "gevent", "greenlet", "pymongo", "flask", "werkzeug", "sqlite",
+           "certificates", "time zones"]  # fmt: skip
 PLACE = ["config", "open files", "data_dir", "disk", "room", "daemon"]
 
 
@@ -366,3 +368,23 @@ def test_whoever_does_not_come_to_do_his_work_is_named(capsys: pytest.CaptureFix
     assert ("services", "rescuer is failing, last success 16 s ago (ValueError: bad)", "problem") == services[
         :3
     ]
+
+
+def test_a_machine_without_certificates_or_time_zones_is_told(
+    run: Command, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of minimal images: no server is trusted, no zone is found, and nothing else says why."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
+    monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent")
+    monkeypatch.setattr(zoneinfo, "TZPATH", ())
+
+    def no_zone(key: str) -> None:
+        raise zoneinfo.ZoneInfoNotFoundError(key)
+
+    monkeypatch.setattr(zoneinfo, "ZoneInfo", no_zone)
+    said = run("doctor", "--config", place, "--json")
+    found = {name: _found(said, name) for name in ("certificates", "time zones")}
+
+    assert {"warning"} == {row["verdict"] for row in found.values()}
+    assert "ca-certificates" in str(found["certificates"]["note"])
+    assert "tzdata" in str(found["time zones"]["note"])
