@@ -141,6 +141,8 @@ def _folder(folder: Path) -> Diagnosis:
         remedy = "run this as the daemon's user"
         return Diagnosis("data_dir", f"{folder}: {error.strerror}", "problem", remedy)
     value = f"{folder}, mode {found.st_mode & 0o7777:04o}"
+    if os.geteuid() == 0 != found.st_uid:  # it looks with that one's rights: nothing needs to be given over
+        return Diagnosis("data_dir", f"{value}, of user {found.st_uid}")
     if found.st_uid != os.geteuid():
         note = f"it belongs to user {found.st_uid}: run this as that one, or give it over with chown"
         return Diagnosis("data_dir", value, "warning", note)

@@ -109,6 +109,16 @@ def test_a_look_before_the_first_start_makes_nothing(place: Path, words: list[st
     assert [] == list((place / "data").iterdir())
 
 
+def test_root_is_not_told_to_take_the_folder_from_the_service(place: Path) -> None:
+    """It looks with the owner's rights; `chown` would be what shuts the service out."""
+    said = monqbus("doctor", "--config", str(place / "monqbus.ini"))
+    (line,) = [line for line in said.stdout.splitlines() if " data_dir " in line]
+
+    assert line.startswith("ok ")
+    assert f"of user {NOBODY.pw_uid}" in line
+    assert "chown" not in line
+
+
 def found_in(folder: Path) -> dict[str, tuple[int, int, bytes]]:
     """Each file: whose, when it was changed, what is in it."""
     return {
