@@ -36,8 +36,8 @@ def open_store(
 
     A *daemon* is patched by gevent and groups its commits; any other process calls straight
     through. The file takes nothing new while less than *min_free* bytes of its disk are free; one of an
-    earlier schema version is migrated. One that *looks* changes no file and makes none; it cannot be
-    written. Raises ConfigError, StoreError.
+    earlier schema version is migrated. One that *looks* changes no file and makes none, nor a
+    collection or an index. Raises ConfigError, StoreError.
     """
     store: Store
     if address == "sqlite":
@@ -47,7 +47,7 @@ def open_store(
     else:
         from .mongo import MongoStore
 
-        store = MongoStore(address, daemon=daemon)
+        store = MongoStore(address, daemon=daemon, looks=looks)
     store.open()
     return store
 
