@@ -65,8 +65,8 @@ def _report(options: argparse.Namespace) -> int:
     """Write the mistakes of config and apps to a descriptor as JSON, apart from all that apps print."""
     try:
         problems = _app_problems(read_config(options))
-    except ConfigError as error:
-        problems = [*error.problems]
+    except MonqbusError as error:
+        problems = [*error.problems] if isinstance(error, ConfigError) else [str(error)]
     with os.fdopen(options.report, "w") as file:
         file.write(dumps(problems))
     return 1 if problems else 0

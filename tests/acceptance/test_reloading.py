@@ -278,10 +278,7 @@ def test_nothing_that_is_printed_refuses_a_reload(new_daemon: New, tmp_path: Pat
 def test_capture_logging_no_leaves_the_root_logger_to_the_apps(place: Place):
     """No handler of ours and no level, in the daemon and in a cpu worker, before and after a reload."""
     body = "root = logging.getLogger(); print('root', len(root.handlers), root.level)"
-    heads = {
-        "tick": "@event_handler('open.tick')\ndef tick(topic, event)",
-        "work": "@task(cpu=True)\ndef work()",
-    }
+    heads = ("@event_handler('open.tick')\ndef tick(topic, event)", "@task(cpu=True)\ndef work()")
     app = "import logging\nfrom monqbus import event_handler, task\n"
     place.app.write_text(app + "".join(f"{head}:\n    {body}\n" for head in heads))
     place.daemon.stop()
@@ -293,3 +290,21 @@ def test_capture_logging_no_leaves_the_root_logger_to_the_apps(place: Place):
         place.daemon.wait_for("task.printed", "root 0 30", times=2 * times)
         place.hup()
         place.daemon.wait_for("config.reloaded", times=times)
+
+
+def test_a_reload_does_not_ask_for_the_programs_of_commands(place: Place):
+    """One missing script would refuse everything else that was changed."""
+    place.configure("[worker]", "[handler:gone]\ntopic = a\ncommand = ./gone.sh\n[worker]")
+    place.hup()
+
+    place.daemon.wait_for("config.reloaded")
+    place.daemon.wait_for("handler.suspended", "handler=gone")
+
+
+def test_a_name_that_a_command_and_an_app_declare_is_told_by_the_reload(place: Place):
+    """In the words of `check`, not as an end without reason."""
+    place.configure("[worker]", "[handler:twice]\ntopic = a\ncommand = /bin/true\n[worker]")
+    place.program("@task(name='handler:twice')", "def twice(): pass")
+    place.hup()
+
+    assert "declared at" in place.daemon.wait_for("config.refused", "handler:twice")
