@@ -51,14 +51,23 @@ REPORT_PATIENCE_SECONDS = 0.003
 class SqliteStore:
     """Implements store.contract.Store on a file that belongs to one process at a time.
 
-    It takes nothing new while less than *min_free* bytes of its disk are free; with *examine* the
-    whole file is read and checked when it is opened, and keeps its schema version.
+    It takes nothing new while less than *min_free* bytes of its disk are free. One that *looks* changes
+    nothing and makes no file, and the file keeps its schema version; with *examine* it reads and checks the
+    whole file when it is opened.
     """
 
     shared = False
 
-    def __init__(self, path: Path | str, *, daemon: bool, min_free: int = 0, examine: bool = False) -> None:
-        self._connection = Connection(path, daemon=daemon, min_free=min_free)
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        daemon: bool,
+        min_free: int = 0,
+        looks: bool = False,
+        examine: bool = False,
+    ) -> None:
+        self._connection = Connection(path, daemon=daemon, min_free=min_free, looks=looks or examine)
         self._daemon = daemon
         self._aside = SetAside()
         self._claims = Claims(self._connection, self._aside)
