@@ -235,7 +235,7 @@ def _insert_events(
     by_key = {key: first for first in found for key in first.keys}
     earlier = {}
     for i, event in there:
-        first = by_id.get(event.id) or by_key.get(event.key or "")
+        first = by_id.get(event.id) or by_key.get(event.unique_key or "")
         if first is None:
             refused[i] = StoreUnavailable(PRUNED)
         else:

@@ -150,7 +150,7 @@ class SqliteStore:
         found = read_events(
             self._sql,
             "WHERE id = ? OR key = ? ORDER BY id = ? DESC LIMIT 1",
-            (event.id.binary, event.key, event.id.binary),
+            (event.id.binary, event.unique_key, event.id.binary),
         )
         return found[0] if found else None
 
