@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple, TypeGuard
@@ -223,10 +223,11 @@ class Receipt(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Fields to set on a task, valid only while *claim* still holds it."""
+    """Fields to set on a task, and *postings* to store with them, valid only while *claim* still holds it."""
 
     claim: Claim
     fields: dict[str, Any]
+    postings: Sequence[Posting] = ()
 
 
 class Claimed(NamedTuple):

@@ -14,7 +14,7 @@ from bson.datetime_ms import DatetimeMS
 
 from ..clock import UTC
 from ..errors import StoreError
-from ..model import DEFAULT_PRIORITY, READY, Event, MonQTask, key_prefix
+from ..model import DEFAULT_PRIORITY, READY, Event, MonQTask, Posting, key_prefix
 from .fields import complaint, event_complaint, event_holds, sound_part
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -134,6 +134,11 @@ def unclaimed(task: MonQTask, event_id: ObjectId | None) -> MonQTask:
         attempt=0,
         generation=0,
     )
+
+
+def waiting(posting: Posting) -> Posting:
+    """*posting* with all of its tasks as they wait: whoever reports begins none of them."""
+    return Posting([unclaimed(task, task.event_id) for task in posting.tasks], posting.event)
 
 
 def later(first: datetime | None, second: datetime | None) -> datetime | None:
