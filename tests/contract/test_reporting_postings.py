@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from bus.errors import MonqbusError
+from bus.errors import MonqbusError, NotAccepted
 from bus.model import BUSY, COMPLETE, READY, Event, Filter, MonQTask, Posting, Report
 from bus.store.contract import Store
 from bus.store.mongo import MongoStore, reports
 from bus.store.mongo.intake import Intake
+from bus.store.mongo.schema import EVENTS, TASKS
 from bus.store.sqlite.store import SqliteStore
 
 from .samples import CLOCK, NAME, NOW, ONE, a_fan_out, a_task, held, later, post, together
@@ -183,3 +184,19 @@ def test_nothing_is_stored_when_it_is_cut_short_between_two_postings(new_store: 
 
 def _has_transactions(store: MongoStore) -> bool:
     return "setName" in store._connection.database.command("hello")
+
+
+@pytest.mark.parametrize("refusing", [TASKS, EVENTS])
+def test_a_validator_that_refuses_a_posting_refuses_the_report(new_store: Any, refusing: str) -> None:
+    """The reason is raised, and nothing of it stays, with and without transactions."""
+    store = new_store(daemon=False)
+    if not isinstance(store, MongoStore):
+        pytest.skip("the embedded store has no validators")
+    (task,) = held(store)
+    rule = {"topic": {"$ne": "nightly"}}
+    store._connection.database.command("collMod", refusing, validator=rule)
+
+    with pytest.raises(NotAccepted, match="validator"):
+        store.report([an_end(task, Posting([a_task()]), a_fan_out(fired(), a_task()))])
+    assert {"busy": 1} == store.count(Filter())
+    assert [] == store.events(10)
