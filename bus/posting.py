@@ -194,7 +194,7 @@ class PostOffice:
         tasks = self._tasks_for(event, args, kwargs, context)
         event.task_ids = [task.id for task in tasks]
         event.expire_at = event.received + self._keep_events
-        store = self._store_and_start if event.hook is None else self._store_or_spool
+        store = self._store_or_spool if event.is_delivery else self._store_and_start
         receipt = store(Posting(tasks, event))
         if receipt.replayed:
             self._tell_replayed(event, tasks, receipt)
@@ -215,7 +215,7 @@ class PostOffice:
         for handler in self._registry().handlers_of(event.topic):
             task = prepare(self._clock, handler.name, args, kwargs, handler.defaults, context)
             task.event_id, task.topic = event.id, event.topic
-            if event.hook is not None:
+            if event.is_delivery:
                 task.event = event
             tasks.append(task)
         return tasks

@@ -70,7 +70,7 @@ class MongoStore:
         self._intake = Intake(self._connection)
         self._aside = SetAside()
         self._claims = Claims(self._connection, self._aside.add)
-        self._reports = Reports(self._connection)
+        self._reports = Reports(self._connection, self._intake)
         self._looking = Reads(self._connection)
         self._pruning = Pruning()
         self._feed = Feed(self._connection, daemon=daemon)
