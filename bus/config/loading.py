@@ -19,6 +19,7 @@ from .ini import Section, read
 from .secrets import SHORTEST, is_weak
 from .sections import Reader
 from .settings import GROUPS, Config, Handler, Hook
+from .topics import PLACEHOLDERS
 from .trust import check_apps, check_program
 from .value_types import is_loopback, nearest, shown
 
@@ -184,7 +185,8 @@ def _warn_of_hooks(config: Config, lines: Lines, findings: Findings) -> None:
     is_reached = not is_loopback(config.http.listen)
     for hook in config.hooks.values():
         name = f"hook:{hook.name}"
-        if hook.topic.startswith(("{event}", "{header:", "{body:")):
+        first = PLACEHOLDERS.compile(hook.topic).parts[0]
+        if not isinstance(first, str) and first.kind != "name":
             sentence = "lets its sender choose any topic, those of other hooks too"
             remedy = f"begin with fixed text, {hook.name}.{hook.topic} for example"
             findings.warning(lines[name, "topic"], f"[{name}] topic: {sentence}; {remedy}")

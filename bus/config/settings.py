@@ -237,7 +237,8 @@ class Hook:
         "{name}",
         TOPIC,
         "The topic of the events, with placeholders: {name} of this hook, {event} as the sender names it "
-        "(the hook's name with verify = none or token), {header:X} and {body:dotted.path} from the request.",
+        "(the hook's name with verify = none or token), {header:X} and {body:dotted.path} from the request. "
+        "Behind | stands what it is without a value: {body:action|none}.",
     )
     tolerance: float = setting(
         "5m",
@@ -263,8 +264,8 @@ class Handler:
         COMMAND,
         "The program and its arguments, split like a shell would but never run by one. Placeholders are "
         "filled from the event, each within its one argument: {topic}, {id}, {hook}, {delivery}, {header:X}, "
-        "{body:dotted.path}, {args:0}, {kwargs:name}. An argument that a sender made look like an option "
-        "fails the task, unless -- stands before it.",
+        "{body:dotted.path}, {args:0}, {kwargs:name}; behind | stands a default. An argument that a sender "
+        "made look like an option fails the task, unless -- stands before it.",
     )
     timeout: float = setting(
         "1h", duration("1s", "30d"), "How long one run may take; then it and all its descendants are killed."

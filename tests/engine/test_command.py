@@ -174,6 +174,13 @@ def test_a_published_event_has_its_arguments(engine, tmp_path, capture):
     assert ["5", "ops", "second"] == json.loads(task.output)
 
 
+def test_a_default_stands_where_the_event_has_no_value(run):
+    """It is the operator's text, an empty argument too; a value that is there comes before it."""
+    task = run(*python(SHOW), "{body:missing|none}", "{header:X-None|}", "{body:empty|full}", "{body:n|8}")
+
+    assert ["none", "", "", "7"] == json.loads(task.output)
+
+
 def test_its_files_are_its_owners_alone_and_gone_afterwards(run):
     code = (
         "import os; f = os.environ['MONQBUS_EVENT_FILE']; d = os.path.dirname(f); "

@@ -54,6 +54,15 @@ MISTAKES = [
      f"2: [handler:x] topic: {TOPIC_EXPECTED}, got nothing; write for example github.push"),
     (f"{HEAD}command = /bin/echo {{event}}\n",
      f"3: [handler:x] command: expected a known placeholder, got '{{event}}'; known are {KNOWN}"),
+    (f"{HEAD}command = /bin/echo {{body:commits[0]}}\n",
+     "3: [handler:x] command: expected names and numbers with dots between them in {body:dotted.path}, "
+     "got '{body:commits[0]}'; write for example {body:commits.0}"),
+    (f"{HEAD}command = /bin/echo {{body:a\n",
+     "3: [handler:x] command: expected a closing brace for every opening one, got '{body:a'; "
+     f"placeholders are {KNOWN}"),
+    (f"{HEAD}command = /bin/echo {{body:a|-n}}\n",
+     "3: [handler:x] command: expected a default that makes its argument no option, got '{body:a|-n}'; "
+     "write the option in front of the placeholder"),
     (f"{HEAD}command = {{body:program}} a\n",
      "3: [handler:x] command: expected a fixed program, got '{body:program}'; "
      "no sender may choose what is run"),

@@ -278,7 +278,21 @@ MISTAKES = [
     ),
     (
         f"{HOOK}topic = a.{{evnt}}\n",
-        f"4: [hook:x] topic: expected a known placeholder, got '{{evnt}}'; known are {KNOWN_PLACEHOLDERS}",
+        "4: [hook:x] topic: expected a known placeholder, got '{evnt}'; did you mean {event}?",
+    ),
+    (
+        f"{HOOK}topic = a.{{query:x}}\n",
+        f"4: [hook:x] topic: expected a known placeholder, got '{{query:x}}'; known are {KNOWN_PLACEHOLDERS}",
+    ),
+    (
+        f"{HOOK}topic = a.{{body:commits[0].id}}\n",
+        "4: [hook:x] topic: expected names and numbers with dots between them in {body:dotted.path}, "
+        "got '{body:commits[0].id}'; write for example {body:commits.0.id}",
+    ),
+    (
+        f"{HOOK}topic = a.{{body:action|no ne}}\n",
+        "4: [hook:x] topic: expected another default behind | in {body:action}, "
+        "got '{body:action|no ne}'; write for example {body:action|none}",
     ),
     (
         f"{HOOK}topic = a.{{event\n",
