@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .findings import Findings
-from .ini import ALONE, Entry, Section
+from .ini import Entry, Section
 from .secrets import SECRET, Found, resolve
 from .settings import RENAMED, Setting, rows
 from .value_types import Kind, Unfit, nearest, shown
@@ -117,8 +117,6 @@ def _swallowed(entry: Entry, table: Mapping[str, Setting]) -> list[str]:
 
 def _unknown(section: Section, key: str, table: Mapping[str, Setting]) -> str:
     """The sentence about an unknown *key*, which is quoted only where it cannot be a piece of a secret."""
-    if key.startswith("["):
-        return ALONE
     if (now := RENAMED.get((section.name, key))) is not None:
         return f"[{section.name}] {key}: is called {now} now; rename it"
     near = nearest(key, tuple(table))

@@ -342,6 +342,13 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file():
     assert [1, 2, 4, 5, 6, 7, 10, 10, 12, 15] == [int(sentence.split(":")[1]) for sentence in found]
 
 
+def test_any_number_of_mistakes_is_told_in_one_reading():
+    """A file was read again after each key that came twice, twenty times at most; the rest was not said."""
+    found = problems("".join(f"[hook:h{one}]\nverify = none\nverify = none\n" for one in range(50)))
+
+    assert [3 * one + 3 for one in range(50)] == [int(sentence.split(":")[1]) for sentence in found]
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
