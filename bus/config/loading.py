@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import stat
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,21 +12,17 @@ from urllib.parse import parse_qsl
 from ..errors import ConfigError
 from .environment import OURS, misfit, packages_of
 from .findings import Findings
-from .handlers import program_of, read_handler, uid_of
-from .hooks import read_hook
+from .handlers import program_of, uid_of
 from .ini import Section, read
 from .secrets import SHORTEST, is_weak
-from .sections import Reader
-from .settings import GROUPS, Config, Handler, Hook
+from .sections import KINDS, Reader, kind_of, unknown_section
+from .settings import Config
 from .topics import PLACEHOLDERS
 from .trust import check_apps, check_program
-from .value_types import is_loopback, nearest, shown
+from .value_types import is_loopback
 
 LONGEST_RETRIES_SECONDS: Final = 76 * 3_600.0
 """Standard Webhooks 1.0.0: the schedule it proposes to senders ends after 75 h 35 min."""
-
-NAMED: Final = ("hook", "handler")
-"""The sections that there may be several of, each with a NAME behind a colon."""
 
 Lines = Mapping[tuple[str, str], int]
 """Where each (section, key) stands."""
@@ -57,26 +52,19 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
 
 
 def _assemble(file: Path, sections: tuple[Section, ...], reader: Reader) -> tuple[Config, Lines]:
-    groups: dict[str, Any] = {}
-    hooks: dict[str, Hook] = {}
-    handlers: dict[str, Handler] = {}
+    parts: dict[str, Any] = {kind.attribute: {} for kind in KINDS if kind.example_name}
     lines: dict[tuple[str, str], int] = {}
     for section in sections:
         lines.update({(section.name, key): entry.line for key, entry in section.entries.items()})
-        if section.name in GROUPS:
-            group = GROUPS[section.name]
-            groups[section.name] = group(**reader.values(section, group).read)
-        elif section.name.startswith("hook:"):
-            hook = read_hook(section, reader)
-            if hook:
-                hooks[hook.name] = hook
-        elif section.name.startswith("handler:"):
-            handler = read_handler(section, reader)
-            if handler:
-                handlers[handler.name] = handler
-        else:
-            reader.findings.problem(section.line, _unknown(section.name))
-    return _anchored(Config(file, **groups, hooks=hooks, handlers=handlers), file.parent), lines
+        kind = kind_of(section)
+        if kind is None:
+            reader.findings.problem(section.line, unknown_section(section.name))
+        elif (part := reader.read(section, kind)) is not None:
+            if kind.example_name:
+                parts[kind.attribute][part.name] = part
+            else:
+                parts[kind.attribute] = part
+    return _anchored(Config(file, **parts), file.parent), lines
 
 
 def _anchored(config: Config, folder: Path) -> Config:
@@ -88,16 +76,6 @@ def _anchored(config: Config, folder: Path) -> Config:
         for name, handler in config.handlers.items()
     }
     return replace(config, monqbus=replace(config.monqbus, data_dir=data_dir, path=path), handlers=handlers)
-
-
-def _unknown(name: str) -> str:
-    head, *rest = re.split(r"[:\s]+", name.strip(), maxsplit=1)
-    near = nearest(head, (*GROUPS, *NAMED))
-    if near in NAMED:
-        near = f"{near}:{rest[0] if rest and rest[0] else 'NAME'}"
-    known = ", ".join(f"[{one}]" for one in (*GROUPS, *(f"{one}:NAME" for one in NAMED)))
-    remedy = f"did you mean [{near}]?" if near else f"known are {known}"
-    return f"expected a known section, got {shown(f'[{name}]')}; {remedy}"
 
 
 def _check_folders(config: Config, lines: Lines, findings: Findings) -> None:

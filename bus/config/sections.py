@@ -1,4 +1,4 @@
-"""Turns one section of the file into typed values."""
+"""The table of all kinds of sections, and how one section of the file becomes typed values."""
 
 from __future__ import annotations
 
@@ -7,28 +7,47 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from .findings import Findings
+from .handlers import HANDLER
+from .hooks import HOOK
 from .ini import Entry, Section
 from .secrets import SECRET, Found, resolve
-from .settings import RENAMED, Setting, rows
+from .section_kinds import SectionKind, Values
+from .settings import RENAMED, Http, Monqbus, Setting, Worker
 from .value_types import Kind, Unfit, nearest, shown
 
 _KEY_SHAPE = re.compile(r"[A-Za-z_-]{1,15}")  # shorter than any secret
 _KEY_LINE = re.compile(r"([A-Za-z_-]+)\s*=")
-_KNOWN_HEADER = re.compile(r"\[(?:monqbus|worker|http|(?:hook|handler):[A-Za-z0-9_-]{1,64})\]")
+
+KINDS: Final = (
+    SectionKind("monqbus", "monqbus", Monqbus, "What runs, where its data is, how long it is kept."),
+    SectionKind("worker", "worker", Worker, "How tasks run."),
+    SectionKind("http", "http", Http, "What the outside world reaches."),
+    HOOK,
+    HANDLER,
+)
+"""In the order of the pages; the file's reader, the sample, the reference and the messages walk them."""
+
+_KNOWN_HEADER = re.compile(rf"\[(?:{'|'.join(kind.shape for kind in KINDS)})\]")
 
 
-@dataclass(frozen=True)
-class Values:
-    """What one section says: the *read* values by attribute, and the keys that were *given* at all.
+def kind_of(section: Section) -> SectionKind | None:
+    """The kind that *section* is of."""
+    return next((kind for kind in KINDS if kind.has(section.name)), None)
 
-    A key that is given and not read was wrong, and that has been said.
-    """
 
-    read: dict[str, Any]
-    given: frozenset[str]
+def unknown_section(name: str) -> str:
+    """The sentence about a section that is of no kind."""
+    head, *rest = re.split(r"[:\s]+", name.strip(), maxsplit=1)
+    near = nearest(head, tuple(kind.name for kind in KINDS))
+    meant = next((kind for kind in KINDS if kind.name == near), None)
+    if meant and meant.example_name:
+        near = f"{near}:{rest[0] if rest and rest[0] else 'NAME'}"
+    known = ", ".join(f"[{kind.title}]" for kind in KINDS)
+    remedy = f"did you mean [{near}]?" if near else f"known are {known}"
+    return f"expected a known section, got {shown(f'[{name}]')}; {remedy}"
 
 
 @dataclass
@@ -40,9 +59,26 @@ class Reader:
     environ: Mapping[str, str]
     mode: int
 
-    def values(self, section: Section, group: type[Any]) -> Values:
-        """The settings of *group* that *section* gives. Blocks for the secret files it names."""
-        table = {row.key: row for row in rows(group)}
+    def read(self, section: Section, kind: SectionKind) -> Any | None:
+        """What *section* describes, or None when its mistakes leave nothing to use.
+
+        Blocks for the secret files it names, and for what the kind's check looks at.
+        """
+        values = self._values(section, kind)
+        problems = [*kind.name_problems(section), *kind.missing(section, values)]
+        if not kind.missing(section, values):
+            problems += kind.check(section, values, self.file.parent)
+        for line, sentence in problems:
+            self.findings.problem(line, sentence)
+        if not kind.example_name:
+            return kind.group(**values.read)
+        if problems or not {row.attribute for row in kind.rows if row.default is None} <= values.read.keys():
+            return None
+        name, where = kind.name_of(section), self.findings.place(section.line)
+        return kind.group(name=name, **values.read, where=where)
+
+    def _values(self, section: Section, kind: SectionKind) -> Values:
+        table = {row.key: row for row in kind.rows}
         read: dict[str, Any] = {}
         given = set(section.entries)
         for key, entry in section.entries.items():

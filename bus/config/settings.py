@@ -313,12 +313,3 @@ RENAMED: Final[Mapping[tuple[str, str], str]] = {
     ("http", "max_pending"): "max_ready_tasks",
 }
 """What a key was called before; the old name is a mistake that says the new one. UPGRADING.md lists it."""
-
-GROUPS: Final[Mapping[str, type[Any]]] = {"monqbus": Monqbus, "worker": Worker, "http": Http}
-PURPOSE: Final[Mapping[str, str]] = {
-    "monqbus": "What runs, where its data is, how long it is kept.",
-    "worker": "How tasks run.",
-    "http": "What the outside world reaches.",
-    "hook:NAME": "Who may send to POST /hooks/NAME, and the topic it becomes.",
-    "handler:NAME": "A command that is run for each event of a topic; no Python needed.",
-}

@@ -42,9 +42,9 @@ def test_a_program_may_be_named_relative_to_its_folder(folder):
 
 MISTAKES = [
     ("[handler:x]\ncommand = /bin/echo\n", "1: [handler:x]: expected the key topic, got none; "
-     "write for example topic = github.push"),
+     "write for example topic = github.push, github.release"),
     (HEAD, "1: [handler:x]: expected the key command, got none; "
-     "write for example command = /usr/local/bin/deploy.sh"),
+     "write for example command = /bin/echo {topic} in {body:repository.full_name}"),
     ("[handler:a b]\ntopic = t\ncommand = /bin/echo\n", "1: [handler:NAME]: expected a name of 1 to 64 "
      "letters, digits, _ and - behind handler:, got 'a b'; write for example [handler:deploy]"),
     ("[handlers:x]\n", "1: expected a known section, got '[handlers:x]'; did you mean [handler:x]?"),
