@@ -29,7 +29,7 @@ from .. import strict_json
 from ..clock import Clock
 from ..config import Handler
 from ..config.commands import PLACEHOLDERS
-from ..errors import Cancel, CommandFailed, Retry
+from ..errors import BadArguments, CommandFailed, Retry
 from ..model import Event
 from ..placeholders import NoValue, Placeholder
 from ..presentation import plain
@@ -59,7 +59,7 @@ class Command:
     def __call__(self, topic: str, *args: Any, **kwargs: Any) -> None:
         """Run it; blocks until it has ended. What it prints is printed.
 
-        Raises Cancel when the event does not fill a placeholder, Retry for exit code 75,
+        Raises BadArguments when the event does not fill a placeholder, Retry for exit code 75,
         CommandFailed for any other than 0 or a signal. An interrupt ends its whole process group.
         """
         event = args[0] if args and isinstance(args[0], Event) else _published(topic, args, kwargs)
@@ -77,9 +77,15 @@ class Command:
         try:
             filled = PLACEHOLDERS.compile(word).fill(partial(_find, told))
         except NoValue as error:
-            raise Cancel(f"the event has no usable value for {error}") from None
+            raise BadArguments(
+                f"argument {word!r}: expected a text without NUL or a number for {error}, the event has "
+                f"none; give it a default, {str(error)[:-1]}|none}}, or let the command read the event"
+            ) from None
         if filled.startswith("-") and not word.startswith("-") and word_before != "--":
-            raise Cancel(f"the event makes {word} an option; write -- before it if that is meant")
+            raise BadArguments(
+                f"argument {word!r}: expected no option, the event makes it one; write -- before it if that "
+                "is meant"
+            )
         return filled
 
     def _owner(self) -> tuple[int, int] | None:
@@ -139,7 +145,10 @@ class Command:
             )
         except OSError as error:
             if error.errno == errno.E2BIG:
-                raise Cancel(f"{words[0]}: the event makes its arguments too long; read its file") from None
+                raise BadArguments(
+                    f"{words[0]}: expected arguments that the system takes, 128 KiB each on most machines, "
+                    "the event makes them longer; let the command read $MONQBUS_EVENT_FILE"
+                ) from None
             raise CommandFailed(f"{words[0]}: cannot be run: {error.strerror}") from None
 
 

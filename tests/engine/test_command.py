@@ -228,12 +228,12 @@ def test_a_daemon_without_privileges_runs_commands_as_its_own_user():
     assert (0, b"", b"nobody\nnobody\n") == (ended.returncode, ended.stderr, ended.stdout)
 
 
-def test_an_argument_that_no_program_can_take_skips_the_task(run):
+def test_an_argument_that_no_program_can_take_fails_the_task_at_once(run):
     """It is as long at the next attempt."""
     task = run("/bin/echo", "{body:x}", body={"x": "a" * 140_000})
 
-    assert "skipped" == task.state
-    assert "too long" in task.result
+    assert ("error", 1) == (task.state, task.attempt)
+    assert "makes them longer; let the command read $MONQBUS_EVENT_FILE" in task.result
 
 
 # what a sender must not be able to do
@@ -242,18 +242,31 @@ def test_an_argument_that_no_program_can_take_skips_the_task(run):
 @pytest.mark.parametrize(
     "word", ["{body:missing}", "{body:deep}", "{header:X-None}", "{body:nul}", "a{args:0}"]
 )
-def test_an_event_without_a_usable_value_skips_the_task(run, word):
+def test_an_event_without_a_usable_value_fails_the_task_at_once(run, word):
     """It can never succeed; and half an argument may be worse than none: rm -r /srv/{body:site}."""
     task = run("/bin/echo", word)
+    placeholder = word.removeprefix("a")
 
-    assert ("skipped", None) == (task.state, task.output)
-    assert "no usable value" in task.result
+    assert ("error", None, 1) == (task.state, task.output, task.attempt)
+    assert (
+        f"BadArguments: argument {word!r}: expected a text without NUL or a number for {placeholder}, "
+        f"the event has none; give it a default, {placeholder[:-1]}|none}}, or let the command read the event"
+    ) == task.result
+    assert [task.result] == [entry["error"] for entry in task.history]
+
+
+def test_what_an_event_prevents_is_told_as_an_error(run, facts):
+    """With its reason: it was one of many INFO lines, and `list` had no word about it."""
+    run("/bin/echo", "{body:missing}")
+    (fields,) = facts.of("task.gave_up")
+
+    assert "the event has none" in fields["outcome"].error
 
 
 def test_a_sender_cannot_smuggle_an_option_in(run):
     task = run("/bin/echo", "{body:option}")
 
-    assert "skipped" == task.state
+    assert ("error", 1) == (task.state, task.attempt)
     assert "write -- before it" in task.result
 
 

@@ -244,6 +244,14 @@ def test_retry_and_cancel_take_ids_and_filters_and_print_the_number_last(beside:
     assert ["ready"] * 3 == [row["state"] for row in beside("list", "--json").rows]
 
 
+def test_a_skipped_task_is_listed_with_its_reason(beside: Command) -> None:
+    """The list told why a task failed, but not why it was skipped."""
+    task_id = beside("post", "a.one").out.strip()
+    beside("cancel", task_id)
+
+    assert beside("list").lines[-1].endswith("a.one  cancelled by an operator")
+
+
 def test_a_retried_task_runs_again(beside: Command, daemon: Daemon) -> None:
     """Beside a daemon it runs at once."""
     beside("post", "cliapp.fail", "--args", '["again"]', "--wait", "10")
