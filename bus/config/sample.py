@@ -36,6 +36,8 @@ is not root, is warned.
 
 - **Lines.** `key = value`, keys in lower case. A comment starts with `;` or `#` on a line of its own,
   or with ` ;` behind a value. A value goes on in the next line when that is indented.
+- **Literally.** Quotes, `#` behind a value, `$X` and `${X}` are parts of a value; `check` and `run` warn of
+  them. A command is no shell's line either: `>`, `|`, `*` and `~` are warned about.
 - **Durations** are a whole number with a unit: `500ms`, `30s`, `5m`, `2h`, `7d`; at most `36500d`.
 - **Sizes** are bytes, or a whole number with a binary unit: `1000`, `64KiB`, `1MiB`, `1GiB`.
 - **Addresses** are `HOST:PORT`; an IPv6 address stands in brackets: `[::1]:8080`.

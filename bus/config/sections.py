@@ -13,6 +13,7 @@ from .findings import Findings
 from .handlers import HANDLER
 from .hooks import HOOK
 from .ini import Entry, Section
+from .literal import literal, mended
 from .secrets import SECRET, Found, resolve
 from .section_kinds import SectionKind, Values
 from .settings import RENAMED, Http, Monqbus, Setting, Worker
@@ -96,6 +97,7 @@ class Reader:
         with self._noting(subject, entry.line, row.kind, entry.text):
             if not row.kind.secret:
                 read[row.attribute] = row.kind.read(entry.text)
+                self._warn_literal(subject, entry, row.kind)
                 return
             found = [self._found(subject, entry, row.kind, line) for line in entry.text.split("\n") if line]
             texts = [text for one in found if one for text in one.texts]
@@ -103,6 +105,7 @@ class Reader:
                 raise Unfit("nothing")
             if None not in found:
                 read[row.attribute] = row.kind.read("\n".join(texts))
+                self._warn_literal(subject, entry, row.kind)
 
     def _found(self, subject: str, entry: Entry, kind: Kind[Any], line: str) -> Found | None:
         """What stands behind one *line* of a secret; None when it cannot be had, which has been said."""
@@ -114,6 +117,10 @@ class Reader:
                 self._warn_open(subject, entry.line, self.file, self.mode)
             return found
         return None
+
+    def _warn_literal(self, subject: str, entry: Entry, kind: Kind[Any]) -> None:
+        for sentence in literal(kind, entry):
+            self.findings.warning(entry.line, f"{subject}: {sentence}")
 
     def _warn_open(self, subject: str, line: int, path: Path | None, mode: int) -> None:
         sentence = f"expected a file for its owner only, got {path} with mode {mode:04o}"
@@ -131,6 +138,8 @@ def _complaint(kind: Kind[Any], text: str, unfit: Unfit) -> str:
     """What is wrong with *text*, of which further lines are not quoted: secrets that lost their key."""
     first, *further = text.split("\n")
     if not further or kind.secret:
+        if not kind.secret and not unfit.remedy and (meant := mended(kind, text)):
+            unfit.remedy = f"write {meant}; quotes and # are part of a value, a comment begins with ;"
         return kind.complaint(text, unfit)
     try:
         kind.read(first)
