@@ -21,8 +21,8 @@ from ..apps import from_config, registry
 from ..apps.context import capture
 from ..apps.registry import Options
 from ..clock import Clock
-from ..config import Config, load
-from ..connecting import CONTROL_SOCKET, client, is_embedded
+from ..config import CONTROL_SOCKET, Config, load
+from ..connecting import client, is_embedded
 from ..errors import ConfigError, StoreHeld, StoreUnavailable
 from ..model import READY, MonQTask
 from ..posting import PostOffice, prepare

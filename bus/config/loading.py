@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,7 +17,7 @@ from .handlers import program_of, uid_of
 from .ini import Section, read
 from .secrets import SHORTEST, is_weak
 from .sections import KINDS, Reader, kind_of, unknown_section
-from .settings import Config
+from .settings import CONTROL_SOCKET, LONGEST_SOCKET_PATH, Config
 from .topics import PLACEHOLDERS
 from .trust import check_apps, check_program
 from .value_types import is_loopback
@@ -36,7 +37,10 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     each mistake, in the order of the file; no sentence ever holds a secret.
     """
     if path is None:
-        return _anchored(Config(), Path.cwd())
+        config = _anchored(Config(), Path.cwd())
+        if problem := _long_path(config):
+            raise ConfigError(f"data_dir: {problem}")
+        return config
     findings = Findings(str(path))
     written = read(path, findings)
     file = path.absolute()
@@ -88,6 +92,8 @@ def _check_folders(config: Config, lines: Lines, findings: Findings) -> None:
             sentence = f"expected packages for Python {OURS}, got {folder} for Python {other}"
             remedy = f"make that environment anew with python{OURS} -m venv"
             findings.problem(line, f"[monqbus] path: {sentence}; {remedy}")
+    if problem := _long_path(config):
+        findings.problem(lines.get(("monqbus", "data_dir"), 0), f"[monqbus] data_dir: {problem}")
     mode = _mode(config.monqbus.data_dir)
     if mode is not None and not stat.S_ISDIR(mode):
         line = lines.get(("monqbus", "data_dir"), 0)
@@ -98,6 +104,16 @@ def _check_folders(config: Config, lines: Lines, findings: Findings) -> None:
         found = f"{config.monqbus.data_dir} with mode {mode & 0o777:04o}"
         sentence = f"expected a folder that only its owner can write to, got {found}"
         findings.problem(line, f"[monqbus] data_dir: {sentence}; run: chmod 700 {config.monqbus.data_dir}")
+
+
+def _long_path(config: Config) -> str:
+    """The sentence about a folder in which no control socket can be made; "" where one can."""
+    path = os.fspath(config.monqbus.data_dir / CONTROL_SOCKET)
+    size = len(os.fsencode(path))
+    if size <= LONGEST_SOCKET_PATH:
+        return ""
+    expected = f"expected at most {LONGEST_SOCKET_PATH} bytes, the longest path of a Unix socket"
+    return f"{expected}, got {size} with {path}; name a folder with a shorter path, such as /var/lib/monqbus"
 
 
 def _check_sizes(config: Config, lines: Lines, findings: Findings) -> None:

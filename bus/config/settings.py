@@ -36,6 +36,10 @@ from .value_types import (
 )
 
 T = TypeVar("T")
+CONTROL_SOCKET: Final = "control.sock"
+"""In data_dir: where commands find the daemon."""
+LONGEST_SOCKET_PATH: Final = 107
+"""Bytes: unix(7), sun_path has 108 with the NUL behind it."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 Verify = Literal["none", "token", "github", "standard"]

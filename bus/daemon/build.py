@@ -22,8 +22,7 @@ from ..admin import Admin
 from ..api.server import Api, create_api
 from ..apps import from_config, registry
 from ..clock import Clock
-from ..config import Config
-from ..connecting import CONTROL_SOCKET
+from ..config import CONTROL_SOCKET, Config
 from ..cpu import zygote
 from ..engine.claimer import Claimer
 from ..engine.cpu_runner import CpuRunner, any_cpu, start_pool

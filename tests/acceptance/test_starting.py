@@ -131,3 +131,17 @@ def test_too_few_open_files_are_said_at_the_start(new_daemon: New):
     daemon.start()
 
     assert "LimitNOFILE=768" in daemon.wait_for("files.limited", "most=700")
+
+
+@pytest.mark.parametrize("most", [32, 127])
+def test_so_few_open_files_that_no_daemon_runs_are_exit_78_with_the_remedy(new_daemon: New, most: int):
+    """It was a traceback of fcntl; now a sentence with the limit, the least, and what to set."""
+    limited = ["sh", "-c", f'ulimit -n {most}; exec "$@"', "sh", *PROGRAM]
+    words = [*limited, "run", "--config", str(new_daemon().config)]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+
+    assert 78 == ended.returncode
+    assert (
+        f"monqbus: open files: expected at least 128, got {most}; [http] connections wants 768: "
+        "ulimit -n 768, or LimitNOFILE=768 in the unit\n"
+    ) == ended.stderr

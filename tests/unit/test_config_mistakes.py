@@ -92,6 +92,21 @@ MISTAKES = [
         "2: [http] listen: expected HOST:PORT, got '::1:80'; write for example 127.0.0.1:8080",
     ),
     (
+        "[http]\nlisten = *:8080\n",
+        "2: [http] listen: expected HOST:PORT, got '*:8080'; "
+        "write 0.0.0.0:8080 for all IPv4 addresses, or [::]:8080 for IPv6 too",
+    ),
+    (
+        "[http]\nlisten = :8080\n",
+        "2: [http] listen: expected HOST:PORT, got ':8080'; "
+        "write 0.0.0.0:8080 for all IPv4 addresses, or [::]:8080 for IPv6 too",
+    ),
+    (
+        "[http]\nlisten = 8080\n",
+        "2: [http] listen: expected HOST:PORT, got '8080'; "
+        "write 127.0.0.1:8080 for this machine alone, or 0.0.0.0:8080 for all addresses",
+    ),
+    (
         "[http]\nlisten = 127.0.0.256:80\n",
         "2: [http] listen: expected HOST:PORT, got '127.0.0.256:80'; write for example 127.0.0.1:8080",
     ),
@@ -330,6 +345,28 @@ def test_a_data_folder_that_others_can_write_to_is_a_mistake(folder, mode):
         f"monqbus.ini:2: [monqbus] data_dir: expected a folder that only its owner can write to, got "
         f"{folder}/shared with mode {mode & 0o777:04o}; run: chmod 700 {folder}/shared"
     ] == problems("[monqbus]\ndata_dir = shared\n")
+
+
+def test_a_folder_too_deep_for_the_control_socket_is_a_mistake(folder):
+    """A check was ok, and everything else failed with another remedy: a Unix socket's path has 107 bytes."""
+    fits = "d" * (107 - len(os.fsencode(folder / "control.sock")) - 1)
+    path = folder / f"{fits}d" / "control.sock"
+
+    assert folder / fits == read(f"[monqbus]\ndata_dir = {fits}\n").monqbus.data_dir
+    assert [
+        "monqbus.ini:2: [monqbus] data_dir: expected at most 107 bytes, the longest path of a Unix socket, "
+        f"got 108 with {path}; name a folder with a shorter path, such as /var/lib/monqbus"
+    ] == problems(f"[monqbus]\ndata_dir = {fits}d\n")
+
+
+def test_the_folder_without_a_file_is_measured_too(folder, monkeypatch):
+    """Then it is below the working directory."""
+    deep = folder / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.chdir(deep)
+
+    with pytest.raises(ConfigError, match=r"^data_dir: expected at most 107 bytes"):
+        load(None, {})
 
 
 def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file():
