@@ -137,8 +137,9 @@ def test_too_few_open_files_are_said_at_the_start(new_daemon: New):
 def test_so_few_open_files_that_no_daemon_runs_are_exit_78_with_the_remedy(new_daemon: New, most: int):
     """It was a traceback of fcntl; now a sentence with the limit, the least, and what to set."""
     limited = ["sh", "-c", f'ulimit -n {most}; exec "$@"', "sh", *PROGRAM]
-    words = [*limited, "run", "--config", str(new_daemon().config)]
-    ended = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+    daemon = new_daemon()
+    words = [*limited, "run", "--config", str(daemon.config)]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False, env=daemon.environ)
 
     assert 78 == ended.returncode
     assert (
