@@ -25,6 +25,9 @@ from .value_types import is_loopback
 LONGEST_RETRIES_SECONDS: Final = 76 * 3_600.0
 """Standard Webhooks 1.0.0: the schedule it proposes to senders ends after 75 h 35 min."""
 
+LEAST_POOL: Final = 10
+"""Claims, ends, leases, the feed and deliveries hold a connection each while they are under way."""
+
 Lines = Mapping[tuple[str, str], int]
 """Where each (section, key) stands."""
 
@@ -153,14 +156,32 @@ def _warn(config: Config, lines: Lines, findings: Findings) -> None:
         sentence = "expected store = mongodb://..., got sqlite, which is never away; it has no effect"
         findings.warning(lines["http", "spool"], f"[http] spool: {sentence}, remove it")
     for option in _careless_options(main.store.reveal()):
-        sentence = f"{option} in the address acknowledges what a failover or a crash may lose; remove it"
+        sentence = f"{option} in the address {_what_it_does(option)}; remove it"
         findings.warning(lines["monqbus", "store"], f"[monqbus] store: {sentence}")
+    if (pool := _small_pool(main.store.reveal())) is not None:
+        sentence = f"expected maxPoolSize={LEAST_POOL} or more, got {pool}: calls wait for each other"
+        findings.warning(lines["monqbus", "store"], f"[monqbus] store: {sentence}; remove it")
     for handler in config.handlers.values():
         line = lines[f"handler:{handler.name}", "command"]
         check_program(
             program_of(handler), uid_of(handler), f"[handler:{handler.name}] command", line, findings
         )
     _warn_of_hooks(config, lines, findings)
+
+
+def _what_it_does(option: str) -> str:
+    members = option.partition("=")[2]
+    if members.isdecimal() and int(members) > 1:
+        return f"fails every write where less than {members} members are up, and is no majority of many"
+    return "acknowledges what a failover or a crash may lose"
+
+
+def _small_pool(address: str) -> int | None:
+    """The maxPoolSize of a MongoDB address, when it is too small; 0 there means no limit."""
+    for name, value in parse_qsl(address.partition("?")[2], separator="&"):
+        if name.lower() == "maxpoolsize" and value.isdecimal() and 0 < int(value) < LEAST_POOL:
+            return int(value)
+    return None
 
 
 def _careless_options(address: str) -> list[str]:
