@@ -72,11 +72,18 @@ def _json(option: str, text: str, kind: type) -> Any:
     try:
         value = parse(text.encode("utf-8", "surrogateescape"))
     except BadJson as error:
-        raise UsageError(f"{option}: {str(error).removeprefix('body: ')}; got {text[:80]!r}") from error
+        said = f"{option}: {str(error).removeprefix('body: ')}; got {text[:80]!r}"
+        raise UsageError(f"{said}; {_as_one_word(option, kind)}") from error
     if not isinstance(value, kind):
         shape = "an array like '[1, \"two\"]'" if kind is list else "an object like '{\"name\": 1}'"
         raise UsageError(f"{option}: expected {shape}, got {text[:80]!r}")
     return value
+
+
+def _as_one_word(option: str, kind: type) -> str:
+    """How a shell hands JSON on as it is: it takes double quotes away, and parts words at spaces."""
+    example = '[7, "Berlin"]' if kind is list else '{"city": "Berlin"}'
+    return f"write it in single quotes, such as {option} '{example}'"
 
 
 def _wait(tasks: list[MonQTask], patience: float, poster: Local | ApiClient) -> int:

@@ -109,6 +109,14 @@ def test_only_what_it_is_told_to_claim_runs(new_daemon: New, ran):
     assert [] == ran()
 
 
+def test_what_it_is_told_to_claim_and_nobody_declares_is_said(new_daemon: New):
+    """A slip of the pen made a daemon that claims nothing and says nothing."""
+    daemon = new_daemon()
+    daemon.launch("--only", "acepted.add")
+
+    assert "did you mean accepted.add?" in daemon.wait_for("names.unmatched")
+
+
 def test_a_port_in_use_costs_no_task_its_run(new_daemon: New, ran: Ran):
     """The address is taken before any task begins: a waiting one still waits, without a crash."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

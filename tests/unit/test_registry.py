@@ -149,7 +149,7 @@ def test_a_function_inside_a_function_needs_a_name_of_its_own(fresh):
 
 @pytest.mark.parametrize("name", ["1st", "a b", "ä", "a" * 129, "a\n"])
 def test_a_name_has_letters_digits_and_a_few_signs(name):
-    with pytest.raises(BadDeclaration, match="cannot be found again|expected a name of ASCII"):
+    with pytest.raises(BadDeclaration, match=r"cannot be found again|expected a name of ASCII"):
         task(name=name)(add)
 
 
