@@ -33,10 +33,10 @@ def post(options: argparse.Namespace) -> int:
     args, kwargs = _arguments(options)
     wait = None if options.wait is None else seconds("--wait", options.wait)
     with open_poster(options) as poster:
-        task, is_known = poster.post_named(options.name, args, kwargs, changes)
+        task, is_known, near = poster.post_named(options.name, args, kwargs, changes)
         terminal.line(str(task.id), at_once=True)
         if not is_known:
-            terminal.note(f"no app declares {options.name}; the task waits until one does")
+            terminal.note(f"no app declares {options.name}; the task waits until one does{_meant(near)}")
         return 0 if wait is None else _wait([task], wait, poster)
 
 
@@ -47,14 +47,18 @@ def event(options: argparse.Namespace) -> int:
     args, kwargs = _arguments(options)
     wait = None if options.wait is None else seconds("--wait", options.wait)
     with open_poster(options) as poster:
-        receipt = poster.publish(options.topic, args, kwargs)
+        receipt, near = poster.publish_named(options.topic, args, kwargs)
         for one in (receipt.event_id, *receipt.task_ids):
             terminal.line(str(one), at_once=True)
         if not receipt.task_ids:
-            terminal.note(f"no handler for topic {options.topic}; the event is recorded")
+            terminal.note(f"no handler for topic {options.topic}; the event is recorded{_meant(near)}")
         if wait is None or not receipt.task_ids:
             return 0
         return _wait([_to_join(task_id) for task_id in receipt.task_ids], wait, poster)
+
+
+def _meant(near: str) -> str:
+    return f"; did you mean {near}?" if near else ""
 
 
 def _to_join(task_id: ObjectId) -> MonQTask:

@@ -96,6 +96,21 @@ def test_an_event_that_nobody_handles_is_said_to_be(beside: Command) -> None:
     assert "no handler for topic shop.unheard; the event is recorded" in said.err
 
 
+def test_a_name_or_topic_that_nobody_declares_is_compared_with_those_that_are(beside: Command) -> None:
+    """Both are stored all the same: who declares them may come later."""
+    posted, said = beside("post", "cliapp.duoble"), beside("event", "shop.slod")
+
+    assert "the task waits until one does; did you mean cliapp.double?" in posted.err
+    assert "the event is recorded; did you mean shop.sold?" in said.err
+
+
+def test_without_a_daemon_it_is_compared_with_what_the_apps_declare(alone: Command) -> None:
+    posted, said = alone("post", "cliapp.duoble"), alone("event", "shop.slod")
+
+    assert "; did you mean cliapp.double?" in posted.err
+    assert "; did you mean shop.sold?" in said.err
+
+
 def test_an_event_is_shown_and_said_to_be_one(beside: Command) -> None:
     """Its id is the first one that people read; `show` is about tasks."""
     (event_id,) = beside("event", "shop.unheard", "--args", '["seven\\u001b"]').lines
