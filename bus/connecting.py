@@ -13,14 +13,12 @@ from .api.client import ApiClient
 from .apps import from_config, registry
 from .apps.registry import Options
 from .clock import Clock
-from .config import Config, load
+from .config import CONTROL_SOCKET, Config, load
 from .model import MonQTask, Receipt
 from .posting import PostOffice
 from .process import identity
 from .steady_clock import LazySteadyClock
 from .store import open_store
-
-CONTROL_SOCKET = "control.sock"
 
 
 def connect(path: Path) -> None:

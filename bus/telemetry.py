@@ -68,6 +68,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.WARNING,
         "at the start: all `connections` at once would take the last of the files that may be open",
     ),
+    "names.unmatched": (
+        logging.WARNING,
+        "at the start: `--only` or `--except` names what no app declares; the daemon may claim nothing",
+    ),
     "queue.filled": (logging.WARNING, "`max_ready_tasks` tasks wait; deliveries get 503"),
     "queue.recovered": (logging.INFO, "fewer tasks wait again; deliveries are taken"),
     "task.posted": (logging.DEBUG, "a task is stored"),

@@ -40,7 +40,10 @@ class Parser(argparse.ArgumentParser):
         options, extra = super().parse_known_args(args, namespace)
         if extra:
             word = extra[0].partition("=")[0]
-            self.error(f"unknown argument {word!r}{_near(word, self._option_string_actions)}")
+            hint = _near(word, self._option_string_actions)
+            if hasattr(options, "kwargs") and word[-1:] in "]},:":
+                hint = "; JSON is one word for the shell in single quotes, such as --args '[7, \"Berlin\"]'"
+            self.error(f"unknown argument {word!r}{hint}")
         return options, extra
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -23,8 +23,7 @@ from ..api.server import Api, create_api
 from ..apps import from_config, registry
 from ..apps.command_program import faults_of
 from ..clock import Clock
-from ..config import Config
-from ..connecting import CONTROL_SOCKET
+from ..config import CONTROL_SOCKET, Config
 from ..cpu import zygote
 from ..engine.claimer import Claimer
 from ..engine.cpu_runner import CpuRunner, any_cpu, start_pool

@@ -108,6 +108,8 @@ class Daemon:
             hooks=len(hooks),
             pid=os.getpid(),
         )
+        if sentence := parts.names.unmatched(known.tasks):
+            emit("names.unmatched", reason=sentence)
         for hook in hooks.values():
             if hook.verify == "none":
                 parts.log.print(f"try it:  curl -d World http://{address}/hooks/{hook.name}")

@@ -6,7 +6,7 @@ pass, drains what it refused, and buffers nothing on the way out.
 
 from .body import check_size, read_body
 from .control import ControlSocket
-from .limits import Limits, open_files, too_few_files
+from .limits import Limits, open_files, require_files, too_few_files
 from .listen import listen_tcp, listen_unix
 from .problem import REQUEST_ID
 from .server import Server, WsgiApp
@@ -27,5 +27,6 @@ __all__ = [
     "listen_unix",
     "open_files",
     "read_body",
+    "require_files",
     "too_few_files",
 ]

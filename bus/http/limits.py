@@ -6,6 +6,7 @@ import resource
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from ..errors import ConfigError
 from .connection_quota import LOOPBACK, Network
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ READER_BYTES: Final = 64 * 1024
 
 SPARE_FILES: Final = 256
 """Beside connections: listeners, the store, workers, what handlers open."""
+
+LEAST_FILES: Final = 128
+"""With fewer a daemon has none left for connections; with 64 it cannot even keep its standard streams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +84,11 @@ def too_few_files(connections: int) -> str:
     if most is None or most >= wanted:
         return ""
     return f"[http] connections wants {wanted}: ulimit -n {wanted}, or LimitNOFILE={wanted} in the unit"
+
+
+def require_files(connections: int) -> None:
+    """Raise ConfigError when a daemon could not begin to work with the files that may be open."""
+    most = open_files()
+    if most is not None and most < LEAST_FILES:
+        remedy = too_few_files(connections)
+        raise ConfigError(f"open files: expected at least {LEAST_FILES}, got {most}; {remedy}")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import sys
 from _queue import Empty, SimpleQueue  # blocks a native thread; gevent replaces that of `queue`
 from collections.abc import Callable
@@ -188,7 +189,10 @@ def divert_child() -> None:
 
 def _own(number: int) -> int:
     """Another number for what *number* is, that no child gets."""
-    return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, OWN_NUMBER)
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # with so few files no daemon runs, but what it says of that has to come out
+    least = OWN_NUMBER if most > OWN_NUMBER + 1 else 3
+    return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, least)
 
 
 def _take_every_text() -> None:

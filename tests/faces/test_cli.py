@@ -54,6 +54,9 @@ ID = re.compile(r"[0-9a-f]{24}")
         (["post", "a b"], 64, "NAME: expected module.function, got 'a b'"),
         (["post", "a.b", "--args", "{}"], 64, "--args: expected an array like '[1, \"two\"]', got '{}'"),
         (["post", "a.b", "--kwargs", "[]"], 64, "--kwargs: expected an object like"),
+        (["post", "a.b", "--args", "[7, Berlin]"], 64, "in single quotes, such as --args '[7, \"Berlin\"]'"),
+        (["post", "a.b", "--args", "[7,", "Berlin]"], 64, "single quotes, such as --args '[7, \"Berlin\"]'"),
+        (["post", "a.b", "--kwargs", "{a: 1}"], 64, "such as --kwargs '{\"city\": \"Berlin\"}'"),
         (["post", "a.b", "--args", "[1"], 64, "--args: not JSON"),
         (["post", "a.b", "--wait", "long"], 64, "--wait: expected seconds or a duration like"),
         (["post", "a.b", "--delay", "nan"], 64, "--delay: expected seconds, a duration"),
@@ -206,6 +209,16 @@ def test_check_prints_what_would_run_with_source_lines(alone: Command, tmp_path:
     assert f"handler  shop.sold → cliapp.note  {app}:11" in said.out
     assert f"hook     /hooks/open → shop.unheard (verify = none)  {tmp_path}/monqbus.ini:7" in said.out
     assert "no handler for 'shop.unheard'" in said.err
+
+
+def test_check_compares_a_topic_that_nobody_handles_with_those_that_are(
+    alone: Command, tmp_path: Path
+) -> None:
+    """A slip in a topic is found before events pile up under it."""
+    with (tmp_path / "monqbus.ini").open("a") as config:
+        config.write("[hook:open]\nverify = none\ntopic = shop.slod\n")
+
+    assert "no handler for 'shop.slod', did you mean 'shop.sold'? Its events" in alone("check").err
 
 
 def test_check_finds_the_mistake_of_every_app(alone: Command, tmp_path: Path) -> None:
