@@ -78,8 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     is_daemon = _asks_to_run(words)
     if is_daemon:
         from bus.cpu import zygote
-        from bus.process import streams
+        from bus.process import activation, streams
 
+        activation.take()  # before anything opens files
         streams.take_over()  # what is forked writes into the log
         zygote.start()  # before this process has threads, locks or connections that a fork would copy
         from gevent import monkey  # before anything imports sockets, threads or locks

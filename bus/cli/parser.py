@@ -124,7 +124,9 @@ def _running(command: Command) -> None:
         "--only", metavar="NAMES", default="*", help="claim only these tasks: comma list, * wildcards"
     )
     run.add_argument("--except", dest="but", metavar="NAMES", default="", help="never claim these tasks")
-    init = command("init", "setup", "write a starter: config, example app, systemd unit", "monqbus init shop")
+    init = command(
+        "init", "setup", "write a starter: config, example app, systemd units", "monqbus init shop"
+    )
     init.add_argument("directory", metavar="DIR", nargs="?", default=".", help="where (default: here)")
     check = command(
         "check",

@@ -17,16 +17,18 @@ from . import terminal
 
 
 def init(options: argparse.Namespace) -> int:
-    """Write a config, an example app, a systemd unit, and make the data folder; overwrite nothing."""
+    """Write a config, an example app, systemd units, and make the data folder; overwrite nothing."""
     from ..config import hello, sample
+    from ..config.settings import Http
     from .example_app import HELLO
-    from .systemd_unit import unit
+    from .systemd_unit import socket_unit, unit
 
     directory = Path(options.directory).resolve()
     files = {
         "monqbus.ini": sample(hello("./apps")),
         "apps/hello.py": HELLO,
         "monqbus.service": unit(_program(), directory, directory / "data"),
+        "monqbus.socket": socket_unit(directory, Http().listen),
     }
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     if taken := [str(directory / name) for name in files if os.path.lexists(directory / name)]:

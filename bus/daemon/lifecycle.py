@@ -156,6 +156,7 @@ class Daemon:
             parts.store,
             parts.clock,
             hurry=self._hurry,
+            announce=parts.public.leave,
             close_doors=partial(parts.public.stop, hurry=self._hurry),
         )
         drain.run(parts.config.worker.drain)

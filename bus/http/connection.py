@@ -48,6 +48,7 @@ class Owner(Protocol):
     environ: Mapping[str, Any]
     """What the environ of every request holds."""
     is_stopping: bool
+    is_leaving: bool
     is_full: bool
     """Whether others wait for a place: each answer is then its connection's last."""
 
@@ -198,7 +199,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         """WSGI's; also decides whether this answer is the connection's last."""
         if self.wsgi_input is None or not self.wsgi_input.is_finished:
             self.close_connection = self.must_linger = True
-        if self.server.is_stopping or self.server.is_full:
+        if self.server.is_leaving or self.server.is_stopping or self.server.is_full:
             self.close_connection = True
         return super().start_response(status, headers, exc_info)
 

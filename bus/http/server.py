@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import gevent
+from gevent import socket
 from gevent.event import Event
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
@@ -36,9 +37,10 @@ _READABLE = 1
 
 
 class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
-    """Serves one WSGI application on one listening socket, TCP or Unix.
+    """Serves one WSGI application on listening sockets, TCP or Unix.
 
-    `start()` returns at once, `address` is where it listens. At most `limits.connections` are open. For
+    `start()` returns at once, `address` is where the first one listens. The file of a Unix socket is removed
+    at the end if it *removes_file*. At most `limits.connections` are open. For
     further ones whoever has shown least for longest gives way (`places`); where nobody may be asked to,
     they wait in the kernel's queue, and `is_full` makes every answer its connection's last. One address has
     at most `limits.connections_per_ip`; a further one is answered 429 and closed.
@@ -46,21 +48,31 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
 
     handler_class = Connection
 
-    def __init__(self, listener: Any, app: WsgiApp, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        listeners: Sequence[Any],
+        app: WsgiApp,
+        limits: Limits | None = None,
+        *,
+        removes_file: bool = True,
+    ) -> None:
         self.limits = limits or Limits()
+        self.is_leaving = False
+        """Every answer is its connection's last: soon nobody will listen here."""
         self.is_stopping = False
         self.is_full = False
-        self._watcher: Any
+        self._watchers: list[Any] = []
+        self._removes_file = removes_file
         self.connections: set[Connection] = set()
         self.bodies = BodyBudget(self.limits.bodies, self.limits.bodies_per_ip)
         self._connection_quota = ConnectionQuota(self.limits.connections_per_ip, self.limits.uncounted)
         self._places = Connections(self.connections, self._connection_quota.size)
         self._told: dict[str, float] = {}
-        address = listener.getsockname()
+        address = listeners[0].getsockname()
         self._file = _identity(address) if isinstance(address, str) else None
         host, port = address[:2] if isinstance(address, tuple) else ("localhost", "")
         super().__init__(
-            listener,
+            listeners[0],
             app,
             spawn=Pool(),
             log=None,
@@ -69,14 +81,36 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
             environ={"SERVER_NAME": host, "SERVER_PORT": str(port), "SERVER_SOFTWARE": "monqbus"},
         )
 
+        self._others = [(other, other.getsockname()) for other in listeners[1:]]
+
+    @property
+    def listeners(self) -> list[tuple[Any, Any]]:
+        """Each listening socket, and its address; none when it is closed."""
+        return [] if self.closed else [(self.socket, self.address), *self._others]
+
     def start_accepting(self) -> None:
         """Let in who waits, now and later. Never blocks."""
-        if self._watcher is None:
-            watcher = self.loop.io(self.socket.fileno(), _READABLE)
-            watcher.start(self._let_in)
-            self._watcher = watcher
+        if not self._watchers:
+            for listener, _ in self.listeners:
+                watcher = self.loop.io(listener.fileno(), _READABLE)
+                watcher.start(self._let_in, listener)
+                self._watchers.append(watcher)
 
-    def _let_in(self) -> None:
+    def stop_accepting(self) -> None:
+        """Let them wait. Never blocks."""
+        for watcher in self._watchers:
+            watcher.stop()
+            watcher.close()
+        self._watchers.clear()
+        super().stop_accepting()  # the timer
+
+    def close(self) -> None:
+        """Close the sockets; connections stay. Never blocks."""
+        super().close()
+        for other, _ in getattr(self, "_others", ()):
+            other.close()
+
+    def _let_in(self, listener: Any) -> None:
         """Somebody waits. Runs in the hub: it must neither block nor raise."""
         for number in range(self.max_accept):
             if len(self.connections) >= self.limits.connections:
@@ -87,13 +121,24 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
                     self._pause()
                     return
             try:
-                accepted = self.do_read()
+                accepted = self._accept(listener)
             except OSError as error:
                 self._cannot_accept(error)
                 return
             if accepted is None:
                 return
             self._admit(*accepted)
+
+    @staticmethod
+    def _accept(listener: Any) -> tuple[Any, Any] | None:
+        """One connection that waits, and its address; None when there is none. Never blocks."""
+        listener = getattr(listener, "_sock", listener)  # the one of the operating system, not gevent's
+        try:
+            number, address = listener._accept()
+        except BlockingIOError:
+            return None
+        accepted = socket.socket(listener.family, listener.type, listener.proto, fileno=number)
+        return accepted, address
 
     def _make_room(self) -> bool:
         """Let somebody give way. What he still has to say costs no place any more: it is one answer."""
@@ -154,6 +199,10 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
             self._told[fact] = now
             emit(fact, **fields)
 
+    def leave(self) -> None:
+        """Let every answer be its connection's last; who comes is served until `stop`. Never blocks."""
+        self.is_leaving = True
+
     def stop(self, seconds: float = 1.0, hurry: Event | None = None) -> None:
         """Close the door at once, let requests in flight finish, cut the rest after *seconds*.
 
@@ -162,7 +211,7 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
         """
         self.is_stopping = True
         self._accept_what_waits()
-        if self.has_its_file and not self.closed:
+        if self._removes_file and self.has_its_file and not self.closed:
             Path(self.address).unlink(missing_ok=True)
         self.close()
         for connection in tuple(self.connections):
@@ -180,16 +229,17 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
 
     def _accept_what_waits(self) -> None:
         """Take in whoever has connected already: closing the door would reset them."""
-        for _ in range(BACKLOG if self.started else 0):
-            if len(self.connections) >= self.limits.connections:
-                return
-            try:
-                accepted = self.do_read()
-            except OSError:
-                return
-            if accepted is None:
-                return
-            self._admit(*accepted)
+        for listener, _ in self.listeners if self.started else ():
+            for _ in range(BACKLOG):
+                if len(self.connections) >= self.limits.connections:
+                    return
+                try:
+                    accepted = self._accept(listener)
+                except OSError:
+                    break
+                if accepted is None:
+                    break
+                self._admit(*accepted)
 
 
 def _identity(path: str) -> tuple[int, int] | None:

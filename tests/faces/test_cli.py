@@ -185,7 +185,7 @@ def test_init_writes_a_place_that_checks_and_never_overwrites(run: Command, tmp_
     sys.modules.pop("hello", None)
     second = run("init", folder)
 
-    assert {"monqbus.ini", "hello.py", "monqbus.service"} == {path.name for path in written}
+    assert {"monqbus.ini", "hello.py", "monqbus.service", "monqbus.socket"} == {path.name for path in written}
     assert f"start it with: monqbus run --config {folder}/monqbus.ini" == first.lines[-1]
     assert (0, "ok") == (checked.code, checked.lines[-1])
     assert 64 == second.code

@@ -1,4 +1,4 @@
-"""The systemd unit that `init` writes: systemd itself says what it thinks of it."""
+"""The systemd units that `init` writes: systemd itself says what it thinks of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bus.cli.systemd_unit import unit
+from bus.cli.systemd_unit import socket_unit, unit
+from bus.config.settings import Http
 
 PROGRAM = Path(sys.executable)
 MOST_EXPOSED = 25  # tenths: systemd calls up to 4.0 OK, a service that says nothing has 9.6
@@ -19,6 +20,7 @@ MOST_EXPOSED = 25  # tenths: systemd calls up to 4.0 OK, a service that says not
 def _written(folder: Path, directory: Path) -> Path:
     file = folder / "monqbus.service"
     file.write_text(unit(PROGRAM, directory, directory / "data"))
+    (folder / "monqbus.socket").write_text(socket_unit(directory, Http().listen))
     return file
 
 
@@ -39,7 +41,8 @@ def test_systemd_understands_every_line(tmp_path: Path, name: str):
     directory = tmp_path / name
     directory.mkdir()
 
-    done = _analyze("verify", str(_written(tmp_path, directory)))
+    file = _written(tmp_path, directory)
+    done = _analyze("verify", str(file), str(file.with_suffix(".socket")))
 
     assert ("", 0) == (done.stderr, done.returncode)
 
@@ -61,6 +64,17 @@ def test_it_names_the_place_and_the_program(tmp_path: Path):
     assert f"{PROGRAM} run --config /srv/shop/monqbus.ini" == settings["ExecStart"]
     assert "/srv/shop" == settings["WorkingDirectory"]
     assert "/srv/shop/data" == settings["ReadWritePaths"]
+
+
+@pytest.mark.parametrize(
+    ("listen", "written"), [(("127.0.0.1", 8080), "127.0.0.1:8080"), (("::1", 8080), "[::1]:8080")]
+)
+def test_the_socket_is_where_the_configuration_listens(listen: tuple[str, int], written: str):
+    """And the service asks for it."""
+    text = socket_unit(Path("/srv/shop"), listen)
+
+    assert f"\nListenStream={written}\n" in text
+    assert "\nSockets=monqbus.socket\n" in unit(PROGRAM, Path("/srv/shop"), Path("/srv/shop/data"))
 
 
 @pytest.mark.parametrize(("directory", "protected"), [("/srv/shop", "yes"), ("/home/ada/shop", "read-only")])
