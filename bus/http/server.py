@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from . import problem
 from .body_budget import BodyBudget
 from .connection import Connection
 from .connection_quota import ConnectionQuota
-from .eviction import Connections
+from .eviction import Connections, Stage
 from .limits import Limits
 from .listen import BACKLOG
 
@@ -63,9 +64,11 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
         self.is_full = False
         self._watchers: list[Any] = []
         self._removes_file = removes_file
+        self.keep_alive = self.limits.keep_alive
         self.connections: set[Connection] = set()
         self.bodies = BodyBudget(self.limits.bodies, self.limits.bodies_per_ip)
         self._connection_quota = ConnectionQuota(self.limits.connections_per_ip, self.limits.uncounted)
+        self._counted: dict[str, set[Connection]] = {}
         self._places = Connections(self.connections, self._connection_quota.size)
         self._told: dict[str, float] = {}
         address = listeners[0].getsockname()
@@ -174,16 +177,39 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
     def _serve(self, connection: Connection) -> None:
         """Serve one accepted connection, in a greenlet of its own, until it ends."""
         try:
+            if self._connection_quota.is_full(connection.who):
+                self._let_idle_one_go(connection.who)
             if not self._connection_quota.enter(connection.who):
                 connection.turn_away(_crowded())
                 return
+            self._counted.setdefault(connection.who, set()).add(connection)
             try:
                 connection.handle()
             finally:
-                self._connection_quota.leave(connection.who)
+                self._uncount(connection)
         finally:
             self.connections.discard(connection)
             self._a_place_is_free()
+
+    def _let_idle_one_go(self, who: str) -> None:
+        """Close the connection of *who* that has been idle for longest: a sender forgets what it kept."""
+        now = _CLOCK.monotonic()
+        idle = [
+            one for one in self._counted.get(who, ()) if one.stage is Stage.IDLE and one.may_give_way(now)
+        ]
+        if idle:
+            weakest = min(idle, key=attrgetter("since"))
+            self._uncount(weakest)
+            weakest.give_way()
+
+    def _uncount(self, connection: Connection) -> None:
+        """Count *connection* no more; doing so twice changes nothing."""
+        own = self._counted.get(connection.who, set())
+        if connection in own:
+            own.remove(connection)
+            self._connection_quota.leave(connection.who)
+            if not own:
+                del self._counted[connection.who]
 
     def _a_place_is_free(self) -> None:
         if self.is_full:

@@ -13,6 +13,7 @@ from gevent.event import Event
 
 from bus.errors import ConfigError
 from bus.http import Limits, Server, listen_tcp, listen_unix
+from bus.http.deadline_reader import DeadlineReader
 
 from .echo import Echo
 from .stranger import Stranger, ask, get, post, serving
@@ -34,6 +35,37 @@ def test_a_full_house_makes_room_by_closing_who_is_idle() -> None:
         app.gate.set()
 
         assert 200 == busy.answer().status
+
+
+@pytest.mark.parametrize(("idle", "said"), [(75.0, "timeout=75"), (1.9, "timeout=1"), (0.5, None)])
+def test_a_client_is_told_how_long_it_may_keep_its_connection(idle: float, said: str | None) -> None:
+    """In whole seconds, with every answer but the last; RFC 9112 section 9.3 leaves the number to us."""
+    with serving(Echo(), Limits(idle_seconds=idle)) as server, Stranger(server.address) as kept:
+        kept.send(get("/"))
+        first = kept.answer()
+        kept.send(get("/", "Connection: close"))
+        last = kept.answer()
+
+        assert (said, said and "keep-alive") == tuple(map(first.headers.get, ("keep-alive", "connection")))
+        assert (None, "close") == tuple(map(last.headers.get, ("keep-alive", "connection")))
+
+
+def test_a_connection_is_kept_for_longer_than_its_client_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a client that keeps it for exactly so long would send into its end; strangers get less."""
+    allowed = []
+    allow = DeadlineReader.allow
+
+    def note(reader: DeadlineReader, seconds: float, what: str) -> None:
+        allowed.append((what, seconds))
+        allow(reader, seconds, what)
+
+    monkeypatch.setattr(DeadlineReader, "allow", note)
+    with serving(Echo()) as server, Stranger(server.address) as kept:
+        for _ in range(2):
+            kept.send(get("/"))
+            kept.answer()
+
+    assert [15.0, 76.0] == [seconds for what, seconds in allowed if what == "request"][:2]
 
 
 def test_over_the_cap_a_connection_waits_for_its_turn() -> None:
