@@ -63,7 +63,7 @@ class Drain:
         recorded_by = self.clock.monotonic() + RECORD_SECONDS
         self.recorder.drain(RECORD_SECONDS)
         left = max(LAST_SECONDS, deadline - self.clock.monotonic())
-        self.close_doors(min(seconds, left, DOORS_SECONDS))
+        self.close_doors(min(left, DOORS_SECONDS))
         if any(run.interrupted is None for run in lanes.running):
             self._interrupt()  # begun by a delivery that was being stored when the signal came
         unrecorded = self._record_the_last(recorded_by - self.clock.monotonic())

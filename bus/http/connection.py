@@ -132,7 +132,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
 
     def await_request(self) -> bool:
         """Wait for the first byte of a request; False when none came in time."""
-        if self.server.is_stopping:
+        if self.server.is_stopping and self.stage is not Stage.SILENT:
             self.reader.hang_up()
         self.is_idle = True
         if self.stage is not Stage.SILENT:

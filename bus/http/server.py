@@ -30,6 +30,7 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 _CLOCK = Clock()
 _KILL_SECONDS = 1.0
+_FIRST_WORD_SECONDS = 0.5
 _PAUSE_SECONDS = 0.025
 _LOOK_SECONDS = 5e-6
 _TELL_SECONDS = 60.0
@@ -232,7 +233,8 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
     def stop(self, seconds: float = 1.0, hurry: Event | None = None) -> None:
         """Close the door at once, let requests in flight finish, cut the rest after *seconds*.
 
-        Idle connections are hung up; a request that has already arrived on one is still answered.
+        Idle connections are hung up; a request that has already arrived on one is still answered, and who has
+        just connected has half a second to send one.
         Blocks until the last connection is closed; *hurry* cuts the rest when it is set.
         """
         self.is_stopping = True
@@ -240,13 +242,17 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
         if self._removes_file and self.has_its_file and not self.closed:
             Path(self.address).unlink(missing_ok=True)
         self.close()
-        for connection in tuple(self.connections):
-            if connection.is_idle:
-                connection.reader.hang_up()
+        self._hang_up(Stage.IDLE, Stage.LEAVING)
+        later = gevent.spawn_later(min(seconds, _FIRST_WORD_SECONDS), self._hang_up, Stage.SILENT)
         over = gevent.spawn(self.pool.join, timeout=seconds)
         gevent.wait([over, hurry] if hurry else [over], count=1)
-        over.kill()
+        gevent.killall([over, later])
         self.pool.kill(timeout=_KILL_SECONDS)
+
+    def _hang_up(self, *stages: Stage) -> None:
+        for connection in tuple(self.connections):
+            if connection.is_idle and connection.stage in stages:
+                connection.reader.hang_up()
 
     @property
     def has_its_file(self) -> bool:

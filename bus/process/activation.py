@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import MutableMapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from ..errors import ConfigError
-from .executable import main_pid
+from .executable import is_frozen, main_pid
 
 FIRST: Final = 3
 MOST: Final = 64
@@ -64,7 +65,7 @@ def read(environ: MutableMapping[str, str]) -> list[Passed]:
         return []
     if not _is_number(pid):
         raise ConfigError(f"LISTEN_PID: expected the number of a process, got {pid!r}; {REMEDY}")
-    if int(pid) not in (os.getpid(), main_pid()):
+    if int(pid) != os.getpid() or not _is_bootloaders():
         return []
     if not _is_number(count) or not 0 < int(count) <= MOST:
         raise ConfigError(f"LISTEN_FDS: expected a number from 1 to {MOST}, got {count!r}; {REMEDY}")
@@ -76,6 +77,17 @@ def read(environ: MutableMapping[str, str]) -> list[Passed]:
             f"got {names!r}; {REMEDY}"
         )
     return [_taken(number, title) for number, title in zip(numbers, titles, strict=True)]
+
+
+def _is_bootloaders() -> bool:
+    """Whether the executable's first process was meant; it writes our number over its own unasked."""
+    if not is_frozen():
+        return True
+    try:
+        given = Path(f"/proc/{main_pid()}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return True  # unreadable: then it cannot be told, and is most likely so
+    return b"LISTEN_PID=%d" % main_pid() in given
 
 
 def _taken(number: int, name: str) -> Passed:

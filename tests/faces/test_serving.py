@@ -121,6 +121,25 @@ def test_a_request_that_came_before_the_stop_is_answered_after_it() -> None:
         assert answer.is_last
 
 
+def test_who_has_just_connected_at_the_stop_is_answered() -> None:
+    """Connecting and sending are two packets: between them nobody can know that the door closes."""
+    with serving(Echo()) as server, Stranger(server.address) as late, Stranger(server.address) as silent:
+        late.send(get("/"))
+        late.answer()
+        with Stranger(server.address) as new:
+            stopping = gevent.spawn(server.stop, 5.0)
+            gevent.idle()
+            new.send(get("/"))
+
+            answer = new.answer()
+
+            assert 200 == answer.status
+            assert answer.is_last
+            assert late.is_hung_up()
+            assert silent.is_hung_up()
+        stopping.get(timeout=5)
+
+
 def test_half_a_body_at_the_stop_is_sent_back_to_be_sent_again() -> None:
     """A sender must not take our stop for its own mistake: 503, not 400."""
     with serving(Echo()) as server, Stranger(server.address) as half:
