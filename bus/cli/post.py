@@ -34,7 +34,7 @@ def post(options: argparse.Namespace) -> int:
     wait = None if options.wait is None else seconds("--wait", options.wait)
     with open_poster(options) as poster:
         task, is_known, near = poster.post_named(options.name, args, kwargs, changes)
-        terminal.line(str(task.id), at_once=True)
+        terminal.done(str(task.id))
         if not is_known:
             terminal.note(f"no app declares {options.name}; the task waits until one does{_meant(near)}")
         return 0 if wait is None else _wait([task], wait, poster)
@@ -49,7 +49,7 @@ def event(options: argparse.Namespace) -> int:
     with open_poster(options) as poster:
         receipt, near = poster.publish_named(options.topic, args, kwargs)
         for one in (receipt.event_id, *receipt.task_ids):
-            terminal.line(str(one), at_once=True)
+            terminal.done(str(one))
         if not receipt.task_ids:
             terminal.note(f"no handler for topic {options.topic}; the event is recorded{_meant(near)}")
         if wait is None or not receipt.task_ids:

@@ -207,7 +207,10 @@ class Http:
         "30s", duration("1ms", "1h"), "How long a request's body may take to arrive."
     )
     idle_timeout: float = setting(
-        "15s", duration("1ms", "1h"), "How long a connection may stay open between two requests."
+        "75s",
+        duration("1ms", "1h"),
+        "How long a connection may stay open between two requests, as each answer says to its client "
+        "(Keep-Alive: timeout=75). Longer than what proxies in front keep theirs.",
     )
 
 

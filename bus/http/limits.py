@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 READER_BYTES: Final = 64 * 1024
 """What a connection holds beside header and body: its buffers, and a chunked body's pieces."""
 
+SPARE_SECONDS: Final = 1.0
+"""An answer is on its way for a moment before its client begins to count."""
+
 SPARE_FILES: Final = 256
 """Beside connections: listeners, the store, workers, what handlers open."""
 
@@ -30,9 +33,11 @@ class Limits:
     networks. `bodies` is for those of all requests together that are not yet answered, `bodies_per_ip`
     for those from one address that is counted.
 
-    A request head must be complete `header_seconds` after its first byte, a body `body_seconds`
-    after its head. An answer refused by the client's side for `send_seconds` is given up. After a
-    refusal we listen `linger_seconds` more, so that the answer is read before the reset.
+    A connection may be idle for `idle_seconds` between two requests, which each answer says to its client;
+    the first byte of its first request must come in `first_seconds`. A request head must be complete
+    `header_seconds` after its first byte, a body `body_seconds` after its head. An answer refused by the
+    client's side for `send_seconds` is given up. After a refusal we listen `linger_seconds` more, so that the
+    answer is read before the reset.
     """
 
     connections: int = 512
@@ -40,7 +45,8 @@ class Limits:
     uncounted: tuple[Network, ...] = LOOPBACK
     bodies: int = 64 * 1024 * 1024
     bodies_per_ip: int = 16 * 1024 * 1024
-    idle_seconds: float = 15.0
+    idle_seconds: float = 75.0
+    first_seconds: float = 15.0
     header_seconds: float = 10.0
     body_seconds: float = 30.0
     send_seconds: float = 30.0
@@ -62,6 +68,18 @@ class Limits:
             body_seconds=http.body_timeout,
             idle_seconds=http.idle_timeout,
         )
+
+    @property
+    def keep_alive(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The headers that tell a client how long it may keep its connection, in whole seconds.
+
+        A client that closes after so long never meets our end, which comes SPARE_SECONDS later. Below one
+        second nothing can be said.
+        """
+        if self.idle_seconds < 1:
+            return ()
+        timeout = b"timeout=%d" % self.idle_seconds
+        return (b"Connection", b"keep-alive"), (b"Keep-Alive", timeout)
 
     @property
     def most_bytes(self) -> int:

@@ -43,7 +43,7 @@ class Streams:
     """Descriptors 1 and 2 of this process, as they were and as they are."""
 
     def __init__(self) -> None:
-        _open_the_closed()
+        open_closed()
         _take_every_text()
         self.out, self.log = _own(1), _own(2)
         reading, writing = os.pipe2(os.O_CLOEXEC)
@@ -201,8 +201,8 @@ def _take_every_text() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _open_the_closed() -> None:
-    """A standard stream that was closed leads nowhere: else the next file would get its number."""
+def open_closed() -> None:
+    """Let a standard stream that was closed lead nowhere: else the next file would get its number."""
     for number in range(3):
         try:
             os.fstat(number)

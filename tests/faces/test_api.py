@@ -48,7 +48,7 @@ class Place:
         self._server: Server | None = None
 
     def open(self) -> None:
-        self._server = Server(listen_unix(self.path), self._app)
+        self._server = Server([listen_unix(self.path)], self._app)
         self._server.start()
 
     def shut(self) -> None:

@@ -35,6 +35,8 @@ ID = re.compile(r"[0-9a-f]{24}")
     [
         (["frob"], 64, "unknown command 'frob'; see `monqbus --help`"),
         (["lst"], 64, "unknown command 'lst', did you mean list?"),
+        (["--conf", "a.ini", "run"], 64, "unknown argument '--conf', did you mean --config?"),
+        (["--debug", "--versio"], 64, "unknown argument '--versio', did you mean --version?"),
         (["docter"], 64, "unknown command 'docter', did you mean doctor?"),
         (["schedules"], 64, "unknown command 'schedules'"),
         (["list", "--staet", "error"], 64, "'--staet', did you mean --state?; see `monqbus list --help`"),
@@ -188,7 +190,7 @@ def test_init_writes_a_place_that_checks_and_never_overwrites(run: Command, tmp_
     sys.modules.pop("hello", None)
     second = run("init", folder)
 
-    assert {"monqbus.ini", "hello.py", "monqbus.service"} == {path.name for path in written}
+    assert {"monqbus.ini", "hello.py", "monqbus.service", "monqbus.socket"} == {path.name for path in written}
     assert f"start it with: monqbus run --config {folder}/monqbus.ini" == first.lines[-1]
     assert (0, "ok") == (checked.code, checked.lines[-1])
     assert 64 == second.code
@@ -385,6 +387,19 @@ def test_a_stream_that_takes_nothing_is_no_traceback(
     )  # fmt: skip
 
     assert (code, "", said) == (done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("words", ["post hello.count_letters", "event nobody.cares"])
+def test_what_is_stored_is_no_failure_when_its_id_cannot_be_shown(
+    alone: Command, tmp_path: Path, words: str
+) -> None:
+    """A script that reads a failure posts it again; the id goes to standard error."""
+    program = f"{sys.executable} {ROOT}/monqbus.py {words} --config {tmp_path}/monqbus.ini >/dev/full"
+    done = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=False, timeout=20)
+    line = done.stderr.splitlines()[0]
+
+    assert 0 == done.returncode
+    assert re.fullmatch(r"monqbus: [0-9a-f]{24}: stored, but standard output: No space left on .*", line)
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(alone: Command, tmp_path: Path) -> None:
