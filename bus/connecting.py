@@ -11,7 +11,7 @@ from typing import Any
 
 from .api.client import ApiClient
 from .apps import from_config, registry
-from .apps.registry import Options
+from .apps.options import Options
 from .clock import Clock
 from .config import CONTROL_SOCKET, Config, load
 from .model import MonQTask, Receipt

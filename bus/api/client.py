@@ -19,7 +19,7 @@ from bson import ObjectId
 
 from ..admin import PAGE, Step
 from ..apps.context import capture
-from ..apps.registry import Options
+from ..apps.options import Options
 from ..clock import Clock
 from ..codec import decode, encode, storable
 from ..errors import (

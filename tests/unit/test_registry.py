@@ -15,7 +15,9 @@ import pytest
 from bson import ObjectId
 
 from bus.apps import registry
-from bus.apps.registry import Options, Registry, Task, event_handler, g, load, post_event, task
+from bus.apps.loading import load
+from bus.apps.options import Options
+from bus.apps.registry import Registry, Task, event_handler, g, post_event, task
 from bus.clock import FrozenClock
 from bus.errors import BadDeclaration, ConfigError, NotBound
 from bus.model import MonQTask, Receipt
@@ -419,7 +421,7 @@ def test_only_the_load_of_the_configured_apps_imports_by_name():
             if name in ("import_module", "__import__", "eval", "exec", "run_path") or "pickle" in modules:
                 found.append((file.name, name))
 
-    assert [("registry.py", "import_module"), ("entry.py", "import_module")] == found
+    assert [("loading.py", "import_module"), ("entry.py", "import_module")] == found
 
 
 def test_a_task_shows_its_name_and_nothing_else():
