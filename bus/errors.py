@@ -10,6 +10,7 @@
     ├── NotFound               the asked-for task, event or hook is not there   exit 1
     ├── NotBound               the author's: .post() before any store is bound
     ├── BadDeclaration         the author's: @task or @event_handler misused
+    ├── BadCall                the caller's: arguments the task's function does not take    HTTP 422
     ├── NotStorable            the caller's: a value the store cannot keep
     ├── StoreError             the store's
     │   ├── StoreUnavailable   it does not answer; the outcome may be unknown   exit 69, HTTP 503
@@ -117,6 +118,10 @@ class NotBound(MonqbusError):
 
 class BadDeclaration(MonqbusError):
     """A decorator was given something that cannot become a task."""
+
+
+class BadCall(MonqbusError, TypeError):
+    """A task was posted with arguments that its function does not take; nothing was stored."""
 
 
 class NotStorable(MonqbusError, ValueError):

@@ -86,7 +86,7 @@ class Crashed(NamedTuple):
 
 
 class Unrunnable(NamedTuple):
-    """The run cannot be made at all, now or later, for this *reason*: it was not begun."""
+    """No run of it can come to an end, now or later, for this *reason*: another attempt would not help."""
 
     reason: str
 

@@ -23,6 +23,7 @@ from ..apps.options import Options
 from ..clock import Clock
 from ..codec import decode, encode, storable
 from ..errors import (
+    BadCall,
     BadDeclaration,
     BadFilter,
     MonqbusError,
@@ -42,6 +43,7 @@ _HEADERS: Final = {"Accept": BSON_TYPE, "Content-Type": BSON_TYPE}
 _ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
     "not_found": NotFound,
     "not_storable": NotStorable,
+    "bad_call": BadCall,
     "bad_declaration": BadDeclaration,
     "store_unavailable": StoreUnavailable,
     "store_refused": StoreError,
@@ -96,18 +98,33 @@ class ApiClient:
 
     def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
         """Store one task in the daemon; durable when it returns."""
-        return self.post_named(name, args, kwargs, dataclasses.asdict(options)).task
+        return self._post(name, args, kwargs, dataclasses.asdict(options), is_checked=True).task
 
     def post_named(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], changes: Mapping[str, Any]
     ) -> Posted:
-        """As post, with the options that the daemon's own declaration has, but *changes*."""
+        """As post, with the options that the daemon's own declaration has, but *changes*.
+
+        Raises BadCall for arguments that the daemon's own function does not take.
+        """
+        return self._post(name, args, kwargs, changes, is_checked=False)
+
+    def _post(
+        self,
+        name: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        changes: Mapping[str, Any],
+        *,
+        is_checked: bool,
+    ) -> Posted:
         kept = storable(list(args), dict(kwargs), capture())
         asked = {
             "id": self._clock.new_id(),  # chosen here, so that asking twice stores once
             "name": name,
             **kept._asdict(),
             "options": dict(changes),
+            "is_checked": is_checked,
         }
         answer = self._ask("POST", "/tasks", asked)
         task = task_from_document(answer["task"])

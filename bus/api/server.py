@@ -28,6 +28,7 @@ from ..clock import UTC, Clock
 from ..codec import decode, encode, storable
 from ..config import nearest
 from ..errors import (
+    BadCall,
     BadDeclaration,
     BadFilter,
     MonqbusError,
@@ -57,6 +58,7 @@ _CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
     (BadFilter, 400, "bad_filter"),
     (NotFound, 404, "not_found"),
     (NotStorable, 422, "not_storable"),
+    (BadCall, 422, "bad_call"),
     (BadDeclaration, 422, "bad_declaration"),
     (StoreUnavailable, 503, "store_unavailable"),
     (StoreError, 409, "store_refused"),
@@ -90,7 +92,10 @@ class Api:
         name = _text(document, "name", NAME)
         declared = self._registry().tasks.get(name)
         options = (declared.defaults if declared else Options()).but(_part(document, "options", dict))
-        task = prepare(self._clock, name, *_call(document), options, _part(document, "context", dict))
+        args, kwargs = _call(document)
+        if declared and document.get("is_checked") is not True:  # else by the function of whoever posts it
+            declared.expect(args, kwargs)
+        task = prepare(self._clock, name, args, kwargs, options, _part(document, "context", dict))
         task.id = _optional_id(document.get("id")) or task.id
         stored = self._office.submit(task)
         if stored is not task and stored.id == task.id and not _is_same_call(stored, task):

@@ -16,10 +16,12 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from bson import ObjectId
 
-from ..errors import BadDeclaration, NotBound
+from ..errors import BadCall, BadDeclaration, NotBound
 from ..model import MonQTask, Receipt
 from ..safe_text import shown
+from .callables import runnable
 from .options import Options, for_one_post, without_controls
+from .signature import Parameters, called_with
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,6 +48,7 @@ class Task(Generic[P, R]):
         self.name = name
         self.defaults = options
         self.topics: tuple[str, ...] = ()
+        self._parameters: Parameters | None = None
         self.__name__ = getattr(function, "__name__", name)
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
@@ -66,11 +69,30 @@ class Task(Generic[P, R]):
             return getattr(self.function, "where", self.__module__)
         return f"{code.co_filename}:{code.co_firstlineno}"
 
+    @property
+    def parameters(self) -> Parameters:
+        """What the function takes."""
+        if self._parameters is None:
+            self._parameters = Parameters(self.function)
+        return self._parameters
+
+    def misfit(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+        """The sentence about a call that the function does not take, None for one that it does."""
+        if (fault := self.parameters.misfit(args, kwargs)) is None:
+            return None
+        asked = called_with(args, kwargs)
+        return f"task {self.name}: {fault}; it is declared as {self.parameters} and called with {asked}"
+
+    def expect(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raise BadCall unless the function takes this call."""
+        if (fault := self.misfit(args, kwargs)) is not None:
+            raise BadCall(fault)
+
     def post(self, *args: P.args, **kwargs: P.kwargs) -> MonQTask:
         """Store this call as a MonQTask; it is durable when this returns. Blocks on the store.
 
-        Allura's ``__task_delay=60`` and the like are taken as options. Raises NotStorable,
-        NotBound, StoreUnavailable.
+        Allura's ``__task_delay=60`` and the like are taken as options. Raises BadCall, a TypeError, for
+        arguments that the function does not take, NotStorable, NotBound, StoreUnavailable.
         """
         return self._post(self.defaults, args, kwargs)
 
@@ -80,6 +102,7 @@ class Task(Generic[P, R]):
 
     def _post(self, options: Options, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> MonQTask:
         chosen, plain = without_controls(options, kwargs)
+        self.expect(args, plain)
         return poster().post(self.name, args, plain, chosen)
 
 
@@ -171,14 +194,12 @@ def poster() -> Poster:
     return _poster
 
 
-def _declare(function: Any, name: str | None, options: Options) -> Any:
-    if isinstance(function, staticmethod):
-        function = function.__func__
-    if isinstance(function, Task):
-        return function
-    is_of_a_module = isinstance(getattr(function, "__module__", None), str)
-    if not callable(function) or isinstance(function, type) or not is_of_a_module:
-        raise BadDeclaration(f"@task: expected a function, got {function!r:.80}")
+def _declare(given: Any, name: str | None, options: Options) -> Any:
+    if isinstance(given, staticmethod) and isinstance(given.__func__, Task):
+        given = given.__func__
+    if isinstance(given, Task):
+        return given
+    function = runnable(given)
     full = name or f"{function.__module__}.{getattr(function, '__qualname__', function)}"
     if not full.isascii():
         raise BadDeclaration(
@@ -255,6 +276,11 @@ def event_handler(
 
     def declare(function: Callable[P, R]) -> Task[P, R]:
         declared: Task[P, R] = _declare(function, name, chosen)
+        if not declared.parameters.takes_a_topic:
+            raise BadDeclaration(
+                f"@event_handler: {declared.name}{declared.parameters} takes no topic; write it as "
+                "(topic, event) for deliveries of a hook, as (topic, *args, **kwargs) for published events"
+            )
         _being_filled().subscribe(declared, topics)
         return declared
 

@@ -100,8 +100,10 @@ class Local:
     def post_named(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], changes: Mapping[str, Any]
     ) -> Posted:
-        """Post by name; see Remote.post_named."""
+        """Post by name; see ApiClient.post_named."""
         declared = registry.registry().tasks.get(name)
+        if declared:
+            declared.expect(args, kwargs)
         options = (declared.defaults if declared else Options()).but(changes)
         task = self._office.submit(prepare(self._clock, name, args, kwargs, options, capture()))
         near = "" if declared else nearest(name, tuple(sorted(registry.registry().tasks)))

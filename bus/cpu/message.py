@@ -7,6 +7,7 @@ from dataclasses import MISSING, fields
 from typing import Any, Final
 
 from ..errors import (
+    BadCall,
     BadDeclaration,
     Cancel,
     MonqbusError,
@@ -20,7 +21,7 @@ from ..errors import (
     Verdict,
 )
 from ..model import Event, MonQTask
-from ..retry import Ending, Failed, Overdue, Raised, Returned, Stopped, failure
+from ..retry import Ending, Failed, Overdue, Raised, Returned, Stopped, Unrunnable, failure
 from .frames import BadFrame
 
 MEMORY_ONLY: Final = ("is_bereft", "event", "waiter")
@@ -35,7 +36,7 @@ _EVENT: Final = tuple(field.name for field in fields(Event))
 _VERDICTS: Final[Mapping[str, type[Verdict]]] = {kind.__name__: kind for kind in (Retry, Snooze, Cancel)}
 _ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
     kind.__name__: kind
-    for kind in (BadDeclaration, MonqbusError, NotFound, NotStorable, StoreFull, StoreUnavailable)
+    for kind in (BadCall, BadDeclaration, MonqbusError, NotFound, NotStorable, StoreFull, StoreUnavailable)
 }
 
 
@@ -68,6 +69,8 @@ def of_ending(ending: Ending) -> dict[str, Any]:
         return {"ended": "overdue", "traceback": ending.traceback}
     if isinstance(ending, Stopped):
         return {"ended": "stopped", "line": ending.reason}
+    if isinstance(ending, Unrunnable):
+        return {"ended": "unrunnable", "line": ending.reason}
     raise TypeError(f"ending: expected one that a worker can tell, got {ending!r:.200}")
 
 
@@ -83,6 +86,8 @@ def ending_of(document: Mapping[str, Any], seconds: float | None) -> Ending:
             return Overdue(seconds or 0.0, document["traceback"])
         if kind == "stopped":
             return Stopped(document["line"])
+        if kind == "unrunnable":
+            return Unrunnable(document["line"])
         verdict = _VERDICTS[kind](document["line"], delay=document["delay"])
         return Raised(verdict, document["traceback"])
     except Exception as error:

@@ -13,6 +13,7 @@ from socket import socket as plain_socket
 from typing import Any, Final
 
 from ..apps import registry
+from ..apps.calling import raised, returned
 from ..apps.context import restored
 from ..apps.registry import Task
 from ..clock import Clock
@@ -192,8 +193,8 @@ class Worker:
             self._interrupts.close()
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its task, not the worker
             self._interrupts.close()
-            return Raised(error, traceback_of(error))
-        return Returned(value)
+            return raised(declared, error, traceback_of(error), args, task.kwargs)
+        return returned(declared, value)
 
     def _cut_short(self, ending: Ending, seconds: float | None) -> Ending:
         """The ending of a run that was interrupted or took too long, whatever its handler made of that."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from ..apps.calling import raised, returned
 from ..apps.command import Command
 from ..apps.context import restored
 from ..apps.registry import Registry, Task
@@ -18,7 +19,6 @@ from ..retry import (
     Overdue,
     Policy,
     Raised,
-    Returned,
     Stopped,
     Unrunnable,
     decide,
@@ -125,22 +125,23 @@ class Executor:
         self, run: Run, running: RunningTask, declared: Task[..., Any], seconds: float | None
     ) -> Ending:
         task = run.task
+        args = _arguments(task)
+        ending: Ending
         token = current.set(run.output)
         try:
             with restored(task.context, task=running):
                 if seconds:
                     with run.limited_to(seconds):
-                        value = declared.function(*_arguments(task), **task.kwargs)
+                        value = declared.function(*args, **task.kwargs)
                 else:
-                    value = declared.function(*_arguments(task), **task.kwargs)
+                    value = declared.function(*args, **task.kwargs)
+            ending = returned(declared, value)
         except Interrupt as interrupt:
             return _interrupted(interrupt, seconds)
         except BadArguments as error:
             return Unrunnable(f"{type(error).__name__}: {error}")
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its task, not the daemon
-            ending: Ending = Raised(error, traceback_of(error))
-        else:
-            ending = Returned(value)
+            ending = raised(declared, error, traceback_of(error), args, task.kwargs)
         finally:
             current.reset(token)
         return self._swallowed(run, seconds) or ending

@@ -232,3 +232,18 @@ def test_a_task_that_a_worker_has_posted_can_be_joined_there(new_laboratory: New
 def test_children_that_a_handler_starts_can_be_terminated(laboratory: Laboratory):
     """The worker is deaf for TERM; what it forks and what it executes are not."""
     assert [-15, -15] == laboratory.result("terminate_children").result
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("unfinished", "it returned a coroutine, whose work has not run; make it a plain function"),
+        ("takes_one", "missing a required argument: 'n'; it is declared as (n) and called with 0"),
+    ],
+)
+def test_a_call_that_can_never_end_is_an_error_at_once(laboratory: Laboratory, name: str, words: str):
+    """As in a greenlet: no further attempt could help."""
+    task = laboratory.result(name)
+
+    assert ("error", 1) == (task.state, task.attempt)
+    assert f"TypeError: task laboratory.{name}: {words}" in task.result

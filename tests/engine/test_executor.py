@@ -424,3 +424,62 @@ def test_a_command_never_runs_on_the_body_of_nothing(engine, tmp_path):
     task = bereft(engine, "h")
 
     assert ("error", []) == (task.state, list(tmp_path.iterdir()))
+
+
+@pytest.mark.parametrize("args", [(), (1, 2)])
+def test_a_call_that_the_function_does_not_take_is_not_tried_again(engine, args):
+    """It was tried eight times: what was posted before the function changed, or by a stranger."""
+    engine.declare(lambda n: n)
+
+    task = engine.perform(engine.waiting(*args))
+
+    assert ("error", 1) == (task.state, task.attempt)
+    assert task.result.startswith("TypeError: task t: ")
+    assert task.result.endswith(f"; it is declared as (n) and called with {len(args)} positional arguments")
+
+
+def test_a_type_error_of_the_body_is_tried_again(engine):
+    """Also one that says the same as that of a call."""
+
+    def inner(n): ...
+
+    engine.declare(lambda: inner() or 1)
+    task = engine.perform(engine.waiting())
+
+    assert ("ready", 1) == (task.state, task.attempt)
+    assert "missing 1 required positional argument: 'n'" in task.result
+
+
+def test_a_type_error_of_a_compiled_function_that_fits_is_tried_again(engine):
+    """It has no frame that would tell its own error from that of its call."""
+    engine.declare(len)
+
+    assert "ready" == engine.perform(engine.waiting(3)).state
+
+
+def test_a_handler_that_takes_no_event_says_so_at_its_first_delivery(engine):
+    """It was tried for 50 minutes."""
+
+    def one(event): ...
+
+    engine.declare(one, topic="x")
+    receipt = engine.office.deliver(Event(engine.clock.new_id(), "x", engine.clock.now(), hook="h"))
+    engine.claimer.tick()
+    assert 0 == engine.pool.drain(PATIENCE)
+    engine.recorder.tick()
+    task = engine.store.get(receipt.task_ids[0])
+
+    assert ("error", 1) == (task.state, task.attempt)
+    assert "too many positional arguments; it is declared as (event) and called with 2" in task.result
+
+
+def test_work_that_was_returned_unfinished_is_an_error_and_no_result(engine):
+    """It was `complete`, with the repr of a coroutine as its result."""
+
+    async def fetch(): ...
+
+    engine.declare(lambda n: fetch())
+    task = engine.perform(engine.waiting(1))
+
+    assert ("error", 1) == (task.state, task.attempt)
+    assert "TypeError: task t: it returned a coroutine, whose work has not run" in task.result

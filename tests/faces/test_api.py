@@ -21,7 +21,7 @@ from bus.apps.context import c, restored
 from bus.apps.options import Options
 from bus.apps.registry import Registry, Task
 from bus.clock import Clock
-from bus.errors import BadDeclaration, BadFilter, NotFound, NotStorable, StoreUnavailable
+from bus.errors import BadCall, BadDeclaration, BadFilter, NotFound, NotStorable, StoreUnavailable
 from bus.http import Server, listen_unix
 from bus.model import Filter, MonQTask
 from bus.posting import PostOffice
@@ -460,3 +460,18 @@ def test_tasks_that_nobody_can_read_are_listed_and_purged_page_by_page(
     while (step := client.purge(Filter(), last, 1)).last is not None:
         last, purged = step.last, purged + step.done
     assert 5 == purged
+
+
+def test_the_daemon_judges_a_call_by_its_function_unless_the_poster_has(
+    place: Place, client: ApiClient
+) -> None:
+    """A program that is one deployment ahead has judged by its own: the daemon may be reloaded next."""
+    place.registry.add(Task(lambda n: None, "shop.one", Options()))
+    status, refused = place.ask("POST", "/tasks", json.dumps({"name": "shop.one", "args": [1, 2]}))
+    with pytest.raises(BadCall, match=r"task shop.one: .*; it is declared as \(n\) and called with 2"):
+        client.post_named("shop.one", [1, 2], {}, {})
+    before = place.stored()
+    client.post("shop.one", [1, 2], {}, Options())
+
+    assert (422, "bad_call") == (status, refused["code"])
+    assert ([], 1) == (before, len(place.stored()))

@@ -223,6 +223,40 @@ def test_check_compares_a_topic_that_nobody_handles_with_those_that_are(
     assert "no handler for 'shop.slod', did you mean 'shop.sold'? Its events" in alone("check").err
 
 
+def test_check_refuses_a_handler_that_does_not_take_the_deliveries_of_its_hook(
+    alone: Command, tmp_path: Path
+) -> None:
+    """It was ok, and every delivery was answered 202 and failed eight times. A template may be meant."""
+    with (tmp_path / "monqbus.ini").open("a") as config:
+        config.write("[hook:open]\nverify = none\ntopic = x.one\n")
+        config.write("[hook:many]\nverify = none\ntopic = y.{event}\n")
+    app = tmp_path / "apps" / "cliapp.py"
+    app.write_text(
+        "from monqbus import event_handler\n@event_handler('x.one', 'y.one')\ndef one(event): ...\n"
+        "@event_handler('x.one', 'y.one')\ndef right(topic, *args): ...\n"
+    )
+
+    said = alone("check")
+
+    assert 78 == said.code
+    (error,) = [line for line in said.err.splitlines() if "[hook:open]" in line and "calls" in line]
+    (warning,) = [line for line in said.err.splitlines() if "[hook:many]" in line and "calls" in line]
+    assert (
+        f"{app}:2: cliapp.one(event): a delivery of [hook:open] for 'x.one' calls it with (topic, event): "
+        "too many positional arguments; declare it with these two"
+    ) in error
+    assert "warning" in warning
+
+
+def test_a_post_that_the_declared_function_does_not_take_is_refused(alone: Command) -> None:
+    """It was stored, and failed eight times."""
+    posted = alone("post", "cliapp.double", "--args", "[1, 2, 3]")
+
+    assert 1 == posted.code
+    assert "task cliapp.double: too many positional arguments; it is declared as (" in posted.err
+    assert [] == alone("list", "--json").rows
+
+
 def test_check_finds_the_mistake_of_every_app(alone: Command, tmp_path: Path) -> None:
     """One broken app does not hide another."""
     config = tmp_path / "monqbus.ini"

@@ -372,3 +372,17 @@ def patient(place):
     except BaseException as error:
         Path(place).write_text(type(error).__name__)
         raise
+
+
+async def _fetch():
+    pass
+
+
+@task(cpu=True)
+def unfinished():
+    return _fetch()
+
+
+@task(cpu=True)
+def takes_one(n):
+    return n
