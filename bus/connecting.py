@@ -14,6 +14,7 @@ from .apps import from_config, registry
 from .apps.options import Options
 from .clock import Clock
 from .config import CONTROL_SOCKET, Config, load
+from .errors import BadDeclaration
 from .model import MonQTask, Receipt
 from .posting import PostOffice
 from .process import identity
@@ -28,6 +29,7 @@ def connect(path: Path) -> None:
         registry.bind(ForkSafe(lambda: client(config)))
         return
     from_config.load(config)  # so that events find their handlers
+    _let_apps_handle()
     registry.bind(ForkSafe(lambda: _office(config)))
 
 
@@ -46,14 +48,19 @@ class ForkSafe:
         self._made = (identity.here(), make())
 
     def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
-        """Store one task; durable when it returns."""
+        """Store one task; durable when it returns. Raises BadDeclaration for one of the started program."""
+        _expect_elsewhere(name)
         task = self._own().post(name, args, kwargs, options)
         task.waiter = self.join  # it may be joined in another process than the one that has posted it
         return task
 
     def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
-        """Store one event with a task for each handler."""
-        return self._own().publish(topic, args, kwargs)
+        """Store one event with a task for each handler. Raises BadDeclaration as `post` does."""
+        own = self._own()
+        if isinstance(own, PostOffice):  # else the daemon finds the handlers
+            for handler in registry.registry().handlers_of(topic):
+                _expect_elsewhere(handler.name)
+        return own.publish(topic, args, kwargs)
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended; see MonQTask.join."""
@@ -71,6 +78,26 @@ class ForkSafe:
                 made = self._make()
                 self._made = (here, made)
         return made
+
+
+def _let_apps_handle() -> None:
+    """Where the program that was started is an app, too, let the app's handlers be the only ones."""
+    declared = list(registry.registry().tasks.values())
+    places = {task.where for task in declared if task.__module__ not in registry.PROGRAM}
+    for task in declared:
+        if task.__module__ in registry.PROGRAM and task.where in places:
+            registry.registry().unsubscribe(task)
+
+
+def _expect_elsewhere(name: str) -> None:
+    """Raise BadDeclaration when no daemon can declare a task of *name*: its module is the started program."""
+    module, _, function = name.partition(".")
+    if module in registry.PROGRAM:
+        raise BadDeclaration(
+            f"task {name}: expected one of an app, got one of the program that was started, which no daemon "
+            f"imports as {module}; import {function} from a module of [monqbus] apps, or give it the name "
+            f"that it has there: @task(name='my.{function}')"
+        )
 
 
 def is_embedded(config: Config) -> bool:

@@ -7,7 +7,9 @@ function may well run it to its end.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
+from functools import partial
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Final
 
@@ -27,6 +29,7 @@ _LAZY: Final[tuple[tuple[type, str, str], ...]] = (
     (filter, "a filter object", LOOP_IN_IT),
 )
 _DONE: Final = frozenset({type(None), bool, int, float, str, bytes, dict, list, tuple})
+MOST_WRAPPERS: Final = 100
 _RECEIVERS: Final = ("self", "cls")
 
 
@@ -56,6 +59,25 @@ def runnable(given: Any) -> Callable[..., Any]:
             "can give; leave it out and write @staticmethod above @task, or move it out of the class"
         )
     return function
+
+
+def written(function: Any) -> Any:
+    """The function as it stands in the source, below the decorators that say what they wrap, and partials."""
+    for _ in range(MOST_WRAPPERS):
+        inner = function.func if isinstance(function, partial) else getattr(function, "__wrapped__", None)
+        if inner is None:
+            break
+        function = inner
+    return function
+
+
+def execution_of(function: Any) -> object:
+    """What is another one whenever the module that declares *function* is executed again; None if unknown."""
+    inner = written(function)
+    names = getattr(inner, "__globals__", None)
+    if names is None:
+        names = vars(sys.modules.get(getattr(inner, "__module__", ""), object))
+    return names.get("__spec__")
 
 
 def unfinished(value: object) -> str | None:

@@ -19,7 +19,7 @@ from bson import ObjectId
 from ..errors import BadCall, BadDeclaration, NotBound
 from ..model import MonQTask, Receipt
 from ..safe_text import shown
-from .callables import runnable
+from .callables import execution_of, runnable, written
 from .options import Options, for_one_post, without_controls
 from .signature import Parameters, called_with
 
@@ -27,6 +27,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
+PROGRAM = frozenset({"__main__", "__mp_main__"})
+"""What Python calls the program that was started, whatever its file is called."""
 TOPIC = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
@@ -48,6 +50,7 @@ class Task(Generic[P, R]):
         self.name = name
         self.defaults = options
         self.topics: tuple[str, ...] = ()
+        self.execution = execution_of(function)
         self._parameters: Parameters | None = None
         self.__name__ = getattr(function, "__name__", name)
         self.__doc__ = function.__doc__
@@ -64,7 +67,7 @@ class Task(Generic[P, R]):
     @property
     def where(self) -> str:
         """``file:line`` of the declaration."""
-        code = getattr(self.function, "__code__", None)
+        code = getattr(written(self.function), "__code__", None)
         if code is None:
             return getattr(self.function, "where", self.__module__)
         return f"{code.co_filename}:{code.co_firstlineno}"
@@ -128,8 +131,11 @@ class Registry:
     def add(self, task: Task[..., Any]) -> None:
         """Register *task*; two functions under one name are refused."""
         known = self.tasks.get(task.name)
-        if known is not None and known.where != task.where:
-            raise BadDeclaration(f"task {task.name}: declared at {known.where} and again at {task.where}")
+        if known is not None and not _is_again(known, task):
+            raise BadDeclaration(
+                f"task {task.name}: declared at {known.where} and again at {task.where}; "
+                "give one of them a name of its own: @task(name='my.task')"
+            )
         self.tasks[task.name] = task
 
     def subscribe(self, task: Task[..., Any], topics: Iterable[str]) -> None:
@@ -139,6 +145,12 @@ class Registry:
             handlers[:] = [other for other in handlers if other.name != task.name] + [task]
             task.topics = (*task.topics, topic)
 
+    def unsubscribe(self, task: Task[..., Any]) -> None:
+        """Let *task* handle nothing."""
+        for topic in task.topics:
+            self._handlers[topic].remove(task)
+        task.topics = ()
+
     def handlers_of(self, topic: str) -> list[Task[..., Any]]:
         """The tasks that handle *topic*."""
         return self._handlers.get(topic, [])
@@ -146,7 +158,23 @@ class Registry:
     @property
     def topics(self) -> list[str]:
         """Every topic that has a handler."""
-        return sorted(self._handlers)
+        return sorted(topic for topic, handlers in self._handlers.items() if handlers)
+
+
+def _is_again(known: Task[..., Any], task: Task[..., Any]) -> bool:
+    """Whether *task* is *known* once more: the same function, or its module was executed again.
+
+    Outside of the import of apps also a function in a function that was called again, as in a test's fixture.
+    """
+    if known.function is task.function:
+        return True
+    if known.where != task.where:
+        return False
+    if hasattr(task.function, "where"):  # a command: its place in the configuration
+        return True
+    if known.execution is not task.execution or task.execution is None:
+        return True
+    return _filling.get() is None and "<locals>" in getattr(written(task.function), "__qualname__", "")
 
 
 _registry = Registry()
@@ -176,7 +204,7 @@ def filling(new: Registry) -> Iterator[None]:
         _filling.reset(token)
 
 
-def _being_filled() -> Registry:
+def being_filled() -> Registry:
     """The registry that decorators fill, in this greenlet."""
     return _filling.get() or _registry
 
@@ -212,7 +240,7 @@ def _declare(given: Any, name: str | None, options: Options) -> Any:
             "its module, or give it a name: @task(name='my.task')"
         )
     task: Task[..., Any] = Task(function, full, options)
-    _being_filled().add(task)
+    being_filled().add(task)
     return task
 
 
@@ -281,7 +309,7 @@ def event_handler(
                 f"@event_handler: {declared.name}{declared.parameters} takes no topic; write it as "
                 "(topic, event) for deliveries of a hook, as (topic, *args, **kwargs) for published events"
             )
-        _being_filled().subscribe(declared, topics)
+        being_filled().subscribe(declared, topics)
         return declared
 
     return declare

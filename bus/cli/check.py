@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterable
 from contextlib import closing
 from json import dumps
@@ -42,6 +43,7 @@ def check(options: argparse.Namespace) -> int:
         *config.warnings,
         *losses(config),
         *_few_files(config),
+        *_idle(config),
         *_unhandled(config),
         *doubtful,
     ):
@@ -101,6 +103,15 @@ def _few_files(config: Config) -> list[str]:
     """What this process may open, and hence a daemon that is started in the same way."""
     remedy = too_few_files(config.http.connections)
     return [f"open files: expected more than {open_files()}; {remedy}"] if remedy else []
+
+
+def _idle(config: Config) -> list[str]:
+    """Apps that declare nothing: perhaps another one of that name is meant, or a decorator is missing."""
+    imported = [app for app in config.monqbus.apps if app in sys.modules]
+    return [
+        f"app {app}: declares no task and no handler; it is {sys.modules[app].__file__}"
+        for app in loading.idle(imported)
+    ]
 
 
 def _unhandled(config: Config) -> list[str]:

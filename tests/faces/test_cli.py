@@ -248,6 +248,24 @@ def test_check_refuses_a_handler_that_does_not_take_the_deliveries_of_its_hook(
     assert "warning" in warning
 
 
+def test_check_names_an_app_that_declares_nothing_and_refuses_another_module_of_its_name(
+    alone: Command, tmp_path: Path
+) -> None:
+    """`apps = queue` was Python's own module, and ok."""
+    config = tmp_path / "monqbus.ini"
+    config.write_text(config.read_text().replace("apps = cliapp", "apps = cliidle, cliapp"))
+    (tmp_path / "apps" / "cliidle.py").write_text("import os\n")
+    idle = alone("check")
+    config.write_text(config.read_text().replace("apps = cliidle", "apps = queue"))
+    (tmp_path / "apps" / "queue.py").write_text("from monqbus import task\n@task\ndef one(): ...\n")
+    other = alone("check")
+
+    assert 0 == idle.code
+    assert f"app cliidle: declares no task and no handler; it is {tmp_path}/apps/cliidle.py" in idle.err
+    assert 78 == other.code
+    assert f"app queue: expected {tmp_path}/apps/queue.py, but the module that is imported is" in other.err
+
+
 def test_a_post_that_the_declared_function_does_not_take_is_refused(alone: Command) -> None:
     """It was stored, and failed eight times."""
     posted = alone("post", "cliapp.double", "--args", "[1, 2, 3]")
