@@ -13,8 +13,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 import bson
+from bson import ObjectId
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from bson.dbref import DBRef
@@ -35,6 +37,14 @@ MAX_DEPTH: Final = 100
 MAX_REPR: Final = 2048
 
 _NESTING: Final = (Mapping, list, tuple)
+_HOLDERS: Final = frozenset({dict, list, tuple})
+_ALWAYS: Final = frozenset({type(None), bool, float, bytes, ObjectId, UUID})
+_EXACT: Final = _HOLDERS | _ALWAYS | {int, str, datetime}
+_TEXT: Final = {str}
+_SMALLEST: Final = -(2**63)
+_LARGEST: Final = 2**63 - 1
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def encode(document: Mapping[str, Any]) -> bytes:
@@ -56,7 +66,11 @@ class Storable(NamedTuple):
 
 
 def storable(args: list[Any], kwargs: dict[str, Any], context: dict[str, Any]) -> Storable:
-    """The call as it will be stored. Raises NotStorable with the path of the first value that cannot."""
+    """The call as it will be stored. Raises NotStorable with the path of the first value that cannot.
+
+    A moment comes back in UTC, without the microseconds that BSON does not keep, as from pymongo. A subclass
+    of a plain type comes back as that type; enums and named tuples are refused: their type is their meaning.
+    """
     given = {"args": args, "kwargs": kwargs, "context": context}
     try:
         data = encode(given)
@@ -71,7 +85,7 @@ def storable(args: list[Any], kwargs: dict[str, Any], context: dict[str, Any]) -
         kept = decode(data)
     except InvalidBSON as error:  # a date that Python cannot hold
         raise NotStorable(_complaint(given) or f"arguments: {error}") from error
-    if (_differs(kept, given) or _is_deep(data, kept)) and (complaint := _complaint(given)):
+    if (_is_deep(data, kept) or not _comes_back(given)) and (complaint := _complaint(given)):
         raise NotStorable(complaint)
     return Storable(**kept)
 
@@ -110,6 +124,33 @@ def _differs(kept: Any, value: Any) -> bool:
         return bool(kept != value)
     except Exception:  # noqa: BLE001 - a user's __eq__ may do anything
         return True
+
+
+def _comes_back(given: Mapping[str, Any]) -> bool:
+    """Whether all of *given*, which BSON has held, is of types that it gives back as they are.
+
+    Level by level, because a step for each value would cost a large call more than its encoding.
+    """
+    level: list[Any] = list(given.values())
+    while level:
+        kinds = set(map(type, level))
+        if not kinds <= _EXACT:
+            return False
+        if datetime in kinds and any(
+            type(value) is datetime and value.utcoffset() is None for value in level
+        ):
+            return False
+        inner: list[Any] = []
+        for value in () if kinds.isdisjoint(_HOLDERS) else level:
+            kind = type(value)
+            if kind is dict:
+                if value and (set(map(type, value)) != _TEXT or "$ref" in value):
+                    return False
+                inner += value.values()
+            elif kind is list or kind is tuple:
+                inner += value
+        level = inner
+    return True
 
 
 def _is_deep(data: bytes, kept: dict[str, Any]) -> bool:
@@ -186,7 +227,9 @@ def _judge(path: str, value: Any, depth: int, *, strictly: bool) -> str | None:
         return f"{path[:80]}…: expected at most {MAX_DEPTH} levels of nesting; flatten it or pass its address"
     if isinstance(value, Mapping):
         return _judge_keys(path, [key for key, _ in _content(value)], strictly=strictly)
-    if isinstance(value, (list, tuple)) or (type(value) is str and value.isascii()):
+    if strictly and _is_named_tuple(value):
+        return f"{path}: {_kind(value)} would come back as list; {_remedy(value)}"
+    if isinstance(value, (list, tuple)) or _is_certain(value):
         return None
     try:
         kept = decode(encode({"v": value}))["v"]
@@ -197,11 +240,14 @@ def _judge(path: str, value: Any, depth: int, *, strictly: bool) -> str | None:
         return f"{path}: expected text that UTF-8 can hold, got {shown(value)}; pass bytes"
     except BaseException:  # noqa: BLE001 - the driver takes the value's repr(), which may do anything
         return f"{path}: expected a value that BSON can hold, got {_kind(value)}; {_remedy(value)}"
-    if not strictly:
-        return None
+    return _judge_change(path, value, kept) if strictly else None
+
+
+def _judge_change(path: str, value: Any, kept: Any) -> str | None:
     if isinstance(value, datetime):
         return _judge_moment(path, value)
-    if _differs(kept, value) and not (isinstance(value, float) and math.isnan(value)):
+    is_not_a_number = isinstance(value, float) and math.isnan(value)
+    if issubclass(type(value), Enum) or (_differs(kept, value) and not is_not_a_number):
         return f"{path}: {_kind(value)} would come back as {_kind(kept)}; {_remedy(value)}"
     return None
 
@@ -210,6 +256,8 @@ def _judge_keys(path: str, keys: list[Any], *, strictly: bool) -> str | None:
     for key in keys:
         if not isinstance(key, str):
             return f"{path}: expected text as keys, got {shown(key)} ({type(key).__name__}); use str(key)"
+        if strictly and issubclass(type(key), Enum):
+            return f"{path}: expected plain text as keys, got {shown(key)}; use its value"
         if "\x00" in key:
             return f"{path}: a key holds a NUL character, {shown(key)}; remove it"
         if not key.isascii() and _utf8(key) != key:
@@ -222,12 +270,25 @@ def _judge_keys(path: str, keys: list[Any], *, strictly: bool) -> str | None:
 def _judge_moment(path: str, value: datetime) -> str | None:
     if value.utcoffset() is None:
         return f"{path}: expected a time zone, got {shown(value)}; use datetime.now(timezone.utc)"
-    if value.microsecond % 1000:
-        return (
-            f"{path}: BSON keeps milliseconds, got {shown(value)}; use "
-            ".replace(microsecond=value.microsecond // 1000 * 1000) or .isoformat()"
-        )
     return None
+
+
+def _is_certain(value: Any) -> bool:
+    """Whether BSON surely gives *value* back, so that it need not be tried: a moment cut to milliseconds."""
+    kind = type(value)
+    if kind is str:
+        return str.isascii(value)
+    if kind is int:
+        return bool(_SMALLEST <= value <= _LARGEST)
+    if kind is datetime:
+        return value.utcoffset() is not None and _EARLIEST <= value <= _LATEST
+    return kind in _ALWAYS
+
+
+def _is_named_tuple(value: Any) -> bool:
+    """Whether *value* is a tuple whose places have names, a result of the operating system's among them."""
+    kind = type(value)
+    return issubclass(kind, tuple) and (hasattr(kind, "_fields") or hasattr(kind, "n_sequence_fields"))
 
 
 def _kind(value: Any) -> str:
@@ -259,6 +320,8 @@ _REMEDIES = {
 def _remedy(value: Any) -> str:
     if isinstance(value, Enum):
         return "pass value.value"
+    if _is_named_tuple(value):
+        return "pass value._asdict() or list(value)" if hasattr(value, "_asdict") else "pass list(value)"
     if dataclasses.is_dataclass(value):
         return "pass dataclasses.asdict(value)"
     return _REMEDIES.get(type(value).__name__, "pass its id, or plain lists, dicts, text and numbers")

@@ -230,10 +230,11 @@ def _wrongly_refused(place: Place, value: Awkward, answer: Any) -> str:
 
 
 def test_a_result_is_stored_equal_or_a_marker_takes_its_place(line: Line) -> None:
-    """The task is complete after one run, whatever it returned."""
+    """The task is over after one run, and complete unless what it returned is work that has not run."""
     wrong = {}
     for value, task in line.end_of("give", TABLE).items():
-        if (task.state, task.attempt, task.crashes) != ("complete", 1, 0):
+        state = "error" if value.result == "unfinished" else "complete"
+        if (task.state, task.attempt, task.crashes) != (state, 1, 0):
             wrong[value.name] = f"{task.state}, attempt {task.attempt}"
         elif value.result == "kept" and (said := differs(as_result(value.make()), task.result)):
             wrong[value.name] = said

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import enum
 import math
+import os
 import re
 import uuid
+from collections import namedtuple
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -30,6 +33,22 @@ from bus.codec import (
 from bus.errors import NotStorable
 
 UTC = timezone.utc
+Point = namedtuple("Point", "x y")
+
+
+class Size(enum.IntEnum):
+    LARGE = 3
+
+
+class Mood(str, enum.Enum):
+    GOOD = "good"
+
+
+class Mode(enum.IntFlag):
+    READ = 1
+    WRITE = 2
+
+
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ZONES = st.sampled_from([None, UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-11))])
 KINDLY = (
@@ -95,7 +114,7 @@ def nested(levels: int) -> Any:
 
 
 def is_same(given: Any, kept: Any) -> bool:
-    """Equal, and of the same kind, except that tuples became lists and moments UTC."""
+    """Equal, and of the same kind, but tuples became lists, and moments UTC with whole milliseconds."""
     if isinstance(given, (list, tuple)):
         pairs = zip(given, kept, strict=True)
         return isinstance(kept, list) and all(is_same(one, other) for one, other in pairs)
@@ -105,6 +124,8 @@ def is_same(given: Any, kept: Any) -> bool:
         return isinstance(kept, float) and math.isnan(kept)
     if isinstance(given, int) and not isinstance(given, bool):
         given, kept = int(given), int(kept)  # one of more than 32 bits is read as bson's Int64, a subclass
+    if isinstance(given, datetime) and given.tzinfo is not None:
+        given = whole_ms(given)
     return type(given) is type(kept) and given == kept
 
 
@@ -162,7 +183,12 @@ REFUSED = [
     (2**63, "args[0]: expected int within 64 bits, got 9223372036854775808; pass it as a string"),
     ("\ud800", "args[0]: expected text that UTF-8 can hold, got '\\ud800'; pass bytes"),
     (datetime(2026, 1, 1), "args[0]: expected a time zone, got datetime.datetime(2026"),
-    (NOON.replace(microsecond=1), "args[0]: BSON keeps milliseconds"),
+    (Size.LARGE, "args[0]: tests.unit.test_codec.Size would come back as int; pass value.value"),
+    (Mood.GOOD, "args[0]: tests.unit.test_codec.Mood would come back as str; pass value.value"),
+    (Mode.READ | Mode.WRITE, "args[0]: tests.unit.test_codec.Mode would come back as int; pass value.value"),
+    (Point(1, 2), "Point would come back as list; pass value._asdict() or list(value)"),
+    (os.times(), "times_result would come back as list; pass list(value)"),
+    ({Mood.GOOD: 1}, "args[0]: expected plain text as keys, got <Mood.GOOD: 'good'>; use its value"),
     ({1: 2}, "args[0]: expected text as keys, got 1 (int); use str(key)"),
     ({None: 2}, "args[0]: expected text as keys, got None (NoneType); use str(key)"),
     ({"a\0": 1}, "args[0]: a key holds a NUL character, 'a\\x00'; remove it"),
@@ -215,12 +241,29 @@ def test_what_is_kept_is_a_copy():
     assert [[1], [2, 3]] == kept.args
 
 
-def test_a_moment_comes_back_in_utc():
-    moment = NOON.astimezone(timezone(timedelta(hours=5)))
+@pytest.mark.parametrize(
+    ("microsecond", "stored"),
+    [(0, 0), (1, 0), (999, 0), (1000, 1000), (123_456, 123_000), (999_999, 999_000)],
+)
+@pytest.mark.parametrize("year", [1, 1969, 2026, 9999])
+def test_a_moment_comes_back_in_utc_cut_to_milliseconds(year, microsecond, stored):
+    """As from pymongo. `datetime.now(timezone.utc)`, the remedy for a naive one, was refused next."""
+    noon = NOON.replace(year=year, microsecond=microsecond)
 
-    (kept,) = storable([moment], {}, {}).args
+    kept, inner = storable([noon.astimezone(timezone(timedelta(hours=5))), {"x": [noon]}], {}, {}).args
 
-    assert (NOON, UTC) == (kept, kept.tzinfo)
+    assert noon.replace(microsecond=stored) == kept == inner["x"][0]
+    assert UTC == kept.tzinfo
+
+
+def test_the_remedy_for_a_naive_moment_is_accepted():
+    storable([datetime.now(timezone.utc)], {"at": datetime.now(timezone.utc)}, {})
+
+
+def test_a_moment_with_microseconds_hides_no_other_fault():
+    """It makes the copy differ, and what else differs must still be found."""
+    with pytest.raises(NotStorable, match=r"args\[1\]: re.Pattern would come back as"):
+        storable([NOON.replace(microsecond=1), re.compile("x")], {}, {})
 
 
 def test_arguments_have_a_size_limit():
