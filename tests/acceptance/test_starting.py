@@ -145,7 +145,7 @@ def test_too_few_open_files_are_said_at_the_start(new_daemon: New):
 def test_an_output_that_is_not_utf8_makes_no_command_fail(new_daemon: New, words: str):
     """What its encoding cannot say is escaped: the arrow of `check`, a sender's umlaut."""
     daemon = new_daemon()
-    posted = daemon.monqbus("post", "accepted.add", "--kwargs", '{"näme": "→"}').stdout.strip()
+    posted = daemon.monqbus("post", "accepted.unknown", "--kwargs", '{"näme": "→"}').stdout.strip()
     daemon.environ["PYTHONIOENCODING"] = "ascii"
     said = daemon.monqbus(words, *([posted] if words == "show" else []))
 

@@ -225,7 +225,7 @@ def test_a_delay_is_seconds_a_duration_or_a_time(beside: Command) -> None:
     before = datetime.now(timezone.utc)
     in_an_hour = (before + timedelta(hours=1)).isoformat()
     ids = [
-        beside("post", "cliapp.double", "--delay", delay).out.strip()
+        beside("post", "cliapp.double", "--args", "[1]", "--delay", delay).out.strip()
         for delay in ("3600", "60m", in_an_hour, in_an_hour.replace("+00:00", "Z"))
     ]
     rows = [beside("show", task_id, "--json").rows[0] for task_id in ids]
