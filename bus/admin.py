@@ -8,22 +8,42 @@ A page holds at most *most* tasks, and never more than PAGE.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from bson import ObjectId
 
 from .clock import Clock
 from .errors import NotFound
-from .model import BUSY, COMPLETE, ERROR, MOST_VALUES, READY, SKIPPED, Event, Filter, MonQTask, State
+from .model import (
+    BUSY,
+    COMPLETE,
+    ERROR,
+    MOST_VALUES,
+    READY,
+    SKIPPED,
+    Event,
+    EventFilter,
+    Filter,
+    MonQTask,
+    State,
+)
 from .store import Store
+from .store.contract import CountedBy
 from .telemetry import emit
 
 PAGE = 500
 NOBODYS_NAME = "-"  # registry.NAME does not allow it
+COUNTED_BY = get_args(CountedBy)
 ENDED_STATES: tuple[State, ...] = (COMPLETE, ERROR, SKIPPED)
+MOVABLE: Mapping[str, tuple[State, ...]] = {
+    "retry": (ERROR, SKIPPED),
+    "cancel": (READY, BUSY),
+    "purge": ENDED_STATES,
+}
+"""The states of the tasks that each action changes."""
 
 
 class Step(NamedTuple):
@@ -61,9 +81,9 @@ class Admin:
         """Tasks that match, newest first: one page, which ends as in Store.find, of brief tasks."""
         return self._store.find(self._resolved(which), limit, before, brief=True)
 
-    def count(self, which: Filter) -> dict[str, int]:
-        """How many tasks match, by state."""
-        return self._store.count(self._resolved(which))
+    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
+        """How many tasks match, by state or by name."""
+        return self._store.count(self._resolved(which), by)
 
     def show(self, task_id: ObjectId) -> MonQTask:
         """One task with everything that is stored. Raises NotFound."""
@@ -72,6 +92,10 @@ class Admin:
                 raise NotFound(f"task {task_id}: that is an event; `monqbus events show {task_id}` shows it")
             raise NotFound(f"task {task_id}: not found; ended tasks are forgotten after their keep time")
         return task
+
+    def events(self, which: EventFilter, limit: int, before: ObjectId | None = None) -> list[Event]:
+        """Events that match, newest first: one page, which ends as in Store.events."""
+        return self._store.events(limit, before, which)
 
     def event(self, event_id: ObjectId) -> Event:
         """One event. Raises NotFound."""
@@ -97,7 +121,7 @@ class Admin:
             "time_stop": None,
             "expire_at": None,
         }
-        step = self._move(which, (ERROR, SKIPPED), fields, last, most)
+        step = self._move(which, MOVABLE["retry"], fields, last, most)
         if step.done:
             self._wake()
         return step
@@ -111,11 +135,11 @@ class Admin:
             "time_stop": now,
             "expire_at": now + self.keep_failed,
         }
-        return self._move(which, (READY, BUSY), fields, last, most)
+        return self._move(which, MOVABLE["cancel"], fields, last, most)
 
     def purge(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
         """Forget ended tasks that match; never a ready or busy one."""
-        ids = self._page(which, ENDED_STATES, last, most)
+        ids = self._page(which, MOVABLE["purge"], last, most)
         return Step(self._store.delete(ids, ENDED_STATES) if ids else 0, _end_of(ids, most))
 
     def _move(
@@ -137,12 +161,8 @@ class Admin:
     def _page(
         self, which: Filter, allowed: tuple[State, ...], last: ObjectId | None, most: int
     ) -> list[ObjectId]:
-        states = tuple(state for state in which.states or allowed if state in allowed)
-        if not states:
-            return []
-        return self._store.ids(
-            self._resolved(dataclasses.replace(which, states=states)), min(most, PAGE), last
-        )
+        meant = narrowed(which, allowed)
+        return [] if meant is None else self._store.ids(self._resolved(meant), min(most, PAGE), last)
 
     def backup(self, path: Path) -> None:
         """Write the whole store to the new file *path* while the work goes on; see Store.backup."""
@@ -157,6 +177,12 @@ class Admin:
         # without a name everything would match; of so many names that no filter holds them, some do
         names = tuple(parked[:MOST_VALUES]) or (NOBODYS_NAME,)
         return dataclasses.replace(which, parked=False, states=(READY,), names=names)
+
+
+def narrowed(which: Filter, allowed: tuple[State, ...]) -> Filter | None:
+    """*which* among the *allowed* states alone; None when it names none of them."""
+    states = tuple(state for state in which.states or allowed if state in allowed)
+    return dataclasses.replace(which, states=states) if states else None
 
 
 def _end_of(ids: list[ObjectId], most: int) -> ObjectId | None:

@@ -118,7 +118,10 @@ class Bench:
         return self._office.deliver(event)
 
     def tasks(self, *states: State, name: str = "") -> list[MonQTask]:
-        """The stored tasks in one of *states* (any, when none is given), in order of posting."""
+        """The stored tasks in one of *states* (any, when none is given), in order of posting.
+
+        *name* is a whole one, in which each ``*`` stands for any text.
+        """
         which = Filter(states=states, name=name)
         found: list[MonQTask] = []
         while page := self.store.find(which, PAGE, found[-1].id if found else None):

@@ -32,7 +32,8 @@ from ..errors import (
     StoreUnavailable,
 )
 from ..joining import await_end
-from ..model import Event, Filter, MonQTask, Receipt
+from ..model import Event, EventFilter, Filter, MonQTask, Receipt
+from ..store.contract import CountedBy
 from ..store.documents import event_from_document, task_from_document
 
 ANSWER_SECONDS: Final = 30.0
@@ -136,9 +137,10 @@ class ApiClient:
         asked = {"which": _filter(which), "limit": limit, "before": before}
         return [_task(document) for document in self._ask("POST", "/tasks/find", asked)["tasks"]]
 
-    def count(self, which: Filter) -> dict[str, int]:
+    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
         """As Admin.count."""
-        counts: dict[str, int] = self._ask("POST", "/tasks/count", {"which": _filter(which)})["counts"]
+        asked = {"which": _filter(which), "by": by}
+        counts: dict[str, int] = self._ask("POST", "/tasks/count", asked)["counts"]
         return counts
 
     def show(self, task_id: ObjectId) -> MonQTask:
@@ -149,6 +151,11 @@ class ApiClient:
         """What a ready task waits for, as the daemon sees it; None for one that does not wait."""
         reason: str | None = self._ask("GET", f"/tasks/{task.id}")["waiting"]
         return reason
+
+    def events(self, which: EventFilter, limit: int, before: ObjectId | None = None) -> list[Event]:
+        """As Admin.events."""
+        asked = {"which": _filter(which), "limit": limit, "before": before}
+        return [event_from_document(one) for one in self._ask("POST", "/events/find", asked)["events"]]
 
     def event(self, event_id: ObjectId) -> Event:
         """As Admin.event."""
@@ -254,5 +261,5 @@ def _understood(status: int, data: bytes) -> dict[str, Any]:
     raise _ERRORS.get(answer.get("code", ""), MonqbusError)(str(answer.get("detail", f"HTTP {status}")))
 
 
-def _filter(which: Filter) -> dict[str, Any]:
+def _filter(which: Filter | EventFilter) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(which).items() if value}

@@ -21,7 +21,7 @@ from bson.errors import BSONError, InvalidId
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from ..admin import PAGE, Admin
+from ..admin import COUNTED_BY, PAGE, Admin
 from ..apps.registry import NAME, TOPIC, Options, Registry
 from ..clock import UTC, Clock
 from ..codec import decode, encode, storable
@@ -37,9 +37,9 @@ from ..errors import (
     StoreUnavailable,
 )
 from ..http import Queue, read_body
-from ..model import Event, Filter, MonQTask
+from ..model import MOMENTS, Event, EventFilter, Filter, MonQTask
 from ..posting import PostOffice, prepare
-from ..presentation import plain, task_details, task_row, why_waiting
+from ..presentation import event_row, plain, task_details, task_row, why_waiting
 from ..store.documents import event_to_document, task_to_document
 from ..store.salvage import opened
 from ..strict_json import BadJson, parse
@@ -47,6 +47,7 @@ from ..telemetry import counted
 
 Part = TypeVar("Part", list[Any], dict[str, Any])
 
+Parsed = TypeVar("Parsed")
 BSON_TYPE: Final = "application/bson"
 BODY_LIMIT: Final = 16 * 1024 * 1024
 _PARSING: Final = Queue()
@@ -110,8 +111,12 @@ class Api:
         return _answer({"tasks": [show(task) for task in tasks], "last": tasks[-1].id if tasks else None})
 
     def count_tasks(self) -> Response:
-        """How many tasks match, by state."""
-        return _answer({"counts": self._admin.count(_which(_asked()))})
+        """How many tasks match, by state, or by name."""
+        document = _asked()
+        by = document.get("by", "state")
+        if by not in COUNTED_BY:
+            raise Refused(400, "malformed", f"by: expected {' or '.join(COUNTED_BY)}, got {by!r:.40}")
+        return _answer({"counts": self._admin.count(_which(document), by)})
 
     def act_on_tasks(self, action: str) -> Response:
         """One page of a bulk action."""
@@ -147,6 +152,17 @@ class Api:
         receipt = self._office.announce(event, kept.context)
         near = "" if receipt.task_ids else nearest(event.topic, tuple(sorted(self._registry().topics)))
         return _answer({"event": receipt.event_id, "tasks": receipt.task_ids, "near": near}, 201)
+
+    def find_events(self) -> Response:
+        """One page of events, newest first, without headers, body and arguments; *last* as for tasks."""
+        document = _asked()
+        limit = _size(document, "limit", 50)
+        which = _parsed(EventFilter, _part(document, "which", dict))
+        events = self._admin.events(which, limit, _cursor(document.get("before")))
+        show = event_to_document if _wants_bson() else event_row
+        return _answer(
+            {"events": [show(event) for event in events], "last": events[-1].id if events else None}
+        )
 
     def show_event(self, event_id: str) -> Response:
         """One event as it was received."""
@@ -184,6 +200,7 @@ ROUTES: Final[tuple[tuple[str, str, Callable[..., Response]], ...]] = (
     ("GET", "/tasks/<task_id>", Api.show_task),
     ("POST", "/tasks/<task_id>/<any(retry, cancel):action>", Api.act_on_task),
     ("POST", "/events", Api.publish_event),
+    ("POST", "/events/find", Api.find_events),
     ("GET", "/events/<event_id>", Api.show_event),
     ("POST", "/events/<event_id>/replay", Api.replay_event),
     ("POST", "/backup", Api.back_up),
@@ -325,9 +342,13 @@ def _which(document: Mapping[str, Any]) -> Filter:
         if which[name] == () and name in document.get("which", {}):
             raise Refused(400, "malformed", f"{name}: expected at least one, got none, which means all")
     which["ids"] = tuple(_id(value) for value in which["ids"])
-    for name in ("older", "newer"):
+    for name in MOMENTS:
         which[name] = _moment(name, which.get(name))
+    return _parsed(Filter, which)
+
+
+def _parsed(kind: Callable[..., Parsed], which: dict[str, Any]) -> Parsed:
     try:
-        return Filter(**which)
+        return kind(**which)
     except TypeError as error:
         raise Refused(400, "malformed", f"which: {error}") from error

@@ -15,12 +15,26 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from bson import ObjectId
 
-from ..model import Claim, Claimed, Event, Filter, Instance, MonQTask, Posting, Receipt, Report, State
+from ..model import (
+    Claim,
+    Claimed,
+    Event,
+    EventFilter,
+    Filter,
+    Instance,
+    MonQTask,
+    Posting,
+    Receipt,
+    Report,
+    State,
+)
 
 CALL_SECONDS = 5.0
 PAGE_BYTES = 8 * 1024 * 1024
 """About how many bytes a page of tasks or events holds at most; one item may be larger alone."""
 
+CountedBy = Literal["state", "name"]
+EVERY_EVENT = EventFilter()
 Heard = Literal["rang", "quiet", "lost"]
 
 
@@ -121,15 +135,15 @@ class Store(Protocol):
         """Tasks that match, newest id first; *before* continues behind the last one of a page.
 
         A page ends at *limit*, or before it at PAGE_BYTES: only an empty one was the last. A *brief* task
-        comes without `args`, `kwargs`, `context`, `max_attempts`, `timeout`, `progress` and `output`, which
+        comes without `args`, `kwargs`, `context`, `max_attempts`, `timeout` and `output`, which
         are not even read, so its `fault` says nothing about them.
         """
 
     def ids(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[ObjectId]:
         """The ids of what `find` finds; nothing else of the tasks is read. Only *limit* ends a page."""
 
-    def count(self, which: Filter) -> dict[str, int]:
-        """How many tasks match, by state; states without any are left out."""
+    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
+        """How many tasks match, by state or by task name; what has none is left out."""
 
     def depth(self, most: int) -> int:
         """How many tasks are ready, due or not, counted up to *most* (at least 1) from an index."""
@@ -157,8 +171,13 @@ class Store(Protocol):
     def event(self, event_id: ObjectId) -> Event | None:
         """One event as it was received."""
 
-    def events(self, limit: int, before: ObjectId | None = None) -> list[Event]:
-        """Events, newest id first; *before* continues behind the last one of a page. It ends as in find."""
+    def events(
+        self, limit: int, before: ObjectId | None = None, which: EventFilter = EVERY_EVENT
+    ) -> list[Event]:
+        """Events that match, newest id first; *before* continues behind the last one of a page.
+
+        It ends as in find.
+        """
 
     # elsewhere
 

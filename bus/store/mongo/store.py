@@ -22,9 +22,22 @@ from pymongo.errors import BulkWriteError
 
 from ...clock import Clock
 from ...errors import StoreError
-from ...model import BUSY, Claim, Claimed, Event, Filter, Instance, MonQTask, Posting, Receipt, Report, State
+from ...model import (
+    BUSY,
+    Claim,
+    Claimed,
+    Event,
+    EventFilter,
+    Filter,
+    Instance,
+    MonQTask,
+    Posting,
+    Receipt,
+    Report,
+    State,
+)
 from ...process.identity import ProcessIdentity
-from ..contract import CALL_SECONDS, Heard, Notice
+from ..contract import CALL_SECONDS, EVERY_EVENT, CountedBy, Heard, Notice
 from ..fields import UNSOUND, holds
 from ..salvage import opened
 from ..set_aside import SetAside
@@ -262,9 +275,9 @@ class MongoStore:
         """See the contract."""
         return self._looking.ids(which, limit, before)
 
-    def count(self, which: Filter) -> dict[str, int]:
+    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
         """See the contract; by states alone it reads an index and no document."""
-        return self._looking.count(which)
+        return self._looking.count(which, by)
 
     def depth(self, most: int) -> int:
         """See the contract."""
@@ -278,9 +291,11 @@ class MongoStore:
         """See the contract."""
         return self._looking.event(event_id)
 
-    def events(self, limit: int, before: ObjectId | None = None) -> list[Event]:
+    def events(
+        self, limit: int, before: ObjectId | None = None, which: EventFilter = EVERY_EVENT
+    ) -> list[Event]:
         """See the contract."""
-        return self._looking.events(limit, before)
+        return self._looking.events(limit, before, which)
 
     # elsewhere
 

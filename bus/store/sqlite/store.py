@@ -18,8 +18,21 @@ from bson import ObjectId
 
 from ...codec import encode
 from ...errors import NotStorable, StoreError
-from ...model import ENDED, Claim, Claimed, Event, Filter, Instance, MonQTask, Posting, Receipt, Report, State
-from ..contract import Heard, Notice
+from ...model import (
+    ENDED,
+    Claim,
+    Claimed,
+    Event,
+    EventFilter,
+    Filter,
+    Instance,
+    MonQTask,
+    Posting,
+    Receipt,
+    Report,
+    State,
+)
+from ..contract import EVERY_EVENT, CountedBy, Heard, Notice
 from ..documents import event_to_document, later, require_own, unclaimed, waiting
 from ..set_aside import SetAside
 from .backup import back_up
@@ -278,9 +291,9 @@ class SqliteStore:
         """See the contract."""
         return self._looking.ids(which, limit, before)
 
-    def count(self, which: Filter) -> dict[str, int]:
+    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
         """See the contract."""
-        return self._looking.count(which)
+        return self._looking.count(which, by)
 
     def depth(self, most: int) -> int:
         """See the contract."""
@@ -294,9 +307,11 @@ class SqliteStore:
         """See the contract."""
         return self._looking.event(event_id)
 
-    def events(self, limit: int, before: ObjectId | None = None) -> list[Event]:
+    def events(
+        self, limit: int, before: ObjectId | None = None, which: EventFilter = EVERY_EVENT
+    ) -> list[Event]:
         """See the contract."""
-        return self._looking.events(limit, before)
+        return self._looking.events(limit, before, which)
 
     # elsewhere
 
