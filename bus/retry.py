@@ -166,10 +166,13 @@ def decide(
     return again
 
 
-def without_postings(outcome: Outcome, refusal: Exception, now: datetime) -> Outcome:
-    """The end in `error` of a run whose *outcome* was refused together with its postings."""
+def without_postings(
+    task: MonQTask, outcome: Outcome, refusal: Exception, now: datetime, keep: timedelta
+) -> Outcome:
+    """The end in `error`, kept for *keep*, of a run whose *outcome* was refused for its postings."""
     line = _printable(f"the tasks that this end posts were refused: {refusal}")[:ERROR_LINE_LIMIT]
-    fields = {"time_stop": now, **outcome.fields, "state": ERROR, "result": line}
+    until = None if task.result_type == "keep" else now + keep
+    fields = {"time_stop": now, **outcome.fields, "state": ERROR, "result": line, "expire_at": until}
     return Outcome("give_up", fields, line)
 
 

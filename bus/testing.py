@@ -61,6 +61,7 @@ class Bench:
         self.store = FaultyStore(open_memory_store())
         store, known = cast(Store, self.store), registry.registry
         self._recorder = Recorder(store, self.clock)
+        self._recorder.keep_failed = self._policy.keep_failed
         executor = Executor(known, self._recorder, self.clock, self._policy)
         self._pool = _OneAtATime(1, executor.run, self.clock)
         self._claimer = Claimer(

@@ -224,6 +224,7 @@ class Parts:
 
         recorder = Recorder(self.store, self.clock)
         recorder.waiting_again = waiting_again
+        recorder.keep_failed = self.policy.keep_failed
         return recorder
 
     @cached_property

@@ -138,6 +138,7 @@ class Daemon:
         parts.config = config
         parts.executor.policy = parts.policy
         parts.executor.default_timeout = config.worker.timeout or None
+        parts.recorder.keep_failed = parts.policy.keep_failed
         parts.admin.keep_failed = parts.policy.keep_failed
         parts.signals.look()  # the apps have just been imported
         parts.log.attach()

@@ -14,7 +14,7 @@ from typing import Any, Final
 from ..clock import Clock
 from ..errors import NotAccepted, StoreError, StoreUnavailable, Withdrawn
 from ..model import Claim, Report
-from ..retry import Kind, Outcome, without_postings
+from ..retry import Kind, Outcome, Policy, without_postings
 from ..store import CALL_SECONDS, Store
 from ..telemetry import emit
 from .loop import Loop
@@ -44,6 +44,8 @@ class Recorder:
         self._refused_until = 0.0
         self._told: set[Claim] = set()
         self._notes: dict[Any, Report] = {}
+        self.keep_failed = Policy().keep_failed
+        """How long an end is kept that becomes an error here."""
         self.released = 0
         """How many tasks it has given back without an attempt."""
         self._recorded = 0
@@ -143,14 +145,15 @@ class Recorder:
             self._written([(run, outcome)], [held])
 
     def _report_end(self, run: Run, outcome: Outcome) -> tuple[bool, Outcome]:
-        """Write one end; one that is refused with its postings ends in `error` instead, without them."""
+        """Write one end; one whose postings are refused ends in `error` instead, without them."""
         if outcome.postings:
             try:
-                return self._store.report([_report_of(run, outcome)])[0], outcome
+                return self._report_alone(_report_of(run, outcome)), outcome
             except StoreUnavailable:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever the codec or the server says of a value
-                outcome = without_postings(outcome, error, self._clock.now())
+            except Exception as error:  # noqa: BLE001 - refused without its own values, so it is the postings
+                now = self._clock.now()
+                outcome = without_postings(run.task, outcome, error, now, self.keep_failed)
         return self._report_alone(_report_of(run, outcome)), outcome
 
     def _try_refused(self) -> None:
@@ -180,7 +183,8 @@ class Recorder:
         except StoreUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the codec or the server says of a value
-            held = self._store.report([Report(report.claim, _without_values(report.fields, error))])[0]
+            replaced = Report(report.claim, _without_values(report.fields, error), report.postings)
+            held = self._store.report([replaced])[0]
             emit("task.unstorable", task_id=report.claim.id, error=error)
             return held
 
