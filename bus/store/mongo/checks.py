@@ -10,10 +10,12 @@ from pymongo.database import Database
 
 from ...clock import Clock
 from ...diagnosis import Diagnosis
+from ...errors import StoreUnusable
 from ...model import ERROR
 from ..fields import ASIDE
 from ..salvage import READING
 from .connection import Connection
+from .migration import SCHEMA_VERSION, require_known
 from .schema import (
     FEED,
     OLDEST_SERVER,
@@ -88,6 +90,16 @@ def _indexes(there: There) -> Iterator[Diagnosis]:
         yield Diagnosis("index", what, "warning", remedy)
 
 
+def _version(database: Database[dict[str, Any]]) -> Diagnosis:
+    try:
+        version = require_known(database)
+    except StoreUnusable as error:
+        what, _, remedy = str(error).partition("; ")
+        return Diagnosis("schema", what, "problem", remedy)
+    due = "" if version == SCHEMA_VERSION else f"; the next start of a daemon upgrades it to {SCHEMA_VERSION}"
+    return Diagnosis("schema", f"version {version}{due}")
+
+
 def _contents(database: Database[dict[str, Any]]) -> Iterator[Diagnosis]:
     found = collections(database)
     options = {name: one["options"] for name, one in found.items()}
@@ -98,6 +110,7 @@ def _contents(database: Database[dict[str, Any]]) -> Iterator[Diagnosis]:
         yield Diagnosis("schema", "nothing is stored yet", note=_AT_START)
     else:
         yield from _indexes(indexes(database))
+        yield _version(database)
     if FEED not in options:
         yield Diagnosis("feed", "not there yet", note=_AT_START)
     elif not options[FEED].get("capped"):

@@ -48,6 +48,7 @@ from .foreign_documents import set_aside
 from .intake import Intake
 from .integrity import Integrity
 from .lenient import id_of, is_, is_text, one_of, read
+from .migration import migrate, require_known
 from .pages import read_page
 from .pruning import Pruning
 from .reads import Reads, task_of
@@ -69,7 +70,8 @@ Answer = TypeVar("Answer")
 class MongoStore:
     """Implements store.contract.Store on a database that several daemons and other programs share.
 
-    One that *looks* makes neither collections nor indexes when it is opened.
+    One that *looks* makes neither collections nor indexes when it is opened; a *daemon* alone upgrades an
+    earlier schema version. Each refuses a newer one.
     """
 
     shared = True
@@ -115,10 +117,13 @@ class MongoStore:
         with self._connection.call() as database:
             require_server(database)
             require_fit(database)
+            require_known(database)
         if self._looks:
             return
         with self._connection.call(INDEX_SECONDS) as database:
             create_indexes(database)
+            if self._daemon:
+                migrate(database, self._clock, INDEX_SECONDS / 2)
         self._feed.prepare()
         self._watch.begin()
 
