@@ -79,12 +79,12 @@ def _clock(database: Database[dict[str, Any]], clock: Clock) -> Diagnosis:
 
 def _indexes(there: There) -> Iterator[Diagnosis]:
     if altered := altered_indexes(there):
-        what = f"indexes are not what monqbus makes: {', '.join(altered)}"
-        yield Diagnosis("schema", what, "problem", "drop them, a daemon makes its own")
+        what = f"not what monqbus makes: {', '.join(altered)}"
+        yield Diagnosis("indexes", what, "problem", "drop them, a daemon makes its own")
     elif missing := missing_indexes(there):
-        yield Diagnosis("schema", f"missing indexes: {', '.join(missing)}", "warning", _AT_START)
+        yield Diagnosis("indexes", f"missing indexes: {', '.join(missing)}", "warning", _AT_START)
     else:
-        yield Diagnosis("schema", "all indexes are there")
+        yield Diagnosis("indexes", "all are there")
     for warning in foreign_indexes(there):
         what, _, remedy = warning.partition("; ")
         yield Diagnosis("index", what, "warning", remedy)
