@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from bson import ObjectId
 
@@ -16,6 +16,7 @@ from .apps.context import capture
 from .apps.registry import Options, Registry
 from .clock import Clock
 from .codec import storable
+from .config import nearest
 from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
 from .joining import await_end
 from .model import BUSY, DEFAULT_PRIORITY, Event, Instance, MonQTask, Posting, Receipt
@@ -90,6 +91,24 @@ class Spooler(Protocol):
         """Keep *posting*, durable when it returns. Raises StoreUnavailable when it cannot."""
 
 
+class Posted(NamedTuple):
+    """A stored task, and whether an app declares its name; one that none declares waits until one does.
+
+    *near* is the declared name that resembles one that is not.
+    """
+
+    task: MonQTask
+    is_known: bool
+    near: str = ""
+
+
+class Published(NamedTuple):
+    """What an event became; *near* is the topic with handlers that resembles one without."""
+
+    receipt: Receipt
+    near: str = ""
+
+
 class PostOffice:
     """Implements registry.Poster on a store of this process.
 
@@ -119,6 +138,33 @@ class PostOffice:
         """Store one task and return it; an unfinished task with the same key is returned instead."""
         return self.submit(prepare(self._clock, name, args, kwargs, options, capture()))
 
+    def prepare_named(
+        self,
+        name: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        changes: Mapping[str, Any],
+        context: Mapping[str, Any] | None = None,
+    ) -> MonQTask:
+        """The task of a call by name, not yet stored, with the options that are declared, but *changes*.
+
+        Raises NotStorable, BadDeclaration.
+        """
+        declared = self._registry().tasks.get(name)
+        options = (declared.defaults if declared else Options()).but(changes)
+        return prepare(self._clock, name, args, kwargs, options, capture() if context is None else context)
+
+    def post_named(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], changes: Mapping[str, Any]
+    ) -> Posted:
+        """Store the task of `prepare_named`."""
+        return self.told(self.submit(self.prepare_named(name, args, kwargs, changes)), name)
+
+    def told(self, task: MonQTask, name: str) -> Posted:
+        """*task*, which was posted as *name*, with what is known of that name."""
+        known = self._registry().tasks
+        return Posted(task, name in known, "" if name in known else nearest(name, tuple(sorted(known))))
+
     def submit(self, task: MonQTask) -> MonQTask:
         """Store a prepared task; one of the same id again changes nothing, and the first is returned."""
         receipt = self._store_and_start(Posting([task]))
@@ -129,15 +175,38 @@ class PostOffice:
         task.waiter = self.join
         return task
 
-    def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
-        """Store one event and one task for each handler of *topic*, called `(topic, *args, **kwargs)`."""
-        event = Event(self._clock.new_id(), topic, self._clock.now())
-        event.args, event.kwargs, context = storable(list(args), dict(kwargs), capture())
-        return self.announce(event, context)
+    def publish(
+        self,
+        topic: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        context: Mapping[str, Any] | None = None,
+        event_id: ObjectId | None = None,
+    ) -> Receipt:
+        """Store one event and one task for each handler of *topic*, called `(topic, *args, **kwargs)`.
 
-    def announce(self, event: Event, context: Mapping[str, Any]) -> Receipt:
-        """Store a prepared event as `publish` does, its handlers to run in *context*."""
-        return self._fan_out(event, [event.topic, *event.args], event.kwargs, context)
+        They run in *context*, that of the caller where none is given. Under an *event_id* it is stored once.
+        Raises NotStorable.
+        """
+        kept = storable(list(args), dict(kwargs), capture() if context is None else dict(context))
+        event = Event(event_id or self._clock.new_id(), topic, self._clock.now())
+        event.args, event.kwargs = kept.args, kept.kwargs
+        return self._fan_out(event, [topic, *event.args], event.kwargs, kept.context)
+
+    def publish_named(
+        self,
+        topic: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        context: Mapping[str, Any] | None = None,
+        event_id: ObjectId | None = None,
+    ) -> Published:
+        """As `publish`, with the topic that was meant where this one has no handler."""
+        receipt = self.publish(topic, args, kwargs, context=context, event_id=event_id)
+        near = "" if receipt.task_ids else nearest(topic, tuple(sorted(self._registry().topics)))
+        return Published(receipt, near)
 
     def deliver(self, event: Event) -> Receipt:
         """Store a verified delivery and one task for each handler, called `(topic, event)`.

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bson import ObjectId
 
@@ -33,6 +33,7 @@ from ..errors import (
 )
 from ..joining import await_end
 from ..model import Event, EventFilter, Filter, MonQTask, Receipt
+from ..posting import Posted, Published
 from ..store.contract import CountedBy
 from ..store.documents import event_from_document, task_from_document
 
@@ -48,24 +49,6 @@ _ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
     "store_refused": StoreError,
     "bad_filter": BadFilter,
 }
-
-
-class Posted(NamedTuple):
-    """A stored task, and whether an app declares its name; one that none declares waits until one does.
-
-    *near* is the declared name that resembles one that is not.
-    """
-
-    task: MonQTask
-    is_known: bool
-    near: str = ""
-
-
-class Published(NamedTuple):
-    """What an event became; *near* is the topic with handlers that resembles one without."""
-
-    receipt: Receipt
-    near: str = ""
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -22,10 +22,9 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from ..admin import COUNTED_BY, PAGE, Admin
-from ..apps.registry import NAME, TOPIC, Options, Registry
+from ..apps.registry import NAME, TOPIC, Registry
 from ..clock import UTC, Clock
-from ..codec import decode, encode, storable
-from ..config import nearest
+from ..codec import decode, encode
 from ..errors import (
     BadDeclaration,
     BadFilter,
@@ -37,8 +36,8 @@ from ..errors import (
     StoreUnavailable,
 )
 from ..http import Queue, read_body
-from ..model import MOMENTS, Event, EventFilter, Filter, MonQTask
-from ..posting import PostOffice, prepare
+from ..model import MOMENTS, EventFilter, Filter, MonQTask
+from ..posting import PostOffice
 from ..presentation import event_row, plain, task_details, task_row, why_waiting
 from ..store.documents import event_to_document, task_to_document
 from ..store.salvage import opened
@@ -88,9 +87,8 @@ class Api:
         """
         document = _asked()
         name = _text(document, "name", NAME)
-        declared = self._registry().tasks.get(name)
-        options = (declared.defaults if declared else Options()).but(_part(document, "options", dict))
-        task = prepare(self._clock, name, *_call(document), options, _part(document, "context", dict))
+        changes, context = _part(document, "options", dict), _part(document, "context", dict)
+        task = self._office.prepare_named(name, *_call(document), changes, context)
         task.id = _optional_id(document.get("id")) or task.id
         stored = self._office.submit(task)
         if stored is not task and stored.id == task.id and not _is_same_call(stored, task):
@@ -98,9 +96,8 @@ class Api:
                 409, "id_taken", f"id: expected one that is free, or the same call, got {task.id}, which is "
                 f"stored as another call of {stored.task_name}; choose a new id"
             )  # fmt: skip
-        near = "" if declared else nearest(name, tuple(sorted(self._registry().tasks)))
-        known = {"known": declared is not None, "near": near}
-        return _answer({"task": task_to_document(stored), **known}, 201)
+        _, is_known, near = self._office.told(stored, name)
+        return _answer({"task": task_to_document(stored), "known": is_known, "near": near}, 201)
 
     def find_tasks(self) -> Response:
         """One page of tasks, newest first; *last* is where the next one begins, null when this is empty."""
@@ -145,12 +142,12 @@ class Api:
     def publish_event(self) -> Response:
         """Publish an event to the handlers of this daemon."""
         document = _asked()
-        event = Event(self._clock.new_id(), _text(document, "topic", TOPIC), self._clock.now())
-        event.id = _optional_id(document.get("id")) or event.id
-        kept = storable(*_call(document), _part(document, "context", dict))
-        event.args, event.kwargs = kept.args, kept.kwargs
-        receipt = self._office.announce(event, kept.context)
-        near = "" if receipt.task_ids else nearest(event.topic, tuple(sorted(self._registry().topics)))
+        receipt, near = self._office.publish_named(
+            _text(document, "topic", TOPIC),
+            *_call(document),
+            context=_part(document, "context", dict),
+            event_id=_optional_id(document.get("id")),
+        )
         return _answer({"event": receipt.event_id, "tasks": receipt.task_ids, "near": near}, 201)
 
     def find_events(self) -> Response:

@@ -14,7 +14,6 @@ from ..cpu.app_version import Apps
 from ..cpu.message import of_task
 from ..cpu.worker_handle import Job
 from ..cpu.worker_pool import Limits, WorkerPool
-from ..model import Event
 from ..posting import PostOffice, prepare
 from ..retry import Ending
 from .run import Run, RunningTask
@@ -65,9 +64,8 @@ class CpuRunner:
         return {"task": of_task(self._office().submit(task))}
 
     def _publish(self, words: Words) -> dict[str, Any]:
-        event = Event(self._clock.new_id(), words["topic"], self._clock.now())
-        event.args, event.kwargs = words["args"], words["kwargs"]
-        return self._office().announce(event, words["context"])._asdict()
+        call = words["topic"], words["args"], words["kwargs"]
+        return self._office().publish(*call, context=words["context"])._asdict()
 
     def _look(self, words: Words) -> dict[str, Any]:
         return {"task": of_task(self._office().look(words["id"]))}

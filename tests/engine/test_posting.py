@@ -437,8 +437,7 @@ def test_an_event_that_is_published_again_under_its_id_runs_its_handlers_once(en
 
     receipts = []
     for _ in range(2):
-        event = Event(event_id, "a", engine.clock.now())
-        receipts.append(engine.office.announce(event, {}))
+        receipts.append(engine.office.publish("a", [], {}, event_id=event_id))
         assert 0 == engine.pool.drain(PATIENCE)
         engine.recorder.tick()
 
@@ -447,15 +446,38 @@ def test_an_event_that_is_published_again_under_its_id_runs_its_handlers_once(en
     assert 1 == facts.names.count("event.repeated")
 
 
+def test_a_call_by_name_has_the_options_that_are_declared_but_for_its_changes(engine):
+    """Whoever asks, the command line or the API: both ask here."""
+    engine.declare(lambda: None, "known", priority=3, max_attempts=2)
+
+    task, is_known, near = engine.office.post_named("known", [], {}, {"priority": 7})
+    unknown = engine.office.post_named("knwon", [], {}, {})
+
+    assert (7, 2, True, "") == (task.priority, task.max_attempts, is_known, near)
+    assert (10, False, "known") == (unknown.task.priority, unknown.is_known, unknown.near)
+
+
+def test_a_published_event_names_the_topic_that_was_meant(engine):
+    """Where it has no handler itself; it runs in the context that is given."""
+    engine.declare(lambda topic: None, "handler", topic="shop.sold")
+
+    receipt, near = engine.office.publish_named("shop.sold", [], {}, context={"user": "u"})
+    unheard = engine.office.publish_named("shop.slod", [], {})
+
+    assert (1, "") == (len(receipt.task_ids), near)
+    assert {"user": "u"} == engine.store.get(receipt.task_ids[0]).context
+    assert ([], "shop.sold") == (unheard.receipt.task_ids, unheard.near)
+
+
 def test_an_event_without_handlers_published_again_under_its_id_runs_those_there_are_now_once(engine):
     """The slots that were set aside for them are free: they were stored as ready, and are claimed."""
     begun = []
     event_id = engine.clock.new_id()
-    engine.office.announce(Event(event_id, "a", engine.clock.now()), {})
+    engine.office.publish("a", [], {}, event_id=event_id)
     engine.declare(begun.append, "handler", topic="a")
     engine.claimer.tick()
     for _ in range(2):
-        engine.office.announce(Event(event_id, "a", engine.clock.now()), {})
+        engine.office.publish("a", [], {}, event_id=event_id)
         perform_all(engine)
 
     assert ["a"] == begun
