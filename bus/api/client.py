@@ -115,14 +115,14 @@ class ApiClient:
 
     # Admin
 
-    def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
+    def find(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[MonQTask]:
         """As Admin.find."""
-        asked = {"which": _filter(which), "limit": limit, "before": before}
+        asked = {"filter": _filter(which), "limit": limit, "cursor": cursor}
         return [_task(document) for document in self._ask("POST", "/tasks/find", asked)["tasks"]]
 
     def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
         """As Admin.count."""
-        asked = {"which": _filter(which), "by": by}
+        asked = {"filter": _filter(which), "by": by}
         counts: dict[str, int] = self._ask("POST", "/tasks/count", asked)["counts"]
         return counts
 
@@ -135,9 +135,9 @@ class ApiClient:
         reason: str | None = self._ask("GET", f"/tasks/{task.id}")["waiting"]
         return reason
 
-    def events(self, which: EventFilter, limit: int, before: ObjectId | None = None) -> list[Event]:
+    def events(self, which: EventFilter, limit: int, cursor: ObjectId | None = None) -> list[Event]:
         """As Admin.events."""
-        asked = {"which": _filter(which), "limit": limit, "before": before}
+        asked = {"filter": _filter(which), "limit": limit, "cursor": cursor}
         return [event_from_document(one) for one in self._ask("POST", "/events/find", asked)["events"]]
 
     def event(self, event_id: ObjectId) -> Event:
@@ -150,17 +150,17 @@ class ApiClient:
         answer = self._ask("POST", f"/events/{event_id}/replay", asked)
         return Receipt(answer["tasks"], answer["event"])
 
-    def retry(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
+    def retry(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """As Admin.retry."""
-        return self._step("retry", which, last, most)
+        return self._step("retry", which, cursor, limit)
 
-    def cancel(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
+    def cancel(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """As Admin.cancel."""
-        return self._step("cancel", which, last, most)
+        return self._step("cancel", which, cursor, limit)
 
-    def purge(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
+    def purge(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """As Admin.purge."""
-        return self._step("purge", which, last, most)
+        return self._step("purge", which, cursor, limit)
 
     def backup(self, path: Path) -> None:
         """As Admin.backup; the daemon writes the file, as its user."""
@@ -175,10 +175,10 @@ class ApiClient:
         """Why the daemon is not `ready`, None when it is, and its `services`, each with its state."""
         return self._ask("GET", "/status")
 
-    def _step(self, action: str, which: Filter, last: ObjectId | None, most: int) -> Step:
-        asked = {"which": _filter(which), "last": last, "most": most}
+    def _step(self, action: str, which: Filter, cursor: ObjectId | None, limit: int) -> Step:
+        asked = {"filter": _filter(which), "cursor": cursor, "limit": limit}
         answer = self._ask("POST", f"/tasks/{action}", asked)
-        return Step(answer["done"], answer["last"])
+        return Step(answer["done"], answer["cursor"])
 
     # the wire
 

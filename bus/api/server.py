@@ -51,6 +51,8 @@ BSON_TYPE: Final = "application/bson"
 BODY_LIMIT: Final = 16 * 1024 * 1024
 _PARSING: Final = Queue()
 PAGE_LIMIT: Final = 1000
+FINDS: Final = frozenset({"filter", "limit", "cursor"})
+COUNTS: Final = frozenset({"filter", "by"})
 ABSOLUTE_PATH: Final = re.compile(r"/[^\x00]{1,4000}")
 _CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
     (BadFilter, 400, "bad_filter"),
@@ -100,27 +102,27 @@ class Api:
         return _answer({"task": task_to_document(stored), "known": is_known, "near": near}, 201)
 
     def find_tasks(self) -> Response:
-        """One page of tasks, newest first; *last* is where the next one begins, null when this is empty."""
-        document = _asked()
+        """One page of tasks, newest first; *cursor* is where the next one begins, null when this is empty."""
+        document = _asked(FINDS)
         limit = _size(document, "limit", 50)
-        tasks = self._admin.find(_which(document), limit, _cursor(document.get("before")))
+        tasks = self._admin.find(_filter(document), limit, _cursor(document.get("cursor")))
         show = _document if _wants_bson() else task_row
-        return _answer({"tasks": [show(task) for task in tasks], "last": tasks[-1].id if tasks else None})
+        return _answer({"tasks": [show(task) for task in tasks], "cursor": tasks[-1].id if tasks else None})
 
     def count_tasks(self) -> Response:
         """How many tasks match, by state, or by name."""
-        document = _asked()
+        document = _asked(COUNTS)
         by = document.get("by", "state")
         if by not in COUNTED_BY:
             raise Refused(400, "malformed", f"by: expected {' or '.join(COUNTED_BY)}, got {by!r:.40}")
-        return _answer({"counts": self._admin.count(_which(document), by)})
+        return _answer({"counts": self._admin.count(_filter(document), by)})
 
     def act_on_tasks(self, action: str) -> Response:
         """One page of a bulk action."""
-        document = _asked()
+        document = _asked(FINDS)
         steps = {"retry": self._admin.retry, "cancel": self._admin.cancel, "purge": self._admin.purge}
-        most = _size(document, "most", PAGE)
-        step = steps[action](_which(document), _cursor(document.get("last")), most)
+        limit = _size(document, "limit", PAGE)
+        step = steps[action](_filter(document), _cursor(document.get("cursor")), limit)
         return _answer(step._asdict())
 
     def show_task(self, task_id: str) -> Response:
@@ -151,14 +153,14 @@ class Api:
         return _answer({"event": receipt.event_id, "tasks": receipt.task_ids, "near": near}, 201)
 
     def find_events(self) -> Response:
-        """One page of events, newest first, without headers, body and arguments; *last* as for tasks."""
-        document = _asked()
+        """One page of events, newest first, without headers, body and arguments; *cursor* as for tasks."""
+        document = _asked(FINDS)
         limit = _size(document, "limit", 50)
-        which = _parsed(EventFilter, _part(document, "which", dict))
-        events = self._admin.events(which, limit, _cursor(document.get("before")))
+        which = _parsed(EventFilter, _part(document, "filter", dict))
+        events = self._admin.events(which, limit, _cursor(document.get("cursor")))
         show = event_to_document if _wants_bson() else event_row
         return _answer(
-            {"events": [show(event) for event in events], "last": events[-1].id if events else None}
+            {"events": [show(event) for event in events], "cursor": events[-1].id if events else None}
         )
 
     def show_event(self, event_id: str) -> Response:
@@ -239,8 +241,12 @@ def _problem(status: int, code: str, detail: str) -> Response:
     return _answer({"status": status, "code": code, "detail": detail}, status)
 
 
-def _asked() -> dict[str, Any]:
-    return _decoded(read_body(request.environ, BODY_LIMIT), request.headers.get("Content-Type", ""))
+def _asked(words: frozenset[str] | None = None) -> dict[str, Any]:
+    """The request's object, which may have these *words* alone: one left unread could widen what is meant."""
+    document = _decoded(read_body(request.environ, BODY_LIMIT), request.headers.get("Content-Type", ""))
+    if words is not None and (unknown := sorted(document.keys() - words)):
+        raise Refused(400, "malformed", f"{unknown[0]:.80}: expected one of {', '.join(sorted(words))}")
+    return document
 
 
 def _wants_bson() -> bool:
@@ -331,12 +337,12 @@ def _moment(name: str, value: Any) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _which(document: Mapping[str, Any]) -> Filter:
+def _filter(document: Mapping[str, Any]) -> Filter:
     """The filter of a request, whose values have their types; Filter itself checks what they say."""
-    which = dict(_part(document, "which", dict))
+    which = dict(_part(document, "filter", dict))
     for name in ("ids", "states", "names"):
         which[name] = tuple(_part(which, name, list))
-        if which[name] == () and name in document.get("which", {}):
+        if which[name] == () and name in document.get("filter", {}):
             raise Refused(400, "malformed", f"{name}: expected at least one, got none, which means all")
     which["ids"] = tuple(_id(value) for value in which["ids"])
     for name in MOMENTS:
@@ -348,4 +354,4 @@ def _parsed(kind: Callable[..., Parsed], which: dict[str, Any]) -> Parsed:
     try:
         return kind(**which)
     except TypeError as error:
-        raise Refused(400, "malformed", f"which: {error}") from error
+        raise Refused(400, "malformed", f"filter: {error}") from error

@@ -76,12 +76,12 @@ def _meant(options: argparse.Namespace, verb: str) -> Filter:
 
 
 def _walk(act: Act, which: Filter, options: argparse.Namespace, done: str) -> int:
-    total, last, left = 0, None, options.limit or sys.maxsize
+    total, cursor, left = 0, None, options.limit or sys.maxsize
     show_progress = terminal.shows_progress()
     while left > 0:
-        step = act(which, last, min(left, PAGE))
-        total, last, left = total + step.done, step.last, left - step.done
-        if last is None:
+        step = act(which, cursor, min(left, PAGE))
+        total, cursor, left = total + step.done, step.cursor, left - step.done
+        if cursor is None:
             break
         if show_progress:
             terminal.progress(f"{done} {total} …")

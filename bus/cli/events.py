@@ -80,11 +80,11 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _pages(admin: Admin | ApiClient, which: EventFilter, limit: int) -> Iterator[Event]:
-    last = None
-    while limit > 0 and (page := admin.events(which, min(limit, PAGE), last)):
+    cursor = None
+    while limit > 0 and (page := admin.events(which, min(limit, PAGE), cursor)):
         yield from page
         limit -= len(page)
-        last = page[-1].id
+        cursor = page[-1].id
 
 
 def show_event(event: Event, *, as_json: bool) -> None:

@@ -52,11 +52,11 @@ def list(options: argparse.Namespace) -> int:  # noqa: A001 - the command's name
 
 
 def _pages(admin: Admin | ApiClient, which: Filter, limit: int) -> Iterator[MonQTask]:
-    last = None
-    while limit > 0 and (page := admin.find(which, min(limit, PAGE), last)):
+    cursor = None
+    while limit > 0 and (page := admin.find(which, min(limit, PAGE), cursor)):
         yield from page
         limit -= len(page)
-        last = page[-1].id
+        cursor = page[-1].id
 
 
 def _print_line(task: MonQTask) -> None:

@@ -1,6 +1,7 @@
 """The contract of a store: every verb, and what it promises.
 
-Twenty-five verbs. An adapter is dumb and silent: it decides nothing, logs nothing and counts nothing.
+Twenty-seven verbs: of the queue seven, of the leases four, of the archive eleven, and five of the store's own
+life. An adapter is dumb and silent: it decides nothing, logs nothing and counts nothing.
 Every verb may raise StoreUnavailable; the outcome of a write is then unknown, and asking again is
 safe because ids are chosen before the call. A verb blocks its caller (in the daemon: its greenlet,
 never the hub) for at most `CALL_SECONDS`.
@@ -45,32 +46,8 @@ class Notice(NamedTuple):
     fields: Mapping[str, Any]
 
 
-class Store(Protocol):
-    """Tasks, events and the daemons that hold them.
-
-    What lies in it may hold anything: other programs write there, and disks fail. An item that cannot be
-    read is shown with its `fault` and never run; a ready task of that kind ends in `error` when its turn
-    comes, told by `tend`. No verb fails for it. An item that a rule of the store refuses is NotAccepted,
-    and the other items of the call are written.
-    """
-
-    shared: bool
-    """Several daemons may use this store at once, so leases and the feed matter."""
-
-    def hosts(self) -> Collection[str]:
-        """The machines that it has to reach, by the names it looks up; cheap, asked at each look-up."""
-
-    def open(self) -> None:
-        """Create schema and indexes if they are missing; idempotent. Raises StoreHeld."""
-
-    def close(self) -> None:
-        """Give everything back; every verb after it raises StoreUnavailable."""
-
-    def ping(self) -> None:
-        """Return when the store takes new work, raise StoreUnavailable when it does not."""
-
-    def tend(self) -> Sequence[Notice]:
-        """Look after its own affairs, once a second; what has changed since the last call."""
+class Queue(Protocol):
+    """Work on its way: stored, claimed, ended. Every daemon's hot path."""
 
     def post(self, postings: Sequence[Posting]) -> list[Receipt]:
         """Store each posting whole or not at all; durable when it returns.
@@ -108,6 +85,25 @@ class Store(Protocol):
         has no such step: postings are stored first, and a crash before the fields leaves them behind.
         """
 
+    def depth(self, most: int) -> int:
+        """How many tasks are ready, due or not, counted up to *most* (at least 1) from an index."""
+
+    def waiting(self) -> dict[str, int]:
+        """How many ready tasks wait under each task name."""
+
+    def ring(self) -> None:
+        """Tell the other daemons that there is work. A hint: may be lost, doubled, late."""
+
+    def listen(self, seconds: float) -> Heard:
+        """Block up to *seconds* for another daemon's ring.
+
+        "lost" means rings may have been missed: make a full claim pass, pause, listen again.
+        """
+
+
+class Leases(Protocol):
+    """Which daemon holds what, and for how long yet."""
+
     def renew(self, worker: Instance, lease_seconds: float) -> int:
         """Extend the lease of this daemon, by the store's clock. 0 seconds ends it at once.
 
@@ -126,30 +122,28 @@ class Store(Protocol):
         Fewer than *limit* when they are large.
         """
 
+
+class Archive(Protocol):
+    """What is stored, for operators: seen, changed, forgotten, brought elsewhere."""
+
     def get(self, task_id: ObjectId) -> MonQTask | None:
         """One task as it is now."""
 
     def find(
-        self, which: Filter, limit: int, before: ObjectId | None = None, *, brief: bool = False
+        self, which: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
     ) -> list[MonQTask]:
-        """Tasks that match, newest id first; *before* continues behind the last one of a page.
+        """Tasks that match, newest id first; *cursor* continues behind the last one of a page.
 
         A page ends at *limit*, or before it at PAGE_BYTES: only an empty one was the last. A *brief* task
         comes without `args`, `kwargs`, `context`, `max_attempts`, `timeout` and `output`, which
         are not even read, so its `fault` says nothing about them.
         """
 
-    def ids(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[ObjectId]:
+    def ids(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
         """The ids of what `find` finds; nothing else of the tasks is read. Only *limit* ends a page."""
 
     def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
         """How many tasks match, by state or by task name; what has none is left out."""
-
-    def depth(self, most: int) -> int:
-        """How many tasks are ready, due or not, counted up to *most* (at least 1) from an index."""
-
-    def waiting(self) -> dict[str, int]:
-        """How many ready tasks wait under each task name."""
 
     def move(self, ids: Sequence[ObjectId], states: Collection[State], fields: Mapping[str, Any]) -> int:
         """Set *fields* on those of *ids* that are in one of *states*; how many that were.
@@ -172,14 +166,12 @@ class Store(Protocol):
         """One event as it was received."""
 
     def events(
-        self, limit: int, before: ObjectId | None = None, which: EventFilter = EVERY_EVENT
+        self, limit: int, cursor: ObjectId | None = None, which: EventFilter = EVERY_EVENT
     ) -> list[Event]:
-        """Events that match, newest id first; *before* continues behind the last one of a page.
+        """Events that match, newest id first; *cursor* continues behind the last one of a page.
 
         It ends as in find.
         """
-
-    # elsewhere
 
     def adopt(self, tasks: Sequence[MonQTask], events: Sequence[Event]) -> None:
         """Store what another store has, as it is there; what is here under its id stays as it is.
@@ -193,11 +185,30 @@ class Store(Protocol):
         Raises StoreError: a shared store has tools of its own for that.
         """
 
-    def ring(self) -> None:
-        """Tell the other daemons that there is work. A hint: may be lost, doubled, late."""
 
-    def listen(self, seconds: float) -> Heard:
-        """Block up to *seconds* for another daemon's ring.
+class Store(Queue, Leases, Archive, Protocol):
+    """Tasks, events and the daemons that hold them.
 
-        "lost" means rings may have been missed: make a full claim pass, pause, listen again.
-        """
+    What lies in it may hold anything: other programs write there, and disks fail. An item that cannot be
+    read is shown with its `fault` and never run; a ready task of that kind ends in `error` when its turn
+    comes, told by `tend`. No verb fails for it. An item that a rule of the store refuses is NotAccepted,
+    and the other items of the call are written.
+    """
+
+    shared: bool
+    """Several daemons may use this store at once, so leases and the feed matter."""
+
+    def hosts(self) -> Collection[str]:
+        """The machines that it has to reach, by the names it looks up; cheap, asked at each look-up."""
+
+    def open(self) -> None:
+        """Create schema and indexes if they are missing; idempotent. Raises StoreHeld."""
+
+    def close(self) -> None:
+        """Give everything back; every verb after it raises StoreUnavailable."""
+
+    def ping(self) -> None:
+        """Return when the store takes new work, raise StoreUnavailable when it does not."""
+
+    def tend(self) -> Sequence[Notice]:
+        """Look after its own affairs, once a second; what has changed since the last call."""

@@ -148,8 +148,8 @@ class Pretend:
     def get(self, task_id: ObjectId) -> MonQTask | None:
         return deepcopy(self.tasks.get(task_id))
 
-    def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
-        found = [task for task in self._matching(which) if before is None or task.id < before]
+    def find(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[MonQTask]:
+        found = [task for task in self._matching(which) if cursor is None or task.id < cursor]
         return deepcopy(found[:limit])
 
     def _matching(self, which: Filter) -> Iterator[MonQTask]:

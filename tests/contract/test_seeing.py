@@ -49,7 +49,7 @@ def test_find_continues_behind_the_last_of_a_page(store: Store) -> None:
     which = Filter(states=(READY, BUSY))
 
     first = store.find(which, 4)
-    second = store.find(which, 4, before=first[-1].id)
+    second = store.find(which, 4, cursor=first[-1].id)
 
     assert newest_first == [task.id for task in first + second]
 
@@ -94,7 +94,7 @@ def test_find_by_ids_shows_those(store: Store, shop: dict[str, MonQTask]) -> Non
 
     assert {shop["failed"].id, shop["old"].id} == {task.id for task in store.find(Filter(ids=ids), 10)}
     assert {"ready": 1} == store.count(Filter(ids=ids, states=(READY,)))
-    assert [shop["failed"].id] == [task.id for task in store.find(Filter(ids=ids), 10, before=shop["old"].id)]
+    assert [shop["failed"].id] == [task.id for task in store.find(Filter(ids=ids), 10, cursor=shop["old"].id)]
 
 
 def test_count_leaves_out_states_without_tasks(store: Store, shop: dict[str, MonQTask]) -> None:

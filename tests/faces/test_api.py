@@ -299,7 +299,7 @@ def test_people_get_json(place: Place) -> None:
     """Without an Accept header the socket speaks JSON, moments as RFC 3339 UTC."""
     status, posted = place.ask("POST", "/tasks", '{"name": "shop.sell", "args": [1]}')
     _, found = place.ask(
-        "POST", "/tasks/find", '{"which": {"name": "shop.", "newer": "2026-01-01T00:00:00Z"}}'
+        "POST", "/tasks/find", '{"filter": {"name": "shop.*", "newer": "2026-01-01T00:00:00Z"}}'
     )
     _, counted = place.ask("POST", "/tasks/count", "{}")
     _, shown = place.ask("GET", f"/tasks/{posted['task']['_id']}")
@@ -338,13 +338,18 @@ def test_an_action_that_the_state_forbids_is_a_conflict(place: Place) -> None:
         ("/tasks", '{"name": "a.b", "id": "x"}', "id"),
         ("/tasks/find", '{"limit": "ten"}', "limit"),
         ("/tasks/find", '{"limit": 0}', "limit"),
-        ("/tasks/find", '{"which": {"colour": "red"}}', "colour"),
-        ("/tasks/find", '{"which": {"ids": ["x"]}}', "id"),
-        ("/tasks/find", '{"which": {"older": "yesterday"}}', "older"),
+        ("/tasks/find", '{"filter": {"colour": "red"}}', "colour"),
+        ("/tasks/find", '{"filter": {"ids": ["x"]}}', "id"),
+        ("/tasks/find", '{"filter": {"older": "yesterday"}}', "older"),
         ("/tasks/find", '{"limit": true}', "limit"),
-        ("/tasks/purge", '{"which": {"ids": []}}', "ids"),
-        ("/tasks/purge", '{"which": {"states": []}}', "states"),
-        ("/tasks/purge", '{"most": -1}', "most"),
+        ("/tasks/purge", '{"filter": {"ids": []}}', "ids"),
+        ("/tasks/purge", '{"filter": {"states": []}}', "states"),
+        ("/tasks/purge", '{"limit": -1}', "limit"),
+        ("/tasks/purge", '{"which": {"name": "a"}}', "which: expected one of cursor, filter, limit"),
+        ("/tasks/count", '{"states": ["ready"]}', "states: expected one of by, filter"),
+        ("/tasks/count", '{"by": "topic"}', "by"),
+        ("/events/find", '{"before": null}', "before"),
+        ("/events/find", '{"filter": {"name": "a"}}', "name"),
         ("/events", '{"topic": ""}', "topic"),
     ],
 )  # fmt: skip
@@ -388,7 +393,7 @@ def test_a_filter_that_means_nothing_is_answered_400(
 ) -> None:
     """One check stands before every store; what is asked never becomes a piece of the query."""
     place.ask("POST", "/tasks", '{"name": "shop.sell"}')
-    status, problem = place.ask("POST", f"/tasks/{verb}", json.dumps({"which": which}))
+    status, problem = place.ask("POST", f"/tasks/{verb}", json.dumps({"filter": which}))
 
     # a lone surrogate is refused by the reader of JSON already
     assert (400, True) == (status, problem["code"] in ("bad_filter", "malformed"))
@@ -398,7 +403,7 @@ def test_a_filter_that_means_nothing_is_answered_400(
 
 def test_a_wrong_filter_is_the_same_error_beside_the_daemon(client: ApiClient) -> None:
     """ApiClient raises what Admin would: BadFilter names the part."""
-    asked = {"which": {"error": "("}, "limit": 1}
+    asked = {"filter": {"error": "("}, "limit": 1}
     with pytest.raises(BadFilter) as caught:
         client._ask("POST", "/tasks/find", asked)
 
@@ -410,11 +415,11 @@ def test_a_page_says_where_the_next_one_begins(place: Place) -> None:
     for _ in range(3):
         place.ask("POST", "/tasks", '{"name": "shop.sell"}')
     _, first = place.ask("POST", "/tasks/find", '{"limit": 2}')
-    _, second = place.ask("POST", "/tasks/find", json.dumps({"limit": 2, "before": first["last"]}))
-    _, third = place.ask("POST", "/tasks/find", json.dumps({"limit": 2, "before": second["last"]}))
+    _, second = place.ask("POST", "/tasks/find", json.dumps({"limit": 2, "cursor": first["cursor"]}))
+    _, third = place.ask("POST", "/tasks/find", json.dumps({"limit": 2, "cursor": second["cursor"]}))
 
     assert [2, 1, 0] == [len(page["tasks"]) for page in (first, second, third)]
-    assert [first["tasks"][-1]["id"], None] == [first["last"], third["last"]]
+    assert [first["tasks"][-1]["id"], None] == [first["cursor"], third["cursor"]]
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/tasks", 405)])
@@ -449,13 +454,13 @@ def test_tasks_that_nobody_can_read_are_listed_and_purged_page_by_page(
     asked = '{"limit": 1}'
     while (page := place.ask("POST", "/tasks/find", asked)[1])["tasks"]:
         rows += 1
-        asked = json.dumps({"limit": 1, "before": page["last"]})
+        asked = json.dumps({"limit": 1, "cursor": page["cursor"]})
 
     assert 5 == rows
     assert (5, 2) == (len(found), len(faults))
     assert all(fault.startswith("id: expected 12 bytes, got") for fault in faults)
     assert 5 == client.cancel(Filter()).done
     last, purged = None, 0
-    while (step := client.purge(Filter(), last, 1)).last is not None:
-        last, purged = step.last, purged + step.done
+    while (step := client.purge(Filter(), last, 1)).cursor is not None:
+        last, purged = step.cursor, purged + step.done
     assert 5 == purged

@@ -37,17 +37,17 @@ class Reads:
             found = read(database[TASKS], lambda sound: sound.find(query).limit(1))
         return task_of(found[0]) if found else None
 
-    def find(self, which: Filter, limit: int, before: ObjectId | None, *, brief: bool) -> list[MonQTask]:
+    def find(self, which: Filter, limit: int, cursor: ObjectId | None, *, brief: bool) -> list[MonQTask]:
         """See the contract."""
         shown = BRIEF if brief else None
         with self._search(which) as database:
-            page = read_behind(database[TASKS], _query(which), before, limit=limit, shown=shown)
+            page = read_behind(database[TASKS], _query(which), cursor, limit=limit, shown=shown)
         return [task_of(document) for document in page]
 
-    def ids(self, which: Filter, limit: int, before: ObjectId | None) -> list[ObjectId]:
+    def ids(self, which: Filter, limit: int, cursor: ObjectId | None) -> list[ObjectId]:
         """See the contract."""
         with self._search(which) as database:
-            return read_ids(database[TASKS], _query(which), before, limit=limit)
+            return read_ids(database[TASKS], _query(which), cursor, limit=limit)
 
     def count(self, which: Filter, by: CountedBy) -> dict[str, int]:
         """See the contract; by states alone it reads an index and no document."""
@@ -72,10 +72,10 @@ class Reads:
             found = read(database[EVENTS], lambda sound: sound.find(query).limit(1))
         return _event(found[0]) if found else None
 
-    def events(self, limit: int, before: ObjectId | None, which: EventFilter) -> list[Event]:
+    def events(self, limit: int, cursor: ObjectId | None, which: EventFilter) -> list[Event]:
         """See the contract."""
         with self._connection.call() as database:
-            page = read_behind(database[EVENTS], _query_of_events(which), before, limit=limit)
+            page = read_behind(database[EVENTS], _query_of_events(which), cursor, limit=limit)
         return [_event(document) for document in page]
 
     @contextmanager

@@ -35,30 +35,30 @@ class Reads:
         found = connection.look_up(lambda: read_tasks(connection.sql, f"WHERE {where}", (value,)))
         return found[0] if found else None
 
-    def find(self, which: Filter, limit: int, before: ObjectId | None, *, brief: bool) -> list[MonQTask]:
+    def find(self, which: Filter, limit: int, cursor: ObjectId | None, *, brief: bool) -> list[MonQTask]:
         """See the contract."""
         read = partial(page_of_tasks, columns=BRIEF if brief else COLUMNS)
-        return _newest(self._pages(read, which, limit, before), lambda task: order_of(task.id), limit)
+        return _newest(self._pages(read, which, limit, cursor), lambda task: order_of(task.id), limit)
 
-    def ids(self, which: Filter, limit: int, before: ObjectId | None) -> list[ObjectId]:
+    def ids(self, which: Filter, limit: int, cursor: ObjectId | None) -> list[ObjectId]:
         """See the contract."""
-        return _newest(self._pages(page_of_ids, which, limit, before), order_of, limit)
+        return _newest(self._pages(page_of_ids, which, limit, cursor), order_of, limit)
 
     def _pages(
-        self, read: Read[Item], which: Filter, limit: int, before: ObjectId | None
+        self, read: Read[Item], which: Filter, limit: int, cursor: ObjectId | None
     ) -> list[tuple[list[Item], bool]]:
         """A page for each state, so that an index gives the order and no sort is needed."""
         return [
-            self._page(read, dataclasses.replace(which, states=states), limit, before)
+            self._page(read, dataclasses.replace(which, states=states), limit, cursor)
             for states in one_by_one(which.states)
         ]
 
     def _page(
-        self, read: Read[Item], which: Filter, limit: int, before: ObjectId | None
+        self, read: Read[Item], which: Filter, limit: int, cursor: ObjectId | None
     ) -> tuple[list[Item], bool]:
         where, values = where_clause(which)
-        if before is not None:
-            condition, value = behind(before)
+        if cursor is not None:
+            condition, value = behind(cursor)
             where += f" AND {condition}"
             values.append(value)
         tail = f"WHERE {where} ORDER BY id DESC LIMIT ?"
@@ -100,15 +100,15 @@ class Reads:
         found = connection.look_up(lambda: read_events(connection.sql, f"WHERE {where}", (value,)))
         return found[0] if found else None
 
-    def events(self, limit: int, before: ObjectId | None, which: EventFilter) -> list[Event]:
+    def events(self, limit: int, cursor: ObjectId | None, which: EventFilter) -> list[Event]:
         """See the contract."""
         conditions, values = ["1"], list[Any]()
         for column, text in (("topic", which.topic), ("hook", which.hook), ("kind", which.kind)):
             if text:
                 conditions.append(f"{column} = ?")
                 values.append(text)
-        if before is not None:
-            condition, value = behind(before)
+        if cursor is not None:
+            condition, value = behind(cursor)
             conditions.append(condition)
             values.append(value)
         tail = f"WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?"

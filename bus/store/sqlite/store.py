@@ -282,14 +282,14 @@ class SqliteStore:
         return self._looking.get(task_id)
 
     def find(
-        self, which: Filter, limit: int, before: ObjectId | None = None, *, brief: bool = False
+        self, which: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
     ) -> list[MonQTask]:
         """See the contract."""
-        return self._looking.find(which, limit, before, brief=brief)
+        return self._looking.find(which, limit, cursor, brief=brief)
 
-    def ids(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[ObjectId]:
+    def ids(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
         """See the contract."""
-        return self._looking.ids(which, limit, before)
+        return self._looking.ids(which, limit, cursor)
 
     def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
         """See the contract."""
@@ -308,10 +308,10 @@ class SqliteStore:
         return self._looking.event(event_id)
 
     def events(
-        self, limit: int, before: ObjectId | None = None, which: EventFilter = EVERY_EVENT
+        self, limit: int, cursor: ObjectId | None = None, which: EventFilter = EVERY_EVENT
     ) -> list[Event]:
         """See the contract."""
-        return self._looking.events(limit, before, which)
+        return self._looking.events(limit, cursor, which)
 
     # elsewhere
 
