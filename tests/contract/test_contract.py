@@ -33,8 +33,8 @@ def test_the_contract_counts_its_verbs_truly() -> None:
     )
 
     assert (
-        f"{all_} verbs: of the queue {queue}, of the leases {leases}, of the archive {archive}, and {life} of "
-        "the store's own life" in said
+        f"{all_} verbs: of the queue {queue}, of the leases {leases}, of the archive {archive}, and {life} "
+        "of the store's own life" in said
     )
 
 
