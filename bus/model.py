@@ -196,6 +196,20 @@ class Report(NamedTuple):
     fields: dict[str, Any]
 
 
+class FairShare(NamedTuple):
+    """How a claim divides its places among those that wait, when it does not reach for all of them.
+
+    A name that holds *most* slots, those it has by *held* included, comes behind all others. Up to *aged*
+    places go first of all to those that have been due longest and since *aged_before*, whatever their
+    priority.
+    """
+
+    most: int
+    held: Mapping[str, int]
+    aged: int
+    aged_before: datetime
+
+
 class Claimed(NamedTuple):
     """What a claim brought, and when the next not yet due task becomes due (None: none waits)."""
 

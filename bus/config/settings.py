@@ -114,8 +114,8 @@ class Worker:
     cpu_workers: int = setting(
         "auto",
         PROCESSES,
-        "How many processes run the tasks that are declared with cpu=True; auto: one for each core. They "
-        "are forked when they are needed and stay.",
+        "How many processes run the tasks that are declared with cpu=True; auto: one for each core, and "
+        "no more than the cgroup's CPU quota allows. They are forked when they are needed and stay.",
     )
     max_tasks_per_worker: int = setting(
         "0", whole_number(0, 1_000_000), "After how many tasks such a process is replaced; 0: never."

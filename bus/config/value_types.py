@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 import keyword
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Generic, TypeVar
+
+from ..process import cpu_quota
 
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
@@ -111,7 +112,7 @@ def whole_number(least: int, most: int) -> Kind[int]:
 
 def _read_processes(text: str) -> int:
     if text == "auto":
-        return len(os.sched_getaffinity(0))
+        return cpu_quota.cpus()
     return whole_number(1, MOST_PROCESSES).read(text)
 
 

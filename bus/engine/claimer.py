@@ -6,13 +6,14 @@ happens every POLL_SECONDS, and at the moment the next delayed task becomes due.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from ..clock import Clock
 from ..errors import StoreError
-from ..model import Claimed, Instance, MonQTask, Report
+from ..model import Claimed, FairShare, Instance, MonQTask, Report
 from ..store import Store
 from ..telemetry import emit
 from .fenced import report_each
@@ -21,12 +22,16 @@ from .pool import Pool
 from .recorder import Recorder
 
 POLL_SECONDS: Final = 5.0
+AGED_SECONDS: Final = 60.0
+AGED_EACH: Final = 10
 
 
 class Claimer:
     """The only claimer of its lane: fills *pool* with tasks of *names*.
 
-    *may_claim* is False while this daemon's lease is in doubt.
+    *may_claim* is False while this daemon's lease is in doubt. While tasks of several names wait, none
+    gets more than half of the slots; and each tenth place goes to the task that has been due longest, if
+    that is AGED_SECONDS or more, so that low priorities have their turn too.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Claimer:
         self._next_look: datetime | None = None
         self._doubted: list[MonQTask] = []
         self._failing = False
+        self._unaged = 0  # how many were claimed since one was by its age
         pool.on_free = self._slot_freed
 
     def tick(self) -> float | None:
@@ -118,11 +124,22 @@ class Claimer:
         self.pool.reserve(limit)
         try:
             self._settle_doubts()
-            claimed = self._store.claim(self.worker, names, limit, self._clock.now())
+            now = self._clock.now()
+            claimed = self._store.claim(self.worker, names, limit, now, self._fair_share(names, now))
         finally:
             self.pool.give_back(limit)
+        self._unaged = self._unaged % AGED_EACH + len(claimed.tasks)
         self.pool.start(claimed.tasks)
         return claimed
+
+    def _fair_share(self, names: Collection[str], now: datetime) -> FairShare:
+        runs = self.pool.running.values() if len(names) > 1 else ()
+        return FairShare(
+            most=max(1, self.pool.size // 2),
+            held=Counter(run.task.task_name for run in runs),
+            aged=self._unaged // AGED_EACH,
+            aged_before=now - timedelta(seconds=AGED_SECONDS),
+        )
 
     def _slot_freed(self) -> None:
         if self._more_waits:

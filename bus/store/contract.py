@@ -15,7 +15,19 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from bson import ObjectId
 
-from ..model import Claim, Claimed, Event, Filter, Instance, MonQTask, Posting, Receipt, Report, State
+from ..model import (
+    Claim,
+    Claimed,
+    Event,
+    FairShare,
+    Filter,
+    Instance,
+    MonQTask,
+    Posting,
+    Receipt,
+    Report,
+    State,
+)
 
 CALL_SECONDS = 5.0
 PAGE_BYTES = 8 * 1024 * 1024
@@ -72,13 +84,21 @@ class Store(Protocol):
         (direct start).
         """
 
-    def claim(self, worker: Instance, names: Collection[str], limit: int, now: datetime) -> Claimed:
+    def claim(
+        self,
+        worker: Instance,
+        names: Collection[str],
+        limit: int,
+        now: datetime,
+        fair: FairShare | None = None,
+    ) -> Claimed:
         """Take up to *limit* ready tasks with `time_queue <= now` and a name in *names*.
 
         Highest priority first, then oldest `time_queue`. Each task goes to exactly one caller: it
         becomes busy with this worker, generation + 1, attempt + 1, `time_start` now. An event with
         a hook comes along in `task.event`; `task.is_bereft` says that it should and is gone. `next_due`
-        is filled only when fewer than *limit* came.
+        is filled only when fewer than *limit* came. When more are due than that, *fair* divides the
+        places, and none stays empty for its sake.
         """
 
     def report(self, reports: Sequence[Report]) -> list[bool]:

@@ -22,7 +22,20 @@ from pymongo.errors import BulkWriteError
 
 from ...clock import Clock
 from ...errors import StoreError
-from ...model import BUSY, Claim, Claimed, Event, Filter, Instance, MonQTask, Posting, Receipt, Report, State
+from ...model import (
+    BUSY,
+    Claim,
+    Claimed,
+    Event,
+    FairShare,
+    Filter,
+    Instance,
+    MonQTask,
+    Posting,
+    Receipt,
+    Report,
+    State,
+)
 from ...process.identity import ProcessIdentity
 from ..contract import CALL_SECONDS, Heard, Notice
 from ..fields import UNSOUND, holds
@@ -150,9 +163,16 @@ class MongoStore:
 
     # claim, hold and end
 
-    def claim(self, worker: Instance, names: Collection[str], limit: int, now: datetime) -> Claimed:
+    def claim(
+        self,
+        worker: Instance,
+        names: Collection[str],
+        limit: int,
+        now: datetime,
+        fair: FairShare | None = None,
+    ) -> Claimed:
         """See the contract."""
-        return self._claims.claim(worker, names, limit, now)
+        return self._claims.claim(worker, names, limit, now, fair)
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; True also for a report that an earlier, unanswered call has written."""

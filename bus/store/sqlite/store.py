@@ -18,7 +18,20 @@ from bson import ObjectId
 
 from ...codec import encode
 from ...errors import StoreError
-from ...model import ENDED, Claim, Claimed, Event, Filter, Instance, MonQTask, Posting, Receipt, Report, State
+from ...model import (
+    ENDED,
+    Claim,
+    Claimed,
+    Event,
+    FairShare,
+    Filter,
+    Instance,
+    MonQTask,
+    Posting,
+    Receipt,
+    Report,
+    State,
+)
 from ..contract import Heard, Notice
 from ..documents import event_to_document, later, require_own, unclaimed
 from ..set_aside import SetAside
@@ -176,9 +189,16 @@ class SqliteStore:
 
     # claim, hold and end
 
-    def claim(self, worker: Instance, names: Collection[str], limit: int, now: datetime) -> Claimed:
+    def claim(
+        self,
+        worker: Instance,
+        names: Collection[str],
+        limit: int,
+        now: datetime,
+        fair: FairShare | None = None,
+    ) -> Claimed:
         """See the contract; one index seek for each task name and priority that waits."""
-        return self._claims.claim(worker, names, limit, now)
+        return self._claims.claim(worker, names, limit, now, fair)
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; the fence is in the WHERE clause."""
