@@ -90,26 +90,16 @@ class Claimer:
 
     # direct starts
 
-    def reserve(self, count: int) -> bool:
-        """Set *count* slots aside, only while nothing waits that would have to go first."""
+    @property
+    def lets_start(self) -> bool:
+        """Whether a task may begin as it is posted: only while nothing waits that would have to go first."""
         return (
-            not self._more_waits
-            and not self.is_stopping
-            and not self._recorder.is_full
-            and self._may_claim()
-            and self.pool.reserve(count)
+            not self._more_waits and not self.is_stopping and not self._recorder.is_full and self._may_claim()
         )
 
-    def start(self, tasks: Sequence[MonQTask], reserved: int) -> None:
-        """Begin *tasks* in slots set aside before; the rest of *reserved* is free again."""
-        self.pool.give_back(reserved)
-        if tasks:
-            self.pool.start(tasks)
-
-    def doubt(self, tasks: Sequence[MonQTask]) -> None:
-        """Remember *tasks* whose storing has an unknown outcome, to release what was stored."""
-        self.pool.give_back(len(tasks))
-        self._doubted.extend(tasks)
+    def settle(self, doubted: Sequence[MonQTask]) -> None:
+        """Release those of *doubted* that were stored, when the store answers: it is unknown which were."""
+        self._doubted.extend(doubted)
         self.loop.wake()
 
     def expect_at(self, moment: datetime) -> None:

@@ -444,13 +444,11 @@ def test_what_is_doubted_while_doubts_are_settled_is_settled_next(engine, facts,
 
     def report_while_another_is_doubted(reports):
         monkeypatch.undo()
-        engine.pool.reserve(1)
-        engine.claimer.doubt([second])
+        engine.claimer.settle([second])
         return report(reports)
 
     monkeypatch.setattr(engine.faulty, "report", report_while_another_is_doubted, raising=False)
-    engine.pool.reserve(1)
-    engine.claimer.doubt([first])
+    engine.claimer.settle([first])
     for _ in range(2):
         engine.claimer._settle_doubts()
 
@@ -469,8 +467,7 @@ def test_a_doubt_that_the_store_refuses_to_settle_does_not_end_all_claiming(engi
         return report(reports)
 
     store.report = ruled
-    engine.pool.reserve(1)
-    engine.claimer.doubt([doubted])
+    engine.claimer.settle([doubted])
     engine.claimer.tick()
 
     assert [2] == begun(engine)
