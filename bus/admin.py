@@ -17,7 +17,19 @@ from bson import ObjectId
 
 from .clock import Clock
 from .errors import NotFound
-from .model import BUSY, COMPLETE, ERROR, MOST_VALUES, READY, SKIPPED, Event, Filter, MonQTask, State
+from .model import (
+    BUSY,
+    COMPLETE,
+    ERROR,
+    MOST_VALUES,
+    READY,
+    SKIPPED,
+    Event,
+    Filter,
+    MonQTask,
+    State,
+    ready_again,
+)
 from .store import Store
 from .telemetry import emit
 
@@ -84,19 +96,8 @@ class Admin:
 
         A task whose key another unfinished task holds stays as it is.
         """
-        fields = {
-            "state": READY,
-            "time_queue": self._clock.now(),
-            "attempt": 0,
-            "crashes": 0,
-            "worker": None,
-            "result": None,
-            "output": None,
-            "progress": None,
-            "time_start": None,
-            "time_stop": None,
-            "expire_at": None,
-        }
+        forgotten = ("result", "output", "progress", "time_start", "time_stop", "expire_at")
+        fields = ready_again(0, time_queue=self._clock.now(), crashes=0, **dict.fromkeys(forgotten))
         step = self._move(which, (ERROR, SKIPPED), fields, last, most)
         if step.done:
             self._wake()

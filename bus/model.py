@@ -196,6 +196,11 @@ class Report(NamedTuple):
     fields: dict[str, Any]
 
 
+def ready_again(attempt: int, **more: Any) -> dict[str, Any]:
+    """The fields of a task that nobody holds any more, with so many attempts counted, and *more*."""
+    return {"state": READY, "worker": None, "attempt": attempt, **more}
+
+
 class FairShare(NamedTuple):
     """How a claim divides its places among those that wait, when it does not reach for all of them.
 

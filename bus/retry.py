@@ -25,7 +25,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 from .codec import storable_result
 from .errors import Cancel, Retry, Snooze, Verdict
-from .model import COMPLETE, ERROR, READY, SKIPPED, MonQTask
+from .model import COMPLETE, ERROR, SKIPPED, MonQTask, ready_again
+from .safe_text import without_surrogates
 
 CRASH_LIMIT: Final = 3
 DEATH_LIMIT: Final = 10
@@ -193,14 +194,9 @@ def _ended(  # noqa: PLR0917 - the six parts of an ended task
 
 
 def _again(kind: Kind, task: MonQTask, when: datetime, reason: str, *, counted: bool) -> Outcome:
-    fields = {
-        "state": READY,
-        "time_queue": when,
-        "worker": None,
-        "attempt": task.attempt if counted else max(task.attempt - 1, 0),
-    }
-    if kind == "release":
-        del fields["time_queue"]  # it keeps its place in the queue
+    fields = ready_again(task.attempt if counted else max(task.attempt - 1, 0))
+    if kind != "release":  # which keeps its place in the queue
+        fields["time_queue"] = when
     return Outcome(kind, fields, reason)
 
 
@@ -232,8 +228,8 @@ def _error_line(ending: Raised | Failed | Overdue) -> str:
     if isinstance(ending, Overdue):
         return f"TimedOut: ran longer than its timeout of {ending.seconds:g} s"
     if isinstance(ending, Failed):
-        return _printable(ending.line)[:ERROR_LINE_LIMIT]
-    return _printable(f"{type(ending.error).__name__}: {_text_of(ending.error)}")[:ERROR_LINE_LIMIT]
+        return without_surrogates(ending.line)[:ERROR_LINE_LIMIT]
+    return without_surrogates(f"{type(ending.error).__name__}: {_text_of(ending.error)}")[:ERROR_LINE_LIMIT]
 
 
 def _text_of(error: BaseException) -> str:
@@ -245,13 +241,8 @@ def _text_of(error: BaseException) -> str:
 
 def _cut(text: str) -> str:
     """*text* within TRACEBACK_LIMIT, without its middle: the first and last frames tell most."""
-    text = _printable(text)
+    text = without_surrogates(text)
     if len(text) <= TRACEBACK_LIMIT:
         return text
     half = TRACEBACK_LIMIT // 2
     return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
-
-
-def _printable(text: str) -> str:
-    """*text* without lone surrogates, which no store can keep."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

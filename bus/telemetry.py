@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Collection, Hashable, Mapping
+from typing import Any, Final, TypeVar
 
+About = TypeVar("About", bound=Hashable)
 Listener = Callable[[str, Mapping[str, Any]], None]
 
 FACTS: Final[Mapping[str, tuple[int, str]]] = {
@@ -163,6 +164,34 @@ def emit(fact: str, **fields: Any) -> None:
             listener(fact, fields)
         except Exception as error:  # noqa: BLE001 - a broken listener must not break the work it watches
             print(f"monqbus: listener failed on {fact}: {error!r}", file=sys.__stderr__)
+
+
+class ToldOnce:
+    """Keeps what was told of until it is over, so that each fact is told once: by what it is *about*."""
+
+    def __init__(self) -> None:
+        self._about: set[Hashable] = set()
+
+    def __contains__(self, about: Hashable) -> bool:
+        return about in self._about
+
+    def begins(self, about: Hashable = "") -> bool:
+        """Whether that is news."""
+        is_news = about not in self._about
+        self._about.add(about)
+        return is_news
+
+    def ends(self, about: Hashable = "") -> bool:
+        """Whether it had begun: then its end is news."""
+        has_begun = about in self._about
+        self._about.discard(about)
+        return has_begun
+
+    def now(self, abouts: Collection[About]) -> list[About]:
+        """Those of *abouts* that are news, in their order; all others are over."""
+        news = [about for about in abouts if about not in self._about]
+        self._about = set(abouts)
+        return news
 
 
 def listen(listener: Listener) -> Callable[[], None]:

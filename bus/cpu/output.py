@@ -12,6 +12,7 @@ import sys
 from typing import Final, TextIO
 
 from ..errors import NotBound
+from ..safe_text import without_surrogates
 from .daemon_client import DaemonClient
 
 LONGEST_FRAME: Final = 256 * 1024
@@ -44,7 +45,7 @@ class OutputStream(io.TextIOBase):
             self._plain.flush()
             return
         said, self._line = self._line, ""
-        said = said.encode("utf-8", "backslashreplace").decode()
+        said = without_surrogates(said)
         try:
             for start in range(0, len(said), LONGEST_FRAME):
                 self._daemon_client.tell(printed=said[start : start + LONGEST_FRAME])

@@ -13,11 +13,12 @@ from typing import Final
 
 from ..clock import Clock
 from ..errors import StoreError
-from ..model import Claimed, FairShare, Instance, MonQTask, Report
+from ..model import Claimed, FairShare, Instance, MonQTask, Report, ready_again
 from ..store import Store
 from ..telemetry import emit
 from .fenced import report_each
 from .loop import Loop
+from .outage import Outage
 from .pool import Pool
 from .recorder import Recorder
 
@@ -57,7 +58,7 @@ class Claimer:
         self._more_waits = True  # until a pass has shown otherwise
         self._next_look: datetime | None = None
         self._doubted: list[MonQTask] = []
-        self._failing = False
+        self._outage = Outage("claiming", clock)
         self._unaged = 0  # how many were claimed since one was by its age
         pool.on_free = self._slot_freed
 
@@ -75,8 +76,9 @@ class Claimer:
         try:
             claimed = self._claim(names, limit)
         except StoreError as error:
-            return self._pause(error)
-        self._recovered()
+            self.loop.health.fail(error)
+            return self._outage.pause(error)
+        self._outage.recovered()
         came_full = len(claimed.tasks) == limit
         look_again_now = came_full and not self._more_waits
         self._more_waits = came_full
@@ -138,10 +140,9 @@ class Claimer:
     def _settle_doubts(self) -> None:
         if not self._doubted:
             return
-        fields = {"state": "ready", "worker": None, "attempt": 0}
         tasks, self._doubted = self._doubted, []  # others may be doubted while the store is asked
         try:
-            held = report_each(self._store, [Report(task.claim, fields) for task in tasks])
+            held = report_each(self._store, [Report(task.claim, ready_again(0)) for task in tasks])
         except BaseException:
             self._doubted = tasks + self._doubted
             raise
@@ -149,15 +150,3 @@ class Claimer:
             if isinstance(mine, Exception):
                 emit("task.set_aside", task_id=task.id, reason=mine)
         emit("claim.reconciled", count=len(tasks), released=sum(mine is True for mine in held))
-
-    def _pause(self, error: StoreError) -> float:
-        self.loop.health.fail(error)
-        if not self._failing:
-            self._failing = True
-            emit("store.failed", doing="claiming", error=error)
-        return 0.5 + 0.5 * self._clock.chance()
-
-    def _recovered(self) -> None:
-        if self._failing:
-            self._failing = False
-            emit("store.recovered", doing="claiming")

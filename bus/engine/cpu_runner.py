@@ -8,6 +8,7 @@ from typing import Any
 import gevent
 
 from ..apps.registry import Options, Task
+from ..apps.running_task import RunningTask
 from ..clock import Clock
 from ..config import Config
 from ..cpu.app_version import Apps
@@ -17,7 +18,7 @@ from ..cpu.worker_pool import Limits, WorkerPool
 from ..model import Event
 from ..posting import PostOffice, prepare
 from ..retry import Ending
-from .run import Run, RunningTask
+from .run import Run
 
 Words = Mapping[str, Any]
 Tasks = Mapping[str, Task[..., Any]]

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from typing import TextIO
 
 from ..model import MonQTask
+from ..safe_text import without_surrogates
 from ..telemetry import emit
 
 OUTPUT_LIMIT = 64 * 1024
@@ -90,7 +91,7 @@ class Output:
         self._cut_tail()
         middle = f"\n… {self._left_out} characters left out …\n" if self._left_out else ""
         whole = "".join(self._head) + middle + self._tail
-        return whole.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")
+        return without_surrogates(whole).replace("\x00", "\\x00")
 
 
 class Router(io.TextIOBase):
