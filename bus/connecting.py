@@ -5,20 +5,29 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from bson import ObjectId
+
 from .api.client import ApiClient
 from .apps import from_config, registry
+from .apps.context import capture
 from .apps.registry import Options
 from .clock import Clock
+from .codec import storable
 from .config import Config, load
-from .model import MonQTask, Receipt
-from .posting import PostOffice
+from .errors import StoreUnavailable
+from .joining import await_end
+from .model import Event, MonQTask, Posting, Receipt
+from .posting import PostOffice, prepare
 from .process import identity
 from .steady_clock import LazySteadyClock
 from .store import open_store
+from .store.inbox.postings import to_payload
+from .store.inbox.writer import InboxWriter
 
 CONTROL_SOCKET = "control.sock"
 
@@ -27,7 +36,7 @@ def connect(path: Path) -> None:
     """Bind the registry to the store of the config at *path*; see monqbus.connect."""
     config = load(path, os.environ)
     if is_embedded(config):
-        registry.bind(ForkSafe(lambda: client(config)))
+        registry.bind(ForkSafe(lambda: InboxPoster.of(config)))
         return
     from_config.load(config)  # so that events find their handlers
     registry.bind(ForkSafe(lambda: _office(config)))
@@ -42,7 +51,7 @@ class ForkSafe:
     it and every verb may raise StoreUnavailable.
     """
 
-    def __init__(self, make: Callable[[], PostOffice | ApiClient]) -> None:
+    def __init__(self, make: Callable[[], PostOffice | InboxPoster]) -> None:
         self._make = make
         self._turns: dict[tuple[int, int], threading.Lock] = {}
         self._made = (identity.here(), make())
@@ -61,7 +70,7 @@ class ForkSafe:
         """Block until *task* has ended; see MonQTask.join."""
         return self._own().join(task, timeout)
 
-    def _own(self) -> PostOffice | ApiClient:
+    def _own(self) -> PostOffice | InboxPoster:
         here = identity.here()
         owner, made = self._made
         if owner == here:
@@ -73,6 +82,55 @@ class ForkSafe:
                 made = self._make()
                 self._made = (here, made)
         return made
+
+
+class InboxPoster:
+    """Implements registry.Poster beside an embedded store, whether its daemon runs or not.
+
+    What is posted is durable in the inbox; the daemon takes it over at once or when it comes. Only a post
+    with a key asks the daemon first, who knows which task holds it.
+    """
+
+    def __init__(self, inbox: InboxWriter, daemon: ApiClient, clock: Clock) -> None:
+        self._inbox = inbox
+        self._daemon = daemon
+        self._clock = clock
+
+    @classmethod
+    def of(cls, config: Config) -> InboxPoster:
+        """The one for *config*. Opens nothing before the first post."""
+        settings = config.monqbus
+        inbox = InboxWriter(settings.data_dir, min_free=settings.min_free)
+        return cls(inbox, client(config), LazySteadyClock(Clock(), None, ""))
+
+    def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
+        """Store one task; durable when it returns. Blocks for the disk; raises as InboxWriter.append."""
+        task = prepare(self._clock, name, args, kwargs, options, capture())
+        if task.key is not None:
+            # without an answer the task may be stored all the same: under its id it is stored once
+            with suppress(StoreUnavailable):
+                return self._daemon.submit(task)
+        self._inbox.append(to_payload(Posting([task]), self._clock.now()))
+        task.waiter = self.join
+        return task
+
+    def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
+        """Store one event; only the daemon knows its handlers, and makes their tasks."""
+        event = Event(self._clock.new_id(), topic, self._clock.now())
+        event.args, event.kwargs, context = storable(list(args), dict(kwargs), capture())
+        self._inbox.append(to_payload(Posting([], event), event.received, context))
+        return Receipt([], event.id)
+
+    def join(self, task: MonQTask, timeout: float | None) -> Any:
+        """Block until *task* has ended, through restarts of the daemon; see MonQTask.join."""
+
+        def look(task_id: ObjectId) -> MonQTask:
+            try:
+                return self._daemon.show(task_id)
+            except StoreUnavailable:
+                return task  # nobody runs it now
+
+        return await_end(look, task, timeout, self._clock)
 
 
 def is_embedded(config: Config) -> bool:

@@ -22,6 +22,7 @@ from .model import BUSY, DEFAULT_PRIORITY, Event, Instance, MonQTask, Posting, R
 from .store import Store
 from .store.documents import later, unclaimed
 from .store.fields import is_about_task_ids
+from .store.inbox.postings import Handed
 from .telemetry import emit
 
 MOST_NAMED: Final = 5
@@ -147,6 +148,18 @@ class PostOffice:
         """
         return self._fan_out(event, [event.topic], {}, capture())
 
+    def take_over(self, handed: Sequence[Handed]) -> None:
+        """Store what other processes have left in the inbox, in one call of the store. Safe to repeat.
+
+        Raises as the store does: NotAccepted when one of them is refused, and the others may be stored.
+        """
+        postings = [self._with_tasks(one) if one.posting.event else one.posting for one in handed]
+        for posting, receipt in zip(postings, self._store_and_start_all(postings), strict=True):
+            if posting.event is not None:
+                self._tell_of_event(posting.event, posting.tasks, receipt)
+            elif not receipt.repeated:
+                _tell_of_tasks(posting.tasks, receipt)
+
     def replay(self, event_id: ObjectId, first_id: ObjectId | None = None) -> Receipt:
         """Give an event that no handler took the handlers there are now, each with a task that waits.
 
@@ -191,21 +204,35 @@ class PostOffice:
     def _fan_out(
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
     ) -> Receipt:
+        posting = self._posting(event, args, kwargs, context)
+        store = self._store_and_start if event.hook is None else self._store_or_spool
+        receipt = store(posting)
+        self._tell_of_event(event, posting.tasks, receipt)
+        return receipt
+
+    def _with_tasks(self, handed: Handed) -> Posting:
+        event = handed.posting.event
+        assert event is not None  # noqa: S101 - asked for only then
+        return self._posting(event, [event.topic, *event.args], event.kwargs, handed.context)
+
+    def _posting(
+        self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
+    ) -> Posting:
+        """*event* with a task for each of its handlers."""
         tasks = self._tasks_for(event, args, kwargs, context)
         event.task_ids = [task.id for task in tasks]
         event.expire_at = event.received + self._keep_events
-        store = self._store_and_start if event.hook is None else self._store_or_spool
-        receipt = store(Posting(tasks, event))
+        return Posting(tasks, event)
+
+    def _tell_of_event(self, event: Event, tasks: list[MonQTask], receipt: Receipt) -> None:
         if receipt.replayed:
             self._tell_replayed(event, tasks, receipt)
-            return receipt
-        if receipt.repeated or receipt.event_id != event.id:
+        elif receipt.repeated or receipt.event_id != event.id:
             emit("event.repeated", event=event, first=receipt.event_id)
-            return receipt
-        emit("event.received" if tasks else "event.unhandled", event=event)
-        for task in tasks:
-            emit("task.posted", task=task)
-        return receipt
+        else:
+            emit("event.received" if tasks else "event.unhandled", event=event)
+            for task in tasks:
+                emit("task.posted", task=task)
 
     def _tasks_for(
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
@@ -250,32 +277,43 @@ class PostOffice:
         )
 
     def _store_and_start(self, posting: Posting) -> Receipt:
+        (receipt,) = self._store_and_start_all([posting])
+        return receipt
+
+    def _store_and_start_all(self, postings: Sequence[Posting]) -> list[Receipt]:
+        """Store *postings* in one call; begin those at once for which there is room, in order."""
         starter = self._starter
         if starter is None:
-            (receipt,) = self._store.post([posting])
+            receipts = self._store.post(postings)
             self._store.ring()
-            return receipt
-        reserved = self._reserve(starter, posting.tasks)
+            return receipts
+        reserved = [self._reserve(starter, posting.tasks) for posting in postings]
+        receipts = self._store_reserved(postings, [slots for slots in reserved if slots is not None])
+        waiting: list[MonQTask] = []
+        for posting, slots, receipt in zip(postings, reserved, receipts, strict=True):
+            new = _new(posting, receipt)
+            if slots is not None:
+                slots.start(new)
+            if receipt.replayed:
+                waiting += posting.tasks
+            elif slots is None:
+                waiting += new
+        if waiting:
+            self._let_wait(waiting)
+        return receipts
+
+    def _store_reserved(self, postings: Sequence[Posting], reserved: Sequence[Reserved]) -> list[Receipt]:
+        """Store *postings*; when that fails, what is *reserved* for them is given back or cleared up."""
         try:
-            (receipt,) = self._store.post([posting])
+            return self._store.post(postings)
         except StoreFull:
-            if reserved is not None:
-                reserved.start(())  # certainly not stored: the slots are free again
+            for slots in reserved:
+                slots.start(())  # certainly not stored: the slots are free again
             raise
         except BaseException:  # also an Interrupt of a handler that posts: what is stored must not stay busy
-            if reserved is not None:
-                reserved.doubt()
+            for slots in reserved:
+                slots.doubt()
             raise
-        is_known = posting.event is not None and receipt.event_id != posting.event.id
-        is_begun = receipt.repeated or receipt.replayed or is_known
-        new = [] if is_begun else _stored(posting.tasks, receipt)
-        if reserved is not None:
-            reserved.start(new)
-        if receipt.replayed:
-            self._let_wait(posting.tasks)
-        elif new and reserved is None:
-            self._let_wait(new)
-        return receipt
 
     def _reserve(self, starter: Starter, tasks: list[MonQTask]) -> Reserved | None:
         """Mark *tasks* as begun by this daemon if all of them may, and set slots aside for them."""
@@ -289,6 +327,20 @@ class PostOffice:
                 task.worker, task.process = starter.worker.id, starter.worker.process
                 task.attempt = task.generation = 1
         return reserved
+
+
+def _tell_of_tasks(tasks: list[MonQTask], receipt: Receipt) -> None:
+    for task, stored in zip(tasks, receipt.task_ids, strict=True):
+        if task.id == stored:
+            emit("task.posted", task=task)
+        else:  # whoever has posted it was told another id
+            emit("task.merged", task=task, holder=stored)
+
+
+def _new(posting: Posting, receipt: Receipt) -> list[MonQTask]:
+    """Those tasks of *posting* that this call has stored, none of which was begun before."""
+    is_known = posting.event is not None and receipt.event_id != posting.event.id
+    return [] if receipt.repeated or receipt.replayed or is_known else _stored(posting.tasks, receipt)
 
 
 def _stored(tasks: list[MonQTask], receipt: Receipt) -> list[MonQTask]:

@@ -66,6 +66,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "queue.filled": (logging.WARNING, "`max_ready_tasks` tasks wait; deliveries get 503"),
     "queue.recovered": (logging.INFO, "fewer tasks wait again; deliveries are taken"),
     "task.posted": (logging.DEBUG, "a task is stored"),
+    "task.merged": (
+        logging.INFO,
+        "a task from the inbox was not stored: an unfinished one holds its key",
+    ),
     "task.started": (logging.DEBUG, "a handler begins"),
     "task.printed": (logging.INFO, "a line that a handler printed"),
     "output.printed": (logging.INFO, "a line that something outside of a task's own greenlet printed"),
@@ -121,6 +125,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "spool.handed_over": (logging.INFO, "the spool is empty; deliveries go to the store again"),
     "spool.filled": (logging.WARNING, "the spool has no room; deliveries get 503 until the store is back"),
     "spool.stuck": (logging.ERROR, "no store takes this delivery; it stays in the spool's file"),
+    "inbox.damaged": (
+        logging.ERROR,
+        "what a process has posted cannot be read or stored; it stays in its file",
+    ),
     "clock.stepped": (
         logging.WARNING,
         "the machine's clock was set by so many seconds; the queue's time goes on as it was",

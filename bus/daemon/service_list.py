@@ -18,6 +18,7 @@ from ..http import open_files, too_few_files
 from ..log.refusals import PERIOD_SECONDS as REFUSALS_SECONDS
 from ..process.systemd import SEND_SECONDS
 from ..store import name_resolution
+from ..store.inbox.reader import waiting_bytes
 from ..telemetry import emit
 from .build import Parts
 from .doors import Door
@@ -67,6 +68,18 @@ def _spooler(parts: Parts) -> Step | None:
 
 def _spool_monitor(parts: Parts) -> Step | None:
     return None if parts.spooler is None else Step.loop(parts.spooler.store_monitor.loop)
+
+
+def _collector(parts: Parts) -> Step | None:
+    if parts.store.shared and not waiting_bytes(parts.config.monqbus.data_dir):
+        return None  # nobody posts that way there; but an embedded store may have left something
+    collector = parts.collector
+
+    def stop() -> None:
+        collector.loop.stop(HEARING_SECONDS)  # what it would still take over, the next start does
+        collector.close()
+
+    return Step.of(collector.loop, stop)
 
 
 def _lanes(parts: Parts) -> Step:
@@ -150,6 +163,7 @@ SERVICES: Final[tuple[Entry[Parts], ...]] = (
     Entry("posted tasks, unknown", lambda parts: Step.listening(parts.unknown_tasks)),
     Entry("lanes", _lanes),
     Entry("listener", _listener),
+    Entry("collector", _collector),
     # connections are accepted last of all: what comes in can be stored and run
     Entry("control socket", _api),
     Entry("public listener", _public),
