@@ -161,10 +161,20 @@ class _Source:
         if not self._place:
             self._place = taken_of(os.pread(self._descriptor, HEADER.size, 0))
         data = os.pread(self._descriptor, PIECE_BYTES, self._place)
-        found = list(records(data, self._place))
+        found = self._whole(data)
         if not found and data and (more := missing(data)):
-            data += os.pread(self._descriptor, more, self._place + len(data))
-            found = list(records(data, self._place))
+            found = self._whole(data + os.pread(self._descriptor, more, self._place + len(data)))
+        return found
+
+    def _whole(self, data: bytes) -> list[Record]:
+        """The records of *data* up to a damaged one. Raises Damaged when that is the first."""
+        found = []
+        try:
+            for record in records(data, self._place):
+                found.append(record)
+        except Damaged:
+            if not found:
+                raise
         return found
 
     def take(self, end: int) -> None:

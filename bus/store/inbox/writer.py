@@ -7,8 +7,10 @@ import fcntl
 import os
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from posix import close as close_at_once  # gevent's os.close leaves all but files open until the hub turns
 from typing import Final
 
 from bson import ObjectId
@@ -50,21 +52,38 @@ class InboxWriter:
         with self._writing:
             file = self._open_file()
             end = file.write(record)
-            if file.size >= LARGEST_FILE or file.is_broken:
+            is_full = file.size >= LARGEST_FILE
+            if is_full:
                 self._file = None
         with self._syncing:  # who waited here finds that the one before has synced its bytes, too
             if file.synced < end:
                 file.sync()
+            if is_full:
+                file.close()  # all that was written before is synced with it
         self._ring()
 
     def close(self) -> None:
         """Let the file go: the daemon deletes it when it has all of it."""
-        with self._writing:
+        with self._writing, self._syncing:
+            if self._file is not None:
+                self._file.close()
             self._file = None
+            if self._bell is not None:
+                self._bell.close()
+            self._bell = None
+
+    def __del__(self) -> None:
+        # after a fork the parent's is forgotten in the child, where it must not keep the file's lock
+        if self._bell is not None:
+            self._bell.close()
 
     def _open_file(self) -> _File:
         """The present file, or a new one; who has taken it away is told by `write`."""
-        if self._file is None or self._file.is_broken:
+        if self._file is not None and self._file.is_broken:
+            with self._syncing:
+                self._file.close()
+            self._file = None
+        if self._file is None:
             with as_owner_of(self._data_dir):
                 make_data_dir(self._data_dir)
                 self._file = _File(self._data_dir / FOLDER, self._min_free)
@@ -87,35 +106,35 @@ class _File:
         self.size = self.synced = 0
         self.is_broken = False
         self._min_free = min_free
+        self._descriptor = -1
         self.path = folder / f"{ObjectId()}{UNFINISHED}"
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(self.path, _NEW, 0o600)
-            self._file = os.fdopen(descriptor, "ab", buffering=0)  # closed with the last one who uses it
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._descriptor = os.open(self.path, _NEW, 0o600)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.write(new_header())
             self.sync()
             # a daemon that found it before it is locked would take it for a dead writer's
             self.path = self.path.rename(self.path.with_suffix(SUFFIX))
             _sync_folder(folder)
         except OSError as error:
+            self.close()
             raise self._refusal(error) from error
 
     def write(self, data: bytes) -> int:
         """Append *data*, all of it or nothing; the offset behind it. Not yet durable."""
-        descriptor = self._file.fileno()
-        self._require_room(descriptor)
+        self._require_room()
         try:
-            if not os.fstat(descriptor).st_nlink:
+            if not os.fstat(self._descriptor).st_nlink:
                 self.is_broken = True
                 raise StoreUnavailable(
                     f"{self.path}: deleted while it was in use; see who cleans up there, and post again"
                 )
-            written = os.write(descriptor, data)
+            written = os.write(self._descriptor, data)
             if written < len(data):  # the disk is full in the middle
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            self._cut(descriptor)
+            self._cut()
             raise self._refusal(error) from error
         self.size += len(data)
         return self.size
@@ -129,14 +148,14 @@ class _File:
                 "look at the disk's health"
             )
         try:
-            os.fdatasync(self._file.fileno())
+            os.fdatasync(self._descriptor)
         except OSError as error:  # what the disk has of it nobody can tell: no more goes behind it
             self.is_broken = True
             raise StoreUnavailable(
                 f"{self.path}: {error.strerror}, whether the posting is stored is unknown; "
                 "look at the disk's health"
             ) from error
-        if not os.fstat(self._file.fileno()).st_nlink:
+        if not os.fstat(self._descriptor).st_nlink:
             self.is_broken = True
             raise StoreUnavailable(
                 f"{self.path}: deleted while it was in use, whether the posting is stored is unknown; "
@@ -144,20 +163,30 @@ class _File:
             )
         self.synced = max(self.synced, target)
 
-    def _require_room(self, descriptor: int) -> None:
+    def close(self) -> None:
+        """Let it go, and with it the lock."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            close_at_once(descriptor)
+
+    def __del__(self, _close: Callable[[int], None] = close_at_once) -> None:
+        if self._descriptor >= 0:
+            _close(self._descriptor)
+
+    def _require_room(self) -> None:
         if not self._min_free:
             return
-        found = os.fstatvfs(descriptor)
+        found = os.fstatvfs(self._descriptor)
         if (free := found.f_bavail * found.f_frsize) < self._min_free:
             raise StoreFull(
                 f"{self.path.parent}: low on disk space: expected {self._min_free / 2**20:.1f} MiB free, got "
                 f"{free / 2**20:.1f} MiB: new work is refused; free some, or lower [monqbus] min_free"
             )
 
-    def _cut(self, descriptor: int) -> None:
+    def _cut(self) -> None:
         """Take back what a failed write has left; where that fails, too, this file is done with."""
         try:
-            os.ftruncate(descriptor, self.size)
+            os.ftruncate(self._descriptor, self.size)
         except OSError:
             self.is_broken = True
 
