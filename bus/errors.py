@@ -4,6 +4,7 @@
 
     MonqbusError
     ├── ConfigError            the operator's: INI file, secrets, apps          exit 78
+    │   └── UnusableForNow     the machine's: permission, mount, port in use    exit 75
     ├── UsageError             the operator's: a command called wrongly         exit 64
     │   └── BadFilter          a filter that means nothing                      exit 64, HTTP 400
     ├── NotFound               the asked-for task, event or hook is not there   exit 1
@@ -71,6 +72,13 @@ class ConfigError(MonqbusError):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class UnusableForNow(ConfigError):
+    """What the configuration names cannot be used as the machine is now; a later start may succeed.
+
+    A disk that is not mounted yet, a file that somebody else made, a port that another process still has.
+    """
 
 
 class UsageError(MonqbusError):

@@ -205,7 +205,7 @@ class PostOffice:
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
     ) -> Receipt:
         posting = self._posting(event, args, kwargs, context)
-        store = self._store_and_start if event.hook is None else self._store_or_spool
+        store = self._store_or_spool if event.is_delivery else self._store_and_start
         receipt = store(posting)
         self._tell_of_event(event, posting.tasks, receipt)
         return receipt
@@ -242,7 +242,7 @@ class PostOffice:
         for handler in self._registry().handlers_of(event.topic):
             task = prepare(self._clock, handler.name, args, kwargs, handler.defaults, context)
             task.event_id, task.topic = event.id, event.topic
-            if event.hook is not None:
+            if event.is_delivery:
                 task.event = event
             tasks.append(task)
         return tasks

@@ -18,6 +18,7 @@ Unrunnable       give up                                 counts
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from traceback import format_exception, format_tb
@@ -25,7 +26,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from .codec import storable_result
 from .errors import Cancel, Retry, Snooze, Verdict
-from .model import COMPLETE, ERROR, READY, SKIPPED, MonQTask
+from .model import COMPLETE, ERROR, READY, SKIPPED, MonQTask, Posting
 
 CRASH_LIMIT: Final = 3
 DEATH_LIMIT: Final = 10
@@ -102,11 +103,15 @@ class Policy:
 
 
 class Outcome(NamedTuple):
-    """What is decided, and the fields that make it so. *error* is its one line for people."""
+    """What is decided, and the fields that make it so. *error* is its one line for people.
+
+    *postings* are stored with it, or neither is.
+    """
 
     kind: Kind
     fields: dict[str, Any]
     error: str = ""
+    postings: Sequence[Posting] = ()
 
 
 def backoff(attempt: int, chance: float) -> float:
@@ -162,6 +167,13 @@ def decide(
     again = _again("retry", task, now + timedelta(seconds=pause), error, counted=True)
     again.fields.update(result=text, history=_history(task, now, error))
     return again
+
+
+def without_postings(outcome: Outcome, refusal: Exception, now: datetime) -> Outcome:
+    """The end in `error` of a run whose *outcome* was refused together with its postings."""
+    line = _printable(f"the tasks that this end posts were refused: {refusal}")[:ERROR_LINE_LIMIT]
+    fields = {"time_stop": now, **outcome.fields, "state": ERROR, "result": line}
+    return Outcome("give_up", fields, line)
 
 
 def _crashed(task: MonQTask, ending: Crashed, now: datetime, policy: Policy) -> Outcome:

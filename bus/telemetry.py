@@ -42,6 +42,11 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.WARNING,
         "no handler knows the topic; the event is recorded, and can be replayed",
     ),
+    "handler.suspended": (
+        logging.WARNING,
+        "a command cannot be started, and why: its folder, program, interpreter or user; its tasks wait",
+    ),
+    "handler.resumed": (logging.INFO, "the command can be started again; its tasks run within a minute"),
     "event.refused": (logging.WARNING, "a request was answered with an error"),
     "refusals.omitted": (
         logging.WARNING,

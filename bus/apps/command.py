@@ -29,17 +29,22 @@ from bson import ObjectId
 from .. import strict_json
 from ..clock import Clock
 from ..config import Handler
-from ..errors import Cancel, CommandFailed, Retry
+from ..errors import Cancel, CommandFailed, Retry, Snooze
 from ..model import Event
 from ..presentation import plain
 from ..process.parent_death import adopt_orphans, die_with
 from ..process.tree import ProcessTree
+from . import command_program
 from .command_files import BODY, EVENT, CommandFiles
 from .context import c
 from .registry import event_handler
 
 TEMPORARY_FAILURE: Final = 75  # EX_TEMPFAIL of sysexits.h
 KILL_SECONDS: Final = 2.0
+SUSPENDED_SECONDS: Final = 60.0
+"""How long a task waits before it is looked whether its command can be started by then."""
+
+_SHORT_OF: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 LAST_WORDS_SECONDS: Final = 0.5
 READ_BYTES: Final = 64 * 1024
 INHERITED: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR")
@@ -60,9 +65,12 @@ class Command:
     def __call__(self, topic: str, *args: Any, **kwargs: Any) -> None:
         """Run it; blocks until it has ended. What it prints is printed.
 
-        Raises Cancel when the event does not fill a placeholder, Retry for exit code 75,
-        CommandFailed for any other than 0 or a signal. An interrupt ends its whole process group.
+        Raises Cancel when the event does not fill a placeholder, Snooze while the command cannot be
+        started, Retry for exit code 75, CommandFailed for any other than 0 or a signal. An interrupt ends
+        its whole process group.
         """
+        if self.user and (fault := command_program.fault_of_user(self.user)):
+            raise Snooze(fault, delay=SUSPENDED_SECONDS)
         event = args[0] if args and isinstance(args[0], Event) else _published(topic, args, kwargs)
         told = _told(event)
         before = ("", *self.words)  # each word beside the one in front of it
@@ -145,7 +153,11 @@ class Command:
         except OSError as error:
             if error.errno == errno.E2BIG:
                 raise Cancel(f"{words[0]}: the event makes its arguments too long; read its file") from None
-            raise CommandFailed(f"{words[0]}: cannot be run: {error.strerror}") from None
+            if error.errno in _SHORT_OF:
+                raise CommandFailed(f"{words[0]}: cannot be run: {error.strerror}") from None
+            fault = command_program.fault(words[0], self.folder, self.user, environ.get("PATH"))
+            unseen = f"command: expected a program, got {words[0]}: {error.strerror}; run it by hand"
+            raise Snooze(fault or unseen, delay=SUSPENDED_SECONDS) from None
 
 
 class Ear:

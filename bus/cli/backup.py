@@ -22,7 +22,7 @@ BAR_WIDTH = 30
 def backup(options: argparse.Namespace) -> int:
     """Write the embedded store to a new file."""
     path = Path(options.file).absolute()
-    with open_admin(options) as admin:
+    with open_admin(options, looks=True) as admin:
         admin.backup(path)
     terminal.line(str(path))
     return 0
@@ -38,7 +38,7 @@ def copy(options: argparse.Namespace) -> int:
         raise UsageError("copy: expected a MongoDB address, got sqlite; for a copy in a file: monqbus backup")
     settings = config.monqbus
     with (
-        closing(open_store("sqlite", settings.data_dir)) as source,
+        closing(open_store("sqlite", settings.data_dir, looks=True)) as source,
         closing(open_store(target_named.reveal(), settings.data_dir)) as target,
     ):
         copied = _copied(source, target)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 from contextlib import closing
+from json import dumps
 from pathlib import Path
 
 from ..apps import registry
 from ..apps.command import declare
+from ..apps.command_program import faults_of
 from ..config import Config
 from ..connecting import client, is_embedded
 from ..errors import ConfigError, MonqbusError
@@ -15,6 +18,7 @@ from ..http import Limits, open_files, too_few_files
 from ..store import has_file, open_store, require_data_dir, require_room
 from ..store.checks import examine
 from . import terminal
+from .host_checks import losses
 from .session import daemon_answers, read_config
 
 
@@ -23,11 +27,18 @@ def check(options: argparse.Namespace) -> int:
 
     With ``--offline`` the store is left alone: a running daemon's reload asks for no more than that.
     """
+    if options.report is not None:
+        return _report(options)
     config = read_config(options)
-    problems = _app_problems(config)
+    problems = [*_app_problems(config), *_program_problems(config)]
     _print_declared(config)
     store_error = None if options.offline else _store_error(config)
-    for warning in (*config.warnings, *_few_files(config), *_unhandled(config)):
+    for warning in (
+        *config.warnings,
+        *losses(config),
+        *_few_files(config),
+        *_unhandled(config),
+    ):
         terminal.warning(warning)
     if problems:
         raise ConfigError(*problems, *([str(store_error)] if store_error else []))
@@ -48,6 +59,23 @@ def _app_problems(config: Config) -> list[str]:
             problems += error.problems
     declare(config.handlers.values(), place)
     return problems
+
+
+def _report(options: argparse.Namespace) -> int:
+    """Write the mistakes of config and apps to a descriptor as JSON, apart from all that apps print."""
+    try:
+        problems = _app_problems(read_config(options))
+    except MonqbusError as error:
+        problems = [*error.problems] if isinstance(error, ConfigError) else [str(error)]
+    with os.fdopen(options.report, "w") as file:
+        file.write(dumps(problems))
+    return 1 if problems else 0
+
+
+def _program_problems(config: Config) -> list[str]:
+    """What keeps commands from being started; a daemon starts all the same, and their tasks wait."""
+    faults = faults_of(config.handlers.values())
+    return [f"{config.handlers[name].where}: [handler:{name}] {fault}" for name, fault in faults.items()]
 
 
 def _print_declared(config: Config) -> None:

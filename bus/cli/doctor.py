@@ -23,7 +23,7 @@ from ..store.checks import file, servers, unreadable
 from ..store.fields import ASIDE
 from ..telemetry import FACTS
 from . import terminal
-from .host_checks import data, limits, program
+from .host_checks import commands, data, limits, program
 from .session import config_path, daemon_answers, read_config
 
 
@@ -58,6 +58,7 @@ def _found(options: argparse.Namespace) -> Iterator[Diagnosis]:
         yield Diagnosis("config", warning, "warning")
     yield from limits(config)
     yield from data(config)
+    yield from commands(config)
     try:
         yield from _store(config)
     except MonqbusError as error:

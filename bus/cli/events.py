@@ -16,7 +16,7 @@ def events(options: argparse.Namespace) -> int:
     """Show or replay events by their ids, in the order given; the first that cannot be ends it."""
     ids = [event_id(text) for text in options.ids]
     if options.action == "show":
-        with open_admin(options) as admin:
+        with open_admin(options, looks=True) as admin:
             for one in ids:
                 _show(admin.event(one), as_json=options.json)
         return 0

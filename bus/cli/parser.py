@@ -23,7 +23,7 @@ examples:
 
 FILE is --config, else $MONQBUS_CONFIG, else ./monqbus.ini.
 exit codes: 0 done · 1 failed or not found · 64 usage · 69 store unreachable ·
-            73 store held · 78 configuration
+            73 store held · 75 not usable for now · 78 configuration
 """
 
 
@@ -133,6 +133,7 @@ def _running(command: Command) -> None:
         "monqbus check --config monqbus.ini",
     )
     check.add_argument("--offline", action="store_true", help="leave the store out")
+    check.add_argument("--report", type=int, help=argparse.SUPPRESS)  # for a reload: see bus/daemon/reload.py
     doctor = command(
         "doctor",
         "doctor",

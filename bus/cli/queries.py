@@ -31,7 +31,7 @@ def list(options: argparse.Namespace) -> int:  # noqa: A001 - the command's name
     """One line a task, newest first."""
     which = filter_of(options, Clock().now())
     shown = 0
-    with open_admin(options) as admin:
+    with open_admin(options, looks=True) as admin:
         for task in _pages(admin, which, options.limit or DEFAULT_LIMIT):
             if options.json:
                 terminal.row(task_row(task))
@@ -78,7 +78,7 @@ def _when(moment: Any) -> str:
 
 def count(options: argparse.Namespace) -> int:
     """How many tasks match, by state."""
-    with open_admin(options) as admin:
+    with open_admin(options, looks=True) as admin:
         which = filter_of(options, Clock().now())
         counts = admin.count(which)
         waits = counts.get(READY, 0) and not which.parked
@@ -99,7 +99,7 @@ def count(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """Everything about one task, and why it waits if it does."""
-    with open_admin(options) as admin:
+    with open_admin(options, looks=True) as admin:
         task = admin.show(task_id(options.id))
         details = task_details(task) | {"waiting": admin.why_waiting(task)}
     if options.json:

@@ -10,6 +10,7 @@ from ..daemon import Daemon, Names
 from ..errors import UsageError
 from ..process import executable
 from . import terminal
+from .host_checks import losses
 from .session import read_config
 
 
@@ -17,7 +18,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the daemon in the foreground until TERM or INT."""
     names = Names(_names("--only", options.only), _names("--except", options.but) if options.but else ())
     config = read_config(options)
-    for warning in config.warnings:
+    for warning in (*config.warnings, *losses(config)):
         terminal.note(f"warning: {warning}")
     executable.sweep()
     command_files.sweep()

@@ -78,10 +78,10 @@ class OwnAdmin(Admin):
 
 
 @contextmanager
-def open_admin(options: argparse.Namespace) -> Iterator[OwnAdmin | ApiClient]:
-    """The Admin of the configured store."""
+def open_admin(options: argparse.Namespace, *, looks: bool = False) -> Iterator[OwnAdmin | ApiClient]:
+    """The Admin of the configured store; one that *looks* changes nothing and makes no file."""
     config = read_config(options)
-    place = _open(config, makes=False)
+    place = _open(config, makes=False, looks=looks)
     if is_embedded(config) and not isinstance(place, ApiClient):
         _tell_of_inbox(config)
     with closing(place):
@@ -143,7 +143,7 @@ def _queue_clock(config: Config) -> Clock:
     return SteadyClock(Clock(), read_mark(config.monqbus.data_dir), this_boot())
 
 
-def _open(config: Config, *, makes: bool = True) -> Store | ApiClient:
+def _open(config: Config, *, makes: bool = True, looks: bool = False) -> Store | ApiClient:
     """The daemon that holds the embedded store, or else the store, opened by this command.
 
     Unless it *makes* one, a store that is not there is an empty one, and stays not there: what root would
@@ -160,7 +160,9 @@ def _open(config: Config, *, makes: bool = True) -> Store | ApiClient:
             if not makes and is_embedded(config) and not has_file(settings.data_dir):
                 require_room(settings.data_dir)
                 return open_memory_store()
-            return open_store(settings.store.reveal(), settings.data_dir, min_free=settings.min_free)
+            return open_store(
+                settings.store.reveal(), settings.data_dir, min_free=settings.min_free, looks=looks
+            )
         except StoreHeld:
             if clock.monotonic() >= deadline:
                 raise

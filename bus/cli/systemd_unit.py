@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -35,6 +36,8 @@ _UNIT: Final = Template("""\
 Description=monqbus: webhooks and events in, tasks run
 After=network-online.target
 Wants=network-online.target
+# its folder may be on a disk of its own
+RequiresMountsFor=$place
 # no limit: MongoDB may be away for longer than any number of starts, and then be back
 StartLimitIntervalSec=0
 
@@ -56,8 +59,9 @@ WatchdogSec=60
 # also after exit code 0: a task may have called os._exit(0). `systemctl stop` stays stopped.
 Restart=always
 RestartSec=2
-# usage, store held by another daemon, configuration: the next start would fail the same way
-RestartPreventExitStatus=64 73 78
+# usage, configuration: the next start would fail the same way. What may pass is tried again: a store that
+# another process has (73), a folder, file or address that cannot be used for now (75), MongoDB away (69)
+RestartPreventExitStatus=64 78
 # TERM reaches the daemon alone: it lets tasks end, with their workers and commands, and asks for the
 # time that [worker] drain needs. What is left then is killed.
 KillMode=mixed
@@ -125,17 +129,23 @@ def unit(program: Path, directory: Path, data_dir: Path) -> str:
     lives_at_home = any(path.is_relative_to(home) for path in (program, directory) for home in _HOMES)
     return _UNIT.substitute(
         program=_word(program),
-        config=_word(directory / "monqbus.ini"),
+        config=_argument(directory / "monqbus.ini"),
         data=_word(data_dir),
+        place=_word(directory),
         directory=_escaped(directory),
-        plain=directory,
+        plain=shlex.quote(str(directory)),
         protect_home="read-only" if lives_at_home else "yes",
     )
 
 
+def _argument(path: Path) -> str:
+    """*path* as an argument of a command line, where alone $ begins a variable; systemd.service(5)."""
+    return _word(path).replace("$", "$$")
+
+
 def _word(path: Path) -> str:
     """*path* as one word of a unit file's line; systemd.syntax(7)."""
-    text = _escaped(path).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    text = _escaped(path).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"' if any(sign in text for sign in " \t'\"\\") else text
 
 

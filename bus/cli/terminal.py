@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from io import TextIOWrapper
 from typing import Any, NamedTuple
 
 from ..errors import MonqbusError
@@ -21,11 +22,18 @@ class State(NamedTuple):
     width: int = STATE_WIDTH
 
 
-def open_closed_streams() -> None:
-    """A standard stream that was closed when Python started leads nowhere; `print` would take another one."""
+def prepare_streams() -> None:
+    """Let standard output and error take every text, where one was closed and in every encoding.
+
+    A stream that was closed when Python started leads nowhere; `print` would take another one. What an
+    encoding other than UTF-8 cannot say is escaped.
+    """
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 - for as long as the process lives
+        elif isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def flush() -> bool:

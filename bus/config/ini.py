@@ -79,6 +79,9 @@ def _content(path: Path, findings: Findings) -> Content:
         findings.fatal(0, "expected a configuration file, got a folder; name the file in it")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
+        if "pipe" in reason:
+            remedy = "write it into a file, which a reload and other commands read again"
+            findings.fatal(0, f"expected a file, got a pipe; {remedy}")
         findings.fatal(0, f"expected a readable file, got: {reason}; correct its path or its permissions")
     if len(content.data) > LARGEST_FILE:
         findings.fatal(0, "expected at most 256 KiB, got more; name a configuration file")

@@ -75,7 +75,33 @@ def _assemble(file: Path, sections: tuple[Section, ...], reader: Reader) -> tupl
                 handlers[handler.name] = handler
         else:
             reader.findings.problem(section.line, _unknown(section.name))
-    return _anchored(Config(file, **groups, hooks=hooks, handlers=handlers), file.parent), lines
+    config = Config(file, **groups, hooks=hooks, handlers=handlers)
+    if _is_a_descriptor(file):
+        _require_absolute(config, lines, reader.findings)
+    return _anchored(config, file.parent), lines
+
+
+def _is_a_descriptor(file: Path) -> bool:
+    """Whether *file* is a name for what a process has open: /dev/stdin, /dev/fd/3, /proc/self/fd/0."""
+    return str(file.parent) in ("/dev", "/dev/fd") or file.parts[1:2] == ("proc",)
+
+
+def _require_absolute(config: Config, lines: Lines, findings: Findings) -> None:
+    """Refuse what would start in /dev, which is memory: nobody's folder, and gone at a reboot."""
+    main = config.monqbus
+    named = [(("monqbus", "data_dir"), main.data_dir), *((("monqbus", "path"), one) for one in main.path)]
+    named += [
+        ((f"handler:{one.name}", "working_dir"), one.working_dir or Path())
+        for one in config.handlers.values()
+        if one.working_dir or ("/" in one.command[0] and not one.command[0].startswith("/"))
+    ]
+    for (section, key), path in named:
+        if not path.is_absolute():
+            sentence = (
+                f"expected an absolute path, got {path}: a relative one starts at the folder of the file"
+            )
+            remedy = f"but this one is read from {findings.file}; write the whole path"
+            findings.problem(lines.get((section, key), 0), f"[{section}] {key}: {sentence}, {remedy}")
 
 
 def _anchored(config: Config, folder: Path) -> Config:

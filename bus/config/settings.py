@@ -90,6 +90,12 @@ class Monqbus:
     )
     log_level: LogLevel = setting("info", choice("debug", "info", "warning", "error"), "The least to log.")
     log_format: LogFormat = setting("text", choice("text", "json"), "How a line of the log is written.")
+    capture_logging: bool = setting(
+        "yes",
+        YES_OR_NO,
+        "Whether records of Python's logging go into the log and to the tasks that write them. no leaves the "
+        "root logger, its level and its handlers, to the apps.",
+    )
     min_free: int = setting(
         "64MiB",
         size("1024GiB", 0),

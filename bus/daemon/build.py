@@ -21,6 +21,7 @@ import gevent
 from ..admin import Admin
 from ..api.server import Api, create_api
 from ..apps import from_config, registry
+from ..apps.command_program import faults_of
 from ..clock import Clock
 from ..config import Config
 from ..connecting import CONTROL_SOCKET
@@ -33,6 +34,7 @@ from ..engine.health import Health
 from ..engine.hub_thread import HubThread
 from ..engine.lanes import Lane, Lanes, lanes_of
 from ..engine.logging_locks import LoggingLocks
+from ..engine.output import Capture
 from ..engine.pool import Pool
 from ..engine.recorder import Recorder
 from ..errors import Drained, Withdrawn
@@ -40,6 +42,7 @@ from ..http import ControlSocket, Limits, Server, listen_tcp
 from ..maintenance.collector import Collector
 from ..maintenance.heartbeat import Heartbeat
 from ..maintenance.listener import Listener
+from ..maintenance.program_monitor import ProgramMonitor
 from ..maintenance.pruner import Pruner
 from ..maintenance.queue_depth import QueueDepth
 from ..maintenance.reconciler import Reconciler
@@ -120,7 +123,17 @@ class Parts:
     def log(self) -> Log:
         """The log on standard error."""
         settings = self.config.monqbus
-        return Log(self.machine_clock, level=settings.log_level, log_format=settings.log_format)
+        return Log(
+            self.machine_clock,
+            level=settings.log_level,
+            log_format=settings.log_format,
+            records=settings.capture_logging,
+        )
+
+    @cached_property
+    def capture(self) -> Capture:
+        """Keeps what tasks print and log with them."""
+        return Capture(logs=self.config.monqbus.capture_logging)
 
     @cached_property
     def signals(self) -> Signals:
@@ -177,6 +190,7 @@ class Parts:
     def load_apps(self) -> None:
         """Import the apps, and declare the commands. Blocks as long as they do; raises ConfigError."""
         from_config.load(self.config)
+        self.log.attach()
 
     @property
     def policy(self) -> Policy:
@@ -308,6 +322,13 @@ class Parts:
         return UnknownTasks(self.store, lambda: registry.registry().tasks)
 
     @cached_property
+    def program_monitor(self) -> ProgramMonitor:
+        """Looks whether commands can be started, in a native thread."""
+        return ProgramMonitor(
+            lambda: faults_of(self.config.handlers.values()), gevent.get_hub().threadpool.apply
+        )
+
+    @cached_property
     def queue_depth(self) -> QueueDepth:
         """Counts the work that waits."""
         return QueueDepth(self.store, self.clock, self.config.http.max_ready_tasks)
@@ -366,6 +387,7 @@ class Parts:
             self.services,
             self.queue_depth,
             self.watchdog,
+            self.program_monitor,
             self.control.is_stopping,
         )
 

@@ -134,11 +134,14 @@ class Daemon:
         parts.executor.default_timeout = config.worker.timeout or None
         parts.admin.keep_failed = parts.policy.keep_failed
         parts.signals.look()  # the apps have just been imported
+        parts.log.attach()
+        parts.capture.attach()
         if parts.executor.cpu_runner is not None:
             renew_pool(parts.executor.cpu_runner.worker_pool, config, known.tasks)
         parts.lanes.arrange(parts.plan)
         parts.lanes.wake()
         parts.unknown_tasks.loop.wake()
+        parts.program_monitor.loop.wake()
         needs = {"needs_restart": later} if later else {}
         emit("config.reloaded", tasks=len(known.tasks), hooks=len(config.hooks), **needs)
 

@@ -13,7 +13,6 @@ import gevent
 from ..apps import registry
 from ..engine.hub_thread import AnyThread
 from ..engine.loop import Loop
-from ..engine.output import Capture
 from ..http import open_files, too_few_files
 from ..log.refusals import PERIOD_SECONDS as REFUSALS_SECONDS
 from ..process.systemd import SEND_SECONDS
@@ -44,9 +43,8 @@ def _clock(parts: Parts) -> Step:
     return Step()
 
 
-def _output(_: Parts) -> Step:
-    capture = Capture()
-    return Step(capture.start, capture.stop)
+def _output(parts: Parts) -> Step:
+    return Step(parts.capture.start, parts.capture.stop)
 
 
 def _posting(parts: Parts) -> Step:
@@ -154,6 +152,7 @@ SERVICES: Final[tuple[Entry[Parts], ...]] = (
     Entry("pruner", lambda parts: Step.loop(parts.pruner.loop)),
     Entry("reconciler", lambda parts: Step.loop(parts.reconciler.loop)),
     Entry("unknown tasks", lambda parts: Step.loop(parts.unknown_tasks.loop)),
+    Entry("program monitor", lambda parts: Step.loop(parts.program_monitor.loop)),
     Entry("queue depth", lambda parts: Step.loop(parts.queue_depth.loop)),
     Entry("supervisor", _supervisor),
     Entry("belongings", _belongings),

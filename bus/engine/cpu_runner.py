@@ -99,4 +99,5 @@ def any_cpu(tasks: Tasks) -> bool:
 
 def _apps(config: Config) -> Apps:
     settings = config.monqbus
-    return Apps(settings.apps, settings.path, settings.log_level.upper())
+    level = settings.log_level.upper() if settings.capture_logging else ""
+    return Apps(settings.apps, settings.path, level)

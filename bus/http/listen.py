@@ -11,13 +11,14 @@ from typing import Any
 
 from gevent import socket
 
-from ..errors import ConfigError
+from ..errors import ConfigError, UnusableForNow
 
 BACKLOG = 1024
 
 
 def listen_tcp(host: str, port: int, *, setting: str = "[http] listen") -> Any:
-    """A listening TCP socket; port 0 takes any free one. Raises ConfigError naming *setting*.
+    """A listening TCP socket; port 0 takes any free one. Raises UnusableForNow naming *setting*:
+    at a boot the address or the name may come later, and a port becomes free.
 
     TCP_NODELAY is inherited by every accepted connection: without it an answer can wait 40 ms for
     the client's delayed acknowledgement.
@@ -28,7 +29,7 @@ def listen_tcp(host: str, port: int, *, setting: str = "[http] listen") -> Any:
         )[0]
         listener = _new(family)
     except OSError as error:
-        raise ConfigError(f"{setting}: cannot use {host}:{port}: {error.strerror or error}") from error
+        raise UnusableForNow(f"{setting}: cannot use {host}:{port}: {error.strerror or error}") from error
     try:
         listener.setsockopt(plain.SOL_SOCKET, plain.SO_REUSEADDR, 1)
         listener.setsockopt(plain.IPPROTO_TCP, plain.TCP_NODELAY, 1)
@@ -36,7 +37,7 @@ def listen_tcp(host: str, port: int, *, setting: str = "[http] listen") -> Any:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise ConfigError(f"{setting}: cannot listen on {host}:{port}: {_remedy(error, port)}") from error
+        raise UnusableForNow(f"{setting}: cannot listen on {host}:{port}: {_remedy(error, port)}") from error
     return listener
 
 
@@ -56,7 +57,7 @@ def listen_unix(path: str | Path) -> Any:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise ConfigError(f"socket {path}: cannot listen: {error.strerror or error}") from error
+        raise UnusableForNow(f"socket {path}: cannot listen: {error.strerror or error}") from error
     return listener
 
 
@@ -91,5 +92,5 @@ def _remove_stale(path: Path) -> None:
             path.unlink()
             return
         except OSError as error:
-            raise ConfigError(f"socket {path}: {error.strerror or error}") from error
-    raise ConfigError(f"socket {path}: another daemon answers there; stop it or use another data_dir")
+            raise UnusableForNow(f"socket {path}: {error.strerror or error}") from error
+    raise UnusableForNow(f"socket {path}: another daemon answers there; stop it or use another data_dir")

@@ -20,6 +20,7 @@ import sys
 from _queue import Empty, SimpleQueue  # blocks a native thread; gevent replaces that of `queue`
 from collections.abc import Callable
 from contextlib import suppress
+from io import TextIOWrapper
 from select import POLLOUT, poll
 from typing import Final
 
@@ -42,6 +43,7 @@ class Streams:
 
     def __init__(self) -> None:
         _open_the_closed()
+        _take_every_text()
         self.out, self.log = _own(1), _own(2)
         reading, writing = os.pipe2(os.O_CLOEXEC)
         self._reading, self._writing = _own(reading), _own(writing)
@@ -187,6 +189,12 @@ def divert_child() -> None:
 def _own(number: int) -> int:
     """Another number for what *number* is, that no child gets."""
     return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, OWN_NUMBER)
+
+
+def _take_every_text() -> None:
+    """What the encoding cannot say is escaped. Before 1 leads elsewhere: a file's wrapper seeks at this."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _open_the_closed() -> None:

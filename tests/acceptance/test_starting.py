@@ -39,8 +39,8 @@ def test_a_newcomer_is_three_commands_from_a_task_that_runs(tmp_path: Path):
         daemon.kill()
 
 
-def test_a_port_that_is_taken_is_exit_78_with_the_remedy(new_daemon: New):
-    """The line names the setting, the address, and how to find who has it."""
+def test_a_port_that_is_taken_is_exit_75_with_the_remedy(new_daemon: New):
+    """A later start may find it free. The line names the setting, the address, and how to find who has it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -50,7 +50,7 @@ def test_a_port_that_is_taken_is_exit_78_with_the_remedy(new_daemon: New):
         code = daemon.wait()
 
     (line,) = [line for line in daemon.lines if line.startswith("monqbus:")]
-    assert 78 == code
+    assert 75 == code
     assert f"[http] listen: cannot listen on 127.0.0.1:{port}: the port is in use; stop who has it" in line
 
 
@@ -119,7 +119,7 @@ def test_a_port_in_use_costs_no_task_its_run(new_daemon: New, ran: Ran):
         code = daemon.wait()
     listed = json.loads(daemon.monqbus("list", "--json").stdout)
 
-    assert 78 == code
+    assert 75 == code
     assert ("ready", 0) == (listed["state"], listed["attempt"])
     assert [] == ran()
 
@@ -131,3 +131,15 @@ def test_too_few_open_files_are_said_at_the_start(new_daemon: New):
     daemon.start()
 
     assert "LimitNOFILE=768" in daemon.wait_for("files.limited", "most=700")
+
+
+@pytest.mark.parametrize("words", ["check", "list", "show"])
+def test_an_output_that_is_not_utf8_makes_no_command_fail(new_daemon: New, words: str):
+    """What its encoding cannot say is escaped: the arrow of `check`, a sender's umlaut."""
+    daemon = new_daemon()
+    posted = daemon.monqbus("post", "accepted.add", "--kwargs", '{"näme": "→"}').stdout.strip()
+    daemon.environ["PYTHONIOENCODING"] = "ascii"
+    said = daemon.monqbus(words, *([posted] if words == "show" else []))
+
+    assert 0 == said.returncode, said.stderr
+    assert ("\\u2192" in said.stdout) == (words != "list")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.cli.entry import EX_CONFIG, EX_HELD, EX_UNAVAILABLE, _failed
+from bus.cli.entry import EX_CONFIG, EX_HELD, EX_TEMPFAIL, EX_UNAVAILABLE, _failed
 from bus.cli.parser import build_parser
 from bus.errors import ConfigError, MonqbusError, StoreHeld, StoreUnusable
 from bus.model import Filter
@@ -133,7 +133,7 @@ def test_a_file_that_may_not_be_written_is_refused(path: Path, mode: int) -> Non
     error = refusal(path)
 
     assert "it is read-only for this user" in str(error)
-    assert EX_CONFIG == exit_code(error)
+    assert EX_TEMPFAIL == exit_code(error)
 
 
 def _damage(path: Path) -> None:

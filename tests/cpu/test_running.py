@@ -125,6 +125,13 @@ def test_a_verdict_is_heeded(laboratory: Laboratory, kind, state, attempt, secon
         assert seconds == (task.time_queue - laboratory.clock.now()).total_seconds()
 
 
+def test_a_handler_finds_the_streams_that_libraries_expect(laboratory: Laboratory):
+    """`buffer` for bytes, an encoding, `reconfigure`."""
+    task = laboratory.result("speak_in_bytes")
+
+    assert ("é\\xff\n", ["utf-8", "backslashreplace"]) == (task.output, task.result)
+
+
 def test_what_a_handler_says_is_kept_in_order(laboratory: Laboratory, facts):
     """Print, log and other threads; records below the level are not kept; `c.task.log` has it all."""
     task = laboratory.result("speak")

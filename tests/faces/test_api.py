@@ -44,7 +44,7 @@ class Place:
         self.registry.subscribe(self.registry.tasks["shop.note"], ["sold"])
         admin = Admin(self.store, Clock())
         self.office = PostOffice(self.store, lambda: self.registry, Clock())
-        self._app = create_api(Api(admin, self.office, lambda: self.registry, Clock(), lambda: STATUS))
+        self._app = create_api(Api(admin, self.office, lambda: self.registry, Clock(), status=lambda: STATUS))
         self._server: Server | None = None
 
     def open(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bus.cli import entry
 from bus.cli.systemd_unit import unit
 
 PROGRAM = Path(sys.executable)
@@ -33,7 +34,7 @@ def _analyze(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", ["shop", "my shop", "100% shop", 'the "shop"'])
+@pytest.mark.parametrize("name", ["shop", "my shop", "100% shop", 'the "shop"', "$5 shop", "it's"])
 def test_systemd_understands_every_line(tmp_path: Path, name: str):
     """Also where the folder's name has signs that mean something in a unit file."""
     directory = tmp_path / name
@@ -63,12 +64,31 @@ def test_it_names_the_place_and_the_program(tmp_path: Path):
     assert "/srv/shop/data" == settings["ReadWritePaths"]
 
 
+def test_a_dollar_is_doubled_where_systemd_reads_variables_and_nowhere_else(tmp_path: Path):
+    """Only in arguments of a command line; elsewhere two would be another path."""
+    directory = Path("/srv/$shop")
+    settings = _settings(_written(tmp_path, directory))
+
+    assert f"{PROGRAM} run --config /srv/$$shop/monqbus.ini" == settings["ExecStart"]
+    assert ("/srv/$shop", "/srv/$shop") == (settings["WorkingDirectory"], settings["RequiresMountsFor"])
+    assert "/srv/$shop/data" == settings["ReadWritePaths"]
+    assert "chown -R monqbus: '/srv/$shop'" in _written(tmp_path, directory).read_text()
+
+
 @pytest.mark.parametrize(("directory", "protected"), [("/srv/shop", "yes"), ("/home/ada/shop", "read-only")])
 def test_a_place_in_a_home_folder_can_be_read(directory: str, protected: str):
     """ProtectHome=yes would hide the config from the daemon."""
     text = unit(Path("/usr/local/bin/monqbus"), Path(directory), Path(directory, "data"))
 
     assert f"\nProtectHome={protected}\n" in text
+
+
+def test_what_may_pass_is_tried_again(tmp_path: Path):
+    """Only what somebody has to change first is not: usage and configuration."""
+    settings = _settings(_written(tmp_path, Path("/srv/shop")))
+
+    assert f"{entry.EX_USAGE} {entry.EX_CONFIG}" == settings["RestartPreventExitStatus"]
+    assert "always" == settings["Restart"]
 
 
 def test_every_part_of_the_fence_is_explained(tmp_path: Path):
