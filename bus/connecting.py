@@ -18,7 +18,7 @@ from .apps.context import capture
 from .apps.registry import Options
 from .clock import Clock
 from .codec import storable
-from .config import Config, load
+from .config import CONTROL_SOCKET, Config, load
 from .errors import StoreUnavailable
 from .joining import await_end
 from .model import Event, MonQTask, Posting, Receipt
@@ -28,8 +28,6 @@ from .steady_clock import LazySteadyClock
 from .store import open_store
 from .store.inbox.postings import to_payload
 from .store.inbox.writer import InboxWriter
-
-CONTROL_SOCKET = "control.sock"
 
 
 def connect(path: Path) -> None:

@@ -21,6 +21,7 @@
     │   └── TaskSkipped        it was cancelled
     ├── JoinTimeout            the task has not ended yet
     ├── CommandFailed          the command's: it ended with another exit code than 0
+    │   └── BadArguments       the sender's: an event that makes no arguments for a command
     └── Refused                the sender's: an HTTP answer other than 2xx
 
     Verdict                    raised BY a handler, read by the executor: not an error of ours
@@ -167,6 +168,10 @@ class JoinTimeout(MonqbusError, TimeoutError):
 
 class CommandFailed(MonqbusError):
     """The program that a handler runs has failed; what it printed is kept with the task."""
+
+
+class BadArguments(CommandFailed):
+    """An event cannot be told to a command: its task ends in error at once, because no attempt can help."""
 
 
 class Refused(MonqbusError):

@@ -35,6 +35,7 @@ LONGEST_BACKOFF_SECONDS: Final = 6 * 3600.0
 HISTORY_LIMIT: Final = 20
 TRACEBACK_LIMIT: Final = 32 * 1024
 ERROR_LINE_LIMIT: Final = 500
+CANCELLED: Final = "cancelled by its handler"
 
 Kind = Literal["complete", "retry", "snooze", "give_up", "cancel", "release"]
 
@@ -148,13 +149,9 @@ def decide(
     if isinstance(ending, Raised) and isinstance(ending.error, Verdict):
         verdict = ending.error
         if isinstance(verdict, Cancel):
-            return _ended(
-                "cancel",
-                SKIPPED,
-                task,
-                now,
-                policy,
-                _cut(_text_of(verdict)) or "cancelled by its handler",
+            reason = _cut(_text_of(verdict)) or CANCELLED
+            return _ended("cancel", SKIPPED, task, now, policy, reason)._replace(
+                error=reason[:ERROR_LINE_LIMIT]
             )
         if isinstance(verdict, Snooze):
             pause = SNOOZE_SECONDS if verdict.delay is None else verdict.delay

@@ -26,6 +26,7 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "config.reloaded": (logging.INFO, "new configuration and apps are in use"),
     "config.refused": (logging.ERROR, "the new configuration is bad, the old one stays"),
     "config.warned": (logging.WARNING, "the new configuration works and is probably not meant so"),
+    "socket.passed": (logging.INFO, "listens on a socket that the service manager keeps over restarts"),
     "socket.lost": (logging.ERROR, "the control socket's file is gone and cannot be put back: commands fail"),
     "socket.restored": (logging.WARNING, "the control socket's file was gone and is back"),
     "signal.ignored": (logging.WARNING, "a signal came that would have ended the daemon; a handler's alarm?"),
@@ -67,6 +68,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "files.limited": (
         logging.WARNING,
         "at the start: all `connections` at once would take the last of the files that may be open",
+    ),
+    "names.unmatched": (
+        logging.WARNING,
+        "at the start: `--only` or `--except` names what no app declares; the daemon may claim nothing",
     ),
     "queue.filled": (logging.WARNING, "`max_ready_tasks` tasks wait; deliveries get 503"),
     "queue.recovered": (logging.INFO, "fewer tasks wait again; deliveries are taken"),

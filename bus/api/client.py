@@ -50,10 +50,21 @@ _ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
 
 
 class Posted(NamedTuple):
-    """A stored task, and whether an app declares its name; one that none declares waits until one does."""
+    """A stored task, and whether an app declares its name; one that none declares waits until one does.
+
+    *near* is the declared name that resembles one that is not.
+    """
 
     task: MonQTask
     is_known: bool
+    near: str = ""
+
+
+class Published(NamedTuple):
+    """What an event became; *near* is the topic with handlers that resembles one without."""
+
+    receipt: Receipt
+    near: str = ""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -115,14 +126,18 @@ class ApiClient:
         answer = self._ask("POST", "/tasks", asked)
         task = task_from_document(answer["task"])
         task.waiter = self.join
-        return Posted(task, answer["known"])
+        return Posted(task, answer["known"], answer.get("near", ""))
 
     def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
         """Publish an event to the handlers that the daemon knows."""
+        return self.publish_named(topic, args, kwargs).receipt
+
+    def publish_named(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Published:
+        """As publish, with the topic that was meant where this one has no handler."""
         kept = storable(list(args), dict(kwargs), capture())
         asked = {"id": self._clock.new_id(), "topic": topic, **kept._asdict()}
         answer = self._ask("POST", "/events", asked)
-        return Receipt(answer["tasks"], answer["event"])
+        return Published(Receipt(answer["tasks"], answer["event"]), answer.get("near", ""))
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended; see MonQTask.join."""

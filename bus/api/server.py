@@ -25,6 +25,7 @@ from ..admin import PAGE, Admin
 from ..apps.registry import NAME, TOPIC, Options, Registry
 from ..clock import UTC, Clock
 from ..codec import decode, encode, storable
+from ..config import nearest
 from ..errors import (
     BadDeclaration,
     BadFilter,
@@ -104,7 +105,9 @@ class Api:
                 409, "id_taken", f"id: expected one that is free, or the same call, got {task.id}, which is "
                 f"stored as another call of {stored.task_name}; choose a new id"
             )  # fmt: skip
-        return _answer({"task": task_to_document(stored), "known": declared is not None}, 201)
+        near = "" if declared else nearest(name, tuple(sorted(self._registry().tasks)))
+        known = {"known": declared is not None, "near": near}
+        return _answer({"task": task_to_document(stored), **known}, 201)
 
     def find_tasks(self) -> Response:
         """One page of tasks, newest first; *last* is where the next one begins, null when this is empty."""
@@ -150,7 +153,8 @@ class Api:
         kept = storable(*_call(document), _part(document, "context", dict))
         event.args, event.kwargs = kept.args, kept.kwargs
         receipt = self._office.announce(event, kept.context)
-        return _answer({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
+        near = "" if receipt.task_ids else nearest(event.topic, tuple(sorted(self._registry().topics)))
+        return _answer({"event": receipt.event_id, "tasks": receipt.task_ids, "near": near}, 201)
 
     def show_event(self, event_id: str) -> Response:
         """One event as it was received."""

@@ -24,6 +24,7 @@ from bson import ObjectId
 from ..errors import LONGEST_DELAY_SECONDS, BadDeclaration, ConfigError, NotBound
 from ..model import MonQTask, Receipt
 from ..safe_text import shown
+from .missing import missing_module
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -251,6 +252,11 @@ def _declare(function: Any, name: str | None, options: Options) -> Any:
     if not callable(function) or isinstance(function, type) or not is_of_a_module:
         raise BadDeclaration(f"@task: expected a function, got {function!r:.80}")
     full = name or f"{function.__module__}.{getattr(function, '__qualname__', function)}"
+    if not full.isascii():
+        raise BadDeclaration(
+            f"@task: expected a name of ASCII letters, digits and _.:-, got {full!r:.150}; "
+            "give it one: @task(name='my.task')"
+        )
     if NAME.fullmatch(full) is None:
         raise BadDeclaration(
             f"@task: {full!r:.150} cannot be found again after a restart; move the function to the top of "
@@ -407,12 +413,7 @@ def _import(app: str) -> None:
     except BadDeclaration as error:
         raise ConfigError(f"app {app}: {error}") from error
     except ModuleNotFoundError as error:
-        looked = (
-            "add its folder to [monqbus] path"
-            if error.name == app.split(".", maxsplit=1)[0]
-            else "install it"
-        )
-        raise ConfigError(f"app {app}: no module named {error.name!r}; {looked}") from error
+        raise ConfigError(f"app {app}: {missing_module(app, error)}") from error
     except (Exception, SystemExit) as error:  # an app may do anything while it is imported
         raise ConfigError(f"app {app}: {_last_place(error)}{type(error).__name__}: {error}") from error
 

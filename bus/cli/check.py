@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterable
 from contextlib import closing
 from json import dumps
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from ..apps import registry
 from ..apps.command import declare
 from ..apps.command_program import faults_of
-from ..config import Config
+from ..config import Config, nearest
 from ..connecting import client, is_embedded
 from ..errors import ConfigError, MonqbusError
 from ..http import Limits, open_files, too_few_files
@@ -101,10 +102,16 @@ def _unhandled(config: Config) -> list[str]:
     """Hooks whose topic is fixed and has no handler: they record events that nobody acts on."""
     topics = registry.registry().topics
     return [
-        f"{hook.where}: [hook:{hook.name}] topic: no handler for {hook.topic!r}; its events are only recorded"
+        f"{hook.where}: [hook:{hook.name}] topic: no handler for {hook.topic!r}{_near(hook.topic, topics)} "
+        "events are only recorded"
         for hook in config.hooks.values()
         if "{" not in hook.topic and hook.topic not in topics
     ]
+
+
+def _near(topic: str, topics: Iterable[str]) -> str:
+    near = nearest(topic, tuple(topics))
+    return f", did you mean {near!r}? Its" if near else "; its"
 
 
 def _store_error(config: Config) -> MonqbusError | None:

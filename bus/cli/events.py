@@ -26,7 +26,8 @@ def events(options: argparse.Namespace) -> int:
             if options.json:
                 terminal.row({"event": str(one), "tasks": tasks})
             else:
-                terminal.text("\n".join(tasks))
+                for task_id in tasks:
+                    terminal.done(task_id)
     return 0
 
 

@@ -15,7 +15,7 @@ from bson import ObjectId
 from ..admin import Admin
 from ..api.client import ApiClient
 from ..clock import Clock
-from ..model import COMPLETE, ERROR, READY, STATES, Filter, MonQTask
+from ..model import COMPLETE, ERROR, READY, SKIPPED, STATES, Filter, MonQTask
 from ..presentation import attempts, plain, task_details, task_row
 from ..store.fields import ASIDE
 from . import terminal
@@ -58,6 +58,8 @@ def _print_line(task: MonQTask) -> None:
         tail = f"  {fault[:160]}"
     elif task.history and task.state != COMPLETE and (error := attempts(task)[-1][2]):
         tail = f"  attempt {task.attempt}: {error[:80]}"
+    elif task.state == SKIPPED and isinstance(task.result, str):
+        tail = f"  {task.result[:160]}"
     terminal.line(f"{_id(task)}  ", State(task.state), f"  {_when(task.time_queue)}  {task.task_name}{tail}")
 
 

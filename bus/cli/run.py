@@ -8,6 +8,7 @@ from ..apps import command_files
 from ..clock import Clock
 from ..daemon import Daemon, Names
 from ..errors import UsageError
+from ..http import require_files
 from ..process import executable
 from . import terminal
 from .host_checks import losses
@@ -20,6 +21,7 @@ def run(options: argparse.Namespace) -> int:
     config = read_config(options)
     for warning in (*config.warnings, *losses(config)):
         terminal.note(f"warning: {warning}")
+    require_files(config.http.connections)
     executable.sweep()
     command_files.sweep()
     return Daemon(config, Clock(), names).run()

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..admin import Admin
-from ..api.client import ApiClient, Posted
+from ..api.client import ApiClient, Posted, Published
 from ..apps import from_config, registry
 from ..apps.context import capture
 from ..apps.registry import Options
 from ..clock import Clock
-from ..config import Config, load
-from ..connecting import CONTROL_SOCKET, client, is_embedded
+from ..config import CONTROL_SOCKET, Config, load, nearest
+from ..connecting import client, is_embedded
 from ..errors import ConfigError, StoreHeld, StoreUnavailable
 from ..model import READY, MonQTask
 from ..posting import PostOffice, prepare
@@ -106,7 +106,6 @@ class Local:
     def __init__(self, office: PostOffice, clock: Clock, *, is_attended: bool) -> None:
         self._office = office
         self._clock = clock
-        self.publish = office.publish
         self.replay = office.replay
         self.join = office.join
         self.is_attended = is_attended
@@ -118,7 +117,14 @@ class Local:
         declared = registry.registry().tasks.get(name)
         options = (declared.defaults if declared else Options()).but(changes)
         task = self._office.submit(prepare(self._clock, name, args, kwargs, options, capture()))
-        return Posted(task, declared is not None)
+        near = "" if declared else nearest(name, tuple(sorted(registry.registry().tasks)))
+        return Posted(task, declared is not None, near)
+
+    def publish_named(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Published:
+        """Publish; see ApiClient.publish_named."""
+        receipt = self._office.publish(topic, args, kwargs)
+        near = "" if receipt.task_ids else nearest(topic, tuple(sorted(registry.registry().topics)))
+        return Published(receipt, near)
 
 
 @contextmanager

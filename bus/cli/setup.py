@@ -18,17 +18,19 @@ from . import terminal
 
 
 def init(options: argparse.Namespace) -> int:
-    """Write a config, an example app, a systemd unit, and make the data folder; overwrite nothing."""
+    """Write a config, an example app, systemd units, and make the data folder; overwrite nothing."""
     from ..config import hello, sample
+    from ..config.settings import Http
     from ..store import as_owner_of
     from .example_app import HELLO
-    from .systemd_unit import unit
+    from .systemd_unit import socket_unit, unit
 
     directory = Path(options.directory).resolve()
     files = {
         "monqbus.ini": sample(hello("./apps")),
         "apps/hello.py": HELLO,
         "monqbus.service": unit(_program(), directory, directory / "data"),
+        "monqbus.socket": socket_unit(directory, Http().listen),
     }
     with as_owner_of(directory):  # what root makes in a user's folder, that user must be able to read
         _write(directory, files)

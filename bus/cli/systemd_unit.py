@@ -1,4 +1,4 @@
-"""The systemd unit that `init` writes: how the daemon is started, watched, and fenced in."""
+"""The systemd units that `init` writes: the daemon, started, watched and fenced in, and its socket."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ _UNIT: Final = Template("""\
 # monqbus under systemd. To use it, as root:
 #   useradd --system --home-dir $plain --shell /usr/sbin/nologin monqbus
 #   chown -R monqbus: $plain
-#   cp $plain/monqbus.service /etc/systemd/system/
-#   systemctl daemon-reload && systemctl enable --now monqbus
+#   cp $plain/monqbus.service $plain/monqbus.socket /etc/systemd/system/
+#   systemctl daemon-reload && systemctl enable --now monqbus.socket monqbus.service
+# monqbus.socket keeps the port while the daemon is restarted. Without it, leave it out of both lines.
 # Changes go into /etc/systemd/system/monqbus.service.d/*.conf (systemctl edit monqbus).
 #
 # The log is in the journal: journalctl -u monqbus -f. For files instead, make their folder
@@ -45,6 +46,8 @@ StartLimitIntervalSec=0
 User=monqbus
 # "started" means that it listens; STATUS in `systemctl status` says what it does
 Type=notify
+# the port of monqbus.socket, if that is installed; else the daemon opens [http] listen itself
+Sockets=monqbus.socket
 # the executable is two processes, and the second one is the daemon
 NotifyAccess=all
 ExecStart=$program run --config $config
@@ -122,6 +125,33 @@ SystemCallErrorNumber=EPERM
 [Install]
 WantedBy=multi-user.target
 """)
+
+_SOCKET: Final = Template("""\
+# The port of monqbus, kept by systemd: connections wait in its queue while the daemon is restarted, and
+# none is refused. monqbus.service tells how it is installed. To stop both, so that the port is closed:
+#   systemctl stop monqbus.socket monqbus.service
+
+[Unit]
+Description=the port of monqbus
+
+[Socket]
+# the same as [http] listen in $config; else the daemon says so and ends with exit code 78
+ListenStream=$listen
+FileDescriptorName=http
+# so many connections wait while no daemon runs; the kernel's net.core.somaxconn may be lower
+Backlog=4096
+NoDelay=yes
+
+[Install]
+WantedBy=sockets.target
+""")
+
+
+def socket_unit(directory: Path, listen: tuple[str, int]) -> str:
+    """The .socket unit of the place *directory*, whose configuration says *listen*."""
+    host, port = listen
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return _SOCKET.substitute(config=directory / "monqbus.ini", listen=address)
 
 
 def unit(program: Path, directory: Path, data_dir: Path) -> str:

@@ -37,18 +37,30 @@ def prepare_streams() -> None:
 
 
 def flush() -> bool:
-    """Whether all that was printed has reached its reader; one that has gone has seen enough.
-
-    What could not be written is forgotten, or Python would complain of it once more at its end.
-    """
+    """Whether all that was printed has reached its reader; one that has gone has seen enough."""
     try:
         sys.stdout.flush()
     except OSError as problem:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _lead_nowhere()
         if not isinstance(problem, BrokenPipeError):
             note(_lost(problem))
             return False
     return True
+
+
+def done(text: str) -> None:
+    """Print *text* at once: it names what has been stored, and that stands whether it can be shown or not.
+
+    What standard output does not take goes to standard error, and is no failure of the command: a script
+    would do it again.
+    """
+    try:
+        _print(harmless(text), at_once=True)
+    except BrokenPipeError:
+        raise
+    except MonqbusError as problem:
+        _lead_nowhere()
+        note(f"{text}: stored, but {problem}")
 
 
 def line(*parts: str | State, at_once: bool = False) -> None:
@@ -110,6 +122,11 @@ def _print(one: str, *, at_once: bool = False) -> None:
         raise
     except OSError as problem:
         raise MonqbusError(_lost(problem)) from problem
+
+
+def _lead_nowhere() -> None:
+    """Forget what could not be written, or Python would complain of it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _lost(problem: OSError) -> str:

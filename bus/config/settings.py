@@ -36,6 +36,10 @@ from .value_types import (
 )
 
 T = TypeVar("T")
+CONTROL_SOCKET: Final = "control.sock"
+"""In data_dir: where commands find the daemon."""
+LONGEST_SOCKET_PATH: Final = 107
+"""Bytes: unix(7), sun_path has 108 with the NUL behind it."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 Verify = Literal["none", "token", "github", "standard"]
@@ -203,7 +207,10 @@ class Http:
         "30s", duration("1ms", "1h"), "How long a request's body may take to arrive."
     )
     idle_timeout: float = setting(
-        "15s", duration("1ms", "1h"), "How long a connection may stay open between two requests."
+        "75s",
+        duration("1ms", "1h"),
+        "How long a connection may stay open between two requests, as each answer says to its client "
+        "(Keep-Alive: timeout=75). Longer than what proxies in front keep theirs.",
     )
 
 
@@ -243,7 +250,8 @@ class Hook:
         "{name}",
         TOPIC,
         "The topic of the events, with placeholders: {name} of this hook, {event} as the sender names it "
-        "(the hook's name with verify = none or token), {header:X} and {body:dotted.path} from the request.",
+        "(the hook's name with verify = none or token), {header:X} and {body:dotted.path} from the request. "
+        "Behind | stands what it is without a value: {body:action|none}.",
     )
     tolerance: float = setting(
         "5m",
@@ -269,8 +277,8 @@ class Handler:
         COMMAND,
         "The program and its arguments, split like a shell would but never run by one. Placeholders are "
         "filled from the event, each within its one argument: {topic}, {id}, {hook}, {delivery}, {header:X}, "
-        "{body:dotted.path}, {args:0}, {kwargs:name}. An argument that a sender made look like an option "
-        "fails the task, unless -- stands before it.",
+        "{body:dotted.path}, {args:0}, {kwargs:name}; behind | stands a default. An argument that a sender "
+        "made look like an option fails the task, unless -- stands before it.",
     )
     timeout: float = setting(
         "1h", duration("1s", "30d"), "How long one run may take; then it and all its descendants are killed."
@@ -318,12 +326,3 @@ RENAMED: Final[Mapping[tuple[str, str], str]] = {
     ("http", "max_pending"): "max_ready_tasks",
 }
 """What a key was called before; the old name is a mistake that says the new one. UPGRADING.md lists it."""
-
-GROUPS: Final[Mapping[str, type[Any]]] = {"monqbus": Monqbus, "worker": Worker, "http": Http}
-PURPOSE: Final[Mapping[str, str]] = {
-    "monqbus": "What runs, where its data is, how long it is kept.",
-    "worker": "How tasks run.",
-    "http": "What the outside world reaches.",
-    "hook:NAME": "Who may send to POST /hooks/NAME, and the topic it becomes.",
-    "handler:NAME": "A command that is run for each event of a topic; no Python needed.",
-}

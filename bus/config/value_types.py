@@ -30,6 +30,7 @@ _DURATION = re.compile(r"([0-9]{1,12})(ms|s|m|h|d)")
 _SIZE = re.compile(r"([0-9]{1,12})(KiB|MiB|GiB|)")
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:\s]+)):([0-9]{1,5})")
+_EVERYWHERE = re.compile(r"(?:\*|\[\*\])?:([0-9]{1,5})")
 _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -150,6 +151,13 @@ def _bytes(match: re.Match[str] | None) -> int:
 
 
 def _read_address(text: str) -> Address:
+    if text.isascii() and text.isdigit():
+        raise Unfit(
+            remedy=f"write 127.0.0.1:{text} for this machine alone, or 0.0.0.0:{text} for all addresses"
+        )
+    if everywhere := _EVERYWHERE.fullmatch(text):
+        port = everywhere[1]
+        raise Unfit(remedy=f"write 0.0.0.0:{port} for all IPv4 addresses, or [::]:{port} for IPv6 too")
     match = _ADDRESS.fullmatch(text)
     if not match or int(match[3]) > 65_535:
         raise Unfit

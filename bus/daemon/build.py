@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import gevent
 
@@ -23,8 +24,7 @@ from ..api.server import Api, create_api
 from ..apps import from_config, registry
 from ..apps.command_program import faults_of
 from ..clock import Clock
-from ..config import Config
-from ..connecting import CONTROL_SOCKET
+from ..config import CONTROL_SOCKET, Config
 from ..cpu import zygote
 from ..engine.claimer import Claimer
 from ..engine.cpu_runner import CpuRunner, any_cpu, start_pool
@@ -38,7 +38,7 @@ from ..engine.output import Capture
 from ..engine.pool import Pool
 from ..engine.recorder import Recorder
 from ..errors import Drained, Withdrawn
-from ..http import ControlSocket, Limits, Server, listen_tcp
+from ..http import ControlSocket, Limits, Server
 from ..maintenance.collector import Collector
 from ..maintenance.heartbeat import Heartbeat
 from ..maintenance.listener import Listener
@@ -54,12 +54,14 @@ from ..maintenance.unknown_tasks import UnknownTasks
 from ..maintenance.watchdog import Watchdog
 from ..model import Instance
 from ..posting import PostOffice
-from ..process import identity, streams
+from ..process import activation, identity, streams
 from ..process.systemd import ServiceManager
 from ..retry import Policy
 from ..steady_clock import SteadyClock
 from ..store import Store, make_data_dir, open_spool, open_store
 from ..webhook.admission import Admission
+from . import addresses
+from .addresses import Addresses
 from .log import Log
 from .names import Names
 from .readiness import Readiness
@@ -396,12 +398,16 @@ class Parts:
     @cached_property
     def control_socket(self) -> ControlSocket:
         """Raises ConfigError when the path cannot be had."""
-        return ControlSocket(self.config.monqbus.data_dir / CONTROL_SOCKET)
+        return ControlSocket(self._control_path, self.addresses.control)
 
     @cached_property
-    def public_address(self) -> Any:
-        """The listening socket. Raises ConfigError when the address cannot be had."""
-        return listen_tcp(*self.config.http.listen)
+    def addresses(self) -> Addresses:
+        """The listening sockets: bound now, or passed on. Raises ConfigError when one cannot be had."""
+        return addresses.take(activation.passed(), self.config.http.listen, self._control_path)
+
+    @property
+    def _control_path(self) -> Path:
+        return self.config.monqbus.data_dir / CONTROL_SOCKET
 
     @cached_property
     def public(self) -> Server:
@@ -416,7 +422,7 @@ class Parts:
             max_body=http.max_body,
             admission=Admission(http.max_inflight, lambda: self.queue_depth.is_full),
         )
-        return Server(self.public_address, urls, Limits.of(http))
+        return Server(self.addresses.public, urls, Limits.of(http))
 
     def serve_api(self) -> None:
         """Answer on the control socket. Never blocks."""

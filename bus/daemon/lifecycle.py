@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 import sys
 from functools import partial
 from typing import Any, Final
 
 import gevent
+import gevent.socket
 from gevent.event import Event
 
 from .. import __version__
@@ -19,7 +21,7 @@ from ..apps import registry
 from ..clock import Clock
 from ..config import Config
 from ..engine.cpu_runner import renew_pool
-from ..errors import Drained
+from ..errors import Drained, UsageError
 from ..process import parent_death
 from ..telemetry import emit
 from .build import Control, Parts
@@ -53,6 +55,8 @@ class Daemon:
 
     def run(self) -> int:
         """Start everything, serve until TERM or INT, drain. The exit code; raises MonqbusError."""
+        if socket.socket is not gevent.socket.socket:
+            raise UsageError("run: expected a process that gevent has patched; start it as `monqbus run`")
         sys.setswitchinterval(SWITCH_SECONDS)
         sys.dont_write_bytecode = True  # nor of what handlers import later; see registry.load
         gevent.get_hub().SYSTEM_ERROR = ()  # sys.exit() in a greenlet that a handler started ends only that
@@ -108,6 +112,8 @@ class Daemon:
             hooks=len(hooks),
             pid=os.getpid(),
         )
+        if sentence := parts.names.unmatched(known.tasks):
+            emit("names.unmatched", reason=sentence)
         for hook in hooks.values():
             if hook.verify == "none":
                 parts.log.print(f"try it:  curl -d World http://{address}/hooks/{hook.name}")
@@ -163,6 +169,7 @@ class Daemon:
             parts.store,
             parts.clock,
             hurry=self._hurry,
+            announce=parts.public.leave,
             close_doors=partial(parts.public.stop, hurry=self._hurry),
         )
         drain.run(parts.config.worker.drain)

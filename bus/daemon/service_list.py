@@ -134,8 +134,8 @@ SERVICES: Final[tuple[Entry[Parts], ...]] = (
     Entry("spool", _spool),
     Entry("clock", _clock),
     # addresses are taken before any task begins: a port in use must not cost a task its run
+    Entry("public address", lambda parts: Step(stop=parts.addresses.close_public)),
     Entry("control address", lambda parts: Step(stop=parts.control_socket.stop)),
-    Entry("public address", lambda parts: Step(stop=parts.public_address.close)),
     Entry("cpu workers", lambda parts: Step(parts.start_cpu_workers, parts.stop_cpu_workers)),
     # before anything is claimed: until then a signal may simply end the process
     Entry("signals", lambda parts: Step(parts.signals.start, parts.signals.stop)),

@@ -291,6 +291,21 @@ def test_no_error_shows_the_password(standalone: Deployment, address: str) -> No
     assert [] == [piece for piece in ("pa$$", "w/ord", "ord@x", "%24%24", "%2Ford") if piece in text]
 
 
+@pytest.mark.parametrize("password", ["a", "e", "mech"])
+def test_a_password_that_is_a_piece_of_words_is_not_to_be_read_off_the_mask(
+    standalone: Deployment, password: str
+) -> None:
+    """Each e of "server" became ***, which showed the letter; so nothing of the words is shown."""
+    port = standalone.members[0].port
+    store = MongoStore(f"mongodb://me:{password}@127.0.0.1:{port}/name?authMechanism=NONSENSE", daemon=False)
+
+    with pytest.raises(StoreError) as caught:
+        store.open()
+
+    assert "***" not in str(caught.value)
+    assert "a password of less than 8 characters" in str(caught.value)
+
+
 def test_no_error_shows_a_payload(deployment: Deployment, store: MongoStore) -> None:
     """The driver's errors carry the documents that they are about."""
     with deployment.failing("insert", errorCode=4242), pytest.raises(StoreError) as caught:

@@ -175,6 +175,13 @@ def test_a_published_event_has_its_arguments(engine, tmp_path, capture):
     assert ["5", "ops", "second"] == json.loads(task.output)
 
 
+def test_a_default_stands_where_the_event_has_no_value(run):
+    """It is the operator's text, an empty argument too; a value that is there comes before it."""
+    task = run(*python(SHOW), "{body:missing|none}", "{header:X-None|}", "{body:empty|full}", "{body:n|8}")
+
+    assert ["none", "", "", "7"] == json.loads(task.output)
+
+
 def test_its_files_are_its_owners_alone_and_gone_afterwards(run):
     code = (
         "import os; f = os.environ['MONQBUS_EVENT_FILE']; d = os.path.dirname(f); "
@@ -222,12 +229,12 @@ def test_a_daemon_without_privileges_runs_commands_as_its_own_user():
     assert (0, b"", b"nobody\nnobody\n") == (ended.returncode, ended.stderr, ended.stdout)
 
 
-def test_an_argument_that_no_program_can_take_skips_the_task(run):
+def test_an_argument_that_no_program_can_take_fails_the_task_at_once(run):
     """It is as long at the next attempt."""
     task = run("/bin/echo", "{body:x}", body={"x": "a" * 140_000})
 
-    assert "skipped" == task.state
-    assert "too long" in task.result
+    assert ("error", 1) == (task.state, task.attempt)
+    assert "makes them longer; let the command read $MONQBUS_EVENT_FILE" in task.result
 
 
 # what a sender must not be able to do
@@ -236,18 +243,31 @@ def test_an_argument_that_no_program_can_take_skips_the_task(run):
 @pytest.mark.parametrize(
     "word", ["{body:missing}", "{body:deep}", "{header:X-None}", "{body:nul}", "a{args:0}"]
 )
-def test_an_event_without_a_usable_value_skips_the_task(run, word):
+def test_an_event_without_a_usable_value_fails_the_task_at_once(run, word):
     """It can never succeed; and half an argument may be worse than none: rm -r /srv/{body:site}."""
     task = run("/bin/echo", word)
+    placeholder = word.removeprefix("a")
 
-    assert ("skipped", None) == (task.state, task.output)
-    assert "no usable value" in task.result
+    assert ("error", None, 1) == (task.state, task.output, task.attempt)
+    assert (
+        f"BadArguments: argument {word!r}: expected a text without NUL or a number for {placeholder}, "
+        f"the event has none; give it a default, {placeholder[:-1]}|none}}, or let the command read the event"
+    ) == task.result
+    assert [task.result] == [entry["error"] for entry in task.history]
+
+
+def test_what_an_event_prevents_is_told_as_an_error(run, facts):
+    """With its reason: it was one of many INFO lines, and `list` had no word about it."""
+    run("/bin/echo", "{body:missing}")
+    (fields,) = facts.of("task.gave_up")
+
+    assert "the event has none" in fields["outcome"].error
 
 
 def test_a_sender_cannot_smuggle_an_option_in(run):
     task = run("/bin/echo", "{body:option}")
 
-    assert "skipped" == task.state
+    assert ("error", 1) == (task.state, task.attempt)
     assert "write -- before it" in task.result
 
 

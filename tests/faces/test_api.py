@@ -48,7 +48,7 @@ class Place:
         self._server: Server | None = None
 
     def open(self) -> None:
-        self._server = Server(listen_unix(self.path), self._app)
+        self._server = Server([listen_unix(self.path)], self._app)
         self._server.start()
 
     def shut(self) -> None:
@@ -250,9 +250,9 @@ def test_a_store_that_fails_is_told_as_unavailable(place: Place, client: ApiClie
 
 def test_the_declaration_fills_what_the_request_leaves_open(place: Place, client: ApiClient) -> None:
     """The daemon's @task options count, the request's changes go before them."""
-    plain, is_known = client.post_named("shop.sell", [], {}, {})
-    changed, _ = client.post_named("shop.sell", [], {}, {"priority": 3})
-    unknown, is_unknown_known = client.post_named("no.such", [], {}, {})
+    plain, is_known, _ = client.post_named("shop.sell", [], {}, {})
+    changed, *_ = client.post_named("shop.sell", [], {}, {"priority": 3})
+    unknown, is_unknown_known, _ = client.post_named("no.such", [], {}, {})
 
     assert [15, 3, 10] == [plain.priority, changed.priority, unknown.priority]
     assert [True, False] == [is_known, is_unknown_known]
@@ -260,9 +260,9 @@ def test_the_declaration_fills_what_the_request_leaves_open(place: Place, client
 
 def test_why_a_task_waits_is_told(place: Place, client: ApiClient) -> None:
     """Delayed, parked, due: three reasons; an ended task has none."""
-    delayed, _ = client.post_named("shop.sell", [], {}, {"delay": 3600})
-    parked, _ = client.post_named("no.such", [], {}, {})
-    due, _ = client.post_named("shop.sell", [], {}, {})
+    delayed, *_ = client.post_named("shop.sell", [], {}, {"delay": 3600})
+    parked, *_ = client.post_named("no.such", [], {}, {})
+    due, *_ = client.post_named("shop.sell", [], {}, {})
     client.cancel(Filter(ids=(due.id,)))
 
     assert str(client.why_waiting(delayed)).startswith("due at 2")

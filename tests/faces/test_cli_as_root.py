@@ -247,7 +247,7 @@ def test_root_does_nothing_with_the_services_config(place: Path, words: str) -> 
 def test_init_writes_through_no_link(tmp_path: Path) -> None:
     """Of whoever owns DIR: neither into a file elsewhere, nor into a folder elsewhere."""
     (tmp_path / "elsewhere").mkdir()
-    for name in ("monqbus.ini", "monqbus.service", "apps", "data"):
+    for name in ("monqbus.ini", "monqbus.service", "monqbus.socket", "apps", "data"):
         place = tmp_path / name.replace(".", "_")
         place.mkdir()
         (place / name).symlink_to(tmp_path / "elsewhere" / ("" if "." not in name else "made"))

@@ -1,4 +1,4 @@
-"""The systemd unit that `init` writes: systemd itself says what it thinks of it."""
+"""The systemd units that `init` writes: systemd itself says what it thinks of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from bus.cli import entry
-from bus.cli.systemd_unit import unit
+from bus.cli.systemd_unit import socket_unit, unit
+from bus.config.settings import Http
 
 PROGRAM = Path(sys.executable)
 MOST_EXPOSED = 25  # tenths: systemd calls up to 4.0 OK, a service that says nothing has 9.6
@@ -20,6 +21,7 @@ MOST_EXPOSED = 25  # tenths: systemd calls up to 4.0 OK, a service that says not
 def _written(folder: Path, directory: Path) -> Path:
     file = folder / "monqbus.service"
     file.write_text(unit(PROGRAM, directory, directory / "data"))
+    (folder / "monqbus.socket").write_text(socket_unit(directory, Http().listen))
     return file
 
 
@@ -40,7 +42,8 @@ def test_systemd_understands_every_line(tmp_path: Path, name: str):
     directory = tmp_path / name
     directory.mkdir()
 
-    done = _analyze("verify", str(_written(tmp_path, directory)))
+    file = _written(tmp_path, directory)
+    done = _analyze("verify", str(file), str(file.with_suffix(".socket")))
 
     assert ("", 0) == (done.stderr, done.returncode)
 
@@ -73,6 +76,17 @@ def test_a_dollar_is_doubled_where_systemd_reads_variables_and_nowhere_else(tmp_
     assert ("/srv/$shop", "/srv/$shop") == (settings["WorkingDirectory"], settings["RequiresMountsFor"])
     assert "/srv/$shop/data" == settings["ReadWritePaths"]
     assert "chown -R monqbus: '/srv/$shop'" in _written(tmp_path, directory).read_text()
+
+
+@pytest.mark.parametrize(
+    ("listen", "written"), [(("127.0.0.1", 8080), "127.0.0.1:8080"), (("::1", 8080), "[::1]:8080")]
+)
+def test_the_socket_is_where_the_configuration_listens(listen: tuple[str, int], written: str):
+    """And the service asks for it."""
+    text = socket_unit(Path("/srv/shop"), listen)
+
+    assert f"\nListenStream={written}\n" in text
+    assert "\nSockets=monqbus.socket\n" in unit(PROGRAM, Path("/srv/shop"), Path("/srv/shop/data"))
 
 
 @pytest.mark.parametrize(("directory", "protected"), [("/srv/shop", "yes"), ("/home/ada/shop", "read-only")])

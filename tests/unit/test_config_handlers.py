@@ -40,9 +40,9 @@ def test_a_program_may_be_named_relative_to_its_folder(folder):
 
 MISTAKES = [
     ("[handler:x]\ncommand = /bin/echo\n", "1: [handler:x]: expected the key topic, got none; "
-     "write for example topic = github.push"),
+     "write for example topic = github.push, github.release"),
     (HEAD, "1: [handler:x]: expected the key command, got none; "
-     "write for example command = /usr/local/bin/deploy.sh"),
+     "write for example command = /bin/echo {topic} in {body:repository.full_name}"),
     ("[handler:a b]\ntopic = t\ncommand = /bin/echo\n", "1: [handler:NAME]: expected a name of 1 to 64 "
      "letters, digits, _ and - behind handler:, got 'a b'; write for example [handler:deploy]"),
     ("[handlers:x]\n", "1: expected a known section, got '[handlers:x]'; did you mean [handler:x]?"),
@@ -52,6 +52,15 @@ MISTAKES = [
      f"2: [handler:x] topic: {TOPIC_EXPECTED}, got nothing; write for example github.push"),
     (f"{HEAD}command = /bin/echo {{event}}\n",
      f"3: [handler:x] command: expected a known placeholder, got '{{event}}'; known are {KNOWN}"),
+    (f"{HEAD}command = /bin/echo {{body:commits[0]}}\n",
+     "3: [handler:x] command: expected names and numbers with dots between them in {body:dotted.path}, "
+     "got '{body:commits[0]}'; write for example {body:commits.0}"),
+    (f"{HEAD}command = /bin/echo {{body:a\n",
+     "3: [handler:x] command: expected a closing brace for every opening one, got '{body:a'; "
+     f"placeholders are {KNOWN}"),
+    (f"{HEAD}command = /bin/echo {{body:a|-n}}\n",
+     "3: [handler:x] command: expected a default that makes its argument no option, got '{body:a|-n}'; "
+     "write the option in front of the placeholder"),
     (f"{HEAD}command = {{body:program}} a\n",
      "3: [handler:x] command: expected a fixed program, got '{body:program}'; "
      "no sender may choose what is run"),

@@ -149,7 +149,7 @@ def test_a_function_inside_a_function_needs_a_name_of_its_own(fresh):
 
 @pytest.mark.parametrize("name", ["1st", "a b", "ä", "a" * 129, "a\n"])
 def test_a_name_has_letters_digits_and_a_few_signs(name):
-    with pytest.raises(BadDeclaration, match="cannot be found again"):
+    with pytest.raises(BadDeclaration, match=r"cannot be found again|expected a name of ASCII"):
         task(name=name)(add)
 
 
@@ -355,6 +355,39 @@ def test_the_reload_of_bad_apps_keeps_the_old_ones(app, text, sentence):
 def test_an_app_that_is_not_there_is_refused_with_the_remedy(app):
     with pytest.raises(ConfigError, match=r"no module named 'app_gone'; add its folder to \[monqbus\] path"):
         load(["app_gone"], [app])
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("app_shop.taks", "no module named 'app_shop.taks'; did you mean app_shop.tasks?"),
+        ("app_shop.xyz", "no module named 'app_shop.xyz'; app_shop has mails, tasks"),
+        ("app_shop.tasks.more", "app_shop.tasks is a single file, which has no modules in it"),
+        ("app_shpo", "add its folder to [monqbus] path, or did you mean app_shop?"),
+    ],
+)
+def test_a_module_that_is_not_there_is_compared_with_those_that_are(app, name, sentence):
+    """A missing module of a package was to be installed, whatever its name resembled."""
+    (app / "app_shop").mkdir()
+    for file in ("__init__", "tasks", "mails"):
+        (app / "app_shop" / f"{file}.py").write_text("")
+
+    with pytest.raises(ConfigError) as caught:
+        load([name], [app])
+
+    assert str(caught.value).endswith(sentence)
+
+
+def test_a_function_whose_name_is_not_ascii_needs_another_one():
+    """It was said to be not at the top of its module, where it is."""
+
+    def size() -> None: ...
+
+    size.__qualname__ = "größe"
+    with pytest.raises(
+        BadDeclaration, match=r"ASCII.* got '[\w.]*größe'; give it one: @task\(name='my.task'\)"
+    ):
+        registry._declare(size, None, Options())
 
 
 def test_a_folder_of_apps_never_hides_an_installed_module(app):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import _socket
 import errno
 import fcntl
 import os
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -40,7 +40,7 @@ class InboxWriter:
         self._writing = threading.Lock()
         self._syncing = threading.Lock()
         self._file: _File | None = None
-        self._bell: socket.socket | None = None
+        self._bell: _socket.socket | None = None
 
     def append(self, payload: bytes) -> None:
         """Store *payload* as one record; durable when it returns. Blocks for the disk.
@@ -93,7 +93,8 @@ class InboxWriter:
         """Tell the daemon, if there is one. A hint: it looks by itself every second."""
         try:
             if self._bell is None:
-                self._bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+                # not gevent's: that would wait for room, and is for one greenlet at a time
+                self._bell = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK)
             self._bell.sendto(b"", str(self._data_dir / BELL))
         except OSError:
             return
