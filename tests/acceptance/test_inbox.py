@@ -212,3 +212,36 @@ def test_the_tasks_are_the_same_by_either_way(daemon: Daemon):
         for row in rows
     ]
     assert first == second
+
+
+def test_a_copy_leaves_no_posting_behind(daemon: Daemon, standalone):
+    """What waits in the inbox would not be in the other store."""
+    said(daemon, "note.post(1)")
+    copied = daemon.monqbus("copy", "--to", standalone.address("copied_inbox"))
+
+    assert 0 != copied.returncode
+    assert "copy: expected an empty inbox" in copied.stderr
+
+
+def test_doctor_names_what_waits_and_what_could_not_be_stored(daemon: Daemon):
+    said(daemon, "note.post(1)")
+    (daemon.config.parent / "data" / "inbox" / "x.posts.damaged").touch()
+    found = daemon.monqbus("doctor").stdout
+
+    assert "bytes of postings wait" in found
+    assert "x.posts.damaged" in found
+
+
+def test_what_no_store_takes_is_set_aside_and_the_rest_runs(daemon: Daemon, ran: Ran):
+    """A record that is whole and makes no sense, between two that do."""
+    text = (
+        "from bus.apps import registry\nnote.post(1)\n"
+        "registry.poster()._own()._inbox.append(b'no posting')\nnote.post(2)"
+    )
+    said(daemon, text)
+    daemon.start()
+    daemon.wait_for("inbox.damaged", "expected a posting")
+
+    assert ["1", "2"] == sorted(ran(2))
+    (aside,) = (daemon.config.parent / "data" / "inbox").glob("*.damaged")
+    assert b"no posting" == aside.read_bytes()

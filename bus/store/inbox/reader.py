@@ -135,6 +135,11 @@ def waiting_bytes(data_dir: Path) -> int:
     return waiting
 
 
+def left_aside(data_dir: Path) -> list[Path]:
+    """The files of what could not be read or stored, which somebody should look into."""
+    return sorted((data_dir / FOLDER).glob(f"*{DAMAGED}"))
+
+
 def _taken(file: BinaryIO) -> int:
     file.seek(0)
     return taken_of(file.read(HEADER.size))
