@@ -17,7 +17,6 @@ from ..http import open_files, too_few_files
 from ..log.refusals import PERIOD_SECONDS as REFUSALS_SECONDS
 from ..process.systemd import SEND_SECONDS
 from ..store import name_resolution
-from ..store.inbox.reader import waiting_bytes
 from ..telemetry import emit
 from .build import Parts
 from .doors import Door
@@ -68,9 +67,8 @@ def _spool_monitor(parts: Parts) -> Step | None:
     return None if parts.spooler is None else Step.loop(parts.spooler.store_monitor.loop)
 
 
-def _collector(parts: Parts) -> Step | None:
-    if parts.store.shared and not waiting_bytes(parts.config.monqbus.data_dir):
-        return None  # nobody posts that way there; but an embedded store may have left something
+def _collector(parts: Parts) -> Step:
+    # on a shared store too: a process that has connected before the move to it posts on into the inbox
     collector = parts.collector
 
     def stop() -> None:
