@@ -37,7 +37,7 @@ TRACEBACK_LIMIT: Final = 32 * 1024
 ERROR_LINE_LIMIT: Final = 500
 CANCELLED: Final = "cancelled by its handler"
 
-Kind = Literal["complete", "retry", "snooze", "give_up", "cancel", "release"]
+OutcomeKind = Literal["complete", "retry", "snooze", "give_up", "cancel", "release"]
 
 
 class Returned(NamedTuple):
@@ -109,7 +109,7 @@ class Outcome(NamedTuple):
     *postings* are stored with it, or neither is.
     """
 
-    kind: Kind
+    kind: OutcomeKind
     fields: dict[str, Any]
     error: str = ""
     postings: Sequence[Posting] = ()
@@ -187,7 +187,14 @@ def _crashed(task: MonQTask, ending: Crashed, now: datetime, policy: Policy) -> 
 
 
 def _ended(  # noqa: PLR0917 - the six parts of an ended task
-    kind: Kind, state: str, task: MonQTask, now: datetime, policy: Policy, result: Any, *, error: str = ""
+    kind: OutcomeKind,
+    state: str,
+    task: MonQTask,
+    now: datetime,
+    policy: Policy,
+    result: Any,
+    *,
+    error: str = "",
 ) -> Outcome:
     keep = policy.keep_complete if state == COMPLETE else policy.keep_failed
     fields: dict[str, Any] = {
@@ -201,7 +208,7 @@ def _ended(  # noqa: PLR0917 - the six parts of an ended task
     return Outcome(kind, fields, error)
 
 
-def _again(kind: Kind, task: MonQTask, when: datetime, reason: str, *, counted: bool) -> Outcome:
+def _again(kind: OutcomeKind, task: MonQTask, when: datetime, reason: str, *, counted: bool) -> Outcome:
     fields = {
         "state": READY,
         "time_queue": when,

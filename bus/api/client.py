@@ -204,7 +204,7 @@ class ApiClient:
         answer = self._ask("POST", f"/tasks/{action}", asked)
         return Step(answer["done"], answer["last"])
 
-    # the wire
+    # requests
 
     def close(self) -> None:
         """Close what is kept; the next request opens a new connection."""

@@ -27,8 +27,8 @@ from .value_types import (
     VARIABLES,
     YES_OR_NO,
     Address,
-    Kind,
     Network,
+    ValueType,
     choice,
     duration,
     size,
@@ -51,11 +51,11 @@ class Setting(NamedTuple):
     key: str
     attribute: str
     default: str | None
-    kind: Kind[Any]
+    kind: ValueType[Any]
     does: str
 
 
-def setting(default: str | None, kind: Kind[T], does: str, *, key: str = "") -> T:
+def setting(default: str | None, kind: ValueType[T], does: str, *, key: str = "") -> T:
     """A field of a group that is read from the file; *does* is its help, one or two sentences."""
     metadata = {"default": default, "kind": kind, "does": does, "key": key}
     if default is None:

@@ -113,7 +113,7 @@ class RunningTask:
 
 
 class Worker:
-    """Serves one wire in the main thread of its process."""
+    """Serves one connection to the daemon in the main thread of its process."""
 
     def __init__(self, frames: FrameStream, *, logs: bool) -> None:
         self._frames = frames

@@ -12,8 +12,8 @@ from ..clock import Clock
 from ..config import Config
 from ..cpu.app_version import Apps
 from ..cpu.message import of_task
-from ..cpu.worker_handle import Job
-from ..cpu.worker_pool import Limits, WorkerPool
+from ..cpu.worker_handle import WorkItem
+from ..cpu.worker_pool import PoolOptions, WorkerPool
 from ..model import Event
 from ..posting import PostOffice, prepare
 from ..retry import Ending
@@ -45,8 +45,8 @@ class CpuRunner:
         def answer(words: Words) -> dict[str, Any] | None:
             return self._answer(run, running, words)
 
-        job = Job(run.task, seconds, answer)
-        return self.worker_pool.perform_alone(job) if alone else self.worker_pool.perform(job)
+        item = WorkItem(run.task, seconds, answer)
+        return self.worker_pool.perform_alone(item) if alone else self.worker_pool.perform(item)
 
     def _answer(self, run: Run, running: RunningTask, words: Words) -> dict[str, Any] | None:
         """Called from the worker's own greenlet; may block on the store. Raises MonqbusError."""
@@ -80,7 +80,7 @@ def _call(words: Words) -> tuple[list[Any], dict[str, Any], Options, dict[str, A
 def start_pool(descriptor: int, config: Config, tasks: Tasks, on_lost: Callable[[], None]) -> WorkerPool:
     """A pool on the zygote at *descriptor*; imports its apps when *tasks* need them. Never blocks."""
     worker = config.worker
-    limits = Limits(worker.cpu_workers, worker.max_tasks_per_worker, worker.max_memory_per_worker)
+    limits = PoolOptions(worker.cpu_workers, worker.max_tasks_per_worker, worker.max_memory_per_worker)
     worker_pool = WorkerPool(descriptor, _apps(config), limits, on_lost)
     if any_cpu(tasks):
         gevent.spawn(worker_pool.warm_up)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from ..clock import Clock
 from ..errors import NotAccepted, StoreError, StoreUnavailable, Withdrawn
 from ..model import Claim, Report
-from ..retry import Kind, Outcome, without_postings
+from ..retry import Outcome, OutcomeKind, without_postings
 from ..store import CALL_SECONDS, Store
 from ..telemetry import emit
 from .loop import Loop
@@ -23,7 +23,7 @@ from .run import Run
 BATCH: Final = 500
 FULL: Final = 2000
 REFUSED_SECONDS: Final = 60.0
-FACT_OF: Final[dict[Kind, str]] = {
+FACT_OF: Final[dict[OutcomeKind, str]] = {
     "complete": "task.finished",
     "retry": "task.retried",
     "snooze": "task.snoozed",
