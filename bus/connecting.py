@@ -15,7 +15,7 @@ from bson import ObjectId
 from .api.client import ApiClient
 from .apps import from_config, registry
 from .apps.context import capture
-from .apps.registry import Options
+from .apps.options import Options
 from .clock import Clock
 from .codec import storable
 from .config import CONTROL_SOCKET, Config, load

@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol
 from bson import ObjectId
 
 from .apps.context import capture
-from .apps.registry import Options, Registry
+from .apps.options import Options
+from .apps.registry import Registry
 from .clock import Clock
 from .codec import storable
 from .errors import NotFound, StoreError, StoreFull, StoreUnavailable

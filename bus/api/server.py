@@ -22,7 +22,8 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from ..admin import PAGE, Admin
-from ..apps.registry import NAME, TOPIC, Options, Registry
+from ..apps.options import Options
+from ..apps.registry import NAME, TOPIC, Registry
 from ..clock import UTC, Clock
 from ..codec import decode, encode, storable
 from ..config import nearest

@@ -19,7 +19,7 @@ from ..admin import Admin
 from ..api.client import ApiClient, Posted, Published
 from ..apps import from_config, registry
 from ..apps.context import capture
-from ..apps.registry import Options
+from ..apps.options import Options
 from ..clock import Clock
 from ..config import CONTROL_SOCKET, Config, load, nearest
 from ..connecting import client, is_embedded

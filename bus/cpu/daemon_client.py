@@ -12,7 +12,7 @@ from typing import Any, Final
 from bson import ObjectId
 
 from ..apps.context import capture
-from ..apps.registry import Options
+from ..apps.options import Options
 from ..clock import Clock
 from ..codec import storable, undo_references
 from ..errors import NotBound, StoreUnavailable

@@ -7,7 +7,8 @@ from typing import Any
 
 import gevent
 
-from ..apps.registry import Options, Task
+from ..apps.options import Options
+from ..apps.registry import Task
 from ..clock import Clock
 from ..config import Config
 from ..cpu.app_version import Apps

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 import gevent
 
-from ..apps.registry import Options, Poster
+from ..apps.options import Options
+from ..apps.registry import Poster
 from ..errors import NotBound
 from ..model import MonQTask, Receipt
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import gevent
 
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.clock import Clock
 from bus.cpu.app_version import Apps
 from bus.cpu.worker_handle import WorkItem

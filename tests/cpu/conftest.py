@@ -12,7 +12,7 @@ from typing import Any
 import gevent
 import pytest
 
-from bus.apps import registry
+from bus.apps import loading, registry
 from bus.cpu.app_version import Apps
 from bus.cpu.worker_pool import PoolOptions, WorkerPool
 from bus.engine.cpu_runner import CpuRunner
@@ -55,7 +55,7 @@ class Laboratory(Engine):
         self.zygote = Zygote()
         self.worker_pool = WorkerPool(self.zygote.descriptor, Apps(modules, (folder,)), limits)
         self.executor.cpu_runner = CpuRunner(self.worker_pool, lambda: self.office, self.clock)
-        self.registry = registry.load(modules, [folder], afresh=True)
+        self.registry = loading.load(modules, [folder], afresh=True)
         self.names["greenlets"] |= set(self.registry.tasks)
         self._arrange()
 

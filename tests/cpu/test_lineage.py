@@ -25,7 +25,7 @@ from bus.cpu.app_version import Apps
 from bus.cpu.worker_pool import WorkerPool, PoolOptions
 from bus.cpu.worker_handle import WorkItem
 from bus.posting import prepare
-from bus.apps.registry import Options
+from bus.apps.options import Options
 worker_pool = WorkerPool(zygote.connection(), Apps(("laboratory",), (Path(sys.argv[1]),)), PoolOptions(2))
 clock = Clock()
 for words in (["burn", 600], ["breed", sys.argv[2], sys.argv[3]]):

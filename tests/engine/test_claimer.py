@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.engine.claimer import POLL_SECONDS
 from bus.engine.recorder import FULL
 from bus.engine.run import Run

@@ -11,7 +11,7 @@ from bson import ObjectId
 from gevent.event import Event as Signal
 
 from bus.apps.context import c, restored
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.errors import (
     Cancel,
     Interrupt,

@@ -19,7 +19,8 @@ from bus.admin import Admin
 from bus.api.client import ApiClient
 from bus.api.server import Api, create_api
 from bus.apps.context import c, restored
-from bus.apps.registry import Options, Registry, Task
+from bus.apps.options import Options
+from bus.apps.registry import Registry, Task
 from bus.clock import Clock
 from bus.errors import BadDeclaration, BadFilter, NotFound, NotStorable, StoreUnavailable
 from bus.http import Server, listen_unix

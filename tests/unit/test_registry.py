@@ -15,7 +15,9 @@ import pytest
 from bson import ObjectId
 
 from bus.apps import registry
-from bus.apps.registry import Options, Registry, Task, event_handler, g, load, post_event, task
+from bus.apps.loading import load
+from bus.apps.options import Options
+from bus.apps.registry import Registry, Task, event_handler, g, post_event, task
 from bus.clock import FrozenClock
 from bus.errors import BadDeclaration, ConfigError, NotBound
 from bus.model import MonQTask, Receipt
