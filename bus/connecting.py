@@ -14,15 +14,15 @@ from bson import ObjectId
 
 from .api.client import ApiClient
 from .apps import from_config, registry
+from .apps.calls import Batch, announcement, prepare
 from .apps.context import capture
 from .apps.options import Options
 from .clock import Clock
-from .codec import storable
 from .config import CONTROL_SOCKET, Config, load
 from .errors import StoreUnavailable
 from .joining import await_end
-from .model import Event, MonQTask, Posting, Receipt
-from .posting import PostOffice, prepare
+from .model import MonQTask, Receipt
+from .posting import PostOffice
 from .process import identity
 from .steady_clock import LazySteadyClock
 from .store import open_store
@@ -64,6 +64,17 @@ class ForkSafe:
         """Store one event with a task for each handler."""
         return self._own().publish(topic, args, kwargs)
 
+    @property
+    def clock(self) -> Clock:
+        """The queue's time."""
+        return self._own().clock
+
+    def store(self, batch: Batch) -> None:
+        """Store all of *batch* in one write; durable when this returns."""
+        self._own().store(batch)
+        for task in batch.tasks:
+            task.waiter = self.join  # as in `post`
+
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended; see MonQTask.join."""
         return self._own().join(task, timeout)
@@ -92,7 +103,7 @@ class InboxPoster:
     def __init__(self, inbox: InboxWriter, daemon: ApiClient, clock: Clock) -> None:
         self._inbox = inbox
         self._daemon = daemon
-        self._clock = clock
+        self.clock = clock
 
     @classmethod
     def of(cls, config: Config) -> InboxPoster:
@@ -103,21 +114,25 @@ class InboxPoster:
 
     def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
         """Store one task; durable when it returns. Blocks for the disk; raises as InboxWriter.append."""
-        task = prepare(self._clock, name, args, kwargs, options, capture())
+        task = prepare(self.clock, name, args, kwargs, options, capture())
         if task.key is not None:
             # without an answer the task may be stored all the same: under its id it is stored once
             with suppress(StoreUnavailable):
                 return self._daemon.submit(task)
-        self._inbox.append(to_payload(Posting([task]), self._clock.now()))
-        task.waiter = self.join
+        self.store(Batch([task]))
         return task
 
     def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
         """Store one event; only the daemon knows its handlers, and makes their tasks."""
-        event = Event(self._clock.new_id(), topic, self._clock.now())
-        event.args, event.kwargs, context = storable(list(args), dict(kwargs), capture())
-        self._inbox.append(to_payload(Posting([], event), event.received, context))
-        return Receipt([], event.id)
+        made = announcement(self.clock, topic, args, kwargs, capture())
+        self.store(Batch(events=[made]))
+        return Receipt([], made.event.id)
+
+    def store(self, batch: Batch) -> None:
+        """Store all of *batch* or none of it in one write; durable when this returns."""
+        self._inbox.append(to_payload(batch, self.clock.now()))
+        for task in batch.tasks:
+            task.waiter = self.join
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended, through restarts of the daemon; see MonQTask.join."""
@@ -128,7 +143,7 @@ class InboxPoster:
             except StoreUnavailable:
                 return task  # nobody runs it now
 
-        return await_end(look, task, timeout, self._clock)
+        return await_end(look, task, timeout, self.clock)
 
 
 def is_embedded(config: Config) -> bool:

@@ -12,46 +12,20 @@ from typing import Any, Final, Protocol
 
 from bson import ObjectId
 
+from .apps.calls import Announcement, Batch, announcement, prepare
 from .apps.context import capture
 from .apps.options import Options
 from .apps.registry import Registry
 from .clock import Clock
-from .codec import storable
 from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
 from .joining import await_end
-from .model import BUSY, DEFAULT_PRIORITY, Event, Instance, MonQTask, Posting, Receipt
+from .model import BUSY, Event, Instance, MonQTask, Posting, Receipt
 from .store import Store
 from .store.documents import later, unclaimed
 from .store.fields import is_about_task_ids
-from .store.inbox.postings import Handed
 from .telemetry import emit
 
 MOST_NAMED: Final = 5
-
-
-def prepare(  # noqa: PLR0917 - a call and all that surrounds it
-    clock: Clock,
-    name: str,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    options: Options,
-    context: Mapping[str, Any],
-) -> MonQTask:
-    """The MonQTask of one call, not yet stored. Raises NotStorable."""
-    kept = storable(list(args), dict(kwargs), dict(context))
-    return MonQTask(
-        id=clock.new_id(),
-        task_name=name,
-        args=kept.args,
-        kwargs=kept.kwargs,
-        context=kept.context,
-        time_queue=clock.now() + timedelta(seconds=options.delay),
-        priority=DEFAULT_PRIORITY if options.priority is None else options.priority,
-        result_type=options.result_type,
-        max_attempts=options.max_attempts,
-        timeout=options.timeout,
-        key=options.key,
-    )
 
 
 class Reserved(Protocol):
@@ -133,9 +107,8 @@ class PostOffice:
 
     def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
         """Store one event and one task for each handler of *topic*, called `(topic, *args, **kwargs)`."""
-        event = Event(self._clock.new_id(), topic, self._clock.now())
-        event.args, event.kwargs, context = storable(list(args), dict(kwargs), capture())
-        return self.announce(event, context)
+        made = announcement(self._clock, topic, args, kwargs, capture())
+        return self.announce(made.event, made.context)
 
     def announce(self, event: Event, context: Mapping[str, Any]) -> Receipt:
         """Store a prepared event as `publish` does, its handlers to run in *context*."""
@@ -149,17 +122,34 @@ class PostOffice:
         """
         return self._fan_out(event, [event.topic], {}, capture())
 
-    def take_over(self, handed: Sequence[Handed]) -> None:
-        """Store what other processes have left in the inbox, in one call of the store. Safe to repeat.
+    @property
+    def clock(self) -> Clock:
+        """The queue's time."""
+        return self._clock
 
-        Raises as the store does: NotAccepted when one of them is refused, and the others may be stored.
+    def store(self, batch: Batch) -> None:
+        """Store all of *batch* in one call: all or none of it in the embedded store; see `take_over`."""
+        self.take_over([batch])
+        for task in batch.tasks:
+            task.waiter = self.join
+
+    def take_over(self, batches: Sequence[Batch]) -> None:
+        """Store *batches*, also those that other processes have left, in one call. Safe to repeat.
+
+        A task whose key another one holds becomes that one. Raises as the store does: NotAccepted when one
+        is refused, and the others may be stored.
         """
-        postings = [self._with_tasks(one) if one.posting.event else one.posting for one in handed]
+        postings = [posting for batch in batches for posting in self._postings(batch)]
         for posting, receipt in zip(postings, self._store_and_start_all(postings), strict=True):
             if posting.event is not None:
                 self._tell_of_event(posting.event, posting.tasks, receipt)
             elif not receipt.repeated:
                 _tell_of_tasks(posting.tasks, receipt)
+
+    def _postings(self, batch: Batch) -> list[Posting]:
+        """One for each task, so that it may begin at once, and one for each event with its tasks."""
+        tasks = [Posting([task]) for task in batch.tasks]
+        return [*tasks, *(self._announced(one) for one in batch.events)]
 
     def replay(self, event_id: ObjectId, first_id: ObjectId | None = None) -> Receipt:
         """Give an event that no handler took the handlers there are now, each with a task that waits.
@@ -211,10 +201,9 @@ class PostOffice:
         self._tell_of_event(event, posting.tasks, receipt)
         return receipt
 
-    def _with_tasks(self, handed: Handed) -> Posting:
-        event = handed.posting.event
-        assert event is not None  # noqa: S101 - asked for only then
-        return self._posting(event, [event.topic, *event.args], event.kwargs, handed.context)
+    def _announced(self, one: Announcement) -> Posting:
+        event = one.event
+        return self._posting(event, [event.topic, *event.args], event.kwargs, one.context)
 
     def _posting(
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
@@ -334,8 +323,9 @@ def _tell_of_tasks(tasks: list[MonQTask], receipt: Receipt) -> None:
     for task, stored in zip(tasks, receipt.task_ids, strict=True):
         if task.id == stored:
             emit("task.posted", task=task)
-        else:  # whoever has posted it was told another id
+        else:
             emit("task.merged", task=task, holder=stored)
+            task.id = stored
 
 
 def _new(posting: Posting, receipt: Receipt) -> list[MonQTask]:

@@ -22,6 +22,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from ..admin import PAGE, Admin
+from ..apps.calls import prepare
 from ..apps.options import Options
 from ..apps.registry import NAME, TOPIC, Registry
 from ..clock import UTC, Clock
@@ -39,7 +40,7 @@ from ..errors import (
 )
 from ..http import Queue, read_body
 from ..model import Event, Filter, MonQTask
-from ..posting import PostOffice, prepare
+from ..posting import PostOffice
 from ..presentation import plain, task_details, task_row, why_waiting
 from ..store.documents import event_to_document, task_to_document
 from ..store.salvage import opened

@@ -16,9 +16,12 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from bson import ObjectId
 
+from ..clock import Clock
 from ..errors import BadDeclaration, NotBound
 from ..model import MonQTask, Receipt
 from ..safe_text import shown
+from .calls import Batch, announcement, held, holding, prepare
+from .context import capture
 from .options import Options
 
 P = ParamSpec("P")
@@ -37,6 +40,13 @@ class Poster(Protocol):
 
     def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
         """Store one event with a task for each handler."""
+
+    @property
+    def clock(self) -> Clock:
+        """The queue's time."""
+
+    def store(self, batch: Batch) -> None:
+        """Store all of *batch* in one write: all or none where the store can."""
 
 
 class Task(Generic[P, R]):
@@ -75,6 +85,10 @@ class Task(Generic[P, R]):
         """
         return self._post(self.defaults, args, kwargs)
 
+    def post_many(self, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
+        """Store one task for each tuple of arguments, in their order and in one write; see `hold`."""
+        return self._post_many(self.defaults, calls)
+
     def options(self, **changes: Any) -> Prepared[P]:
         """The same task with other options for one post: delay, priority, key, max_attempts, timeout, …"""
         return Prepared(self, self.defaults.for_one_post(changes))
@@ -90,7 +104,17 @@ class Task(Generic[P, R]):
         # Allura's posts could wait for the end of the request; here a post is always durable at once
         if controls.pop("flush_immediately", True) is not True:
             raise BadDeclaration("__task_flush_immediately: expected True, a post is always stored at once")
-        return poster().post(self.name, args, plain, options.for_one_post(controls))
+        chosen = options.for_one_post(controls)
+        if (batch := held()) is None:
+            return poster().post(self.name, args, plain, chosen)
+        batch.require_room()
+        task = prepare(poster().clock, self.name, args, plain, chosen, capture())
+        batch.tasks.append(task)
+        return task
+
+    def _post_many(self, options: Options, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
+        with hold():
+            return [self._post(options, args, {}) for args in calls]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +127,10 @@ class Prepared(Generic[P]):
     def post(self, *args: P.args, **kwargs: P.kwargs) -> MonQTask:
         """As Task.post."""
         return self.task._post(self.chosen, args, kwargs)
+
+    def post_many(self, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
+        """As Task.post_many."""
+        return self.task._post_many(self.chosen, calls)
 
 
 class Registry:
@@ -281,9 +309,30 @@ def post_event(topic: str, *args: Any, **kwargs: Any) -> ObjectId:
         raise BadDeclaration(
             f"post_event: expected a topic of letters, digits and _.:-, got {shown(topic, 80)}"
         )
+    if (batch := held()) is not None:
+        batch.require_room()
+        batch.events.append(announcement(poster().clock, topic, args, kwargs, capture()))
+        return batch.events[-1].event.id
     event_id = poster().publish(topic, args, kwargs).event_id
     assert event_id is not None  # noqa: S101 - an event's receipt always names it
     return event_id
+
+
+@contextmanager
+def hold() -> Iterator[None]:
+    """Store what is posted and published in the block at its end, in one write; nothing when it raises.
+
+    Ids are known in the block, `join` works after it. Another `hold` inside belongs to the outer one; what
+    other threads post does not. At most 5,000 posts. Raises at the end as `.post()` does: all or nothing is
+    stored then, except on MongoDB, where an outage may leave a part of it.
+    """
+    if held() is not None:
+        yield
+        return
+    with holding() as batch:
+        yield
+    if len(batch):
+        poster().store(batch)
 
 
 class Globals:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from ..admin import Admin
 from ..api.client import ApiClient, Posted, Published
 from ..apps import from_config, registry
+from ..apps.calls import prepare
 from ..apps.context import capture
 from ..apps.options import Options
 from ..clock import Clock
@@ -25,7 +26,7 @@ from ..config import CONTROL_SOCKET, Config, load, nearest
 from ..connecting import client, is_embedded
 from ..errors import ConfigError, StoreHeld, StoreUnavailable
 from ..model import READY, MonQTask
-from ..posting import PostOffice, prepare
+from ..posting import PostOffice
 from ..presentation import why_waiting
 from ..steady_clock import SteadyClock
 from ..store import Store, as_owner_of, has_file, open_memory_store, open_store, require_room

@@ -7,16 +7,17 @@ from typing import Any
 
 import gevent
 
+from ..apps.calls import Announcement, Batch, prepare
 from ..apps.options import Options
 from ..apps.registry import Task
 from ..clock import Clock
 from ..config import Config
 from ..cpu.app_version import Apps
-from ..cpu.message import of_task
+from ..cpu.message import of_task, task_of
 from ..cpu.worker_handle import WorkItem
 from ..cpu.worker_pool import PoolOptions, WorkerPool
 from ..model import Event
-from ..posting import PostOffice, prepare
+from ..posting import PostOffice
 from ..retry import Ending
 from .run import Run, RunningTask
 
@@ -37,6 +38,7 @@ class CpuRunner:
         self._verbs: Mapping[str, Callable[[Words], dict[str, Any]]] = {
             "post": self._post,
             "publish": self._publish,
+            "store": self._store,
             "look": self._look,
         }
 
@@ -69,6 +71,12 @@ class CpuRunner:
         event = Event(self._clock.new_id(), words["topic"], self._clock.now())
         event.args, event.kwargs = words["args"], words["kwargs"]
         return self._office().announce(event, words["context"])._asdict()
+
+    def _store(self, words: Words) -> dict[str, Any]:
+        tasks = [task_of(document) for document in words["tasks"]]
+        events = [Announcement(Event(**one["event"]), one["context"]) for one in words["events"]]
+        self._office().store(Batch(tasks, events))
+        return {"ids": [task.id for task in tasks]}
 
     def _look(self, words: Words) -> dict[str, Any]:
         return {"task": of_task(self._office().look(words["id"]))}

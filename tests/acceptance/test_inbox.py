@@ -245,3 +245,79 @@ def test_what_no_store_takes_is_set_aside_and_the_rest_runs(daemon: Daemon, ran:
     assert ["1", "2"] == sorted(ran(2))
     (aside,) = (daemon.config.parent / "data" / "inbox").glob("*.damaged")
     assert b"no posting" == aside.read_bytes()
+
+
+def test_a_thousand_calls_are_one_write_and_run_in_their_order(daemon: Daemon, ran: Ran):
+    text = (
+        "import os\nsyncs, sync = [], os.fdatasync\n"
+        "os.fdatasync = lambda number: (syncs.append(number), sync(number))\n"
+        "tasks = note.post_many((n,) for n in range(1000))\n"
+        "print(len(syncs), len({task.id for task in tasks}), tasks[7].args)"
+    )
+    printed = said(daemon, text)
+    daemon.start()
+
+    assert "2 1000 [7]\n" == printed  # the header of the new file, and all of them
+    assert set(map(str, range(1000))) == set(ran(1000))
+
+
+HELD = """\
+try:
+    with monqbus.hold():
+        note.post("never")
+        raise RuntimeError("no")
+except RuntimeError:
+    pass
+with monqbus.hold():
+    first = note.options(delay=0).post("first")
+    with monqbus.hold():
+        event = post_event("order.paid", 2)
+    later = note.options(delay=3600).post("later")
+    try:
+        first.join(1)
+    except RuntimeError as error:
+        print(error)
+print(first.join(20), type(event).__name__, monqbus.__all__.count("hold"))
+"""
+
+
+def test_a_held_block_is_stored_at_its_end_and_not_at_all_when_it_raises(daemon: Daemon, ran: Ran):
+    daemon.start()
+    lines = said(daemon, HELD).splitlines()
+
+    assert "can be joined" in lines[0]
+    assert "['first'] ObjectId 1" == lines[1]
+    assert ["first", "order.paid 2"] == sorted(ran(2))
+    assert "ready              1\n" in daemon.monqbus("count").stdout
+
+
+IN_HANDLERS = """
+from threading import Thread
+from monqbus import hold
+
+@task
+def fan():
+    with hold():
+        note.post("greenlet")
+        thread = Thread(target=lambda: note.post_many([("thread", 1), ("thread", 2)]))
+        thread.start()
+        thread.join()
+    return [task.join(20) for task in note.post_many([("a",), ("b",)])]
+
+@task(cpu=True)
+def fan_out():
+    with hold():
+        one = note.post("worker")
+        monq_event = __import__("monqbus").post_event("order.paid", 9)
+    return one.join(20)
+"""
+
+
+def test_handlers_hold_in_greenlets_threads_and_workers(daemon: Daemon, ran: Ran, tmp_path: Path):
+    (tmp_path / "posted.py").write_text(APP + IN_HANDLERS)
+    daemon.start()
+    text = "from posted import fan, fan_out\nprint(fan.post().join(20), fan_out.post().join(20))"
+    results = said(daemon, text)
+
+    assert "[['a'], ['b']] ['worker']\n" == results
+    assert ["a", "b", "greenlet", "order.paid 9", "thread 1", "thread 2", "worker"] == sorted(ran(7))

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import gevent
 
+from bus.apps.calls import prepare
 from bus.apps.options import Options
 from bus.clock import Clock
 from bus.cpu.app_version import Apps
 from bus.cpu.worker_handle import WorkItem
 from bus.cpu.worker_pool import PoolOptions, WorkerPool
-from bus.posting import prepare
 
 APPS = Path(__file__).parent / "apps"
 ROOT = Path(__file__).parents[2]

@@ -17,9 +17,10 @@ from bson import ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bus.apps.calls import Announcement, Batch
 from bus.clock import Clock
 from bus.errors import ConfigError, StoreFull, StoreUnavailable
-from bus.model import Event, MonQTask, Posting
+from bus.model import Event, MonQTask
 from bus.store.inbox.format import HEADER, Damaged, frame, new_header, records
 from bus.store.inbox.postings import Unreadable, from_payload, to_payload
 from bus.store.inbox.reader import InboxReader, waiting_bytes
@@ -285,9 +286,9 @@ def a_task(**fields) -> MonQTask:
 def test_tasks_come_back_as_they_were_posted():
     task = a_task(key="k", priority=7, timeout=3.5, max_attempts=2, context={"user": 1}, result_type="keep")
 
-    handed = from_payload(to_payload(Posting([task]), NOW), NOW)
+    handed = from_payload(to_payload(Batch([task]), NOW), NOW)
 
-    assert Posting([task]) == handed.posting
+    assert Batch([task]) == handed
 
 
 def test_a_clock_that_is_ahead_there_makes_nothing_wait_here():
@@ -295,25 +296,25 @@ def test_a_clock_that_is_ahead_there_makes_nothing_wait_here():
     ahead = NOW + timedelta(hours=1)
     tasks = [a_task(time_queue=ahead), a_task(time_queue=ahead + timedelta(minutes=1))]
 
-    handed = from_payload(to_payload(Posting(tasks), ahead), NOW)
+    handed = from_payload(to_payload(Batch(tasks), ahead), NOW)
 
-    assert [NOW, NOW + timedelta(minutes=1)] == [task.time_queue for task in handed.posting.tasks]
+    assert [NOW, NOW + timedelta(minutes=1)] == [task.time_queue for task in handed.tasks]
 
 
 def test_what_was_posted_long_ago_keeps_its_time():
     task = a_task()
 
-    handed = from_payload(to_payload(Posting([task]), NOW), NOW + timedelta(days=1))
+    handed = from_payload(to_payload(Batch([task]), NOW), NOW + timedelta(days=1))
 
-    assert NOW == handed.posting.tasks[0].time_queue
+    assert NOW == handed.tasks[0].time_queue
 
 
 def test_events_come_with_their_context():
     event = Event(ObjectId(), "a.topic", NOW, args=[1], kwargs={"two": 2})
 
-    handed = from_payload(to_payload(Posting([], event), NOW, {"user": 1}), NOW)
+    handed = from_payload(to_payload(Batch(events=[Announcement(event, {"user": 1})]), NOW), NOW)
 
-    assert (event, {"user": 1}) == (handed.posting.event, handed.context)
+    assert [(event, {"user": 1})] == handed.events
 
 
 @given(st.binary(max_size=60))

@@ -1,39 +1,29 @@
-"""What a record says: tasks that were prepared elsewhere, or an event that gets its tasks in the daemon."""
+"""What a record says: a batch of tasks and published events, as its process has prepared them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from ...apps.calls import Announcement, Batch
 from ...codec import decode, encode
-from ...model import Event, MonQTask, Posting
+from ...model import MonQTask
 from ..documents import event_from_document, event_to_document, task_from_document, task_to_document
-
-
-@dataclass(slots=True)
-class Handed:
-    """A *posting* of another process. An event comes without tasks: its handlers are to run in *context*."""
-
-    posting: Posting
-    context: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Unreadable(ValueError):
     """A payload that is whole and that no version of ours has written, or a newer one."""
 
 
-def to_payload(posting: Posting, posted: datetime, context: Mapping[str, Any] | None = None) -> bytes:
-    """The payload of *posting*, which was made at *posted* by the clock of its process."""
-    document: dict[str, Any] = {"posted": posted, "tasks": [task_to_document(task) for task in posting.tasks]}
-    if posting.event is not None:
-        document["event"] = event_to_document(posting.event)
-        document["context"] = dict(context or {})
-    return encode(document)
+def to_payload(batch: Batch, posted: datetime) -> bytes:
+    """The payload of *batch*, which was made at *posted* by the clock of its process."""
+    events = [{"event": event_to_document(event), "context": context} for event, context in batch.events]
+    return encode(
+        {"posted": posted, "tasks": [task_to_document(task) for task in batch.tasks], "events": events}
+    )
 
 
-def from_payload(payload: bytes, now: datetime) -> Handed:
+def from_payload(payload: bytes, now: datetime) -> Batch:
     """What *payload* says, at *now* by the queue's clock. Raises Unreadable.
 
     A clock that was ahead there must not let the tasks wait here: their moments are moved by as much.
@@ -42,15 +32,14 @@ def from_payload(payload: bytes, now: datetime) -> Handed:
         document = decode(payload)
         ahead = max(document["posted"] - now, timedelta())
         tasks = [_task(one, ahead) for one in document["tasks"]]
-        event = _event(document["event"], ahead) if "event" in document else None
-        context = document.get("context", {})
+        events = [_event(one, ahead) for one in document["events"]]
     except Unreadable:
         raise
     except Exception as error:
         raise Unreadable(f"expected a posting, got {type(error).__name__}: {error}") from error
-    if not isinstance(context, dict) or not (tasks or event):
-        raise Unreadable("expected tasks or an event")
-    return Handed(Posting(tasks, event), context)
+    if not (tasks or events):
+        raise Unreadable("expected tasks or events, got none")
+    return Batch(tasks, events)
 
 
 def _task(document: dict[str, Any], ahead: timedelta) -> MonQTask:
@@ -61,9 +50,9 @@ def _task(document: dict[str, Any], ahead: timedelta) -> MonQTask:
     return task
 
 
-def _event(document: dict[str, Any], ahead: timedelta) -> Event:
-    event = event_from_document(document)
+def _event(document: dict[str, Any], ahead: timedelta) -> Announcement:
+    event = event_from_document(document["event"])
     if event.fault:
         raise Unreadable(event.fault)
     event.received -= ahead
-    return event
+    return Announcement(event, dict(document["context"]))
