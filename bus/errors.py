@@ -4,6 +4,7 @@
 
     MonqbusError
     ├── ConfigError            the operator's: INI file, secrets, apps          exit 78
+    │   └── UnusableForNow     the machine's: permission, mount, port in use    exit 75
     ├── UsageError             the operator's: a command called wrongly         exit 64
     │   └── BadFilter          a filter that means nothing                      exit 64, HTTP 400
     ├── NotFound               the asked-for task, event or hook is not there   exit 1
@@ -20,6 +21,7 @@
     │   └── TaskSkipped        it was cancelled
     ├── JoinTimeout            the task has not ended yet
     ├── CommandFailed          the command's: it ended with another exit code than 0
+    │   └── BadArguments       the sender's: an event that makes no arguments for a command
     └── Refused                the sender's: an HTTP answer other than 2xx
 
     Verdict                    raised BY a handler, read by the executor: not an error of ours
@@ -71,6 +73,13 @@ class ConfigError(MonqbusError):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class UnusableForNow(ConfigError):
+    """What the configuration names cannot be used as the machine is now; a later start may succeed.
+
+    A disk that is not mounted yet, a file that somebody else made, a port that another process still has.
+    """
 
 
 class UsageError(MonqbusError):
@@ -159,6 +168,10 @@ class JoinTimeout(MonqbusError, TimeoutError):
 
 class CommandFailed(MonqbusError):
     """The program that a handler runs has failed; what it printed is kept with the task."""
+
+
+class BadArguments(CommandFailed):
+    """An event cannot be told to a command: its task ends in error at once, because no attempt can help."""
 
 
 class Refused(MonqbusError):

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple, TypeGuard
@@ -133,13 +133,30 @@ class MonQTask:
         return self.waiter(self, timeout)
 
 
+DELIVERY: Final = "delivery"
+PUBLISHED: Final = "published"
+
+
+def kind_and_key(hook: str | None, delivery: str | None) -> tuple[str, str | None]:
+    """The kind and the key of an event that says neither, as none did before schema version 3."""
+    key = None if delivery is None else f"{hook or ''}:{delivery}"
+    return (PUBLISHED if hook is None else DELIVERY), key
+
+
+def key_prefix(kind: str) -> str:
+    """What stands before the key of an event of *kind*, other than a delivery, where it is stored."""
+    return f":{kind}:"
+
+
 @dataclass(slots=True)
 class Event:
-    """Something that happened: a webhook delivery (`hook` set) or a published event.
+    """Something that happened; `kind` says what: a webhook's delivery, a published event, or another source.
 
     A delivery has `headers` (lower-case names, secrets removed) and `body`, the exact bytes that
-    were verified. A published event has `args` and `kwargs`. `delivery` is the sender's own id of
-    the delivery; with `hook` it is the key by which a repeated delivery is recognised.
+    were verified. Every other event has `args` and `kwargs`. `delivery` is the sender's own id of
+    the delivery. `key` is what a repetition is recognised by, among events of one kind; that of a
+    delivery is its hook and the sender's id. Kind and key follow from `hook` and `delivery` where
+    they are not given.
     """
 
     id: ObjectId
@@ -153,9 +170,17 @@ class Event:
     kwargs: dict[str, Any] = field(default_factory=dict)
     task_ids: list[ObjectId] = field(default_factory=list)
     expire_at: datetime | None = None
+    kind: str = ""
+    key: str | None = None
     # in memory only
     fault: str = field(default="", repr=False, compare=False)
     """What of its stored form nobody can read: no handler gets it."""
+
+    def __post_init__(self) -> None:
+        kind, key = kind_and_key(self.hook, self.delivery)
+        self.kind = self.kind or kind
+        if self.key is None:
+            self.key = key
 
     @property
     def json(self) -> Any:
@@ -163,9 +188,17 @@ class Event:
         return strict_json.parse(self.body)
 
     @property
-    def key(self) -> str | None:
-        """Unique among stored events: the same delivery of the same hook is one event."""
-        return None if self.delivery is None else f"{self.hook or ''}:{self.delivery}"
+    def is_delivery(self) -> bool:
+        """Its handlers get the event itself, with headers and body, which are not in their arguments."""
+        return self.kind == DELIVERY
+
+    @property
+    def unique_key(self) -> str | None:
+        """Unique among all stored events: `key` within its kind. None where nothing is recognised.
+
+        No hook has an empty name, so that of a delivery, which has no prefix, never begins with a colon.
+        """
+        return self.key if self.key is None or self.is_delivery else f"{key_prefix(self.kind)}{self.key}"
 
 
 class Posting(NamedTuple):
@@ -190,10 +223,11 @@ class Receipt(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Fields to set on a task, valid only while *claim* still holds it."""
+    """Fields to set on a task, and *postings* to store with them, valid only while *claim* still holds it."""
 
     claim: Claim
     fields: dict[str, Any]
+    postings: Sequence[Posting] = ()
 
 
 def ready_again(attempt: int, **more: Any) -> dict[str, Any]:

@@ -56,6 +56,8 @@ def event_details(event: Event) -> dict[str, Any]:
         "id",
         "topic",
         "received",
+        "kind",
+        "key",
         "hook",
         "delivery",
         "headers",

@@ -18,6 +18,7 @@ Unrunnable       give up                                 counts
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from traceback import format_exception, format_tb
@@ -25,7 +26,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from .codec import storable_result
 from .errors import Cancel, Retry, Snooze, Verdict
-from .model import COMPLETE, ERROR, SKIPPED, MonQTask, ready_again
+from .model import COMPLETE, ERROR, SKIPPED, MonQTask, Posting, ready_again
 from .safe_text import without_surrogates
 
 CRASH_LIMIT: Final = 3
@@ -35,8 +36,9 @@ LONGEST_BACKOFF_SECONDS: Final = 6 * 3600.0
 HISTORY_LIMIT: Final = 20
 TRACEBACK_LIMIT: Final = 32 * 1024
 ERROR_LINE_LIMIT: Final = 500
+CANCELLED: Final = "cancelled by its handler"
 
-Kind = Literal["complete", "retry", "snooze", "give_up", "cancel", "release"]
+OutcomeKind = Literal["complete", "retry", "snooze", "give_up", "cancel", "release"]
 
 
 class Returned(NamedTuple):
@@ -103,11 +105,15 @@ class Policy:
 
 
 class Outcome(NamedTuple):
-    """What is decided, and the fields that make it so. *error* is its one line for people."""
+    """What is decided, and the fields that make it so. *error* is its one line for people.
 
-    kind: Kind
+    *postings* are stored with it, or neither is.
+    """
+
+    kind: OutcomeKind
     fields: dict[str, Any]
     error: str = ""
+    postings: Sequence[Posting] = ()
 
 
 def backoff(attempt: int, chance: float) -> float:
@@ -144,13 +150,9 @@ def decide(
     if isinstance(ending, Raised) and isinstance(ending.error, Verdict):
         verdict = ending.error
         if isinstance(verdict, Cancel):
-            return _ended(
-                "cancel",
-                SKIPPED,
-                task,
-                now,
-                policy,
-                _cut(_text_of(verdict)) or "cancelled by its handler",
+            reason = _cut(_text_of(verdict)) or CANCELLED
+            return _ended("cancel", SKIPPED, task, now, policy, reason)._replace(
+                error=reason[:ERROR_LINE_LIMIT]
             )
         if isinstance(verdict, Snooze):
             pause = SNOOZE_SECONDS if verdict.delay is None else verdict.delay
@@ -163,6 +165,13 @@ def decide(
     again = _again("retry", task, now + timedelta(seconds=pause), error, counted=True)
     again.fields.update(result=text, history=_history(task, now, error))
     return again
+
+
+def without_postings(outcome: Outcome, refusal: Exception, now: datetime) -> Outcome:
+    """The end in `error` of a run whose *outcome* was refused together with its postings."""
+    line = without_surrogates(f"the tasks that this end posts were refused: {refusal}")[:ERROR_LINE_LIMIT]
+    fields = {"time_stop": now, **outcome.fields, "state": ERROR, "result": line}
+    return Outcome("give_up", fields, line)
 
 
 def _crashed(task: MonQTask, ending: Crashed, now: datetime, policy: Policy) -> Outcome:
@@ -179,7 +188,14 @@ def _crashed(task: MonQTask, ending: Crashed, now: datetime, policy: Policy) -> 
 
 
 def _ended(  # noqa: PLR0917 - the six parts of an ended task
-    kind: Kind, state: str, task: MonQTask, now: datetime, policy: Policy, result: Any, *, error: str = ""
+    kind: OutcomeKind,
+    state: str,
+    task: MonQTask,
+    now: datetime,
+    policy: Policy,
+    result: Any,
+    *,
+    error: str = "",
 ) -> Outcome:
     keep = policy.keep_complete if state == COMPLETE else policy.keep_failed
     fields: dict[str, Any] = {
@@ -193,7 +209,7 @@ def _ended(  # noqa: PLR0917 - the six parts of an ended task
     return Outcome(kind, fields, error)
 
 
-def _again(kind: Kind, task: MonQTask, when: datetime, reason: str, *, counted: bool) -> Outcome:
+def _again(kind: OutcomeKind, task: MonQTask, when: datetime, reason: str, *, counted: bool) -> Outcome:
     fields = ready_again(task.attempt if counted else max(task.attempt - 1, 0))
     if kind != "release":  # which keeps its place in the queue
         fields["time_queue"] = when

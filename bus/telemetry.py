@@ -27,6 +27,7 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "config.reloaded": (logging.INFO, "new configuration and apps are in use"),
     "config.refused": (logging.ERROR, "the new configuration is bad, the old one stays"),
     "config.warned": (logging.WARNING, "the new configuration works and is probably not meant so"),
+    "socket.passed": (logging.INFO, "listens on a socket that the service manager keeps over restarts"),
     "socket.lost": (logging.ERROR, "the control socket's file is gone and cannot be put back: commands fail"),
     "socket.restored": (logging.WARNING, "the control socket's file was gone and is back"),
     "signal.ignored": (logging.WARNING, "a signal came that would have ended the daemon; a handler's alarm?"),
@@ -43,6 +44,11 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.WARNING,
         "no handler knows the topic; the event is recorded, and can be replayed",
     ),
+    "handler.suspended": (
+        logging.WARNING,
+        "a command cannot be started, and why: its folder, program, interpreter or user; its tasks wait",
+    ),
+    "handler.resumed": (logging.INFO, "the command can be started again; its tasks run within a minute"),
     "event.refused": (logging.WARNING, "a request was answered with an error"),
     "refusals.omitted": (
         logging.WARNING,
@@ -64,9 +70,17 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.WARNING,
         "at the start: all `connections` at once would take the last of the files that may be open",
     ),
+    "names.unmatched": (
+        logging.WARNING,
+        "at the start: `--only` or `--except` names what no app declares; the daemon may claim nothing",
+    ),
     "queue.filled": (logging.WARNING, "`max_ready_tasks` tasks wait; deliveries get 503"),
     "queue.recovered": (logging.INFO, "fewer tasks wait again; deliveries are taken"),
     "task.posted": (logging.DEBUG, "a task is stored"),
+    "task.merged": (
+        logging.INFO,
+        "a task from the inbox was not stored: an unfinished one holds its key",
+    ),
     "task.started": (logging.DEBUG, "a handler begins"),
     "task.printed": (logging.INFO, "a line that a handler printed"),
     "output.printed": (logging.INFO, "a line that something outside of a task's own greenlet printed"),
@@ -122,6 +136,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "spool.handed_over": (logging.INFO, "the spool is empty; deliveries go to the store again"),
     "spool.filled": (logging.WARNING, "the spool has no room; deliveries get 503 until the store is back"),
     "spool.stuck": (logging.ERROR, "no store takes this delivery; it stays in the spool's file"),
+    "inbox.damaged": (
+        logging.ERROR,
+        "what a process has posted cannot be read or stored; it stays in its file",
+    ),
     "clock.stepped": (
         logging.WARNING,
         "the machine's clock was set by so many seconds; the queue's time goes on as it was",

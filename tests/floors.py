@@ -16,7 +16,10 @@ class Floor(NamedTuple):
 
 
 FLOORS: Final = (
-    Floor("ground", ("errors", "clock", "safe_text", "strict_json", "regex", "files", "diagnosis")),
+    Floor(
+        "ground",
+        ("errors", "clock", "safe_text", "strict_json", "regex", "files", "diagnosis", "placeholders"),
+    ),
     Floor("process", ("process",)),
     Floor("words", ("model", "codec", "telemetry", "steady_clock")),
     Floor("rules", ("retry", "config", "joining", "presentation")),

@@ -92,7 +92,7 @@ def test_the_place_is_what_init_writes():
     """Each file and folder has its row."""
     rows = {row[0] for row in markdown.table(PAGE, "A place and a unit")}
 
-    assert {"monqbus.ini", "apps/", "data/", "monqbus.service"} == rows
+    assert {"monqbus.ini", "apps/", "data/", "monqbus.service", "monqbus.socket"} == rows
 
 
 def test_the_proxies_serve_hooks_over_tls_only():

@@ -13,12 +13,13 @@ import pytest
 
 import monqbus
 from bus import __version__, errors, telemetry
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.cli import entry
 from bus.cli.parser import build_parser
 from bus.config import load
 from bus.config.secrets import SHORTEST
-from bus.config.settings import GROUPS, RENAMED, Handler, Hook, rows
+from bus.config.sections import KINDS
+from bus.config.settings import RENAMED
 from bus.daemon import RELOADED
 from bus.model import LEGAL_MOVES, STATES
 from bus.retry import backoff
@@ -30,7 +31,7 @@ from tests.markdown import DOCS, ROOT
 
 PAGES = markdown.pages()
 FACTS = telemetry.FACTS
-NAMED = {"hook:NAME": Hook, "handler:NAME": Handler}
+KEYS = {kind.title: [row.key for row in kind.rows] for kind in KINDS}
 SIGNING_KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -62,12 +63,12 @@ def test_every_command_has_its_section(command):
     assert f"\n## monqbus {command}\n" in (DOCS / "cli.md").read_text()
 
 
-@pytest.mark.parametrize("name", [*GROUPS, *NAMED])
+@pytest.mark.parametrize("name", KEYS)
 def test_every_setting_is_in_the_reference(name):
     """As a row of its section's table."""
     listed = [row[0] for row in markdown.table(DOCS / "configuration.md", f"[{name}]")]
 
-    assert [row.key for row in rows({**GROUPS, **NAMED}[name])] == listed
+    assert KEYS[name] == listed
 
 
 def test_every_renamed_setting_is_told():
@@ -75,7 +76,7 @@ def test_every_renamed_setting_is_told():
     told = {(row[0], row[1]) for row in markdown.table(ROOT / "UPGRADING.md", "Settings")}
 
     assert {(f"[{section}] {old}", new) for (section, old), new in RENAMED.items()} == told
-    assert all(new in {row.key for row in rows(GROUPS[section])} for (section, _), new in RENAMED.items())
+    assert all(new in KEYS[section] for (section, _), new in RENAMED.items())
 
 
 def test_every_fact_is_in_the_table():

@@ -19,7 +19,6 @@ from bson import ObjectId
 
 from ..admin import PAGE, Step
 from ..apps.context import capture
-from ..apps.registry import Options
 from ..clock import Clock
 from ..codec import decode, encode, storable
 from ..errors import (
@@ -36,6 +35,7 @@ from ..model import Event, Filter, MonQTask, Receipt
 from ..store.documents import event_from_document, task_from_document
 
 ANSWER_SECONDS: Final = 30.0
+_OPTIONS: Final = ("priority", "max_attempts", "timeout", "key", "result_type")
 BACKUP_SECONDS: Final = 86_400.0
 BSON_TYPE: Final = "application/bson"
 _HEADERS: Final = {"Accept": BSON_TYPE, "Content-Type": BSON_TYPE}
@@ -50,10 +50,21 @@ _ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
 
 
 class Posted(NamedTuple):
-    """A stored task, and whether an app declares its name; one that none declares waits until one does."""
+    """A stored task, and whether an app declares its name; one that none declares waits until one does.
+
+    *near* is the declared name that resembles one that is not.
+    """
 
     task: MonQTask
     is_known: bool
+    near: str = ""
+
+
+class Published(NamedTuple):
+    """What an event became; *near* is the topic with handlers that resembles one without."""
+
+    receipt: Receipt
+    near: str = ""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -69,7 +80,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class ApiClient:
-    """Implements registry.Poster and the methods of Admin, for any number of threads or greenlets at once.
+    """Posts through the daemon, and has the methods of Admin, for any number of threads or greenlets at once.
 
     A request has a connection to itself; afterwards it is kept for the next one.
     """
@@ -81,11 +92,25 @@ class ApiClient:
         self._clock = clock
         self._kept: list[_UnixConnection] = []  # taken and given back by single steps of the interpreter
 
-    # registry.Poster
+    # posting
 
-    def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
-        """Store one task in the daemon; durable when it returns."""
-        return self.post_named(name, args, kwargs, dataclasses.asdict(options)).task
+    def submit(self, task: MonQTask) -> MonQTask:
+        """Store a prepared *task* in the daemon under its id; durable when it returns.
+
+        The task that holds its key is returned in its place.
+        """
+        delay = (task.time_queue - self._clock.now()).total_seconds()
+        asked = {
+            "id": task.id,
+            "name": task.task_name,
+            "args": task.args,
+            "kwargs": task.kwargs,
+            "context": task.context,
+            "options": {name: getattr(task, name) for name in _OPTIONS} | {"delay": max(0.0, delay)},
+        }
+        stored = task_from_document(self._ask("POST", "/tasks", asked)["task"])
+        stored.waiter = self.join
+        return stored
 
     def post_named(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], changes: Mapping[str, Any]
@@ -101,14 +126,18 @@ class ApiClient:
         answer = self._ask("POST", "/tasks", asked)
         task = task_from_document(answer["task"])
         task.waiter = self.join
-        return Posted(task, answer["known"])
+        return Posted(task, answer["known"], answer.get("near", ""))
 
     def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
         """Publish an event to the handlers that the daemon knows."""
+        return self.publish_named(topic, args, kwargs).receipt
+
+    def publish_named(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Published:
+        """As publish, with the topic that was meant where this one has no handler."""
         kept = storable(list(args), dict(kwargs), capture())
         asked = {"id": self._clock.new_id(), "topic": topic, **kept._asdict()}
         answer = self._ask("POST", "/events", asked)
-        return Receipt(answer["tasks"], answer["event"])
+        return Published(Receipt(answer["tasks"], answer["event"]), answer.get("near", ""))
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended; see MonQTask.join."""
@@ -175,7 +204,7 @@ class ApiClient:
         answer = self._ask("POST", f"/tasks/{action}", asked)
         return Step(answer["done"], answer["last"])
 
-    # the wire
+    # requests
 
     def close(self) -> None:
         """Close what is kept; the next request opens a new connection."""

@@ -22,9 +22,12 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from ..admin import PAGE, Admin
-from ..apps.registry import NAME, TOPIC, Options, Registry
+from ..apps.calls import prepare
+from ..apps.options import Options
+from ..apps.registry import NAME, TOPIC, Registry
 from ..clock import UTC, Clock
 from ..codec import decode, encode, storable
+from ..config import nearest
 from ..errors import (
     BadDeclaration,
     BadFilter,
@@ -37,7 +40,7 @@ from ..errors import (
 )
 from ..http import Queue, read_body
 from ..model import Event, Filter, MonQTask
-from ..posting import PostOffice, prepare
+from ..posting import PostOffice
 from ..presentation import plain, task_details, task_row, why_waiting
 from ..store.documents import event_to_document, task_to_document
 from ..store.salvage import opened
@@ -70,14 +73,22 @@ class Api:
         office: PostOffice,
         registry: Callable[[], Registry],
         clock: Clock,
+        *,
         status: Callable[[], Mapping[str, Any]] = dict,
+        catch_up: Callable[[], object] = lambda: None,
     ) -> None:
         self._admin = admin
         self._office = office
         self._registry = registry
         self._clock = clock
         self._status = status
+        self._catch_up = catch_up
         self._began = clock.wall()
+
+    def catch_up(self) -> None:
+        """Take over what has been posted before this request, so that it is seen and can be steered."""
+        with suppress(StoreError, OSError):
+            self._catch_up()
 
     def post_task(self) -> Response:
         """Store one task; the declaration's options count where the request names none.
@@ -96,7 +107,9 @@ class Api:
                 409, "id_taken", f"id: expected one that is free, or the same call, got {task.id}, which is "
                 f"stored as another call of {stored.task_name}; choose a new id"
             )  # fmt: skip
-        return _answer({"task": task_to_document(stored), "known": declared is not None}, 201)
+        near = "" if declared else nearest(name, tuple(sorted(self._registry().tasks)))
+        known = {"known": declared is not None, "near": near}
+        return _answer({"task": task_to_document(stored), **known}, 201)
 
     def find_tasks(self) -> Response:
         """One page of tasks, newest first; *last* is where the next one begins, null when this is empty."""
@@ -142,7 +155,8 @@ class Api:
         kept = storable(*_call(document), _part(document, "context", dict))
         event.args, event.kwargs = kept.args, kept.kwargs
         receipt = self._office.announce(event, kept.context)
-        return _answer({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
+        near = "" if receipt.task_ids else nearest(event.topic, tuple(sorted(self._registry().topics)))
+        return _answer({"event": receipt.event_id, "tasks": receipt.task_ids, "near": near}, 201)
 
     def show_event(self, event_id: str) -> Response:
         """One event as it was received."""
@@ -193,6 +207,7 @@ def create_api(api: Api) -> Flask:
     app = Flask("monqbus.api", static_folder=None, root_path="/")
     for method, rule, answer in ROUTES:
         app.add_url_rule(f"/api/v1{rule}", answer.__name__, partial(answer, api), methods=[method])
+    app.before_request(api.catch_up)
     app.register_error_handler(MonqbusError, _failed)
     app.register_error_handler(HTTPException, _no_such_thing)
     return app

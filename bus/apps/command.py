@@ -10,7 +10,6 @@ import codecs
 import errno
 import os
 import pwd
-import re
 import select
 import signal
 import subprocess
@@ -29,22 +28,27 @@ from bson import ObjectId
 from .. import strict_json
 from ..clock import Clock
 from ..config import Handler
-from ..errors import Cancel, CommandFailed, Retry
+from ..config.commands import PLACEHOLDERS
+from ..errors import BadArguments, CommandFailed, Retry, Snooze
 from ..model import Event
+from ..placeholders import NoValue, Placeholder
 from ..presentation import plain
 from ..process.parent_death import adopt_orphans, die_with
 from ..process.tree import ProcessTree
+from . import command_program
 from .command_files import BODY, EVENT, CommandFiles
 from .context import c
 from .registry import event_handler
 
 TEMPORARY_FAILURE: Final = 75  # EX_TEMPFAIL of sysexits.h
 KILL_SECONDS: Final = 2.0
+SUSPENDED_SECONDS: Final = 60.0
+"""How long a task waits before it is looked whether its command can be started by then."""
+
+_SHORT_OF: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 LAST_WORDS_SECONDS: Final = 0.5
 READ_BYTES: Final = 64 * 1024
 INHERITED: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR")
-
-_HOLE: Final = re.compile(r"\{([a-z]+)(?::([^{}]+))?\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,12 @@ class Command:
     def __call__(self, topic: str, *args: Any, **kwargs: Any) -> None:
         """Run it; blocks until it has ended. What it prints is printed.
 
-        Raises Cancel when the event does not fill a placeholder, Retry for exit code 75,
-        CommandFailed for any other than 0 or a signal. An interrupt ends its whole process group.
+        Raises BadArguments when the event does not fill a placeholder, Snooze while the command cannot be
+        started, Retry for exit code 75, CommandFailed for any other than 0 or a signal. An interrupt ends
+        its whole process group.
         """
+        if self.user and (fault := command_program.fault_of_user(self.user)):
+            raise Snooze(fault, delay=SUSPENDED_SECONDS)
         event = args[0] if args and isinstance(args[0], Event) else _published(topic, args, kwargs)
         told = _told(event)
         before = ("", *self.words)  # each word beside the one in front of it
@@ -75,16 +82,18 @@ class Command:
 
     def _fill(self, word: str, told: Mapping[str, Any], word_before: str) -> str:
         """*word* with its placeholders filled; all of it stays one argument."""
-
-        def value(hole: re.Match[str]) -> str:
-            found = _find(told, hole[1], hole[2])
-            if found is None or "\x00" in found:
-                raise Cancel(f"the event has no usable value for {hole[0]}")
-            return found
-
-        filled = _HOLE.sub(value, word)
+        try:
+            filled = PLACEHOLDERS.compile(word).fill(partial(_find, told))
+        except NoValue as error:
+            raise BadArguments(
+                f"argument {word!r}: expected a text without NUL or a number for {error}, the event has "
+                f"none; give it a default, {str(error)[:-1]}|none}}, or let the command read the event"
+            ) from None
         if filled.startswith("-") and not word.startswith("-") and word_before != "--":
-            raise Cancel(f"the event makes {word} an option; write -- before it if that is meant")
+            raise BadArguments(
+                f"argument {word!r}: expected no option, the event makes it one; write -- before it if that "
+                "is meant"
+            )
         return filled
 
     def _owner(self) -> tuple[int, int] | None:
@@ -144,8 +153,15 @@ class Command:
             )
         except OSError as error:
             if error.errno == errno.E2BIG:
-                raise Cancel(f"{words[0]}: the event makes its arguments too long; read its file") from None
-            raise CommandFailed(f"{words[0]}: cannot be run: {error.strerror}") from None
+                raise BadArguments(
+                    f"{words[0]}: expected arguments that the system takes, 128 KiB each on most machines, "
+                    "the event makes them longer; let the command read $MONQBUS_EVENT_FILE"
+                ) from None
+            if error.errno in _SHORT_OF:
+                raise CommandFailed(f"{words[0]}: cannot be run: {error.strerror}") from None
+            fault = command_program.fault(words[0], self.folder, self.user, environ.get("PATH"))
+            unseen = f"command: expected a program, got {words[0]}: {error.strerror}; run it by hand"
+            raise Snooze(fault or unseen, delay=SUSPENDED_SECONDS) from None
 
 
 class Ear:
@@ -318,13 +334,17 @@ def _body(event: Event) -> Any:
         return plain(event.body)
 
 
-def _find(told: Mapping[str, Any], kind: str, path: str | None) -> str | None:
-    if path is None:
-        return strict_json.at_path(told, kind)
+def _find(told: Mapping[str, Any], placeholder: Placeholder) -> str | None:
+    """The text for *placeholder*. Raises NoValue for one that no argument can hold, default or not."""
+    kind, where = placeholder.kind, placeholder.where
+    found: str | None
     if kind == "header":
-        header: str | None = told["headers"].get(path.lower())
-        return header
-    return strict_json.at_path(told[kind], path)
+        found = told["headers"].get(where.lower())
+    else:
+        found = strict_json.at_path(told[kind], where) if where else strict_json.at_path(told, kind)
+    if found is not None and "\x00" in found:
+        raise NoValue(str(placeholder))
+    return found
 
 
 def _variables(event: Event, payload: CommandFiles) -> dict[str, str]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Iterable
 from contextlib import closing
+from json import dumps
 from pathlib import Path
 
-from ..apps import registry
+from ..apps import loading, registry
 from ..apps.command import declare
-from ..config import Config
+from ..apps.command_program import faults_of
+from ..config import Config, nearest
 from ..connecting import client, is_embedded
 from ..errors import ConfigError, MonqbusError
 from ..http import Limits, open_files, too_few_files
 from ..store import has_file, open_store, require_data_dir, require_room
 from ..store.checks import examine
 from . import terminal
+from .host_checks import losses
 from .session import daemon_answers, read_config
 
 
@@ -23,11 +28,18 @@ def check(options: argparse.Namespace) -> int:
 
     With ``--offline`` the store is left alone: a running daemon's reload asks for no more than that.
     """
+    if options.report is not None:
+        return _report(options)
     config = read_config(options)
-    problems = _app_problems(config)
+    problems = [*_app_problems(config), *_program_problems(config)]
     _print_declared(config)
     store_error = None if options.offline else _store_error(config)
-    for warning in (*config.warnings, *_few_files(config), *_unhandled(config)):
+    for warning in (
+        *config.warnings,
+        *losses(config),
+        *_few_files(config),
+        *_unhandled(config),
+    ):
         terminal.warning(warning)
     if problems:
         raise ConfigError(*problems, *([str(store_error)] if store_error else []))
@@ -43,11 +55,28 @@ def _app_problems(config: Config) -> list[str]:
     place = Path.cwd()
     for app in config.monqbus.apps:
         try:
-            registry.load([app], config.monqbus.path)
+            loading.load([app], config.monqbus.path)
         except ConfigError as error:
             problems += error.problems
     declare(config.handlers.values(), place)
     return problems
+
+
+def _report(options: argparse.Namespace) -> int:
+    """Write the mistakes of config and apps to a descriptor as JSON, apart from all that apps print."""
+    try:
+        problems = _app_problems(read_config(options))
+    except MonqbusError as error:
+        problems = [*error.problems] if isinstance(error, ConfigError) else [str(error)]
+    with os.fdopen(options.report, "w") as file:
+        file.write(dumps(problems))
+    return 1 if problems else 0
+
+
+def _program_problems(config: Config) -> list[str]:
+    """What keeps commands from being started; a daemon starts all the same, and their tasks wait."""
+    faults = faults_of(config.handlers.values())
+    return [f"{config.handlers[name].where}: [handler:{name}] {fault}" for name, fault in faults.items()]
 
 
 def _print_declared(config: Config) -> None:
@@ -73,10 +102,16 @@ def _unhandled(config: Config) -> list[str]:
     """Hooks whose topic is fixed and has no handler: they record events that nobody acts on."""
     topics = registry.registry().topics
     return [
-        f"{hook.where}: [hook:{hook.name}] topic: no handler for {hook.topic!r}; its events are only recorded"
+        f"{hook.where}: [hook:{hook.name}] topic: no handler for {hook.topic!r}{_near(hook.topic, topics)} "
+        "events are only recorded"
         for hook in config.hooks.values()
         if "{" not in hook.topic and hook.topic not in topics
     ]
+
+
+def _near(topic: str, topics: Iterable[str]) -> str:
+    near = nearest(topic, tuple(topics))
+    return f", did you mean {near!r}? Its" if near else "; its"
 
 
 def _store_error(config: Config) -> MonqbusError | None:

@@ -7,7 +7,15 @@ import importlib
 from collections.abc import Sequence
 from typing import Final
 
-from ..errors import ConfigError, MonqbusError, StoreHeld, StoreUnavailable, StoreUnusable, UsageError
+from ..errors import (
+    ConfigError,
+    MonqbusError,
+    StoreHeld,
+    StoreUnavailable,
+    StoreUnusable,
+    UnusableForNow,
+    UsageError,
+)
 from . import terminal
 from .parser import build_parser
 
@@ -16,10 +24,12 @@ EX_FAILED: Final = 1  # the asked-for thing failed or was not found
 EX_USAGE: Final = 64
 EX_UNAVAILABLE: Final = 69  # the store cannot be reached
 EX_HELD: Final = 73  # another daemon holds the embedded store
+EX_TEMPFAIL: Final = 75  # the machine refuses a folder, a file or an address for now
 EX_CONFIG: Final = 78
 EX_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells report it
 
 _CODES: Final[tuple[tuple[type[MonqbusError], int], ...]] = (
+    (UnusableForNow, EX_TEMPFAIL),  # in front of ConfigError, of which it is one
     (ConfigError, EX_CONFIG),
     (UsageError, EX_USAGE),
     (StoreHeld, EX_HELD),
@@ -31,7 +41,7 @@ _CODES: Final[tuple[tuple[type[MonqbusError], int], ...]] = (
 
 def main(words: Sequence[str]) -> int:
     """Run one command; its exit code. Errors are one line each on stderr, never a traceback."""
-    terminal.open_closed_streams()
+    terminal.prepare_streams()
     parser = build_parser()
     options = parser.parse_args(words)
     if not hasattr(options, "module"):

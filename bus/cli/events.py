@@ -16,7 +16,7 @@ def events(options: argparse.Namespace) -> int:
     """Show or replay events by their ids, in the order given; the first that cannot be ends it."""
     ids = [event_id(text) for text in options.ids]
     if options.action == "show":
-        with open_admin(options) as admin:
+        with open_admin(options, looks=True) as admin:
             for one in ids:
                 _show(admin.event(one), as_json=options.json)
         return 0
@@ -26,7 +26,8 @@ def events(options: argparse.Namespace) -> int:
             if options.json:
                 terminal.row({"event": str(one), "tasks": tasks})
             else:
-                terminal.text("\n".join(tasks))
+                for task_id in tasks:
+                    terminal.done(task_id)
     return 0
 
 

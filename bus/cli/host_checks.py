@@ -6,19 +6,22 @@ import os
 import platform
 import shutil
 import sys
+import zoneinfo
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
 from .. import __version__
+from ..apps.command_program import faults_of
 from ..clock import Clock
 from ..config import Config
+from ..connecting import is_embedded
 from ..diagnosis import Diagnosis
 from ..http import open_files, too_few_files
-from ..process import executable
+from ..process import certificates, executable
 from ..steady_clock import TRUSTED_SECONDS, SteadyClock
-from ..store.checks import disk, library
+from ..store.checks import disk, library, loss_of
 from ..store.clock_mark import read_mark, this_boot
 
 LIBRARIES: Final = ("gevent", "greenlet", "pymongo", "Flask", "Werkzeug")
@@ -38,6 +41,8 @@ def program() -> Iterator[Diagnosis]:
         except PackageNotFoundError:
             yield Diagnosis(name.lower(), "not installed", "problem", "install monqbus again")
     yield library()
+    yield _certificates()
+    yield _time_zones()
 
 
 def _glibc(needed: str) -> Diagnosis:
@@ -46,11 +51,41 @@ def _glibc(needed: str) -> Diagnosis:
     return Diagnosis("glibc", here, note=f"the executable needs {needed} or newer" if needed else "")
 
 
+def _certificates() -> Diagnosis:
+    if found := certificates.in_use(os.environ):
+        return Diagnosis("certificates", found)
+    remedy = "install the package ca-certificates, or name a file of them in $SSL_CERT_FILE"
+    return Diagnosis("certificates", "of no authority: no server is trusted over TLS", "warning", remedy)
+
+
+def _time_zones() -> Diagnosis:
+    """Where `zoneinfo` finds zones."""
+    for folder in zoneinfo.TZPATH:
+        if Path(folder, "Etc/UTC").exists():
+            return Diagnosis("time zones", folder)
+    try:
+        zoneinfo.ZoneInfo("Etc/UTC")
+    except zoneinfo.ZoneInfoNotFoundError:
+        remedy = "install the package tzdata, of this machine or with pip"
+        return Diagnosis("time zones", "none: zoneinfo.ZoneInfo finds nothing", "warning", remedy)
+    return Diagnosis("time zones", "those of the package tzdata")
+
+
 def limits(config: Config) -> Iterator[Diagnosis]:
     """How many files may be open."""
     most, remedy = open_files(), too_few_files(config.http.connections)
     value = "unlimited" if most is None else str(most)
     yield Diagnosis("open files", value, "warning", remedy) if remedy else Diagnosis("open files", value)
+
+
+def commands(config: Config) -> Iterator[Diagnosis]:
+    """Whether the programs of `[handler:NAME]` sections can be started, seen from this user."""
+    faults = faults_of(config.handlers.values())
+    for name, fault in faults.items():
+        sentence, _, remedy = fault.rpartition("; ")
+        yield Diagnosis("command", f"[handler:{name}] {sentence}", "problem", f"{remedy}; its tasks wait")
+    if config.handlers and not faults:
+        yield Diagnosis("command", f"all {len(config.handlers)} can be started")
 
 
 def data(config: Config) -> Iterator[Diagnosis]:
@@ -68,6 +103,16 @@ def data(config: Config) -> Iterator[Diagnosis]:
     else:
         yield Diagnosis("room", value)
     yield from _queue_time(folder)
+
+
+def losses(config: Config) -> list[str]:
+    """A warning where the file system of data_dir forgets what is kept there and was acknowledged."""
+    folder = config.monqbus.data_dir
+    reason = loss_of(folder) if is_embedded(config) or config.http.spool else ""
+    if not reason:
+        return []
+    expected = f"[monqbus] data_dir: expected a folder on a disk, got {folder}"
+    return [f"{expected}: {reason}, with all that was acknowledged; choose another, or mount a volume there"]
 
 
 def _queue_time(folder: Path) -> Iterator[Diagnosis]:
@@ -96,6 +141,8 @@ def _folder(folder: Path) -> Diagnosis:
         remedy = "run this as the daemon's user"
         return Diagnosis("data_dir", f"{folder}: {error.strerror}", "problem", remedy)
     value = f"{folder}, mode {found.st_mode & 0o7777:04o}"
+    if os.geteuid() == 0 != found.st_uid:  # it looks with that one's rights: nothing needs to be given over
+        return Diagnosis("data_dir", f"{value}, of user {found.st_uid}")
     if found.st_uid != os.geteuid():
         note = f"it belongs to user {found.st_uid}: run this as that one, or give it over with chown"
         return Diagnosis("data_dir", value, "warning", note)

@@ -23,7 +23,7 @@ examples:
 
 FILE is --config, else $MONQBUS_CONFIG, else ./monqbus.ini.
 exit codes: 0 done · 1 failed or not found · 64 usage · 69 store unreachable ·
-            73 store held · 78 configuration
+            73 store held · 75 not usable for now · 78 configuration
 """
 
 
@@ -37,11 +37,31 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse, but the command that was given too much says so, not the whole program."""
+        words = list(sys.argv[1:] if args is None else args)
+        if self._subparsers is not None and (unknown := self._unknown_in_front(words)):
+            self.error(f"unknown argument {unknown!r}{_near(unknown, self._option_string_actions)}")
         options, extra = super().parse_known_args(args, namespace)
         if extra:
             word = extra[0].partition("=")[0]
-            self.error(f"unknown argument {word!r}{_near(word, self._option_string_actions)}")
+            hint = _near(word, self._option_string_actions)
+            if hasattr(options, "kwargs") and word[-1:] in "]},:":
+                hint = "; JSON is one word for the shell in single quotes, such as --args '[7, \"Berlin\"]'"
+            self.error(f"unknown argument {word!r}{hint}")
         return options, extra
+
+    def _unknown_in_front(self, words: list[str]) -> str:
+        """The first option in front of the command that is none; argparse would take its value for one."""
+        rest = iter(words)
+        for word in rest:
+            if not word.startswith("-"):
+                break
+            name, given, _ = word.partition("=")
+            action = self._option_string_actions.get(name)
+            if action is None:
+                return name
+            if action.nargs is None and not given:
+                next(rest, None)
+        return ""
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -75,6 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Takes events over HTTP, stores them durably, runs their handlers.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # the entry looks for the command before it parses: it knows whole words only
     )
     parser.add_argument("--version", action="version", version=f"monqbus {__version__}")
     # taken in front of the command too, where many expect them
@@ -124,7 +145,9 @@ def _running(command: Command) -> None:
         "--only", metavar="NAMES", default="*", help="claim only these tasks: comma list, * wildcards"
     )
     run.add_argument("--except", dest="but", metavar="NAMES", default="", help="never claim these tasks")
-    init = command("init", "setup", "write a starter: config, example app, systemd unit", "monqbus init shop")
+    init = command(
+        "init", "setup", "write a starter: config, example app, systemd units", "monqbus init shop"
+    )
     init.add_argument("directory", metavar="DIR", nargs="?", default=".", help="where (default: here)")
     check = command(
         "check",
@@ -133,6 +156,7 @@ def _running(command: Command) -> None:
         "monqbus check --config monqbus.ini",
     )
     check.add_argument("--offline", action="store_true", help="leave the store out")
+    check.add_argument("--report", type=int, help=argparse.SUPPRESS)  # for a reload: see bus/daemon/reload.py
     doctor = command(
         "doctor",
         "doctor",

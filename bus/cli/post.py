@@ -8,7 +8,8 @@ from typing import Any
 from bson import ObjectId
 
 from ..api.client import ApiClient
-from ..apps.registry import NAME, TOPIC, Options
+from ..apps.options import Options
+from ..apps.registry import NAME, TOPIC
 from ..clock import Clock
 from ..errors import BadDeclaration, JoinTimeout, TaskFailed, UsageError
 from ..model import MonQTask
@@ -33,10 +34,10 @@ def post(options: argparse.Namespace) -> int:
     args, kwargs = _arguments(options)
     wait = None if options.wait is None else seconds("--wait", options.wait)
     with open_poster(options) as poster:
-        task, is_known = poster.post_named(options.name, args, kwargs, changes)
-        terminal.line(str(task.id), at_once=True)
+        task, is_known, near = poster.post_named(options.name, args, kwargs, changes)
+        terminal.done(str(task.id))
         if not is_known:
-            terminal.note(f"no app declares {options.name}; the task waits until one does")
+            terminal.note(f"no app declares {options.name}; the task waits until one does{_meant(near)}")
         return 0 if wait is None else _wait([task], wait, poster)
 
 
@@ -47,14 +48,18 @@ def event(options: argparse.Namespace) -> int:
     args, kwargs = _arguments(options)
     wait = None if options.wait is None else seconds("--wait", options.wait)
     with open_poster(options) as poster:
-        receipt = poster.publish(options.topic, args, kwargs)
+        receipt, near = poster.publish_named(options.topic, args, kwargs)
         for one in (receipt.event_id, *receipt.task_ids):
-            terminal.line(str(one), at_once=True)
+            terminal.done(str(one))
         if not receipt.task_ids:
-            terminal.note(f"no handler for topic {options.topic}; the event is recorded")
+            terminal.note(f"no handler for topic {options.topic}; the event is recorded{_meant(near)}")
         if wait is None or not receipt.task_ids:
             return 0
         return _wait([_to_join(task_id) for task_id in receipt.task_ids], wait, poster)
+
+
+def _meant(near: str) -> str:
+    return f"; did you mean {near}?" if near else ""
 
 
 def _to_join(task_id: ObjectId) -> MonQTask:
@@ -72,11 +77,18 @@ def _json(option: str, text: str, kind: type) -> Any:
     try:
         value = parse(text.encode("utf-8", "surrogateescape"))
     except BadJson as error:
-        raise UsageError(f"{option}: {str(error).removeprefix('body: ')}; got {text[:80]!r}") from error
+        said = f"{option}: {str(error).removeprefix('body: ')}; got {text[:80]!r}"
+        raise UsageError(f"{said}; {_as_one_word(option, kind)}") from error
     if not isinstance(value, kind):
         shape = "an array like '[1, \"two\"]'" if kind is list else "an object like '{\"name\": 1}'"
         raise UsageError(f"{option}: expected {shape}, got {text[:80]!r}")
     return value
+
+
+def _as_one_word(option: str, kind: type) -> str:
+    """How a shell hands JSON on as it is: it takes double quotes away, and parts words at spaces."""
+    example = '[7, "Berlin"]' if kind is list else '{"city": "Berlin"}'
+    return f"write it in single quotes, such as {option} '{example}'"
 
 
 def _wait(tasks: list[MonQTask], patience: float, poster: Local | ApiClient) -> int:

@@ -15,7 +15,7 @@ from bson import ObjectId
 from ..admin import Admin
 from ..api.client import ApiClient
 from ..clock import Clock
-from ..model import COMPLETE, ERROR, READY, STATES, Filter, MonQTask
+from ..model import COMPLETE, ERROR, READY, SKIPPED, STATES, Filter, MonQTask
 from ..presentation import attempts, plain, task_details, task_row
 from ..store.fields import ASIDE
 from . import terminal
@@ -31,7 +31,7 @@ def list(options: argparse.Namespace) -> int:  # noqa: A001 - the command's name
     """One line a task, newest first."""
     which = filter_of(options, Clock().now())
     shown = 0
-    with open_admin(options) as admin:
+    with open_admin(options, looks=True) as admin:
         for task in _pages(admin, which, options.limit or DEFAULT_LIMIT):
             if options.json:
                 terminal.row(task_row(task))
@@ -58,6 +58,8 @@ def _print_line(task: MonQTask) -> None:
         tail = f"  {fault[:160]}"
     elif task.history and task.state != COMPLETE and (error := attempts(task)[-1][2]):
         tail = f"  attempt {task.attempt}: {error[:80]}"
+    elif task.state == SKIPPED and isinstance(task.result, str):
+        tail = f"  {task.result[:160]}"
     terminal.line(f"{_id(task)}  ", State(task.state), f"  {_when(task.time_queue)}  {task.task_name}{tail}")
 
 
@@ -78,7 +80,7 @@ def _when(moment: Any) -> str:
 
 def count(options: argparse.Namespace) -> int:
     """How many tasks match, by state."""
-    with open_admin(options) as admin:
+    with open_admin(options, looks=True) as admin:
         which = filter_of(options, Clock().now())
         counts = admin.count(which)
         waits = counts.get(READY, 0) and not which.parked
@@ -99,7 +101,7 @@ def count(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """Everything about one task, and why it waits if it does."""
-    with open_admin(options) as admin:
+    with open_admin(options, looks=True) as admin:
         task = admin.show(task_id(options.id))
         details = task_details(task) | {"waiting": admin.why_waiting(task)}
     if options.json:

@@ -8,8 +8,10 @@ from ..apps import command_files
 from ..clock import Clock
 from ..daemon import Daemon, Names
 from ..errors import UsageError
+from ..http import require_files
 from ..process import executable
 from . import terminal
+from .host_checks import losses
 from .session import read_config
 
 
@@ -17,8 +19,9 @@ def run(options: argparse.Namespace) -> int:
     """Run the daemon in the foreground until TERM or INT."""
     names = Names(_names("--only", options.only), _names("--except", options.but) if options.but else ())
     config = read_config(options)
-    for warning in config.warnings:
+    for warning in (*config.warnings, *losses(config)):
         terminal.note(f"warning: {warning}")
+    require_files(config.http.connections)
     executable.sweep()
     command_files.sweep()
     return Daemon(config, Clock(), names).run()

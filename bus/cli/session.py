@@ -16,20 +16,23 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..admin import Admin
-from ..api.client import ApiClient, Posted
+from ..api.client import ApiClient, Posted, Published
 from ..apps import from_config, registry
+from ..apps.calls import prepare
 from ..apps.context import capture
-from ..apps.registry import Options
+from ..apps.options import Options
 from ..clock import Clock
-from ..config import Config, load
-from ..connecting import CONTROL_SOCKET, client, is_embedded
+from ..config import CONTROL_SOCKET, Config, load, nearest
+from ..connecting import client, is_embedded
 from ..errors import ConfigError, StoreHeld, StoreUnavailable
 from ..model import READY, MonQTask
-from ..posting import PostOffice, prepare
+from ..posting import PostOffice
 from ..presentation import why_waiting
 from ..steady_clock import SteadyClock
 from ..store import Store, as_owner_of, has_file, open_memory_store, open_store, require_room
 from ..store.clock_mark import read_mark, this_boot
+from ..store.inbox.reader import waiting_bytes
+from . import terminal
 
 HELD_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 0.05
@@ -76,12 +79,23 @@ class OwnAdmin(Admin):
 
 
 @contextmanager
-def open_admin(options: argparse.Namespace) -> Iterator[OwnAdmin | ApiClient]:
-    """The Admin of the configured store."""
+def open_admin(options: argparse.Namespace, *, looks: bool = False) -> Iterator[OwnAdmin | ApiClient]:
+    """The Admin of the configured store; one that *looks* changes nothing and makes no file."""
     config = read_config(options)
-    place = _open(config, makes=False)
+    place = _open(config, makes=False, looks=looks)
+    if is_embedded(config) and not isinstance(place, ApiClient):
+        _tell_of_inbox(config)
     with closing(place):
         yield place if isinstance(place, ApiClient) else OwnAdmin(place, _queue_clock(config), config)
+
+
+def _tell_of_inbox(config: Config) -> None:
+    """Say that there is more than the store shows: only a daemon takes it over."""
+    if waiting := waiting_bytes(config.monqbus.data_dir):
+        terminal.note(
+            f"the inbox holds {waiting} bytes of postings that no daemon has taken over yet; "
+            "start one with `monqbus run`"
+        )
 
 
 class Local:
@@ -93,7 +107,6 @@ class Local:
     def __init__(self, office: PostOffice, clock: Clock, *, is_attended: bool) -> None:
         self._office = office
         self._clock = clock
-        self.publish = office.publish
         self.replay = office.replay
         self.join = office.join
         self.is_attended = is_attended
@@ -105,7 +118,14 @@ class Local:
         declared = registry.registry().tasks.get(name)
         options = (declared.defaults if declared else Options()).but(changes)
         task = self._office.submit(prepare(self._clock, name, args, kwargs, options, capture()))
-        return Posted(task, declared is not None)
+        near = "" if declared else nearest(name, tuple(sorted(registry.registry().tasks)))
+        return Posted(task, declared is not None, near)
+
+    def publish_named(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Published:
+        """Publish; see ApiClient.publish_named."""
+        receipt = self._office.publish(topic, args, kwargs)
+        near = "" if receipt.task_ids else nearest(topic, tuple(sorted(registry.registry().topics)))
+        return Published(receipt, near)
 
 
 @contextmanager
@@ -130,7 +150,7 @@ def _queue_clock(config: Config) -> Clock:
     return SteadyClock(Clock(), read_mark(config.monqbus.data_dir), this_boot())
 
 
-def _open(config: Config, *, makes: bool = True) -> Store | ApiClient:
+def _open(config: Config, *, makes: bool = True, looks: bool = False) -> Store | ApiClient:
     """The daemon that holds the embedded store, or else the store, opened by this command.
 
     Unless it *makes* one, a store that is not there is an empty one, and stays not there: what root would
@@ -147,7 +167,9 @@ def _open(config: Config, *, makes: bool = True) -> Store | ApiClient:
             if not makes and is_embedded(config) and not has_file(settings.data_dir):
                 require_room(settings.data_dir)
                 return open_memory_store()
-            return open_store(settings.store.reveal(), settings.data_dir, min_free=settings.min_free)
+            return open_store(
+                settings.store.reveal(), settings.data_dir, min_free=settings.min_free, looks=looks
+            )
         except StoreHeld:
             if clock.monotonic() >= deadline:
                 raise

@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,17 +18,29 @@ from . import terminal
 
 
 def init(options: argparse.Namespace) -> int:
-    """Write a config, an example app, a systemd unit, and make the data folder; overwrite nothing."""
+    """Write a config, an example app, systemd units, and make the data folder; overwrite nothing."""
     from ..config import hello, sample
+    from ..config.settings import Http
+    from ..store import as_owner_of
     from .example_app import HELLO
-    from .systemd_unit import unit
+    from .systemd_unit import socket_unit, unit
 
     directory = Path(options.directory).resolve()
     files = {
         "monqbus.ini": sample(hello("./apps")),
         "apps/hello.py": HELLO,
         "monqbus.service": unit(_program(), directory, directory / "data"),
+        "monqbus.socket": socket_unit(directory, Http().listen),
     }
+    with as_owner_of(directory):  # what root makes in a user's folder, that user must be able to read
+        _write(directory, files)
+    terminal.line(f"as a service: the first lines of {directory}/monqbus.service tell how")
+    terminal.line(f"start it with: monqbus run --config {directory}/monqbus.ini")
+    return 0
+
+
+def _write(directory: Path, files: Mapping[str, str]) -> None:
+    """Make *directory* with *files* in it. Raises UsageError where one of them is there."""
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     if taken := [str(directory / name) for name in files if os.path.lexists(directory / name)]:
         raise UsageError(f"init: {', '.join(taken)}: exists already; choose another DIR or move it away")
@@ -39,9 +52,6 @@ def init(options: argparse.Namespace) -> int:
             with os.fdopen(place.create(Path(name).name, mode), "w") as file:
                 file.write(text)
             terminal.line(f"wrote {directory / name}")
-    terminal.line(f"as a service: the first lines of {directory}/monqbus.service tell how")
-    terminal.line(f"start it with: monqbus run --config {directory}/monqbus.ini")
-    return 0
 
 
 def _folder(home: HeldFolder, name: str, mode: int) -> HeldFolder:

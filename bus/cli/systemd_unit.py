@@ -1,7 +1,8 @@
-"""The systemd unit that `init` writes: how the daemon is started, watched, and fenced in."""
+"""The systemd units that `init` writes: the daemon, started, watched and fenced in, and its socket."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -12,8 +13,9 @@ _UNIT: Final = Template("""\
 # monqbus under systemd. To use it, as root:
 #   useradd --system --home-dir $plain --shell /usr/sbin/nologin monqbus
 #   chown -R monqbus: $plain
-#   cp $plain/monqbus.service /etc/systemd/system/
-#   systemctl daemon-reload && systemctl enable --now monqbus
+#   cp $plain/monqbus.service $plain/monqbus.socket /etc/systemd/system/
+#   systemctl daemon-reload && systemctl enable --now monqbus.socket monqbus.service
+# monqbus.socket keeps the port while the daemon is restarted. Without it, leave it out of both lines.
 # Changes go into /etc/systemd/system/monqbus.service.d/*.conf (systemctl edit monqbus).
 #
 # The log is in the journal: journalctl -u monqbus -f. For files instead, make their folder
@@ -35,6 +37,8 @@ _UNIT: Final = Template("""\
 Description=monqbus: webhooks and events in, tasks run
 After=network-online.target
 Wants=network-online.target
+# its folder may be on a disk of its own
+RequiresMountsFor=$place
 # no limit: MongoDB may be away for longer than any number of starts, and then be back
 StartLimitIntervalSec=0
 
@@ -42,6 +46,8 @@ StartLimitIntervalSec=0
 User=monqbus
 # "started" means that it listens; STATUS in `systemctl status` says what it does
 Type=notify
+# the port of monqbus.socket, if that is installed; else the daemon opens [http] listen itself
+Sockets=monqbus.socket
 # the executable is two processes, and the second one is the daemon
 NotifyAccess=all
 ExecStart=$program run --config $config
@@ -56,8 +62,9 @@ WatchdogSec=60
 # also after exit code 0: a task may have called os._exit(0). `systemctl stop` stays stopped.
 Restart=always
 RestartSec=2
-# usage, store held by another daemon, configuration: the next start would fail the same way
-RestartPreventExitStatus=64 73 78
+# usage, configuration: the next start would fail the same way. What may pass is tried again: a store that
+# another process has (73), a folder, file or address that cannot be used for now (75), MongoDB away (69)
+RestartPreventExitStatus=64 78
 # TERM reaches the daemon alone: it lets tasks end, with their workers and commands, and asks for the
 # time that [worker] drain needs. What is left then is killed.
 KillMode=mixed
@@ -119,23 +126,56 @@ SystemCallErrorNumber=EPERM
 WantedBy=multi-user.target
 """)
 
+_SOCKET: Final = Template("""\
+# The port of monqbus, kept by systemd: connections wait in its queue while the daemon is restarted, and
+# none is refused. monqbus.service tells how it is installed. To stop both, so that the port is closed:
+#   systemctl stop monqbus.socket monqbus.service
+
+[Unit]
+Description=the port of monqbus
+
+[Socket]
+# the same as [http] listen in $config; else the daemon says so and ends with exit code 78
+ListenStream=$listen
+FileDescriptorName=http
+# so many connections wait while no daemon runs; the kernel's net.core.somaxconn may be lower
+Backlog=4096
+NoDelay=yes
+
+[Install]
+WantedBy=sockets.target
+""")
+
+
+def socket_unit(directory: Path, listen: tuple[str, int]) -> str:
+    """The .socket unit of the place *directory*, whose configuration says *listen*."""
+    host, port = listen
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return _SOCKET.substitute(config=directory / "monqbus.ini", listen=address)
+
 
 def unit(program: Path, directory: Path, data_dir: Path) -> str:
     """The unit of the place *directory*, run by *program*; all paths absolute."""
     lives_at_home = any(path.is_relative_to(home) for path in (program, directory) for home in _HOMES)
     return _UNIT.substitute(
         program=_word(program),
-        config=_word(directory / "monqbus.ini"),
+        config=_argument(directory / "monqbus.ini"),
         data=_word(data_dir),
+        place=_word(directory),
         directory=_escaped(directory),
-        plain=directory,
+        plain=shlex.quote(str(directory)),
         protect_home="read-only" if lives_at_home else "yes",
     )
 
 
+def _argument(path: Path) -> str:
+    """*path* as an argument of a command line, where alone $ begins a variable; systemd.service(5)."""
+    return _word(path).replace("$", "$$")
+
+
 def _word(path: Path) -> str:
     """*path* as one word of a unit file's line; systemd.syntax(7)."""
-    text = _escaped(path).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    text = _escaped(path).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"' if any(sign in text for sign in " \t'\"\\") else text
 
 

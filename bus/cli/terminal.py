@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from io import TextIOWrapper
 from typing import Any, NamedTuple
 
 from ..errors import MonqbusError
@@ -21,26 +22,45 @@ class State(NamedTuple):
     width: int = STATE_WIDTH
 
 
-def open_closed_streams() -> None:
-    """A standard stream that was closed when Python started leads nowhere; `print` would take another one."""
+def prepare_streams() -> None:
+    """Let standard output and error take every text, where one was closed and in every encoding.
+
+    A stream that was closed when Python started leads nowhere; `print` would take another one. What an
+    encoding other than UTF-8 cannot say is escaped.
+    """
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 - for as long as the process lives
+        elif isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def flush() -> bool:
-    """Whether all that was printed has reached its reader; one that has gone has seen enough.
-
-    What could not be written is forgotten, or Python would complain of it once more at its end.
-    """
+    """Whether all that was printed has reached its reader; one that has gone has seen enough."""
     try:
         sys.stdout.flush()
     except OSError as problem:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _lead_nowhere()
         if not isinstance(problem, BrokenPipeError):
             note(_lost(problem))
             return False
     return True
+
+
+def done(text: str) -> None:
+    """Print *text* at once: it names what has been stored, and that stands whether it can be shown or not.
+
+    What standard output does not take goes to standard error, and is no failure of the command: a script
+    would do it again.
+    """
+    try:
+        _print(harmless(text), at_once=True)
+    except BrokenPipeError:
+        raise
+    except MonqbusError as problem:
+        _lead_nowhere()
+        note(f"{text}: stored, but {problem}")
 
 
 def line(*parts: str | State, at_once: bool = False) -> None:
@@ -102,6 +122,11 @@ def _print(one: str, *, at_once: bool = False) -> None:
         raise
     except OSError as problem:
         raise MonqbusError(_lost(problem)) from problem
+
+
+def _lead_nowhere() -> None:
+    """Forget what could not be written, or Python would complain of it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _lost(problem: OSError) -> str:

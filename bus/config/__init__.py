@@ -7,10 +7,11 @@ settings in `table`.
 from .loading import load
 from .sample import hello, reference, sample
 from .secrets import Secret, store_named
-from .settings import Config, Handler, Hook, Http, Monqbus, Worker
-from .value_types import is_loopback
+from .settings import CONTROL_SOCKET, Config, Handler, Hook, Http, Monqbus, Worker
+from .value_types import is_loopback, nearest
 
 __all__ = [
+    "CONTROL_SOCKET",
     "Config",
     "Handler",
     "Hook",
@@ -21,6 +22,7 @@ __all__ = [
     "hello",
     "is_loopback",
     "load",
+    "nearest",
     "reference",
     "sample",
     "store_named",

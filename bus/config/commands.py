@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from typing import Final
 
-from .value_types import Kind, Unfit, shown
+from ..placeholders import ALONE, HEADER, ITEM, MEMBER, PATH, BadPlaceholder, Grammar
+from .value_types import Unfit, ValueType, quoted
 
-KNOWN: Final = "{topic}, {id}, {hook}, {delivery}, {header:X}, {body:dotted.path}, {args:0} and {kwargs:name}"
-_PLACEHOLDER = re.compile(
-    r"\{(?:topic|id|hook|delivery|header:[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}"
-    r"|(?:body|args|kwargs):[^{}.\s]+(?:\.[^{}.\s]+)*)\}"
+PLACEHOLDERS: Final = Grammar(
+    {
+        **dict.fromkeys(("topic", "id", "hook", "delivery"), ALONE),
+        "header": HEADER,
+        "body": PATH,
+        "args": ITEM,
+        "kwargs": MEMBER,
+    }
 )
-_BRACED = re.compile(r"\{[^{}]*\}")
 
 
 def _read_command(text: str) -> tuple[str, ...]:
@@ -24,20 +27,32 @@ def _read_command(text: str) -> tuple[str, ...]:
     if not words:
         raise Unfit
     if "{" in words[0]:
-        raise Unfit(shown(words[0]), expected="a fixed program", remedy="no sender may choose what is run")
+        raise Unfit(quoted(words[0]), expected="a fixed program", remedy="no sender may choose what is run")
     for word in words:
-        for braced in _BRACED.findall(word):
-            if not _PLACEHOLDER.fullmatch(braced):
-                raise Unfit(shown(braced), expected="a known placeholder", remedy=f"known are {KNOWN}")
+        _check_placeholders(word)
         if word in ("|", "||", "&&", ";", "&", "<", ">", ">>", "2>&1"):
             raise Unfit(
-                shown(word),
+                quoted(word),
                 expected="one program and its arguments, no shell between them",
                 remedy="put it into a script and name that",
             )
     return tuple(words)
 
 
-COMMAND: Final = Kind(
+def _check_placeholders(word: str) -> None:
+    try:
+        template = PLACEHOLDERS.compile(word)
+    except BadPlaceholder as error:
+        raise Unfit(quoted(error.got), expected=error.expected, remedy=error.remedy) from None
+    for first in template.parts[:1]:
+        if not isinstance(first, str) and (first.default or "").startswith("-"):
+            raise Unfit(
+                quoted(f"{{{first.name}|{first.default}}}"),
+                expected="a default that makes its argument no option",
+                remedy="write the option in front of the placeholder",
+            )
+
+
+COMMAND: Final = ValueType(
     "a program and its arguments", "/usr/local/bin/deploy.sh {body:repository.name}", _read_command
 )

@@ -1,46 +1,57 @@
-"""Checks a `[hook:NAME]` section: what its settings demand of each other."""
+"""Declares the section `[hook:NAME]`: what its settings demand of each other, and its pages."""
 
 from __future__ import annotations
 
-import re
+from pathlib import Path
+from typing import Final
 
 from .ini import Section
 from .secrets import SHORTEST, Secret, is_signing_key, is_weak
-from .sections import Reader, Values
+from .section_kinds import Live, SectionKind, Values
 from .settings import Hook
-from .value_types import shown
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ONLY_FOR = {"header": "token", "tolerance": "standard"}
+_EXAMPLES: Final[Live] = {
+    "hook:github": {
+        "verify": "github",
+        "secret": "env:GITHUB_WEBHOOK_SECRET",
+        "topic": "github.{event}",
+    },
+    "hook:gitlab": {
+        "verify": "token",
+        "secret": "file:gitlab.token",
+        "weak_secret": "no",
+        "header": "X-Gitlab-Token",
+        "topic": "gitlab.{body:object_kind}",
+    },
+    "hook:billing": {
+        "verify": "standard",
+        "secret": "env:BILLING_OLD_SECRET\n    env:BILLING_NEW_SECRET",
+        "tolerance": "5m",
+    },
+}
+
+_ABOUT: Final = """\
+
+Each hook is a section of its own; NAME has 1 to 64 letters, digits, `_` and `-`. `secret` is required
+unless `verify = none`, and refused with it. To change a secret without losing a delivery, write the
+old and the new one, each on a line; both are accepted until you remove the old one:
+
+```ini
+[hook:billing]
+verify = standard
+secret = env:BILLING_OLD_SECRET
+    env:BILLING_NEW_SECRET
+```
+
+`verify = none` on an address that other machines can reach is warned about.
+"""
 
 
-def read_hook(section: Section, reader: Reader) -> Hook | None:
-    """The hook that *section* describes, or None when its mistakes leave none. Blocks for secret files."""
-    name = section.name.removeprefix("hook:")
-    values = reader.values(section, Hook)
-    problems = [*_name_problems(section, name), *_demands(section, values)]
-    for line, sentence in problems:
-        reader.findings.problem(line, sentence)
-    if problems or "verify" not in values.read:
-        return None
-    return Hook(name=name, **values.read, where=reader.findings.place(section.line))
-
-
-def _name_problems(section: Section, name: str) -> list[tuple[int, str]]:
-    if _NAME.fullmatch(name):
-        return []
-    expected = "expected a name of 1 to 64 letters, digits, _ and - behind hook:"
-    return [(section.line, f"[hook:NAME]: {expected}, got {shown(name)}; write for example [hook:github]")]
-
-
-def _demands(section: Section, values: Values) -> list[tuple[int, str]]:
+def _demands(section: Section, values: Values, _: Path) -> list[tuple[int, str]]:
     """What is missing, and what is there although it would do nothing: (line, sentence)."""
     subject = f"[{section.name}]"
     verify = values.read.get("verify")
-    if "verify" not in values.given:
-        return [
-            (section.line, f"{subject}: expected the key verify, got none; write for example verify = github")
-        ]
     if verify is None:
         return []
     if verify != "none" and "secret" not in values.given:
@@ -86,3 +97,15 @@ def _weak_keys(section: Section, verify: str, secrets: tuple[Secret, ...]) -> li
         return []
     sentence = "expected whsec_ and the base64 of 24 to 64 bytes, got something else; copy it from the sender"
     return [(section.entries["secret"].line, f"[{section.name}] secret: {sentence}")]
+
+
+HOOK: Final = SectionKind(
+    "hook",
+    "hooks",
+    Hook,
+    "Who may send to POST /hooks/NAME, and the topic it becomes.",
+    "github",
+    _demands,
+    _ABOUT,
+    _EXAMPLES,
+)

@@ -1,44 +1,50 @@
-"""Reads the INI file: sections and keys, each with its line number.
+"""Reads the INI file: sections and keys, each with its line number, and every mistake instead of the first.
 
-`configparser` reads; this room adds what it does not tell: the line of each key, and every mistake
-instead of the first. A line that is not understood is never quoted: it may be a secret that lost
-its indentation.
+One pass over the lines, by the rules of `configparser`: a line that is indented deeper than the key above it
+goes on with that key's value, a header too. A line that is not understood is never quoted: it may be a secret
+that lost its indentation.
 """
 
 from __future__ import annotations
 
 import codecs
-import configparser
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..errors import ConfigError
 from ..files import regular_file
 from ..files.regular_file import Content
 from .findings import Findings
 from .trust import check_config
 
 LARGEST_FILE: Final = 256 * 1024
-MOST_PASSES: Final = 20
 ALONE: Final = "expected [SECTION] alone on its line, got something else; write for example [monqbus]"
 
-_HEADER = re.compile(r"\[(?P<header>[^\[\]]+)\]\s*$")
-_HEADER_LINE = re.compile(r"\s*\[([^\[\]]+)\]\s*(?:;.*)?$")
+KEY_VALUE: Final = (
+    "expected KEY = VALUE, got something else; indent the line if it goes on with the value above"
+)
+HEADLESS: Final = "expected a [section] first, got a line outside of any; write [monqbus] above it"
+
+_HEADER = re.compile(r"\[([^\[\]]+)\]")
+_BEHIND = re.compile(r"\s;")
 _COMMENTED_SECRET = re.compile(r"\s*[;#]+\s*(?P<key>secret|store)\s*=")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One ``key = value``; a value of several lines is joined by newlines."""
+    """One ``key = value``; a value of several lines is joined by newlines.
+
+    *is_cut*: behind one of its lines stood a comment, which may have been meant as a part of it.
+    """
 
     line: int
     text: str
+    is_cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,15 @@ def read(path: Path, findings: Findings) -> Written:
     """Read and parse *path*; blocks for the file. Raises ConfigError when it has no text to parse."""
     content = _content(path, findings)
     lines = list(io.StringIO(_text(content.data, findings), newline=None))
-    return Written(content.status, _sections(lines, findings))
+    return Written(content.status, parse(lines, findings))
+
+
+def parse(lines: Iterable[str], findings: Findings) -> tuple[Section, ...]:
+    """The sections of *lines* in their order, without what is wrong in them, which *findings* says."""
+    parser = _Parser(findings)
+    for number, line in enumerate(lines, 1):
+        parser.read(number, line)
+    return parser.sections()
 
 
 def _content(path: Path, findings: Findings) -> Content:
@@ -79,6 +93,9 @@ def _content(path: Path, findings: Findings) -> Content:
         findings.fatal(0, "expected a configuration file, got a folder; name the file in it")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
+        if "pipe" in reason:
+            remedy = "write it into a file, which a reload and other commands read again"
+            findings.fatal(0, f"expected a file, got a pipe; {remedy}")
         findings.fatal(0, f"expected a readable file, got: {reason}; correct its path or its permissions")
     if len(content.data) > LARGEST_FILE:
         findings.fatal(0, "expected at most 256 KiB, got more; name a configuration file")
@@ -103,134 +120,104 @@ def _text(content: bytes, findings: Findings) -> str:
     return text
 
 
-class _Parser(configparser.RawConfigParser):
-    """The standard parser, except that a section's header has its line for itself."""
+@dataclass
+class _Value:
+    """A value while its lines are read; one that is not *kept* belongs to a mistake."""
 
-    SECTCRE = _HEADER
+    line: int
+    texts: list[str]
+    kept: bool = True
+    is_cut: bool = False
 
-    def __init__(self) -> None:
-        super().__init__(
-            delimiters=("=",),
-            comment_prefixes=(";", "#"),
-            inline_comment_prefixes=(";",),
-            default_section="",
+    def entry(self) -> Entry:
+        return Entry(self.line, "\n".join(self.texts).rstrip(), self.is_cut)
+
+
+class _Parser:
+    """What is known in front of the next line."""
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self._sections: dict[str, tuple[int, dict[str, _Value]]] = {}
+        self._name = ""  # of the present section; none in front of the first
+        self._values: dict[str, _Value] | None = {}  # its values; None while lines are dropped up to a header
+        self._value: _Value | None = None  # what an indented line goes on with
+        self._depth = 0  # of its key
+        self._commented = ""  # the key of a secret that is commented out just above
+
+    def sections(self) -> tuple[Section, ...]:
+        """What was read."""
+        return tuple(
+            Section(name, number, {key: value.entry() for key, value in values.items()})
+            for name, (number, values) in self._sections.items()
         )
 
-    def optionxform(self, optionstr: str) -> str:
-        """A key as it is written."""
-        return optionstr
-
-
-def _sections(lines: list[str], findings: Findings) -> tuple[Section, ...]:
-    """Parse until nothing is wrong, each time without the lines that were wrong the time before."""
-    for _ in range(MOST_PASSES):
-        parser = _Parser()
-        try:
-            parser.read_file(lines)
-        except configparser.DuplicateSectionError as error:
-            again = error.lineno or 1
-            first = _places(lines).get((error.section, ""), 0)
-            findings.problem(again, f"expected [{error.section}] once, got it at line {first} too; join them")
-            _blank_section(lines, again)
-        except configparser.DuplicateOptionError as error:
-            again = error.lineno or 1
-            first = _places(lines).get((error.section, error.option), 0)
-            sentence = f"[{error.section}]: expected a key once, got it at line {first} too; remove one"
-            findings.problem(again, sentence)
-            _blank_entry(lines, again)
-        except configparser.MissingSectionHeaderError as error:
-            findings.problem(error.lineno, _broken(lines, error.lineno, headless=True))
-            _blank_section(lines, error.lineno)
-        except configparser.ParsingError as error:
-            for number, _source in error.errors:
-                findings.problem(number, _broken(lines, number))
-                _blank_entry(lines, number)
-        else:
-            _check_comments(lines, findings)
-            return _placed(parser, lines)
-    raise ConfigError(*findings.problems)
-
-
-def _check_comments(lines: list[str], findings: Findings) -> None:
-    """Refuse what is left of a secret that was commented out: it would go on with the value above it."""
-    goes_on = {number for number, _, is_further in _meant(lines) if is_further}
-    commented: re.Match[str] | None = None
-    for number, line in enumerate(lines, 1):
-        if commented and number in goes_on:
-            sentence = f"expected a comment as well, because {commented['key']} above it is one, got a line"
-            findings.problem(number, f"{sentence} that goes on with what is before; put ; in front of it")
-        if line.strip():
-            commented = _COMMENTED_SECRET.match(line) or (commented if line.strip()[0] in ";#" else None)
-
-
-def _broken(lines: list[str], number: int, *, headless: bool = False) -> str:
-    if lines[number - 1].lstrip().startswith("["):
-        return ALONE
-    if headless:
-        return "expected a [section] first, got a line outside of any; write [monqbus] above it"
-    return "expected KEY = VALUE, got something else; indent the line if it goes on with the value above"
-
-
-def _blank_section(lines: list[str], number: int) -> None:
-    """Empty the line *number* and all behind it up to the next header."""
-    lines[number - 1] = "\n"
-    for index in range(number, len(lines)):
-        if _HEADER_LINE.match(lines[index]):
+    def read(self, number: int, line: str) -> None:
+        """Read the next *line*; a mistake is noted."""
+        text = line.strip()
+        if not text:
+            if self._value:
+                self._value.texts.append("")
             return
-        lines[index] = "\n"
-
-
-def _blank_entry(lines: list[str], number: int) -> None:
-    """Empty the line *number* and those behind it that are indented deeper."""
-    depth = _depth(lines[number - 1])
-    lines[number - 1] = "\n"
-    for index in range(number, len(lines)):
-        if lines[index].strip() and _depth(lines[index]) <= depth:
+        if text[0] in ";#":
+            commented = _COMMENTED_SECRET.match(line)
+            self._commented = commented["key"] if commented else self._commented
             return
-        lines[index] = "\n"
+        comment = _BEHIND.search(line.rstrip(), len(line) - len(line.lstrip()))
+        if comment:
+            text = line[: comment.start()].strip()
+        self._take(number, text, len(line) - len(line.lstrip()))
+        if comment and self._value:
+            self._value.is_cut = True
+        self._commented = ""
 
+    def _take(self, number: int, text: str, depth: int) -> None:
+        if self._value and depth > self._depth:
+            self._go_on(number, text, self._value)
+            return
+        self._value, self._depth = None, depth
+        if header := _HEADER.fullmatch(text):
+            self._begin_section(number, header[1])
+        elif self._values is not None:
+            self._value = self._begin_value(number, text, self._values)
 
-def _depth(line: str) -> int:
-    return len(line) - len(line.lstrip())
+    def _go_on(self, number: int, text: str, value: _Value) -> None:
+        """Refuse what is left of a secret that was commented out: it would go on with the value above it."""
+        value.texts.append(text)
+        if self._commented and value.kept:
+            sentence = f"expected a comment as well, because {self._commented} above it is one, got a line"
+            self._problem(number, f"{sentence} that goes on with what is before; put ; in front of it")
 
+    def _begin_section(self, number: int, name: str) -> None:
+        if name in self._sections:
+            first, _ = self._sections[name]
+            self._problem(number, f"expected [{name}] once, got it at line {first} too; join them")
+            self._values = None
+            return
+        self._name, self._values = name, {}
+        self._sections[name] = number, self._values
 
-def _meant(lines: list[str]) -> Iterator[tuple[int, str, bool]]:
-    """The lines that mean something, with their numbers, and whether each goes on with the value above it.
-
-    By the parser's own rule: one that is indented deeper than the key above it does, whatever it looks
-    like, a header too.
-    """
-    key_depth = None
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.strip()[0] in ";#":
-            continue
-        if key_depth is not None and _depth(line) > key_depth:
-            yield number, line, True
+    def _begin_value(self, number: int, text: str, values: dict[str, _Value]) -> _Value:
+        """The value that begins at line *number*, kept in the present section unless it is a mistake."""
+        key, equals, rest = text.partition("=")
+        key = key.strip()
+        value = _Value(number, [rest.strip()], kept=False)
+        if text.startswith("["):
+            self._problem(number, ALONE)
+        elif not self._name:
+            self._problem(number, HEADLESS)
+        elif not equals or not key:
+            self._problem(number, KEY_VALUE)
+        elif key in values:
+            first = values[key].line
+            sentence = f"expected a key once, got it at line {first} too; remove one"
+            self._problem(number, f"[{self._name}]: {sentence}")
         else:
-            key_depth = None if _HEADER_LINE.match(line) else _depth(line)
-            yield number, line, False
+            value.kept = True
+            values[key] = value
+        if not self._name:
+            self._values = None
+        return value
 
-
-def _places(lines: list[str]) -> dict[tuple[str, str], int]:
-    """The first line of each section (its key is empty) and of each key."""
-    places: dict[tuple[str, str], int] = {}
-    section = ""
-    for number, line, is_further in _meant(lines):
-        if is_further:
-            continue
-        if header := _HEADER_LINE.match(line):
-            section = header[1]
-        places.setdefault((section, "" if header else line.partition("=")[0].strip()), number)
-    return places
-
-
-def _placed(parser: _Parser, lines: list[str]) -> tuple[Section, ...]:
-    places = _places(lines)
-    return tuple(
-        Section(
-            name,
-            places.get((name, ""), 0),
-            {key: Entry(places.get((name, key), 0), text) for key, text in parser.items(name)},
-        )
-        for name in parser.sections()
-    )
+    def _problem(self, number: int, sentence: str) -> None:
+        self._findings.problem(number, sentence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import os
 import stat
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,20 +13,20 @@ from urllib.parse import parse_qsl
 from ..errors import ConfigError
 from .environment import OURS, misfit, packages_of
 from .findings import Findings
-from .handlers import program_of, read_handler, uid_of
-from .hooks import read_hook
+from .handlers import program_of, uid_of
 from .ini import Section, read
 from .secrets import SHORTEST, is_weak
-from .sections import Reader
-from .settings import GROUPS, Config, Handler, Hook
+from .sections import KINDS, Reader, kind_of, unknown_section
+from .settings import CONTROL_SOCKET, LONGEST_SOCKET_PATH, Config
+from .topics import PLACEHOLDERS
 from .trust import check_apps, check_program
-from .value_types import is_loopback, nearest, shown
+from .value_types import is_loopback
 
 LONGEST_RETRIES_SECONDS: Final = 76 * 3_600.0
 """Standard Webhooks 1.0.0: the schedule it proposes to senders ends after 75 h 35 min."""
 
-NAMED: Final = ("hook", "handler")
-"""The sections that there may be several of, each with a NAME behind a colon."""
+LEAST_POOL: Final = 10
+"""Claims, ends, leases, the feed and deliveries hold a connection each while they are under way."""
 
 Lines = Mapping[tuple[str, str], int]
 """Where each (section, key) stands."""
@@ -40,7 +40,10 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     each mistake, in the order of the file; no sentence ever holds a secret.
     """
     if path is None:
-        return _anchored(Config(), Path.cwd())
+        config = _anchored(Config(), Path.cwd())
+        if problem := _long_path(config):
+            raise ConfigError(f"data_dir: {problem}")
+        return config
     findings = Findings(str(path))
     written = read(path, findings)
     file = path.absolute()
@@ -56,26 +59,45 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
 
 
 def _assemble(file: Path, sections: tuple[Section, ...], reader: Reader) -> tuple[Config, Lines]:
-    groups: dict[str, Any] = {}
-    hooks: dict[str, Hook] = {}
-    handlers: dict[str, Handler] = {}
+    parts: dict[str, Any] = {kind.attribute: {} for kind in KINDS if kind.example_name}
     lines: dict[tuple[str, str], int] = {}
     for section in sections:
         lines.update({(section.name, key): entry.line for key, entry in section.entries.items()})
-        if section.name in GROUPS:
-            group = GROUPS[section.name]
-            groups[section.name] = group(**reader.values(section, group).read)
-        elif section.name.startswith("hook:"):
-            hook = read_hook(section, reader)
-            if hook:
-                hooks[hook.name] = hook
-        elif section.name.startswith("handler:"):
-            handler = read_handler(section, reader)
-            if handler:
-                handlers[handler.name] = handler
-        else:
-            reader.findings.problem(section.line, _unknown(section.name))
-    return _anchored(Config(file, **groups, hooks=hooks, handlers=handlers), file.parent), lines
+        kind = kind_of(section)
+        if kind is None:
+            reader.findings.problem(section.line, unknown_section(section.name))
+        elif (part := reader.read(section, kind)) is not None:
+            if kind.example_name:
+                parts[kind.attribute][part.name] = part
+            else:
+                parts[kind.attribute] = part
+    config = Config(file, **parts)
+    if _is_a_descriptor(file):
+        _require_absolute(config, lines, reader.findings)
+    return _anchored(config, file.parent), lines
+
+
+def _is_a_descriptor(file: Path) -> bool:
+    """Whether *file* is a name for what a process has open: /dev/stdin, /dev/fd/3, /proc/self/fd/0."""
+    return str(file.parent) in ("/dev", "/dev/fd") or file.parts[1:2] == ("proc",)
+
+
+def _require_absolute(config: Config, lines: Lines, findings: Findings) -> None:
+    """Refuse what would start in /dev, which is memory: nobody's folder, and gone at a reboot."""
+    main = config.monqbus
+    named = [(("monqbus", "data_dir"), main.data_dir), *((("monqbus", "path"), one) for one in main.path)]
+    named += [
+        ((f"handler:{one.name}", "working_dir"), one.working_dir or Path())
+        for one in config.handlers.values()
+        if one.working_dir or ("/" in one.command[0] and not one.command[0].startswith("/"))
+    ]
+    for (section, key), path in named:
+        if not path.is_absolute():
+            sentence = (
+                f"expected an absolute path, got {path}: a relative one starts at the folder of the file"
+            )
+            remedy = f"but this one is read from {findings.file}; write the whole path"
+            findings.problem(lines.get((section, key), 0), f"[{section}] {key}: {sentence}, {remedy}")
 
 
 def _anchored(config: Config, folder: Path) -> Config:
@@ -89,16 +111,6 @@ def _anchored(config: Config, folder: Path) -> Config:
     return replace(config, monqbus=replace(config.monqbus, data_dir=data_dir, path=path), handlers=handlers)
 
 
-def _unknown(name: str) -> str:
-    head, *rest = re.split(r"[:\s]+", name.strip(), maxsplit=1)
-    near = nearest(head, (*GROUPS, *NAMED))
-    if near in NAMED:
-        near = f"{near}:{rest[0] if rest and rest[0] else 'NAME'}"
-    known = ", ".join(f"[{one}]" for one in (*GROUPS, *(f"{one}:NAME" for one in NAMED)))
-    remedy = f"did you mean [{near}]?" if near else f"known are {known}"
-    return f"expected a known section, got {shown(f'[{name}]')}; {remedy}"
-
-
 def _check_folders(config: Config, lines: Lines, findings: Findings) -> None:
     line = lines.get(("monqbus", "path"), 0)
     for folder in config.monqbus.path:
@@ -109,6 +121,8 @@ def _check_folders(config: Config, lines: Lines, findings: Findings) -> None:
             sentence = f"expected packages for Python {OURS}, got {folder} for Python {other}"
             remedy = f"make that environment anew with python{OURS} -m venv"
             findings.problem(line, f"[monqbus] path: {sentence}; {remedy}")
+    if problem := _long_path(config):
+        findings.problem(lines.get(("monqbus", "data_dir"), 0), f"[monqbus] data_dir: {problem}")
     mode = _mode(config.monqbus.data_dir)
     if mode is not None and not stat.S_ISDIR(mode):
         line = lines.get(("monqbus", "data_dir"), 0)
@@ -119,6 +133,16 @@ def _check_folders(config: Config, lines: Lines, findings: Findings) -> None:
         found = f"{config.monqbus.data_dir} with mode {mode & 0o777:04o}"
         sentence = f"expected a folder that only its owner can write to, got {found}"
         findings.problem(line, f"[monqbus] data_dir: {sentence}; run: chmod 700 {config.monqbus.data_dir}")
+
+
+def _long_path(config: Config) -> str:
+    """The sentence about a folder in which no control socket can be made; "" where one can."""
+    path = os.fspath(config.monqbus.data_dir / CONTROL_SOCKET)
+    size = len(os.fsencode(path))
+    if size <= LONGEST_SOCKET_PATH:
+        return ""
+    expected = f"expected at most {LONGEST_SOCKET_PATH} bytes, the longest path of a Unix socket"
+    return f"{expected}, got {size} with {path}; name a folder with a shorter path, such as /var/lib/monqbus"
 
 
 def _check_sizes(config: Config, lines: Lines, findings: Findings) -> None:
@@ -158,14 +182,32 @@ def _warn(config: Config, lines: Lines, findings: Findings) -> None:
         sentence = "expected store = mongodb://..., got sqlite, which is never away; it has no effect"
         findings.warning(lines["http", "spool"], f"[http] spool: {sentence}, remove it")
     for option in _careless_options(main.store.reveal()):
-        sentence = f"{option} in the address acknowledges what a failover or a crash may lose; remove it"
+        sentence = f"{option} in the address {_what_it_does(option)}; remove it"
         findings.warning(lines["monqbus", "store"], f"[monqbus] store: {sentence}")
+    if (pool := _small_pool(main.store.reveal())) is not None:
+        sentence = f"expected maxPoolSize={LEAST_POOL} or more, got {pool}: calls wait for each other"
+        findings.warning(lines["monqbus", "store"], f"[monqbus] store: {sentence}; remove it")
     for handler in config.handlers.values():
         line = lines[f"handler:{handler.name}", "command"]
         check_program(
             program_of(handler), uid_of(handler), f"[handler:{handler.name}] command", line, findings
         )
     _warn_of_hooks(config, lines, findings)
+
+
+def _what_it_does(option: str) -> str:
+    members = option.partition("=")[2]
+    if members.isdecimal() and int(members) > 1:
+        return f"fails every write where less than {members} members are up, and is no majority of many"
+    return "acknowledges what a failover or a crash may lose"
+
+
+def _small_pool(address: str) -> int | None:
+    """The maxPoolSize of a MongoDB address, when it is too small; 0 there means no limit."""
+    for name, value in parse_qsl(address.partition("?")[2], separator="&"):
+        if name.lower() == "maxpoolsize" and value.isdecimal() and 0 < int(value) < LEAST_POOL:
+            return int(value)
+    return None
 
 
 def _careless_options(address: str) -> list[str]:
@@ -184,7 +226,8 @@ def _warn_of_hooks(config: Config, lines: Lines, findings: Findings) -> None:
     is_reached = not is_loopback(config.http.listen)
     for hook in config.hooks.values():
         name = f"hook:{hook.name}"
-        if hook.topic.startswith(("{event}", "{header:", "{body:")):
+        first = PLACEHOLDERS.compile(hook.topic).parts[0]
+        if not isinstance(first, str) and first.kind != "name":
             sentence = "lets its sender choose any topic, those of other hooks too"
             remedy = f"begin with fixed text, {hook.name}.{hook.topic} for example"
             findings.warning(lines[name, "topic"], f"[{name}] topic: {sentence}; {remedy}")

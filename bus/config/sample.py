@@ -4,47 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
-from .settings import GROUPS, PURPOSE, Handler, Hook, Setting, rows
-
-Live = Mapping[str, Mapping[str, str]]
-"""Lines of a sample that are not commented out: section → key → value."""
+from .section_kinds import Live, SectionKind
+from .sections import KINDS
+from .settings import Setting
 
 WIDTH: Final = 100
-
-EXAMPLE_HOOKS: Final[Live] = {
-    "hook:github": {
-        "verify": "github",
-        "secret": "env:GITHUB_WEBHOOK_SECRET",
-        "topic": "github.{event}",
-    },
-    "hook:gitlab": {
-        "verify": "token",
-        "secret": "file:gitlab.token",
-        "weak_secret": "no",
-        "header": "X-Gitlab-Token",
-        "topic": "gitlab.{body:object_kind}",
-    },
-    "hook:billing": {
-        "verify": "standard",
-        "secret": "env:BILLING_OLD_SECRET\n    env:BILLING_NEW_SECRET",
-        "tolerance": "5m",
-    },
-}
-
-EXAMPLE_HANDLERS: Final[Live] = {
-    "handler:announce": {
-        "topic": "github.push, github.release",
-        "command": "/bin/echo {topic} in {body:repository.full_name}",
-        "timeout": "2m",
-        "max_attempts": "3",
-        "max_concurrent": "1",
-        "priority": "20",
-        "working_dir": ".",
-        "environment": "DEPLOY_KEY",
-    },
-}
 
 _HEAD: Final = """\
 ; Settings of monqbus. Remove the ; in front of a setting to change it; each stands with its default.
@@ -70,6 +36,8 @@ is not root, is warned.
 
 - **Lines.** `key = value`, keys in lower case. A comment starts with `;` or `#` on a line of its own,
   or with ` ;` behind a value. A value goes on in the next line when that is indented.
+- **Literally.** Quotes, `#` behind a value, `$X` and `${X}` are parts of a value; `check` and `run` warn of
+  them. A command is no shell's line either: `>`, `|`, `*` and `~` are warned about.
 - **Durations** are a whole number with a unit: `500ms`, `30s`, `5m`, `2h`, `7d`; at most `36500d`.
 - **Sizes** are bytes, or a whole number with a binary unit: `1000`, `64KiB`, `1MiB`, `1GiB`.
 - **Addresses** are `HOST:PORT`; an IPv6 address stands in brackets: `[::1]:8080`.
@@ -93,29 +61,6 @@ printed: not in messages, not in logs, not in a `repr`; a MongoDB address is sho
 password and options.
 """
 
-_HOOKS_HEAD: Final = """\
-
-Each hook is a section of its own; NAME has 1 to 64 letters, digits, `_` and `-`. `secret` is required
-unless `verify = none`, and refused with it. To change a secret without losing a delivery, write the
-old and the new one, each on a line; both are accepted until you remove the old one:
-
-```ini
-[hook:billing]
-verify = standard
-secret = env:BILLING_OLD_SECRET
-    env:BILLING_NEW_SECRET
-```
-
-`verify = none` on an address that other machines can reach is warned about.
-"""
-
-
-_HANDLERS_HEAD: Final = """\
-
-Each handler is a section of its own; NAME has 1 to 64 letters, digits, `_` and `-`. Its tasks are called
-`handler:NAME`. What the command is given and what its exit code means: [commands.md](commands.md).
-"""
-
 
 def hello(folder: str) -> Live:
     """The live lines that run the example app in *folder* behind a hook without verification."""
@@ -128,20 +73,22 @@ def hello(folder: str) -> Live:
 def sample(live: Live) -> str:
     """A complete file: every setting with its help, commented out unless it is in *live*."""
     parts = [_HEAD]
-    for name, group in GROUPS.items():
-        parts.append(f"\n[{name}]\n; {PURPOSE[name]}\n")
-        parts.extend(_sample_row(row, live.get(name, {})) for row in rows(group))
-    parts.extend(_named("hook:NAME", Hook))
-    parts.extend(_block(name, live[name], "") for name in live if name not in GROUPS)
-    parts.extend(_block(name, keys, ";") for name, keys in EXAMPLE_HOOKS.items())
-    parts.extend(_named("handler:NAME", Handler))
-    parts.extend(_block(name, keys, ";") for name, keys in EXAMPLE_HANDLERS.items())
+    for kind in KINDS:
+        parts.append(f"\n[{kind.title}]\n" if not kind.example_name else f"\n; [{kind.title}]: ")
+        parts.extend(_named(kind, live) if kind.example_name else _alone(kind, live.get(kind.name, {})))
     return "".join(parts)
 
 
-def _named(title: str, group: type[Any]) -> Iterator[str]:
-    yield f"\n; [{title}]: {PURPOSE[title]}\n"
-    yield from (f"{_comment(_told(row))}\n" for row in rows(group))
+def _alone(kind: SectionKind, live: Mapping[str, str]) -> Iterator[str]:
+    yield f"; {kind.purpose}\n"
+    yield from (_sample_row(row, live) for row in kind.rows)
+
+
+def _named(kind: SectionKind, live: Live) -> Iterator[str]:
+    yield f"{kind.purpose}\n"
+    yield from (f"{_comment(_told(row))}\n" for row in kind.rows)
+    yield from (_block(name, live[name], "") for name in live if kind.has(name))
+    yield from (_block(name, keys, ";") for name, keys in kind.examples.items())
 
 
 def _sample_row(row: Setting, live: Mapping[str, str]) -> str:
@@ -166,21 +113,19 @@ def _block(name: str, keys: Mapping[str, str], mark: str) -> str:
 def reference() -> str:
     """The text of docs/configuration.md."""
     parts = [_REFERENCE_HEAD]
-    for name, group in GROUPS.items():
-        parts.append(f"\n## [{name}]\n\n{PURPOSE[name]}\n\n{_markdown(group)}")
-    parts.append(f"\n## [hook:NAME]\n\n{PURPOSE['hook:NAME']}\n{_HOOKS_HEAD}\n{_markdown(Hook)}")
-    title = "handler:NAME"
-    parts.append(f"\n## [{title}]\n\n{PURPOSE[title]}\n{_HANDLERS_HEAD}\n{_markdown(Handler)}")
+    for kind in KINDS:
+        about = f"{kind.about}\n" if kind.about else "\n"
+        parts.append(f"\n## [{kind.title}]\n\n{kind.purpose}\n{about}{_markdown(kind)}")
     return "".join(parts)
 
 
-def _markdown(group: type[Any]) -> str:
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in _cells(group))
+def _markdown(kind: SectionKind) -> str:
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in _cells(kind))
 
 
-def _cells(group: type[Any]) -> Iterator[tuple[str, str, str, str]]:
+def _cells(kind: SectionKind) -> Iterator[tuple[str, str, str, str]]:
     yield "name", "default", "takes", "what it does"
     yield "---", "---", "---", "---"
-    for row in rows(group):
+    for row in kind.rows:
         default = "required" if row.default is None else f"`{row.default}`" if row.default else "none"
         yield f"`{row.key}`", default, row.kind.expected, row.does.replace("|", "\\|")

@@ -1,4 +1,4 @@
-"""Turns one section of the file into typed values."""
+"""The table of all kinds of sections, and how one section of the file becomes typed values."""
 
 from __future__ import annotations
 
@@ -7,28 +7,48 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from .findings import Findings
-from .ini import ALONE, Entry, Section
+from .handlers import HANDLER
+from .hooks import HOOK
+from .ini import Entry, Section
+from .literal import literal, mended
 from .secrets import SECRET, Found, resolve
-from .settings import RENAMED, Setting, rows
-from .value_types import Kind, Unfit, nearest, shown
+from .section_kinds import SectionKind, Values
+from .settings import RENAMED, Http, Monqbus, Setting, Worker
+from .value_types import Unfit, ValueType, nearest, quoted
 
 _KEY_SHAPE = re.compile(r"[A-Za-z_-]{1,15}")  # shorter than any secret
 _KEY_LINE = re.compile(r"([A-Za-z_-]+)\s*=")
-_KNOWN_HEADER = re.compile(r"\[(?:monqbus|worker|http|(?:hook|handler):[A-Za-z0-9_-]{1,64})\]")
+
+KINDS: Final = (
+    SectionKind("monqbus", "monqbus", Monqbus, "What runs, where its data is, how long it is kept."),
+    SectionKind("worker", "worker", Worker, "How tasks run."),
+    SectionKind("http", "http", Http, "What the outside world reaches."),
+    HOOK,
+    HANDLER,
+)
+"""In the order of the pages; the file's reader, the sample, the reference and the messages walk them."""
+
+_KNOWN_HEADER = re.compile(rf"\[(?:{'|'.join(kind.shape for kind in KINDS)})\]")
 
 
-@dataclass(frozen=True)
-class Values:
-    """What one section says: the *read* values by attribute, and the keys that were *given* at all.
+def kind_of(section: Section) -> SectionKind | None:
+    """The kind that *section* is of."""
+    return next((kind for kind in KINDS if kind.has(section.name)), None)
 
-    A key that is given and not read was wrong, and that has been said.
-    """
 
-    read: dict[str, Any]
-    given: frozenset[str]
+def unknown_section(name: str) -> str:
+    """The sentence about a section that is of no kind."""
+    head, *rest = re.split(r"[:\s]+", name.strip(), maxsplit=1)
+    near = nearest(head, tuple(kind.name for kind in KINDS))
+    meant = next((kind for kind in KINDS if kind.name == near), None)
+    if meant and meant.example_name:
+        near = f"{near}:{rest[0] if rest and rest[0] else 'NAME'}"
+    known = ", ".join(f"[{kind.title}]" for kind in KINDS)
+    remedy = f"did you mean [{near}]?" if near else f"known are {known}"
+    return f"expected a known section, got {quoted(f'[{name}]')}; {remedy}"
 
 
 @dataclass
@@ -40,9 +60,26 @@ class Reader:
     environ: Mapping[str, str]
     mode: int
 
-    def values(self, section: Section, group: type[Any]) -> Values:
-        """The settings of *group* that *section* gives. Blocks for the secret files it names."""
-        table = {row.key: row for row in rows(group)}
+    def read(self, section: Section, kind: SectionKind) -> Any | None:
+        """What *section* describes, or None when its mistakes leave nothing to use.
+
+        Blocks for the secret files it names, and for what the kind's check looks at.
+        """
+        values = self._values(section, kind)
+        problems = [*kind.name_problems(section), *kind.missing(section, values)]
+        if not kind.missing(section, values):
+            problems += kind.check(section, values, self.file.parent)
+        for line, sentence in problems:
+            self.findings.problem(line, sentence)
+        if not kind.example_name:
+            return kind.group(**values.read)
+        if problems or not {row.attribute for row in kind.rows if row.default is None} <= values.read.keys():
+            return None
+        name, where = kind.name_of(section), self.findings.place(section.line)
+        return kind.group(name=name, **values.read, where=where)
+
+    def _values(self, section: Section, kind: SectionKind) -> Values:
+        table = {row.key: row for row in kind.rows}
         read: dict[str, Any] = {}
         given = set(section.entries)
         for key, entry in section.entries.items():
@@ -60,6 +97,7 @@ class Reader:
         with self._noting(subject, entry.line, row.kind, entry.text):
             if not row.kind.secret:
                 read[row.attribute] = row.kind.read(entry.text)
+                self._warn_literal(subject, entry, row.kind)
                 return
             found = [self._found(subject, entry, row.kind, line) for line in entry.text.split("\n") if line]
             texts = [text for one in found if one for text in one.texts]
@@ -67,8 +105,9 @@ class Reader:
                 raise Unfit("nothing")
             if None not in found:
                 read[row.attribute] = row.kind.read("\n".join(texts))
+                self._warn_literal(subject, entry, row.kind)
 
-    def _found(self, subject: str, entry: Entry, kind: Kind[Any], line: str) -> Found | None:
+    def _found(self, subject: str, entry: Entry, kind: ValueType[Any], line: str) -> Found | None:
         """What stands behind one *line* of a secret; None when it cannot be had, which has been said."""
         with self._noting(subject, entry.line, kind, line):
             found = resolve(line, self.file.parent, self.environ)
@@ -79,22 +118,28 @@ class Reader:
             return found
         return None
 
+    def _warn_literal(self, subject: str, entry: Entry, kind: ValueType[Any]) -> None:
+        for sentence in literal(kind, entry):
+            self.findings.warning(entry.line, f"{subject}: {sentence}")
+
     def _warn_open(self, subject: str, line: int, path: Path | None, mode: int) -> None:
         sentence = f"expected a file for its owner only, got {path} with mode {mode:04o}"
         self.findings.warning(line, f"{subject}: {sentence}; run: chmod 600 {path}")
 
     @contextmanager
-    def _noting(self, subject: str, line: int, kind: Kind[Any], text: str) -> Iterator[None]:
+    def _noting(self, subject: str, line: int, kind: ValueType[Any], text: str) -> Iterator[None]:
         try:
             yield
         except Unfit as unfit:
             self.findings.problem(line, f"{subject}: {_complaint(kind, text, unfit)}")
 
 
-def _complaint(kind: Kind[Any], text: str, unfit: Unfit) -> str:
+def _complaint(kind: ValueType[Any], text: str, unfit: Unfit) -> str:
     """What is wrong with *text*, of which further lines are not quoted: secrets that lost their key."""
     first, *further = text.split("\n")
     if not further or kind.secret:
+        if not kind.secret and not unfit.remedy and (meant := mended(kind, text)):
+            unfit.remedy = f"write {meant}; quotes and # are part of a value, a comment begins with ;"
         return kind.complaint(text, unfit)
     try:
         kind.read(first)
@@ -117,13 +162,11 @@ def _swallowed(entry: Entry, table: Mapping[str, Setting]) -> list[str]:
 
 def _unknown(section: Section, key: str, table: Mapping[str, Setting]) -> str:
     """The sentence about an unknown *key*, which is quoted only where it cannot be a piece of a secret."""
-    if key.startswith("["):
-        return ALONE
     if (now := RENAMED.get((section.name, key))) is not None:
         return f"[{section.name}] {key}: is called {now} now; rename it"
     near = nearest(key, tuple(table))
     is_safe = all(row.kind is not SECRET for row in table.values())
     quotable = is_safe and (near or _KEY_SHAPE.fullmatch(key))
-    got = shown(key) if quotable else "another one"
+    got = quoted(key) if quotable else "another one"
     remedy = f"did you mean {near}?" if near else f"known are {', '.join(table)}"
     return f"[{section.name}]: expected a known key, got {got}; {remedy}"

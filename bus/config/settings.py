@@ -27,8 +27,8 @@ from .value_types import (
     VARIABLES,
     YES_OR_NO,
     Address,
-    Kind,
     Network,
+    ValueType,
     choice,
     duration,
     size,
@@ -36,6 +36,10 @@ from .value_types import (
 )
 
 T = TypeVar("T")
+CONTROL_SOCKET: Final = "control.sock"
+"""In data_dir: where commands find the daemon."""
+LONGEST_SOCKET_PATH: Final = 107
+"""Bytes: unix(7), sun_path has 108 with the NUL behind it."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 Verify = Literal["none", "token", "github", "standard"]
@@ -47,11 +51,11 @@ class Setting(NamedTuple):
     key: str
     attribute: str
     default: str | None
-    kind: Kind[Any]
+    kind: ValueType[Any]
     does: str
 
 
-def setting(default: str | None, kind: Kind[T], does: str, *, key: str = "") -> T:
+def setting(default: str | None, kind: ValueType[T], does: str, *, key: str = "") -> T:
     """A field of a group that is read from the file; *does* is its help, one or two sentences."""
     metadata = {"default": default, "kind": kind, "does": does, "key": key}
     if default is None:
@@ -90,6 +94,12 @@ class Monqbus:
     )
     log_level: LogLevel = setting("info", choice("debug", "info", "warning", "error"), "The least to log.")
     log_format: LogFormat = setting("text", choice("text", "json"), "How a line of the log is written.")
+    capture_logging: bool = setting(
+        "yes",
+        YES_OR_NO,
+        "Whether records of Python's logging go into the log and to the tasks that write them. no leaves the "
+        "root logger, its level and its handlers, to the apps.",
+    )
     min_free: int = setting(
         "64MiB",
         size("1024GiB", 0),
@@ -197,7 +207,10 @@ class Http:
         "30s", duration("1ms", "1h"), "How long a request's body may take to arrive."
     )
     idle_timeout: float = setting(
-        "15s", duration("1ms", "1h"), "How long a connection may stay open between two requests."
+        "75s",
+        duration("1ms", "1h"),
+        "How long a connection may stay open between two requests, as each answer says to its client "
+        "(Keep-Alive: timeout=75). Longer than what proxies in front keep theirs.",
     )
 
 
@@ -237,7 +250,8 @@ class Hook:
         "{name}",
         TOPIC,
         "The topic of the events, with placeholders: {name} of this hook, {event} as the sender names it "
-        "(the hook's name with verify = none or token), {header:X} and {body:dotted.path} from the request.",
+        "(the hook's name with verify = none or token), {header:X} and {body:dotted.path} from the request. "
+        "Behind | stands what it is without a value: {body:action|none}.",
     )
     tolerance: float = setting(
         "5m",
@@ -263,8 +277,8 @@ class Handler:
         COMMAND,
         "The program and its arguments, split like a shell would but never run by one. Placeholders are "
         "filled from the event, each within its one argument: {topic}, {id}, {hook}, {delivery}, {header:X}, "
-        "{body:dotted.path}, {args:0}, {kwargs:name}. An argument that a sender made look like an option "
-        "fails the task, unless -- stands before it.",
+        "{body:dotted.path}, {args:0}, {kwargs:name}; behind | stands a default. An argument that a sender "
+        "made look like an option fails the task, unless -- stands before it.",
     )
     timeout: float = setting(
         "1h", duration("1s", "30d"), "How long one run may take; then it and all its descendants are killed."
@@ -312,12 +326,3 @@ RENAMED: Final[Mapping[tuple[str, str], str]] = {
     ("http", "max_pending"): "max_ready_tasks",
 }
 """What a key was called before; the old name is a mistake that says the new one. UPGRADING.md lists it."""
-
-GROUPS: Final[Mapping[str, type[Any]]] = {"monqbus": Monqbus, "worker": Worker, "http": Http}
-PURPOSE: Final[Mapping[str, str]] = {
-    "monqbus": "What runs, where its data is, how long it is kept.",
-    "worker": "How tasks run.",
-    "http": "What the outside world reaches.",
-    "hook:NAME": "Who may send to POST /hooks/NAME, and the topic it becomes.",
-    "handler:NAME": "A command that is run for each event of a topic; no Python needed.",
-}

@@ -5,30 +5,27 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from .value_types import Kind, Unfit, shown
+from ..placeholders import ALONE, HEADER, PATH, BadPlaceholder, Grammar
+from .value_types import Unfit, ValueType, quoted
 
-_PLACEHOLDER = re.compile(
-    r"\{(?:event|name|header:[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}|body:[^{}.\s]+(?:\.[^{}.\s]+)*)\}"
-)
-_BRACED = re.compile(r"\{[^{}]*\}")
 _PLAIN = re.compile(r"[A-Za-z0-9_.:-]*")
 LONGEST: Final = 128
-KNOWN: Final = "{event}, {name}, {header:X} and {body:dotted.path}"
+PLACEHOLDERS: Final = Grammar(
+    {"event": ALONE, "name": ALONE, "header": HEADER, "body": PATH}, re.compile(r"[A-Za-z0-9_.:-]+")
+)
 
 
 def _read_topic(text: str) -> str:
-    for braced in _BRACED.findall(text):
-        if not _PLACEHOLDER.fullmatch(braced):
-            raise Unfit(shown(braced), expected="a known placeholder", remedy=f"known are {KNOWN}")
-    plain = _PLACEHOLDER.sub("", text)
-    if "{" in plain or "}" in plain:
-        raise Unfit(expected="a closing brace for every opening one", remedy=f"placeholders are {KNOWN}")
-    if not text or len(text) > LONGEST or not _PLAIN.fullmatch(plain):
+    try:
+        template = PLACEHOLDERS.compile(text)
+    except BadPlaceholder as error:
+        raise Unfit(quoted(error.got), expected=error.expected, remedy=error.remedy) from None
+    if not text or len(text) > LONGEST or not _PLAIN.fullmatch(template.fixed):
         raise Unfit
     return text
 
 
-TOPIC: Final = Kind(
+TOPIC: Final = ValueType(
     f"a topic of letters, digits and _ . : -, at most {LONGEST} characters", "github.{event}", _read_topic
 )
 
@@ -39,11 +36,11 @@ def _read_topics(text: str) -> tuple[str, ...]:
         raise Unfit
     for topic in topics:
         if len(topic) > LONGEST or not _PLAIN.fullmatch(topic):
-            raise Unfit(shown(topic))
+            raise Unfit(quoted(topic))
     return topics
 
 
-TOPICS: Final = Kind(
+TOPICS: Final = ValueType(
     f"topics of letters, digits and _ . : -, at most {LONGEST} characters each, separated by commas",
     "github.push",
     _read_topics,

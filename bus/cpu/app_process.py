@@ -6,11 +6,12 @@ import gc
 import logging
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from socket import socket as plain_socket
 from typing import Any
 
-from ..apps import registry
+from ..apps import loading
 from ..errors import ConfigError
 from ..process import parent_death
 from . import child_setup, worker
@@ -25,11 +26,12 @@ def live(order: dict[str, Any], descriptor: int, zygote: int) -> None:
     parent_death.die_with(zygote)
     child_setup.stand_alone()
     child_setup.be_called("apps")
-    logging.getLogger().setLevel(order["log_level"])
-    sys.dont_write_bytecode = True  # nor of what handlers import later; see registry.load
+    if order["log_level"]:
+        logging.getLogger().setLevel(order["log_level"])
+    sys.dont_write_bytecode = True  # nor of what handlers import later; see loading.load
     forkserver = Forkserver(plain_socket(fileno=descriptor), leaders=True)
     try:
-        registry.load(order["apps"], [Path(folder) for folder in order["path"]])
+        loading.load(order["apps"], [Path(folder) for folder in order["path"]])
     except ConfigError as error:
         forkserver.tell(refused=[problem[:4000] for problem in error.problems])
         return
@@ -40,7 +42,7 @@ def live(order: dict[str, Any], descriptor: int, zygote: int) -> None:
     gc.freeze()  # what is here now lives as long as this process: its pages stay shared with the workers
     forkserver.tell(ready=True, threads=_threads())
     parent_death.die_with(zygote, END_SIGNAL)
-    forkserver.serve(worker.live)
+    forkserver.serve(partial(worker.live, logs=bool(order["log_level"])))
 
 
 def _threads() -> list[str]:

@@ -21,7 +21,10 @@ END_SECONDS: Final = 2.0
 
 
 class Apps(NamedTuple):
-    """What an app process imports, from where, and from which level on its handlers' log records are kept."""
+    """What an app process imports, from where, and from which level on its handlers' log records are kept.
+
+    Without a level nothing is done to `logging`.
+    """
 
     modules: tuple[str, ...]
     folders: tuple[Path, ...]

@@ -68,7 +68,7 @@ class BadFrame(ValueError):
 
 
 class Stream(Protocol):
-    """What a wire needs of a stream socket; the standard library's and gevent's both have it."""
+    """What frames need of a stream socket; the standard library's and gevent's both have it."""
 
     def sendall(self, data: bytes, /) -> None:
         """Send all of *data*."""

@@ -6,12 +6,13 @@ run has started too. A thread that outlives its run speaks for itself, straight 
 
 from __future__ import annotations
 
-import io
 import logging
 import sys
 from typing import Final, TextIO
 
 from ..errors import NotBound
+from ..process import root_logger
+from ..process.text_stream import StandardStream
 from ..safe_text import without_surrogates
 from .daemon_client import DaemonClient
 
@@ -19,10 +20,11 @@ LONGEST_FRAME: Final = 256 * 1024
 LONGEST_LINE: Final = 4 * 1024
 
 
-class OutputStream(io.TextIOBase):
+class OutputStream(StandardStream):
     """A text stream that sends lines to the daemon during a run, and to *plain* otherwise."""
 
     def __init__(self, plain: TextIO, daemon_client: DaemonClient) -> None:
+        super().__init__(getattr(plain, "name", ""))
         self._plain = plain
         self._daemon_client = daemon_client
         self._line = ""
@@ -55,10 +57,6 @@ class OutputStream(io.TextIOBase):
     def _is_followed(self) -> bool:
         return self.is_on and self._daemon_client.is_for_me()
 
-    def writable(self) -> bool:
-        """Always."""
-        return True
-
     def fileno(self) -> int:
         """The plain stream's: children of a task write there."""
         return self._plain.fileno()
@@ -78,15 +76,16 @@ class LogSender(logging.Handler):
 
 
 class OutputSender:
-    """The streams and the log of this process."""
+    """The streams of this process, and with *logs* the records of its log."""
 
-    def __init__(self, daemon_client: DaemonClient) -> None:
+    def __init__(self, daemon_client: DaemonClient, *, logs: bool) -> None:
         self._out, self._err = (
             OutputStream(sys.stdout, daemon_client),
             OutputStream(sys.stderr, daemon_client),
         )
         sys.stdout, sys.stderr = self._out, self._err
-        logging.getLogger().addHandler(LogSender(self._err))
+        if logs:
+            root_logger.attach(LogSender(self._err))
 
     def open(self) -> None:
         """Send what is said from now on to the daemon."""

@@ -36,8 +36,11 @@ UNBURIED: Final = 64
 """With more dead children than this a worker ends: what it has adopted, only its own end buries."""
 
 
-def live(_: dict[str, Any], descriptor: int, template: int) -> None:
-    """The life of a worker: run what comes on *descriptor* until nothing more can come."""
+def live(_: dict[str, Any], descriptor: int, template: int, *, logs: bool) -> None:
+    """The life of a worker: run what comes on *descriptor* until nothing more can come.
+
+    With *logs* the log records of its handlers go to the daemon.
+    """
     parent_death.die_with(template)
     parent_death.adopt_orphans()  # of what its handlers start: so they are found when this process ends
     child_setup.stand_alone()
@@ -49,7 +52,7 @@ def live(_: dict[str, Any], descriptor: int, template: int) -> None:
         sys.modules["gevent"].reinit()
     _hear_nothing()
     _let_children_go(stream)
-    Worker(FrameStream(stream)).serve()
+    Worker(FrameStream(stream), logs=logs).serve()
 
 
 def _hear_nothing() -> None:
@@ -102,14 +105,14 @@ def _running_task(task: MonQTask, daemon_client: DaemonClient) -> RunningTask:
 
 
 class Worker:
-    """Serves one wire in the main thread of its process."""
+    """Serves one connection to the daemon in the main thread of its process."""
 
-    def __init__(self, frames: FrameStream) -> None:
+    def __init__(self, frames: FrameStream, *, logs: bool) -> None:
         self._frames = frames
         self._interrupts = Interrupts()
         self._clock = Clock()
         self._daemon_client = DaemonClient(frames, self._interrupts, self._clock)
-        self._output = OutputSender(self._daemon_client)
+        self._output = OutputSender(self._daemon_client, logs=logs)
         self._memory = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._children = _open_children()
 

@@ -38,12 +38,13 @@ def connection() -> int | None:
 
 def serve(control: socket.socket, parent: int) -> None:
     """Be the zygote of process *parent*: fork templates as told on *control* until *parent* is gone."""
-    from ..process import parent_death, streams
+    from ..process import activation, parent_death, streams
     from . import child_setup  # here, and what follows: the daemon itself has no use for it
     from .app_process import live
     from .forkserver import Forkserver
 
     parent_death.die_with(parent, signal.SIGKILL)
+    activation.close_in_child()
     streams.divert_child()
     child_setup.stand_alone()
     child_setup.ignore_group_signals()

@@ -14,16 +14,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import gevent
 
 from ..admin import Admin
 from ..api.server import Api, create_api
 from ..apps import from_config, registry
+from ..apps.command_program import faults_of
 from ..clock import Clock
-from ..config import Config
-from ..connecting import CONTROL_SOCKET
+from ..config import CONTROL_SOCKET, Config
 from ..cpu import zygote
 from ..engine.claimer import Claimer
 from ..engine.cpu_runner import CpuRunner, any_cpu, start_pool
@@ -33,12 +34,15 @@ from ..engine.health import Health
 from ..engine.hub_thread import HubThread
 from ..engine.lanes import Lane, Lanes, lanes_of
 from ..engine.logging_locks import LoggingLocks
+from ..engine.output import Capture
 from ..engine.pool import Pool
 from ..engine.recorder import Recorder
 from ..errors import Drained, Withdrawn
-from ..http import ControlSocket, Limits, Server, listen_tcp
+from ..http import ControlSocket, Limits, Server
+from ..maintenance.collector import Collector
 from ..maintenance.heartbeat import Heartbeat
 from ..maintenance.listener import Listener
+from ..maintenance.program_monitor import ProgramMonitor
 from ..maintenance.pruner import Pruner
 from ..maintenance.queue_depth import QueueDepth
 from ..maintenance.reconciler import Reconciler
@@ -50,12 +54,14 @@ from ..maintenance.unknown_tasks import UnknownTasks
 from ..maintenance.watchdog import Watchdog
 from ..model import Instance
 from ..posting import PostOffice
-from ..process import identity, streams
+from ..process import activation, identity, streams
 from ..process.systemd import ServiceManager
 from ..retry import Policy
 from ..steady_clock import SteadyClock
 from ..store import Store, make_data_dir, open_spool, open_store
 from ..webhook.admission import Admission
+from . import addresses
+from .addresses import Addresses
 from .log import Log
 from .names import Names
 from .readiness import Readiness
@@ -119,7 +125,17 @@ class Parts:
     def log(self) -> Log:
         """The log on standard error."""
         settings = self.config.monqbus
-        return Log(self.machine_clock, level=settings.log_level, log_format=settings.log_format)
+        return Log(
+            self.machine_clock,
+            level=settings.log_level,
+            log_format=settings.log_format,
+            records=settings.capture_logging,
+        )
+
+    @cached_property
+    def capture(self) -> Capture:
+        """Keeps what tasks print and log with them."""
+        return Capture(logs=self.config.monqbus.capture_logging)
 
     @cached_property
     def signals(self) -> Signals:
@@ -176,6 +192,7 @@ class Parts:
     def load_apps(self) -> None:
         """Import the apps, and declare the commands. Blocks as long as they do; raises ConfigError."""
         from_config.load(self.config)
+        self.log.attach()
 
     @property
     def policy(self) -> Policy:
@@ -307,6 +324,13 @@ class Parts:
         return UnknownTasks(self.store, lambda: registry.registry().tasks)
 
     @cached_property
+    def program_monitor(self) -> ProgramMonitor:
+        """Looks whether commands can be started, in a native thread."""
+        return ProgramMonitor(
+            lambda: faults_of(self.config.handlers.values()), gevent.get_hub().threadpool.apply
+        )
+
+    @cached_property
     def queue_depth(self) -> QueueDepth:
         """Counts the work that waits."""
         return QueueDepth(self.store, self.clock, self.config.http.max_ready_tasks)
@@ -315,6 +339,11 @@ class Parts:
     def listener(self) -> Listener:
         """Hears of other daemons' posts; for a shared store only."""
         return Listener(self.store, self.lanes.wake)
+
+    @cached_property
+    def collector(self) -> Collector:
+        """Takes over what other processes have posted."""
+        return Collector(self.config.monqbus.data_dir, self.office, self.clock)
 
     # what others ask of the daemon
 
@@ -360,6 +389,7 @@ class Parts:
             self.services,
             self.queue_depth,
             self.watchdog,
+            self.program_monitor,
             self.control.is_stopping,
         )
 
@@ -368,12 +398,16 @@ class Parts:
     @cached_property
     def control_socket(self) -> ControlSocket:
         """Raises ConfigError when the path cannot be had."""
-        return ControlSocket(self.config.monqbus.data_dir / CONTROL_SOCKET)
+        return ControlSocket(self._control_path, self.addresses.control)
 
     @cached_property
-    def public_address(self) -> Any:
-        """The listening socket. Raises ConfigError when the address cannot be had."""
-        return listen_tcp(*self.config.http.listen)
+    def addresses(self) -> Addresses:
+        """The listening sockets: bound now, or passed on. Raises ConfigError when one cannot be had."""
+        return addresses.take(activation.passed(), self.config.http.listen, self._control_path)
+
+    @property
+    def _control_path(self) -> Path:
+        return self.config.monqbus.data_dir / CONTROL_SOCKET
 
     @cached_property
     def public(self) -> Server:
@@ -388,9 +422,16 @@ class Parts:
             max_body=http.max_body,
             admission=Admission(http.max_inflight, lambda: self.queue_depth.is_full),
         )
-        return Server(self.public_address, urls, Limits.of(http))
+        return Server(self.addresses.public, urls, Limits.of(http))
 
     def serve_api(self) -> None:
         """Answer on the control socket. Never blocks."""
-        api = Api(self.admin, self.office, registry.registry, self.clock, self.readiness.describe)
+        api = Api(
+            self.admin,
+            self.office,
+            registry.registry,
+            self.clock,
+            status=self.readiness.describe,
+            catch_up=self.collector.collect,
+        )
         self.control_socket.serve(create_api(api))

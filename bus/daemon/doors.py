@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from ..engine.health import Health
 from ..http import Server
@@ -28,9 +29,13 @@ class Door:
 def _deafness(server: Server) -> str:
     if server.closed:
         return "its socket was closed"
+    return next(filter(None, (_harm(*one) for one in server.listeners)), "")
+
+
+def _harm(listener: Any, address: Any) -> str:
     try:
-        listens = server.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-        address = server.socket.getsockname()
+        listens = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        found = listener.getsockname()
     except OSError as error:
         return f"its descriptor is no socket any more: {error.strerror}"
-    return "" if listens and address == server.address else "its descriptor is somebody else's now"
+    return "" if listens and found == address else "its descriptor is somebody else's now"

@@ -19,14 +19,18 @@ from ..telemetry import emit
 RECORD_SECONDS: Final = 5.0
 DOORS_SECONDS: Final = 5.0
 LEAVING_SECONDS: Final = 1.0
+LAST_SECONDS: Final = 1.0
+"""What connections get for their last answer although the drain time is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
     """Stops the work of one daemon within its drain time.
 
-    *close_doors* stops the public listener, in at most so many seconds; *hurry* is set when nobody may
-    wait any longer; *retire* lets all other loops but the recorder's end with their present tick.
+    Deliveries are stored and answered until the ends are written; the next daemon runs them. *announce* lets
+    every answer be its connection's last, *close_doors* stops the public listener, in at most so many
+    seconds; *hurry* is set when nobody may wait any longer; *retire* lets all other loops but the recorder's
+    end with their present tick.
     """
 
     lanes: Lanes
@@ -35,10 +39,11 @@ class Drain:
     store: Store
     clock: Clock
     hurry: Event
+    announce: Callable[[], None]
     close_doors: Callable[[float], None]
 
     def run(self, seconds: float) -> None:
-        """Doors, claimer, running tasks for at most *seconds* while the lease lives on, then the ends."""
+        """Claimer, running tasks for at most *seconds* while the lease lives on, their ends, then doors."""
         lanes, running, released = self.lanes, len(self.lanes.running), self.recorder.released
         emit(
             "daemon.draining",
@@ -47,26 +52,36 @@ class Drain:
             hint="a signal a second later stops at once",
         )
         lanes.stop_claiming()
+        self.announce()
         deadline = self.clock.monotonic() + seconds
-        self.close_doors(min(seconds, DOORS_SECONDS))
         lanes.stop()  # a claim that was under way may still have brought tasks
-        while lanes.running and not self.hurry.wait(0.01) and self.clock.monotonic() < deadline:
+        while lanes.is_busy and not self.hurry.wait(0.01) and self.clock.monotonic() < deadline:
             pass
-        lanes.interrupt(None, Drained)
-        lanes.drain(LEAVING_SECONDS)
-        unrecorded = self._record_the_last()
+        self._interrupt()
+        if self.recorder.loop.health.death is not None:
+            self.recorder.loop.start()  # a handler has killed it; its ends are there
+        recorded_by = self.clock.monotonic() + RECORD_SECONDS
+        self.recorder.drain(RECORD_SECONDS)
+        left = max(LAST_SECONDS, deadline - self.clock.monotonic())
+        self.close_doors(min(left, DOORS_SECONDS))
+        if any(run.interrupted is None for run in lanes.running):
+            self._interrupt()  # begun by a delivery that was being stored when the signal came
+        unrecorded = self._record_the_last(recorded_by - self.clock.monotonic())
         released = self.recorder.released - released
         if not unrecorded:  # else the store is away
             released += self._give_back_the_stubborn()
-        finished = running - released - unrecorded
+        finished = max(0, running - released - unrecorded)
         emit("daemon.stopped", finished=finished, released=released, unrecorded=unrecorded)
 
-    def _record_the_last(self) -> int:
-        """Write the ends that wait; how many could not be written while the store was away."""
+    def _interrupt(self) -> None:
+        """End what runs; a handler that swallows it is left behind after a moment."""
+        self.lanes.interrupt(None, Drained)
+        self.lanes.drain(LEAVING_SECONDS)
+
+    def _record_the_last(self, seconds: float) -> int:
+        """Write the ends that wait; how many could not be written in *seconds* while the store was away."""
         self.retire()
-        if self.recorder.loop.health.death is not None:
-            self.recorder.loop.start()  # a handler has killed it; its ends are there
-        self.recorder.drain(RECORD_SECONDS)
+        self.recorder.drain(seconds)
         self.recorder.loop.stop(LEAVING_SECONDS)
         return self.recorder.abandon()
 

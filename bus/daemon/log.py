@@ -18,7 +18,7 @@ from ..engine.output import current
 from ..log.fact_log import FactLog, RecordHandler
 from ..log.refusals import Refusals
 from ..log.writer import LogWriter
-from ..process import streams
+from ..process import root_logger, streams
 from ..telemetry import listen
 
 WAIT_SECONDS: Final = 1.0
@@ -28,10 +28,10 @@ class Log:
     """The journal on standard error, with the two native threads that keep the hub out of it.
 
     From `start` to `stop`, descriptors 1 and 2 lead into the log; *level* is a word of logging's,
-    *log_format* ``text`` or ``json``.
+    *log_format* ``text`` or ``json``. With *records* those of `logging` are lines as well.
     """
 
-    def __init__(self, clock: Clock, *, level: str, log_format: str) -> None:
+    def __init__(self, clock: Clock, *, level: str, log_format: str, records: bool = True) -> None:
         self._streams = streams.take_over()
         self._level = level
         self._writer = LogWriter(
@@ -49,6 +49,9 @@ class Log:
             lambda count: self.fact_log.say_now("output.dropped", {"count": count}),
             clock,
         )
+        self._records = RecordHandler(self.fact_log) if records else None
+        if self._records is not None:
+            self._records.addFilter(lambda _: current.get() is None)  # a task's are told as task.printed
         self.refusals = Refusals(self.fact_log)
         self.health = Health("log", clock=clock)
         self._undo = ExitStack()
@@ -65,12 +68,20 @@ class Log:
         faulthandler.enable(self._streams.log)  # a process that dies so cannot read its pipe any more
         self._undo.callback(listen(self.refusals))
         self._undo.callback(self.refusals.tick)  # what it has kept to itself until now
-        self._follow_records()
+        if self._records is not None:
+            logging.getLogger().setLevel(self._level.upper())
+            self._undo.callback(root_logger.detach, self._records)
+        self.attach()
 
     def stop(self) -> None:
         """Everything as it was; blocks until the last line is out, at most WAIT_SECONDS for each thread."""
         self._is_stopping = True
         self._undo.close()
+
+    def attach(self) -> None:
+        """Follow log records again, when an app has taken all handlers from the root logger."""
+        if self._records is not None:
+            root_logger.attach(self._records)
 
     @property
     def is_open(self) -> bool:
@@ -99,11 +110,3 @@ class Log:
     def _ended(self, thread: AsyncResult) -> None:
         if not self._is_stopping:  # without its reader whoever prints would wait for ever
             self.health.die(thread.exception or "its thread has ended")
-
-    def _follow_records(self) -> None:
-        root = logging.getLogger()
-        handler = RecordHandler(self.fact_log)
-        handler.addFilter(lambda _: current.get() is None)  # a task's records are told as task.printed
-        root.addHandler(handler)
-        root.setLevel(self._level.upper())
-        self._undo.callback(lambda: root.removeHandler(handler))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import StoreUnavailable
+from ..maintenance.program_monitor import ProgramMonitor
 from ..maintenance.queue_depth import QueueDepth
 from ..maintenance.spooler import Spooler
 from ..maintenance.store_monitor import StoreMonitor
@@ -27,6 +28,7 @@ class Readiness:
     services: Services
     queue_depth: QueueDepth
     watchdog: Watchdog
+    program_monitor: ProgramMonitor
     is_stopping: Callable[[], bool]
 
     def complaint(self) -> str | None:
@@ -42,7 +44,8 @@ class Readiness:
 
     def remark(self) -> str | None:
         """What is worth saying although deliveries may come."""
-        return self.spooler.remark if self.spooler is not None else None
+        spooler = self.spooler.remark if self.spooler is not None else None
+        return "; ".join(filter(None, (spooler, self.program_monitor.remark))) or None
 
     def describe(self) -> Mapping[str, Any]:
         """All of it, and how every service is."""

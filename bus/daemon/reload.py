@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from json import loads
 from pathlib import Path
 from typing import Final
 
@@ -21,12 +22,12 @@ from ..config import Config, load
 from ..engine.loop import Loop
 from ..errors import ConfigError
 from ..process.executable import is_frozen
+from ..process.root_logger import enabled_loggers_kept
 from ..telemetry import emit
 
 REHEARSAL_SECONDS: Final = 30.0
-_OURS: Final = "monqbus: "
-_WARNING: Final = "monqbus: warning: "
-_ALL_IS_WELL: Final = b"ok\n"
+MOST_BYTES: Final = 1024**2
+"""Of a report that are read."""
 
 
 class Reloader:
@@ -65,7 +66,8 @@ class Reloader:
     def _reload(self) -> None:
         config = load(self._path, self._environ)
         self._rehearse(config)
-        from_config.load(config, afresh=True, folder=self._folder)
+        with enabled_loggers_kept():
+            from_config.load(config, afresh=True, folder=self._folder)
         for warning in config.warnings:
             emit("config.warned", warning=warning)
         self._take_over(config)
@@ -75,24 +77,31 @@ class Reloader:
         """Let another process import the apps. Raises ConfigError with what it says of them."""
         if config.path is None or not config.monqbus.apps:
             return
-        words = [*_program(), "check", "--offline", "--config", str(config.path)]
+        with os.fdopen(os.memfd_create("monqbus-report"), "rb") as report:
+            code = self._end_of_check(config, report.fileno())
+            report.seek(0)
+            problems = _problems(report.read(MOST_BYTES), code)
+        if problems:
+            raise ConfigError(*problems)
+
+    def _end_of_check(self, config: Config, report: int) -> int:
+        """How `check` ends, which writes its problems to the descriptor *report*. Raises ConfigError."""
+        words = [*_program(), "check", "--offline", "--config", str(config.path), "--report", str(report)]
         try:
             child = subprocess.Popen(
-                words, cwd=self._folder, env=self._environ, start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                words, cwd=self._folder, env=self._environ, start_new_session=True, pass_fds=[report],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
         except OSError as error:  # the folder it was started in is gone, files or processes are used up
             raise ConfigError(_no_rehearsal(self._folder, error)) from error
         try:
-            printed, said = child.communicate(timeout=REHEARSAL_SECONDS)
+            return child.wait(timeout=REHEARSAL_SECONDS)
         except subprocess.TimeoutExpired:
             raise ConfigError(_overdue(config)) from None
         finally:
             with suppress(ProcessLookupError):  # also what the apps have started
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
-        if child.returncode or not printed.endswith(_ALL_IS_WELL):  # os._exit(0) says nothing
-            raise ConfigError(*_problems(said.decode(errors="replace"), child.returncode))
 
 
 def _program() -> list[str]:
@@ -116,10 +125,11 @@ def _overdue(config: Config) -> str:
     )
 
 
-def _problems(said: str, code: int) -> list[str]:
-    """What `check` complains of, one sentence each; how it ended when it could not say."""
-    lines = [line for line in said.splitlines() if line.startswith(_OURS) and not line.startswith(_WARNING)]
-    if lines:
-        return [line.removeprefix(_OURS) for line in lines]
-    end = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
-    return [f"apps: expected to be imported, ended the process with {end}; run `monqbus check --offline`"]
+def _problems(report: bytes, code: int) -> list[str]:
+    """What `check` complains of in its *report*, one sentence each; how it ended when it could not say."""
+    try:
+        found = loads(report)
+    except ValueError:  # os._exit(0) says nothing
+        end = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+        return [f"apps: expected to be imported, ended the process with {end}; run `monqbus check --offline`"]
+    return [str(problem) for problem in found]

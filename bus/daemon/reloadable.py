@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..config import Config
-from ..config.settings import GROUPS, rows
+from ..config.sections import KINDS
 
 RELOADED: Final = frozenset(
     {"apps", "path", "greenlets", "keep_complete", "keep_failed", "max_attempts", "timeout", "drain"}
@@ -16,9 +16,11 @@ RELOADED: Final = frozenset(
 def waiting_for_restart(old: Config, new: Config) -> list[str]:
     """The settings whose change a reload does not take over."""
     return [
-        f"{section}.{row.key}"
-        for section, group in GROUPS.items()
-        for row in rows(group)
+        f"{kind.name}.{row.key}"
+        for kind in KINDS
+        if not kind.example_name
+        for row in kind.rows
         if row.attribute not in RELOADED
-        and getattr(getattr(old, section), row.attribute) != getattr(getattr(new, section), row.attribute)
+        and getattr(getattr(old, kind.attribute), row.attribute)
+        != getattr(getattr(new, kind.attribute), row.attribute)
     ]

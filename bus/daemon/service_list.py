@@ -13,7 +13,6 @@ import gevent
 from ..apps import registry
 from ..engine.hub_thread import AnyThread
 from ..engine.loop import Loop
-from ..engine.output import Capture
 from ..http import open_files, too_few_files
 from ..log.refusals import PERIOD_SECONDS as REFUSALS_SECONDS
 from ..process.systemd import SEND_SECONDS
@@ -43,9 +42,8 @@ def _clock(parts: Parts) -> Step:
     return Step()
 
 
-def _output(_: Parts) -> Step:
-    capture = Capture()
-    return Step(capture.start, capture.stop)
+def _output(parts: Parts) -> Step:
+    return Step(parts.capture.start, parts.capture.stop)
 
 
 def _posting(parts: Parts) -> Step:
@@ -67,6 +65,17 @@ def _spooler(parts: Parts) -> Step | None:
 
 def _spool_monitor(parts: Parts) -> Step | None:
     return None if parts.spooler is None else Step.loop(parts.spooler.store_monitor.loop)
+
+
+def _collector(parts: Parts) -> Step:
+    # on a shared store too: a process that has connected before the move to it posts on into the inbox
+    collector = parts.collector
+
+    def stop() -> None:
+        collector.loop.stop(HEARING_SECONDS)  # what it would still take over, the next start does
+        collector.close()
+
+    return Step.of(collector.loop, stop)
 
 
 def _lanes(parts: Parts) -> Step:
@@ -123,8 +132,8 @@ SERVICES: Final[tuple[Entry[Parts], ...]] = (
     Entry("spool", _spool),
     Entry("clock", _clock),
     # addresses are taken before any task begins: a port in use must not cost a task its run
+    Entry("public address", lambda parts: Step(stop=parts.addresses.close_public)),
     Entry("control address", lambda parts: Step(stop=parts.control_socket.stop)),
-    Entry("public address", lambda parts: Step(stop=parts.public_address.close)),
     Entry("cpu workers", lambda parts: Step(parts.start_cpu_workers, parts.stop_cpu_workers)),
     # before anything is claimed: until then a signal may simply end the process
     Entry("signals", lambda parts: Step(parts.signals.start, parts.signals.stop)),
@@ -141,6 +150,7 @@ SERVICES: Final[tuple[Entry[Parts], ...]] = (
     Entry("pruner", lambda parts: Step.loop(parts.pruner.loop)),
     Entry("reconciler", lambda parts: Step.loop(parts.reconciler.loop)),
     Entry("unknown tasks", lambda parts: Step.loop(parts.unknown_tasks.loop)),
+    Entry("program monitor", lambda parts: Step.loop(parts.program_monitor.loop)),
     Entry("queue depth", lambda parts: Step.loop(parts.queue_depth.loop)),
     Entry("supervisor", _supervisor),
     Entry("belongings", _belongings),
@@ -150,6 +160,7 @@ SERVICES: Final[tuple[Entry[Parts], ...]] = (
     Entry("posted tasks, unknown", lambda parts: Step.listening(parts.unknown_tasks)),
     Entry("lanes", _lanes),
     Entry("listener", _listener),
+    Entry("collector", _collector),
     # connections are accepted last of all: what comes in can be stored and run
     Entry("control socket", _api),
     Entry("public listener", _public),

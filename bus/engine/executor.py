@@ -10,7 +10,7 @@ from ..apps.context import restored
 from ..apps.registry import Registry, Task
 from ..apps.running_task import RunningTask
 from ..clock import Clock
-from ..errors import Interrupt, TimedOut
+from ..errors import BadArguments, Interrupt, TimedOut
 from ..model import MonQTask
 from ..retry import (
     Crashed,
@@ -136,6 +136,8 @@ class Executor:
                     value = declared.function(*_arguments(task), **task.kwargs)
         except Interrupt as interrupt:
             return _interrupted(interrupt, seconds)
+        except BadArguments as error:
+            return Unrunnable(f"{type(error).__name__}: {error}")
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its task, not the daemon
             ending: Ending = Raised(error, traceback_of(error))
         else:

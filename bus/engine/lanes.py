@@ -154,6 +154,11 @@ class Lanes:
         return [run for claimer in self._claimers.values() for run in claimer.pool.running.values()]
 
     @property
+    def is_busy(self) -> bool:
+        """Whether something runs, or is about to: it is being stored as busy."""
+        return any(not claimer.pool.is_empty for claimer in self._claimers.values())
+
+    @property
     def size(self) -> int:
         """How many slots there are in all lanes."""
         return sum(claimer.pool.size for claimer in self._claimers.values())

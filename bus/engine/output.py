@@ -7,13 +7,15 @@ everything else passes through. Greenlets and threads that a handler starts itse
 
 from __future__ import annotations
 
-import io
+import codecs
 import logging
 import sys
 from contextvars import ContextVar
 from typing import TextIO
 
 from ..model import MonQTask
+from ..process import root_logger
+from ..process.text_stream import StandardStream
 from ..safe_text import without_surrogates
 from ..telemetry import emit
 
@@ -41,6 +43,8 @@ class Output:
         self._line = ""
         self._told_lines = self._told_characters = 0
         self._is_hushed = False
+        self.decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        """For bytes that are written to a stream's `buffer`."""
 
     def write(self, text: str) -> None:
         """Keep *text* and tell its finished lines."""
@@ -94,10 +98,11 @@ class Output:
         return without_surrogates(whole).replace("\x00", "\\x00")
 
 
-class Router(io.TextIOBase):
+class Router(StandardStream):
     """A text stream that hands what a task writes to the task, everything else to *plain*."""
 
     def __init__(self, plain: TextIO) -> None:
+        super().__init__(getattr(plain, "name", ""))
         self.plain = plain
 
     def write(self, text: str) -> int:
@@ -110,13 +115,17 @@ class Router(io.TextIOBase):
         output.write(text)
         return len(text)
 
+    def write_bytes(self, data: bytes) -> None:
+        """Write *data* where it belongs; each task has its own character that is cut in two."""
+        output = current.get()
+        if output is not None:
+            output.write(output.decoder.decode(data))
+        else:
+            super().write_bytes(data)
+
     def flush(self) -> None:
         """Flush the plain stream; what goes to a task is never buffered."""
         self.plain.flush()
-
-    def writable(self) -> bool:
-        """Always."""
-        return True
 
     def isatty(self) -> bool:
         """As the plain stream outside of tasks."""
@@ -141,9 +150,10 @@ class TaskLogHandler(logging.Handler):
 
 
 class Capture:
-    """Switches the capturing of this process on and off."""
+    """Switches the capturing of this process on and off; with *logs* of log records, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, logs: bool = True) -> None:
+        self._logs = logs
         self._handler = TaskLogHandler()
         self._plain = (sys.stdout, sys.stderr)
 
@@ -151,9 +161,14 @@ class Capture:
         """Route from now on."""
         self._plain = (sys.stdout, sys.stderr)
         sys.stdout, sys.stderr = Router(sys.stdout), Router(sys.stderr)
-        logging.getLogger().addHandler(self._handler)
+        self.attach()
+
+    def attach(self) -> None:
+        """Take log records again, when an app has taken all handlers from the root logger."""
+        if self._logs:
+            root_logger.attach(self._handler)
 
     def stop(self) -> None:
         """Everything as it was."""
         sys.stdout, sys.stderr = self._plain
-        logging.getLogger().removeHandler(self._handler)
+        root_logger.detach(self._handler)

@@ -38,6 +38,11 @@ class Pool:
         """How many more tasks may begin now."""
         return self.size - len(self.running) - self._reserved
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing runs and no slot is set aside."""
+        return not self.running and not self._reserved
+
     def reserve(self, count: int) -> bool:
         """Set *count* slots aside, all of them or none. Never blocks."""
         if count > self.free:

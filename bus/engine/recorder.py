@@ -14,7 +14,7 @@ from typing import Any, Final
 from ..clock import Clock
 from ..errors import NotAccepted, StoreError, StoreUnavailable, Withdrawn
 from ..model import Claim, Report
-from ..retry import Kind, Outcome
+from ..retry import Outcome, OutcomeKind, without_postings
 from ..store import CALL_SECONDS, Store
 from ..telemetry import ToldOnce, emit
 from .loop import Loop
@@ -24,7 +24,7 @@ from .run import Run
 BATCH: Final = 500
 FULL: Final = 2000
 REFUSED_SECONDS: Final = 60.0
-FACT_OF: Final[dict[Kind, str]] = {
+FACT_OF: Final[dict[OutcomeKind, str]] = {
     "complete": "task.finished",
     "retry": "task.retried",
     "snooze": "task.snoozed",
@@ -84,7 +84,7 @@ class Recorder:
         batch = self._ends[:BATCH]
         if not batch and not notes:
             return self._next
-        reports = [*notes.values(), *(Report(run.task.claim, outcome.fields) for run, outcome in batch)]
+        reports = [*notes.values(), *(_report_of(*end) for end in batch)]
         try:
             held = self._store.report(reports)
         except StoreUnavailable as error:
@@ -131,7 +131,7 @@ class Recorder:
     def _write_alone(self, end: tuple[Run, Outcome]) -> None:
         run, outcome = end
         try:
-            held = self._report_alone(Report(run.task.claim, outcome.fields))
+            held, outcome = self._report_end(run, outcome)
         except NotAccepted as error:
             self._ends.remove(end)
             self._refused.append(end)
@@ -140,7 +140,18 @@ class Recorder:
                 emit("task.refused", task=run.task, error=error)
         else:
             self._told.ends(run.task.claim)
-            self._written([end], [held])
+            self._written([(run, outcome)], [held])
+
+    def _report_end(self, run: Run, outcome: Outcome) -> tuple[bool, Outcome]:
+        """Write one end; one that is refused with its postings ends in `error` instead, without them."""
+        if outcome.postings:
+            try:
+                return self._store.report([_report_of(run, outcome)])[0], outcome
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever the codec or the server says of a value
+                outcome = without_postings(outcome, error, self._clock.now())
+        return self._report_alone(_report_of(run, outcome)), outcome
 
     def _try_refused(self) -> None:
         """Now and then: whoever made the rule may have taken it back."""
@@ -186,6 +197,10 @@ class Recorder:
             if mine:
                 emit(FACT_OF[outcome.kind], task=task, outcome=outcome, seconds=seconds)
                 self.released += outcome.kind == "release"
+                posted = [one for posting in outcome.postings for one in posting.tasks]
+                again += [(one.task_name, one.time_queue) for one in posted]
+                if posted:
+                    self._store.ring()
                 if outcome.fields["state"] == "ready":
                     again.append((task.task_name, outcome.fields.get("time_queue", task.time_queue)))
             elif isinstance(run.interrupted, Withdrawn):
@@ -194,6 +209,10 @@ class Recorder:
                 emit("task.lost", task=task, outcome=outcome, seconds=seconds)
         if again:
             self.waiting_again(again)
+
+
+def _report_of(run: Run, outcome: Outcome) -> Report:
+    return Report(run.task.claim, outcome.fields, outcome.postings)
 
 
 def _without_values(fields: dict[str, Any], error: Exception) -> dict[str, Any]:

@@ -6,8 +6,8 @@ pass, drains what it refused, and buffers nothing on the way out.
 
 from .body import check_size, read_body
 from .control import ControlSocket
-from .limits import Limits, open_files, too_few_files
-from .listen import listen_tcp, listen_unix
+from .limits import Limits, open_files, require_files, too_few_files
+from .listen import addresses_of, adopt, listen_tcp, listen_unix
 from .problem import REQUEST_ID
 from .server import Server, WsgiApp
 from .turns import Queue
@@ -22,10 +22,13 @@ __all__ = [
     "Server",
     "UrlMap",
     "WsgiApp",
+    "addresses_of",
+    "adopt",
     "check_size",
     "listen_tcp",
     "listen_unix",
     "open_files",
     "read_body",
+    "require_files",
     "too_few_files",
 ]

@@ -20,7 +20,7 @@ from .body import BodyStream
 from .body_budget import BodyBudget
 from .deadline_reader import DeadlineReader
 from .eviction import GRACE_SECONDS, Stage
-from .limits import Limits
+from .limits import SPARE_SECONDS, Limits
 from .request import Head, read_head
 from .turns import REQUEST_STEPS
 
@@ -47,7 +47,10 @@ class Owner(Protocol):
     application: Any
     environ: Mapping[str, Any]
     """What the environ of every request holds."""
+    keep_alive: tuple[tuple[bytes, bytes], ...]
+    """What an answer says when it is not its connection's last."""
     is_stopping: bool
+    is_leaving: bool
     is_full: bool
     """Whether others wait for a place: each answer is then its connection's last."""
 
@@ -129,18 +132,26 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
 
     def await_request(self) -> bool:
         """Wait for the first byte of a request; False when none came in time."""
-        if self.server.is_stopping:
+        if self.server.is_stopping and self.stage is not Stage.SILENT:
             self.reader.hang_up()
         self.is_idle = True
         if self.stage is not Stage.SILENT:
             self._stand(Stage.IDLE)
-        self.reader.allow(self.server.limits.idle_seconds, "request")
+        self.reader.allow(self._longest_wait, "request")
         try:
             return bool(self.rfile.peek(1))
         except Refused:
             return False
         finally:
             self.is_idle = False
+
+    @property
+    def _longest_wait(self) -> float:
+        """How long the next request may take to begin, in seconds."""
+        limits = self.server.limits
+        if self.stage is Stage.SILENT:
+            return min(limits.first_seconds, limits.idle_seconds)
+        return limits.idle_seconds + (SPARE_SECONDS if self.server.keep_alive else 0.0)
 
     def handle_one_request(self) -> bool:
         """Read and answer one request; True when another one may follow."""
@@ -198,7 +209,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         """WSGI's; also decides whether this answer is the connection's last."""
         if self.wsgi_input is None or not self.wsgi_input.is_finished:
             self.close_connection = self.must_linger = True
-        if self.server.is_stopping or self.server.is_full:
+        if self.server.is_leaving or self.server.is_stopping or self.server.is_full:
             self.close_connection = True
         return super().start_response(status, headers, exc_info)
 
@@ -208,8 +219,9 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         given = {name.lower() for name, _ in self.response_headers}
         self.response_headers += [header for name, header in _DEFAULT_HEADERS if name not in given]
         self.response_headers.append((b"X-Request-Id", self.request_id.encode("ascii")))
-        if self.close_connection and b"connection" not in given:
-            self.response_headers.append((b"Connection", b"close"))
+        if b"connection" not in given:
+            kept = self.server.keep_alive
+            self.response_headers += ((b"Connection", b"close"),) if self.close_connection else kept
 
     def _forget_last(self) -> None:
         self.request_id = str(_CLOCK.new_id())

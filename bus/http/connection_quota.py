@@ -28,6 +28,10 @@ class ConnectionQuota:
         self._open: Counter[str] = Counter()
         self._told = ToldOnce()
 
+    def is_full(self, who: str) -> bool:
+        """Whether *who* has all connections that it may have."""
+        return bool(who) and self._open[who] >= self._most
+
     def enter(self, who: str) -> bool:
         """Count one more connection of *who*; False, and nothing counted, when it has all it may have."""
         if not who:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ..errors import ConfigError
 from ..telemetry import ToldOnce, emit
@@ -16,20 +16,22 @@ LOOK_SECONDS: Final = 2.0
 class ControlSocket:
     """A Unix socket at *path*, listening from the start; whoever connects waits until `serve`.
 
+    *listener* is a socket that listens there already, and whose file stays where it is at the end.
     Raises ConfigError when the path cannot be had. People and clean-up jobs delete socket files, and
     nobody could reach the daemon any more: `look` puts the file back.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, listener: Any | None = None) -> None:
         self._path = path
-        self._listener = listen_unix(path)
+        self._is_ours = listener is None
+        self._listener = listen_unix(path) if listener is None else listener
         self.server: Server | None = None
         """Who answers there now."""
         self._told = ToldOnce()
 
     def serve(self, app: WsgiApp) -> None:
         """Answer with *app* from now on. Never blocks."""
-        self.server = Server(self._listener, app)
+        self.server = Server([self._listener], app, removes_file=self._is_ours)
         self.server.start()
 
     def look(self) -> float:
@@ -41,7 +43,7 @@ class ControlSocket:
         except ConfigError as error:
             self._tell(str(error))
             return LOOK_SECONDS
-        old, self._listener = self.server, listener
+        old, self._listener, self._is_ours = self.server, listener, True
         self.serve(old.application)
         old.stop()
         self._tell("")

@@ -6,6 +6,7 @@ import resource
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from ..errors import ConfigError
 from .connection_quota import LOOPBACK, Network
 
 if TYPE_CHECKING:
@@ -14,8 +15,14 @@ if TYPE_CHECKING:
 READER_BYTES: Final = 64 * 1024
 """What a connection holds beside header and body: its buffers, and a chunked body's pieces."""
 
+SPARE_SECONDS: Final = 1.0
+"""An answer is on its way for a moment before its client begins to count."""
+
 SPARE_FILES: Final = 256
 """Beside connections: listeners, the store, workers, what handlers open."""
+
+LEAST_FILES: Final = 128
+"""With fewer a daemon has none left for connections; with 64 it cannot even keep its standard streams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +33,11 @@ class Limits:
     networks. `bodies` is for those of all requests together that are not yet answered, `bodies_per_ip`
     for those from one address that is counted.
 
-    A request head must be complete `header_seconds` after its first byte, a body `body_seconds`
-    after its head. An answer refused by the client's side for `send_seconds` is given up. After a
-    refusal we listen `linger_seconds` more, so that the answer is read before the reset.
+    A connection may be idle for `idle_seconds` between two requests, which each answer says to its client;
+    the first byte of its first request must come in `first_seconds`. A request head must be complete
+    `header_seconds` after its first byte, a body `body_seconds` after its head. An answer refused by the
+    client's side for `send_seconds` is given up. After a refusal we listen `linger_seconds` more, so that the
+    answer is read before the reset.
     """
 
     connections: int = 512
@@ -36,7 +45,8 @@ class Limits:
     uncounted: tuple[Network, ...] = LOOPBACK
     bodies: int = 64 * 1024 * 1024
     bodies_per_ip: int = 16 * 1024 * 1024
-    idle_seconds: float = 15.0
+    idle_seconds: float = 75.0
+    first_seconds: float = 15.0
     header_seconds: float = 10.0
     body_seconds: float = 30.0
     send_seconds: float = 30.0
@@ -60,6 +70,18 @@ class Limits:
         )
 
     @property
+    def keep_alive(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The headers that tell a client how long it may keep its connection, in whole seconds.
+
+        A client that closes after so long never meets our end, which comes SPARE_SECONDS later. Below one
+        second nothing can be said.
+        """
+        if self.idle_seconds < 1:
+            return ()
+        timeout = b"timeout=%d" % self.idle_seconds
+        return (b"Connection", b"keep-alive"), (b"Keep-Alive", timeout)
+
+    @property
     def most_bytes(self) -> int:
         """About how much memory the requests of all connections take at worst, on their way in.
 
@@ -80,3 +102,11 @@ def too_few_files(connections: int) -> str:
     if most is None or most >= wanted:
         return ""
     return f"[http] connections wants {wanted}: ulimit -n {wanted}, or LimitNOFILE={wanted} in the unit"
+
+
+def require_files(connections: int) -> None:
+    """Raise ConfigError when a daemon could not begin to work with the files that may be open."""
+    most = open_files()
+    if most is not None and most < LEAST_FILES:
+        remedy = too_few_files(connections)
+        raise ConfigError(f"open files: expected at least {LEAST_FILES}, got {most}; {remedy}")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..files.held_folder import HeldFolder
+from . import certificates
 
 TAKEN: Final = "monqbus-taken"
 """A file in the folder, written once its lock is held: without it a folder may still be unpacked."""
@@ -26,6 +27,9 @@ TAKEN: Final = "monqbus-taken"
 UNPACK_SECONDS: Final = 60.0
 
 _BOOTLOADER_VARIABLES: Final = ("_PYI_", "_MEIPASS")
+TIME_ZONES: Final = "tzdata.zip"
+"""In the folder: the package tzdata, which `zoneinfo` asks where the machine has no time zones."""
+
 _PROGRAM: Final = "/proc/self/exe"
 
 
@@ -43,6 +47,8 @@ def settle() -> None:
         return
     _die_with_bootloader()
     _give_environment_back()
+    certificates.settle(os.environ)
+    _offer_time_zones()
     _keep_archive()
     _hold_folder()
     _serve_multiprocessing()
@@ -94,6 +100,11 @@ def _give_environment_back() -> None:
         os.environ["LD_LIBRARY_PATH"] = before
     for name in [name for name in os.environ if name.startswith(_BOOTLOADER_VARIABLES)]:
         del os.environ[name]
+
+
+def _offer_time_zones() -> None:
+    """Let the package tzdata be found, behind everything else. One file: each start unpacks all there are."""
+    sys.path.append(str(_unpacked() / TIME_ZONES))
 
 
 def _keep_archive() -> None:

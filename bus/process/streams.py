@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import sys
 from _queue import Empty, SimpleQueue  # blocks a native thread; gevent replaces that of `queue`
 from collections.abc import Callable
 from contextlib import suppress
+from io import TextIOWrapper
 from select import POLLOUT, poll
 from typing import Final
 
@@ -41,7 +43,8 @@ class Streams:
     """Descriptors 1 and 2 of this process, as they were and as they are."""
 
     def __init__(self) -> None:
-        _open_the_closed()
+        open_closed()
+        _take_every_text()
         self.out, self.log = _own(1), _own(2)
         reading, writing = os.pipe2(os.O_CLOEXEC)
         self._reading, self._writing = _own(reading), _own(writing)
@@ -186,11 +189,20 @@ def divert_child() -> None:
 
 def _own(number: int) -> int:
     """Another number for what *number* is, that no child gets."""
-    return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, OWN_NUMBER)
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # with so few files no daemon runs, but what it says of that has to come out
+    least = OWN_NUMBER if most > OWN_NUMBER + 1 else 3
+    return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, least)
 
 
-def _open_the_closed() -> None:
-    """A standard stream that was closed leads nowhere: else the next file would get its number."""
+def _take_every_text() -> None:
+    """What the encoding cannot say is escaped. Before 1 leads elsewhere: a file's wrapper seeks at this."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def open_closed() -> None:
+    """Let a standard stream that was closed lead nowhere: else the next file would get its number."""
     for number in range(3):
         try:
             os.fstat(number)

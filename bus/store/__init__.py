@@ -29,22 +29,25 @@ __all__ = [
 DATABASE: Final = "monqbus.db"
 
 
-def open_store(address: str, data_dir: Path, *, daemon: bool = False, min_free: int = 0) -> Store:
+def open_store(
+    address: str, data_dir: Path, *, daemon: bool = False, min_free: int = 0, looks: bool = False
+) -> Store:
     """The opened store behind *address*: ``sqlite`` (a file in *data_dir*) or a ``mongodb`` URI.
 
     A *daemon* is patched by gevent and groups its commits; any other process calls straight
     through. The file takes nothing new while less than *min_free* bytes of its disk are free; one of an
-    earlier schema version is migrated. `checks.examine` only looks. Raises ConfigError, StoreError.
+    earlier schema version is migrated. One that *looks* changes no file and makes none, nor a
+    collection or an index. Raises ConfigError, StoreError.
     """
     store: Store
     if address == "sqlite":
         from .sqlite.store import SqliteStore
 
-        store = SqliteStore(data_dir / DATABASE, daemon=daemon, min_free=min_free)
+        store = SqliteStore(data_dir / DATABASE, daemon=daemon, min_free=min_free, looks=looks)
     else:
         from .mongo import MongoStore
 
-        store = MongoStore(address, daemon=daemon)
+        store = MongoStore(address, daemon=daemon, looks=looks)
     store.open()
     return store
 

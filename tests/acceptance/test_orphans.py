@@ -11,12 +11,18 @@ from pathlib import Path
 import pytest
 
 from tests.cpu.conftest import children, is_alive
-from tests.program import PROGRAM
+from tests.program import BINARY, PROGRAM
 
 from .conftest import New
 from .daemons import Daemon, until
 from .test_commands import CONFIG, handler
 
+IMPORTS_FOR_EVER = """\
+import os, time
+from pathlib import Path
+Path(os.environ["PLACE"], "imports").write_text("begun\\n")
+time.sleep(600)
+"""
 SLEEPER = '''sh -c "echo \\$\\$ > {place}; exec sleep 600"'''
 
 
@@ -93,6 +99,24 @@ def test_orphans_are_buried(new_daemon: New, tmp_path: Path, place_in_the_world:
     assert not any(is_state(child, "Z") for child in children(pid))
     os.kill(pid, signal.SIGTERM)
     assert 0 == daemon.wait()
+
+
+def test_a_term_during_the_start_ends_process_1_too(new_daemon: New, tmp_path: Path, place_in_the_world: str):
+    """The kernel gives process 1 no signal that it does not handle, and `docker stop` would wait to kill."""
+    apps = tmp_path / "apps"
+    apps.mkdir()
+    apps.joinpath("slow.py").write_text(IMPORTS_FOR_EVER)
+    daemon = new_daemon(text="[monqbus]\ndata_dir = ./data\napps = slow\npath = ./apps\n")
+    daemon.launch()
+    until(lambda: lines_of(tmp_path / "imports"), 1)
+    assert daemon.process is not None
+    pid = daemon.process.pid
+    if place_in_the_world == "process 1":
+        (pid,) = children(pid)
+    os.kill(pid, signal.SIGTERM)
+
+    # as process 1 the executable cannot end by the signal that its second process died of
+    assert daemon.wait(5) in {-signal.SIGTERM, 128 + signal.SIGTERM, *([1] if BINARY else [])}
 
 
 def command(pid: int) -> bytes:

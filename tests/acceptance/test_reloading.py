@@ -33,9 +33,10 @@ def tick(topic, event):
     seen.append("old")
 
 @task
-def linger(seconds):
+def linger(last_word):
     _write("began")
-    gevent.sleep(seconds)
+    while not Path(last_word).exists():
+        gevent.sleep(0.01)
     _write("ended", WORD, str(len(seen) > 0))
 
 @task
@@ -170,15 +171,16 @@ def test_what_works_and_is_probably_not_meant_is_told(place: Place):
 
 def test_running_tasks_go_on_with_the_old_code_and_new_ones_get_the_new(place: Place, ran: Ran):
     """Nothing of the old module is seen by the new one; a handler that is gone parks its tasks at once."""
-    daemon = place.daemon
+    daemon, last_word = place.daemon, place.app.with_name("last_word")
     daemon.request("POST", "/hooks/open", b"x", TICK)
-    daemon.monqbus("post", "changing.linger", "--args", "[3]")
+    daemon.monqbus("post", "changing.linger", "--args", f'["{last_word}"]')
     ran(1)
     place.app.write_text(APP.replace("def leaving", "def arriving").replace('WORD = "old"', 'WORD = "newer"'))
     place.hup()
     daemon.wait_for("config.reloaded")
     parked = daemon.monqbus("post", "changing.leaving").stdout.strip()
-    daemon.monqbus("post", "changing.linger", "--args", "[0]", "--wait", "10")
+    daemon.monqbus("post", "changing.linger", "--args", f'["{place.app}"]', "--wait", "10")
+    last_word.touch()
     waits = details(daemon, parked)
 
     assert ["began", "began", "ended newer False", "ended old True"] == ran(4)
@@ -234,3 +236,77 @@ def test_a_redelivery_after_the_handler_came_runs_it(place: Place, ran: Ran):
     assert ["late x"] == ran(1)
     status, third = place.daemon.request("POST", "/hooks/open", b"x", headers)
     assert (200, again["tasks"]) == (status, third["tasks"])
+
+
+LOGGING = """\
+import logging, logging.config
+from monqbus import event_handler
+log = logging.getLogger(__name__)
+logging.config.dictConfig({"version": 1, "root": {"level": "INFO"}})
+late = logging.getLogger(__name__ + ".late")
+
+@event_handler("open.tick")
+def tick(topic, event):
+    late.info("word of the handler")
+    logging.getLogger("outside").info("to the root")
+"""
+
+
+def test_an_app_that_sets_logging_up_loses_no_line_at_a_reload(place: Place):
+    """Its dictConfig empties the root logger, and disables the loggers of its own first import."""
+    place.app.write_text(LOGGING)
+    for times in (1, 2, 3):
+        place.hup()
+        place.daemon.wait_for("config.reloaded", times=times)
+        place.daemon.request("POST", "/hooks/open", b"x", TICK)
+        place.daemon.wait_for("task.printed", "word of the handler", times=times)
+        place.daemon.wait_for("task.printed", "to the root", times=times)
+
+
+def test_nothing_that_is_printed_refuses_a_reload(new_daemon: New, tmp_path: Path):
+    """Not in an encoding that cannot say it, nor a line that looks like our own."""
+    app = tmp_path / "saying"
+    app.mkdir()
+    (app / "says.py").write_text("import sys\nprint('→ ok')\nprint('monqbus: no', file=sys.stderr)\n")
+    text = CONFIG.replace("apps = accepted", "apps = says").replace("path = {apps}", f"path = {app}")
+    daemon = new_daemon(text=text)
+    daemon.environ["PYTHONIOENCODING"] = "ascii"
+    daemon.start()
+    daemon.signal(signal.SIGHUP)
+
+    daemon.wait_for("config.reloaded")
+
+
+def test_capture_logging_no_leaves_the_root_logger_to_the_apps(place: Place):
+    """No handler of ours and no level, in the daemon and in a cpu worker, before and after a reload."""
+    body = "root = logging.getLogger(); print('root', len(root.handlers), root.level)"
+    heads = ("@event_handler('open.tick')\ndef tick(topic, event)", "@task(cpu=True)\ndef work()")
+    app = "import logging\nfrom monqbus import event_handler, task\n"
+    place.app.write_text(app + "".join(f"{head}:\n    {body}\n" for head in heads))
+    place.daemon.stop()
+    place.configure("[monqbus]", "[monqbus]\ncapture_logging = no")
+    place.daemon.start()
+    for times in (1, 2):
+        place.daemon.request("POST", "/hooks/open", b"x", TICK)
+        place.daemon.monqbus("post", "changing.work")
+        place.daemon.wait_for("task.printed", "root 0 30", times=2 * times)
+        place.hup()
+        place.daemon.wait_for("config.reloaded", times=times)
+
+
+def test_a_reload_does_not_ask_for_the_programs_of_commands(place: Place):
+    """One missing script would refuse everything else that was changed."""
+    place.configure("[worker]", "[handler:gone]\ntopic = a\ncommand = ./gone.sh\n[worker]")
+    place.hup()
+
+    place.daemon.wait_for("config.reloaded")
+    place.daemon.wait_for("handler.suspended", "handler=gone")
+
+
+def test_a_name_that_a_command_and_an_app_declare_is_told_by_the_reload(place: Place):
+    """In the words of `check`, not as an end without reason."""
+    place.configure("[worker]", "[handler:twice]\ntopic = a\ncommand = /bin/true\n[worker]")
+    place.program("@task(name='handler:twice')", "def twice(): pass")
+    place.hup()
+
+    assert "declared at" in place.daemon.wait_for("config.refused", "handler:twice")

@@ -39,8 +39,8 @@ def test_a_newcomer_is_three_commands_from_a_task_that_runs(tmp_path: Path):
         daemon.kill()
 
 
-def test_a_port_that_is_taken_is_exit_78_with_the_remedy(new_daemon: New):
-    """The line names the setting, the address, and how to find who has it."""
+def test_a_port_that_is_taken_is_exit_75_with_the_remedy(new_daemon: New):
+    """A later start may find it free. The line names the setting, the address, and how to find who has it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -50,7 +50,7 @@ def test_a_port_that_is_taken_is_exit_78_with_the_remedy(new_daemon: New):
         code = daemon.wait()
 
     (line,) = [line for line in daemon.lines if line.startswith("monqbus:")]
-    assert 78 == code
+    assert 75 == code
     assert f"[http] listen: cannot listen on 127.0.0.1:{port}: the port is in use; stop who has it" in line
 
 
@@ -109,6 +109,14 @@ def test_only_what_it_is_told_to_claim_runs(new_daemon: New, ran):
     assert [] == ran()
 
 
+def test_what_it_is_told_to_claim_and_nobody_declares_is_said(new_daemon: New):
+    """A slip of the pen made a daemon that claims nothing and says nothing."""
+    daemon = new_daemon()
+    daemon.launch("--only", "acepted.add")
+
+    assert "did you mean accepted.add?" in daemon.wait_for("names.unmatched")
+
+
 def test_a_port_in_use_costs_no_task_its_run(new_daemon: New, ran: Ran):
     """The address is taken before any task begins: a waiting one still waits, without a crash."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -119,7 +127,7 @@ def test_a_port_in_use_costs_no_task_its_run(new_daemon: New, ran: Ran):
         code = daemon.wait()
     listed = json.loads(daemon.monqbus("list", "--json").stdout)
 
-    assert 78 == code
+    assert 75 == code
     assert ("ready", 0) == (listed["state"], listed["attempt"])
     assert [] == ran()
 
@@ -131,3 +139,30 @@ def test_too_few_open_files_are_said_at_the_start(new_daemon: New):
     daemon.start()
 
     assert "LimitNOFILE=768" in daemon.wait_for("files.limited", "most=700")
+
+
+@pytest.mark.parametrize("words", ["check", "list", "show"])
+def test_an_output_that_is_not_utf8_makes_no_command_fail(new_daemon: New, words: str):
+    """What its encoding cannot say is escaped: the arrow of `check`, a sender's umlaut."""
+    daemon = new_daemon()
+    posted = daemon.monqbus("post", "accepted.add", "--kwargs", '{"näme": "→"}').stdout.strip()
+    daemon.environ["PYTHONIOENCODING"] = "ascii"
+    said = daemon.monqbus(words, *([posted] if words == "show" else []))
+
+    assert 0 == said.returncode, said.stderr
+    assert ("\\u2192" in said.stdout) == (words != "list")
+
+
+@pytest.mark.parametrize("most", [32, 127])
+def test_so_few_open_files_that_no_daemon_runs_are_exit_78_with_the_remedy(new_daemon: New, most: int):
+    """It was a traceback of fcntl; now a sentence with the limit, the least, and what to set."""
+    limited = ["sh", "-c", f'ulimit -n {most}; exec "$@"', "sh", *PROGRAM]
+    daemon = new_daemon()
+    words = [*limited, "run", "--config", str(daemon.config)]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False, env=daemon.environ)
+
+    assert 78 == ended.returncode
+    assert (
+        f"monqbus: open files: expected at least 128, got {most}; [http] connections wants 768: "
+        "ulimit -n 768, or LimitNOFILE=768 in the unit\n"
+    ) == ended.stderr

@@ -45,7 +45,7 @@ def main(kind):
     if kind == "pywsgi":
         WSGIServer(listener, hello, log=None).serve_forever()
     else:
-        Server(listener, flask_app()).serve_forever()
+        Server([listener], flask_app()).serve_forever()
 
 
 main(sys.argv[1])

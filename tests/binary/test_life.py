@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bus.process.certificates import KNOWN
 from bus.process.executable import TAKEN
 from tests.acceptance.conftest import CONFIG, New
 from tests.acceptance.daemons import Daemon, until
@@ -241,6 +242,26 @@ def test_another_user_runs_it_in_a_folder_that_is_read_only(as_root, binary: Pat
 
     assert (0, 0) == (checked.returncode, code)
     assert before == sorted(home.iterdir())
+
+
+def test_it_finds_certificates_and_time_zones_on_another_distribution(
+    as_root, new_daemon: New, unpack_dir: Path
+):
+    """One that has neither where Debian has them, and no package tzdata."""
+    bundle = next((one for one in KNOWN if one.is_file()), None)
+    if bundle is None:
+        pytest.skip("no certificates are installed here")
+    hide = "mount -t tmpfs none /usr/share/zoneinfo && mount -t tmpfs none /usr/lib/ssl"
+    daemon = new_daemon(text=INSIDE.replace("apps = inside", "apps = abroad"))
+    daemon.program = ("unshare", "-m", "sh", "-c", f'{hide} && exec "$@"', "sh", *daemon.program)
+    daemon.start()
+    words = [*daemon.program, "doctor", "--config", str(daemon.config)]
+    doctor = subprocess.run(words, capture_output=True, text=True, check=False)
+
+    assert "Europe/Berlin" == _result(daemon, "abroad.zone")
+    assert _result(daemon, "abroad.roots") > 10  # type: ignore[operator]
+    assert f"certificates {bundle}" in doctor.stdout
+    assert "time zones  those of the package tzdata" in doctor.stdout
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ from typing import Any
 
 from bson import ObjectId
 
-from bus.model import BUSY, FairShare, Instance, Report
+from bus.model import BUSY, Event, FairShare, Instance, Report
 from bus.store.contract import Store
 
 from .samples import (
+    CLOCK,
     NAME,
     NOW,
     ONE,
@@ -156,8 +157,7 @@ def test_a_delivery_comes_along_with_each_of_its_tasks(store: Store) -> None:
 
 def test_a_published_event_does_not_come_along(store: Store) -> None:
     """Its values are in the task's arguments already."""
-    event = a_delivery(None)
-    event.hook = None
+    event = Event(CLOCK.new_id(), "order.paid", NOW)
     store.post([a_fan_out(event, a_task())])
 
     (task,) = store.claim(ONE, {NAME}, 1, NOW).tasks

@@ -172,8 +172,9 @@ class Lockstep(RuleBasedStateMachine):
         is_hook=booleans,
     )
     def post_event(self, delivery: str | None, keep: int, given: list[Sketch], is_hook: bool) -> Any:
-        event = Event(self.new_id(), "order.paid", self.now, body=b"{}", expire_at=self.later(keep))
-        event.hook, event.delivery = ("shop", delivery) if is_hook else (None, None)
+        hook, delivery = ("shop", delivery) if is_hook else (None, None)
+        event = Event(self.new_id(), "order.paid", self.now, hook=hook, delivery=delivery, body=b"{}")
+        event.expire_at = self.later(keep)
         tasks = [self.task(sketch, event) for sketch in given]
         event.task_ids = [task.id for task in tasks]
         return multiple(*self.store(Posting(tasks, event)))

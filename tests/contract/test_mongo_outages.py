@@ -139,6 +139,7 @@ def test_a_stepdown_loses_nothing_that_was_acknowledged(deployment: Deployment, 
     stored: list[Any] = []
     claimed: Counter[Any] = Counter()
     is_over = gevent.event.Event()
+    posting: list[object] = [object() for _ in range(8)]  # one for each who posts on
 
     def post_on() -> None:
         while not is_over.is_set():
@@ -148,9 +149,10 @@ def test_a_stepdown_loses_nothing_that_was_acknowledged(deployment: Deployment, 
             except StoreUnavailable:
                 continue
             stored.append(task.id)
+        posting.pop()
 
     def claim_on() -> None:
-        while not is_over.is_set() or set(stored) - set(claimed):
+        while posting or set(stored) - set(claimed):
             try:
                 claimed.update(task.id for task in store.claim(ONE, {NAME}, 50, NOW).tasks)
             except StoreUnavailable:
@@ -163,7 +165,7 @@ def test_a_stepdown_loses_nothing_that_was_acknowledged(deployment: Deployment, 
             gevent.idle()
         is_over.set()
 
-    together(*[post_on] * 8, claim_on, step_down)
+    together(*[post_on] * len(posting), claim_on, step_down)
 
     assert set(stored) <= set(claimed)
     assert {1} == set(claimed.values())
@@ -289,6 +291,21 @@ def test_no_error_shows_the_password(standalone: Deployment, address: str) -> No
     text = f"{caught.value} {caught.value!r}"
     assert "MongoDB" in text or "127.0.0.1" in text
     assert [] == [piece for piece in ("pa$$", "w/ord", "ord@x", "%24%24", "%2Ford") if piece in text]
+
+
+@pytest.mark.parametrize("password", ["a", "e", "mech"])
+def test_a_password_that_is_a_piece_of_words_is_not_to_be_read_off_the_mask(
+    standalone: Deployment, password: str
+) -> None:
+    """Each e of "server" became ***, which showed the letter; so nothing of the words is shown."""
+    port = standalone.members[0].port
+    store = MongoStore(f"mongodb://me:{password}@127.0.0.1:{port}/name?authMechanism=NONSENSE", daemon=False)
+
+    with pytest.raises(StoreError) as caught:
+        store.open()
+
+    assert "***" not in str(caught.value)
+    assert "a password of less than 8 characters" in str(caught.value)
 
 
 def test_no_error_shows_a_payload(deployment: Deployment, store: MongoStore) -> None:

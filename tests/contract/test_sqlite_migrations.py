@@ -88,9 +88,24 @@ def test_events_get_their_columns_from_their_documents(path: Path) -> None:
 
     assert [
         ("github", "github.push", ms, 1, "delivery"),
-        (None, "order.paid", ms, 0, None),
-        ("x", None, None, None, None),
-    ] == rows(path, "SELECT hook, topic, received, task_count, key_kind FROM event ORDER BY seq")
+        (None, "order.paid", ms, 0, "published"),
+        ("x", None, None, None, "delivery"),
+    ] == rows(path, "SELECT hook, topic, received, task_count, kind FROM event ORDER BY seq")
+
+
+def test_events_of_version_2_get_the_kind_that_their_hook_says(path: Path) -> None:
+    """An event that had no key had no kind of key either, and is a delivery all the same."""
+    with closing(sqlite3.connect(path)) as connection:
+        STEPS[0][1](connection)
+        connection.execute("UPDATE event SET key = NULL, key_kind = NULL WHERE hook = 'github'")
+        connection.execute("PRAGMA user_version = 2")
+        connection.commit()
+    for store in opened(path):
+        kinds = {event.topic: event.kind for event in store.events(10) if not event.fault}
+
+    assert {"github.push": "delivery", "order.paid": "published"} == kinds
+    assert [("delivery",), ("published",), ("delivery",)] == rows(path, "SELECT kind FROM event ORDER BY seq")
+    assert path.with_name("monqbus.db.v2-backup").exists()
 
 
 def test_a_new_event_and_its_replay_write_the_same_columns(tmp_path: Path) -> None:
@@ -104,7 +119,7 @@ def test_a_new_event_and_its_replay_write_the_same_columns(tmp_path: Path) -> No
         store.post([Posting([task], event)])
 
     assert [(event.topic, int(event.received.timestamp() * 1000), 1, "delivery")] == rows(
-        new, "SELECT topic, received, task_count, key_kind FROM event"
+        new, "SELECT topic, received, task_count, kind FROM event"
     )
 
 
@@ -231,11 +246,11 @@ def test_a_backup_of_a_killed_upgrade_is_made_anew(path: Path, backup: Path) -> 
 def test_a_newer_file_is_refused(path: Path) -> None:
     """Also to be looked at: its tables may mean something else."""
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute("PRAGMA user_version = 4")
     before = path.read_bytes()
     for examine in (False, True):
         with pytest.raises(
-            StoreUnusable, match=r"made by a newer monqbus \(version 3\); this one knows up to 2"
+            StoreUnusable, match=r"made by a newer monqbus \(version 4\); this one knows up to 3"
         ):
             SqliteStore(path, daemon=False, examine=examine).open()
 
@@ -247,7 +262,7 @@ def test_what_only_looks_says_the_version_and_leaves_it(path: Path, backup: Path
     before = dump(path)
     said = {found.name: found.value for found in checks.file(path.parent, 0)}
 
-    assert "version 1; the next start upgrades it to 2" == said["schema"] == checks.examine(path.parent)
+    assert "version 1; the next start upgrades it to 3" == said["schema"] == checks.examine(path.parent)
     assert before == dump(path)
     assert not backup.exists()
 

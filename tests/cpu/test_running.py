@@ -9,7 +9,7 @@ import gevent
 import pytest
 from bson import ObjectId
 
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.cpu.message import of_task, task_of
 from bus.errors import StoreUnavailable
 from bus.model import Event, Posting
@@ -123,6 +123,13 @@ def test_a_verdict_is_heeded(laboratory: Laboratory, kind, state, attempt, secon
         assert "moot" == task.result
     else:
         assert seconds == (task.time_queue - laboratory.clock.now()).total_seconds()
+
+
+def test_a_handler_finds_the_streams_that_libraries_expect(laboratory: Laboratory):
+    """`buffer` for bytes, an encoding, `reconfigure`."""
+    task = laboratory.result("speak_in_bytes")
+
+    assert ("é\\xff\n", ["utf-8", "backslashreplace"]) == (task.output, task.result)
 
 
 def test_what_a_handler_says_is_kept_in_order(laboratory: Laboratory, facts):

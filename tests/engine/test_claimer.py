@@ -9,7 +9,7 @@ import gevent
 import pytest
 from gevent.lock import Semaphore
 
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.engine.claimer import AGED_EACH, AGED_SECONDS, POLL_SECONDS
 from bus.engine.recorder import FULL
 from bus.engine.run import Run

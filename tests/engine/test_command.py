@@ -17,7 +17,8 @@ import pytest
 from bson import ObjectId
 
 from bus.apps.command import Command
-from bus.apps.registry import Options
+from bus.apps.command_program import fault
+from bus.apps.options import Options
 from bus.engine.output import TOLD_LINES, Capture
 from bus.engine.run import Run
 from bus.errors import Withdrawn
@@ -174,6 +175,13 @@ def test_a_published_event_has_its_arguments(engine, tmp_path, capture):
     assert ["5", "ops", "second"] == json.loads(task.output)
 
 
+def test_a_default_stands_where_the_event_has_no_value(run):
+    """It is the operator's text, an empty argument too; a value that is there comes before it."""
+    task = run(*python(SHOW), "{body:missing|none}", "{header:X-None|}", "{body:empty|full}", "{body:n|8}")
+
+    assert ["none", "", "", "7"] == json.loads(task.output)
+
+
 def test_its_files_are_its_owners_alone_and_gone_afterwards(run):
     code = (
         "import os; f = os.environ['MONQBUS_EVENT_FILE']; d = os.path.dirname(f); "
@@ -221,12 +229,12 @@ def test_a_daemon_without_privileges_runs_commands_as_its_own_user():
     assert (0, b"", b"nobody\nnobody\n") == (ended.returncode, ended.stderr, ended.stdout)
 
 
-def test_an_argument_that_no_program_can_take_skips_the_task(run):
+def test_an_argument_that_no_program_can_take_fails_the_task_at_once(run):
     """It is as long at the next attempt."""
     task = run("/bin/echo", "{body:x}", body={"x": "a" * 140_000})
 
-    assert "skipped" == task.state
-    assert "too long" in task.result
+    assert ("error", 1) == (task.state, task.attempt)
+    assert "makes them longer; let the command read $MONQBUS_EVENT_FILE" in task.result
 
 
 # what a sender must not be able to do
@@ -235,18 +243,31 @@ def test_an_argument_that_no_program_can_take_skips_the_task(run):
 @pytest.mark.parametrize(
     "word", ["{body:missing}", "{body:deep}", "{header:X-None}", "{body:nul}", "a{args:0}"]
 )
-def test_an_event_without_a_usable_value_skips_the_task(run, word):
+def test_an_event_without_a_usable_value_fails_the_task_at_once(run, word):
     """It can never succeed; and half an argument may be worse than none: rm -r /srv/{body:site}."""
     task = run("/bin/echo", word)
+    placeholder = word.removeprefix("a")
 
-    assert ("skipped", None) == (task.state, task.output)
-    assert "no usable value" in task.result
+    assert ("error", None, 1) == (task.state, task.output, task.attempt)
+    assert (
+        f"BadArguments: argument {word!r}: expected a text without NUL or a number for {placeholder}, "
+        f"the event has none; give it a default, {placeholder[:-1]}|none}}, or let the command read the event"
+    ) == task.result
+    assert [task.result] == [entry["error"] for entry in task.history]
+
+
+def test_what_an_event_prevents_is_told_as_an_error(run, facts):
+    """With its reason: it was one of many INFO lines, and `list` had no word about it."""
+    run("/bin/echo", "{body:missing}")
+    (fields,) = facts.of("task.gave_up")
+
+    assert "the event has none" in fields["outcome"].error
 
 
 def test_a_sender_cannot_smuggle_an_option_in(run):
     task = run("/bin/echo", "{body:option}")
 
-    assert "skipped" == task.state
+    assert ("error", 1) == (task.state, task.attempt)
     assert "write -- before it" in task.result
 
 
@@ -273,12 +294,94 @@ def test_the_exit_code_decides(run, code, state, error):
     assert ([error] if error else []) == [entry["error"] for entry in task.history]
 
 
-def test_a_program_that_is_not_there_fails_the_attempt(run):
-    task = run("/nonexistent/deploy")
+def script(folder: Path, text: bytes, mode: int = 0o700) -> str:
+    (folder / "deploy").write_bytes(text)
+    (folder / "deploy").chmod(mode)
+    return "./deploy"
 
-    assert ["CommandFailed: /nonexistent/deploy: cannot be run: No such file or directory"] == [
-        entry["error"] for entry in task.history
-    ]
+
+def absent(_: Path) -> str:
+    return "/nonexistent/deploy"
+
+
+def a_link_to_nothing(folder: Path) -> str:
+    (folder / "deploy").symlink_to("/nonexistent/deploy")
+    return "./deploy"
+
+
+def with_dos_line_ends(folder: Path) -> str:
+    return script(folder, b"#!/bin/sh\r\necho hi\r\n")
+
+
+def without_interpreter(folder: Path) -> str:
+    return script(folder, b"echo hi\n")
+
+
+def of_an_absent_interpreter(folder: Path) -> str:
+    return script(folder, b"#!/usr/bin/nosuch\n")
+
+
+def not_executable(folder: Path) -> str:
+    return script(folder, b"#!/bin/sh\n", 0o600)
+
+
+UNSTARTABLE = [
+    (absent, "expected a program, got /nonexistent/deploy, which is not there; put it back, mount its disk"),
+    (a_link_to_nothing, "/deploy, a link to nothing; put it back, mount its disk, or correct the path"),
+    (str, "which is a folder; correct the path"),
+    (not_executable, "/deploy, which is not executable; run: chmod +x /"),
+    (
+        with_dos_line_ends,
+        "with \\r at the end of its first line, which then belongs to the interpreter's name",
+    ),
+    (without_interpreter, "a text that names no interpreter; let its first line be #!/bin/sh"),
+    (of_an_absent_interpreter, "/deploy names in its first line, got /usr/bin/nosuch, which is not there; "),
+    (
+        lambda _: "no-such-program",
+        "expected a program of $PATH, got 'no-such-program', which is in none of /",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "words"), UNSTARTABLE)
+def test_a_command_that_cannot_be_started_lets_its_task_wait(run, tmp_path, facts, make, words):
+    """Each cause has its sentence with the remedy; no attempt is used up, and mended it runs."""
+    program = make(tmp_path)
+    task = run(program)
+    (snoozed,) = facts.of("task.snoozed")
+
+    assert words in str(snoozed["outcome"].error)
+    assert words in fault(program, tmp_path, "", os.environ["PATH"])
+    assert ("ready", 0, []) == (task.state, task.attempt, task.history)
+
+
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [
+        (("gone", ""), "working_dir: expected a folder, got {folder}/gone, which is not there; create it"),
+        (("", "nosuch"), "user: expected a user of this machine, got 'nosuch'; create it with: useradd"),
+    ],
+)
+def test_its_folder_and_its_user_are_told_apart_from_its_program(engine, tmp_path, facts, there, words):
+    """`No such file or directory` could be any of the three."""
+    folder, user = there
+    engine.perform(deliver(engine, Command(("/bin/echo",), tmp_path / folder, user=user)))
+    (snoozed,) = facts.of("task.snoozed")
+
+    assert words.format(folder=tmp_path) in str(snoozed["outcome"].error)
+
+
+def test_nothing_is_said_of_what_can_be_started(tmp_path):
+    """A binary, a script, one by `env`, and a program of $PATH."""
+    programs = ["/bin/sh", script(tmp_path, b"#!/usr/bin/env sh\n"), "sh"]
+
+    assert ["", "", ""] == [fault(one, tmp_path, "", os.environ["PATH"]) for one in programs]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may run commands as anybody")
+def test_only_root_may_choose_the_user(tmp_path):
+    """Said in a sentence, not as `Operation not permitted`."""
+    assert "only root may run commands as somebody else" in fault("sh", tmp_path, "root", os.environ["PATH"])
 
 
 def test_what_it_prints_is_kept_in_order_both_streams(run):
@@ -347,7 +450,7 @@ def until(condition: Callable[[], bool]) -> None:
     [
         ("setsid sleep 5 & echo x", None),
         ("setsid sleep 5 & sleep 62.5", "TimedOut: ran longer than its timeout of 1 s"),
-        ("", "CommandFailed: /nonexistent/deploy: cannot be run: No such file or directory"),
+        ("", None),
     ],
 )
 def test_no_descriptor_and_no_reader_stays_behind(engine, tmp_path, capture, script, error):

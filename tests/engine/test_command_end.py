@@ -77,7 +77,7 @@ def test_one_that_forks_without_pause_is_ended_too(engine, tmp_path, capture):
         "    if os.fork():\n"
         "        os._exit(0) if os.getpid() != int(sys.argv[1]) else time.sleep(600)\n"
         "    os.setsid()\n"
-        "    open('pids', 'a').write(f'{os.getpid()}\\n')\n"
+        "    open('pids', 'a').write('%d\\n' % os.getpid())\n"
         "    time.sleep(0.002)\n"
     )
     before, pids = set(tree.children(os.getpid())), tmp_path / "pids"

@@ -273,3 +273,51 @@ def test_when_capturing_stops_everything_is_as_it_was():
         assert before != (sys.stdout, sys.stderr, list(logging.getLogger().handlers))
 
     assert before == (sys.stdout, sys.stderr, list(logging.getLogger().handlers))
+
+
+def test_a_handler_finds_the_streams_that_libraries_expect(engine, facts):
+    """`buffer` for bytes, an encoding, `reconfigure`; a wrapper that is thrown away closes nothing."""
+    seen = []
+
+    def work():
+        sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+        for part in ("é".encode()[:1], "é".encode()[1:], b"\xff\n"):
+            sys.stdout.buffer.write(part)
+        wrapper = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8")
+        wrapper.write("wrapped\n")
+        wrapper.flush()
+        del wrapper
+        seen.append((sys.stdout.encoding, sys.stdout.errors, sys.stdout.buffer.closed, sys.stderr.mode))
+        print("after")
+
+    engine.declare(work)
+    task = perform(engine, engine.waiting())
+
+    assert "é\\xff\nwrapped\nafter\n" == task.output
+    assert [("utf-8", "backslashreplace", False, "w")] == seen
+
+
+def test_an_app_that_empties_the_root_logger_gets_our_handler_back():
+    """basicConfig(force=True) and dictConfig take them all."""
+    capture = Capture()
+    capture.start()
+    root = logging.getLogger()
+    ours = root.handlers[-1]
+    root.removeHandler(ours)
+    capture.attach()
+    capture.attach()
+    found = root.handlers.count(ours)
+    capture.stop()
+
+    assert (1, 0) == (found, root.handlers.count(ours))
+
+
+def test_capturing_without_log_records_leaves_logging_alone():
+    before = list(logging.getLogger().handlers)
+    capture = Capture(logs=False)
+    capture.start()
+    capture.attach()
+    during = list(logging.getLogger().handlers)
+    capture.stop()
+
+    assert before == during

@@ -8,7 +8,7 @@ from bus.admin import Admin
 from bus.engine.recorder import BATCH, FULL, REFUSED_SECONDS
 from bus.engine.run import Run
 from bus.errors import Drained, NotAccepted, StoreError, StoreUnavailable, Withdrawn
-from bus.model import Filter, Instance, Report
+from bus.model import Filter, Instance, MonQTask, Posting, Report
 from bus.retry import Outcome, Policy, Returned, Stopped, decide
 
 PATIENCE = 5.0
@@ -182,6 +182,57 @@ def test_an_end_whose_value_the_server_refuses_holds_up_no_other(engine, facts, 
     assert ["complete"] * 2 == [engine.now(run.task).state for run in (good, bad)]
     assert "could not be stored: StoreError" in engine.now(bad.task).result
     assert [bad.task.id] == [told["task_id"] for told in facts.of("task.unstorable")]
+
+
+def ending_with(engine, *tasks: MonQTask) -> Run:
+    """An ended run whose end posts *tasks*, handed to the recorder."""
+    (run,) = ended(engine)
+    _, outcome = engine.recorder._ends.pop()
+    engine.recorder.put(run, outcome._replace(postings=[Posting([task]) for task in tasks]))
+    return run
+
+
+def following(engine, **fields) -> MonQTask:
+    return MonQTask(
+        engine.clock.new_id(), "follows", fields.pop("args", []), {}, engine.clock.now(), **fields
+    )
+
+
+def test_what_an_end_posts_is_stored_with_it_and_waits(engine, facts):
+    """And whoever claims hears of it, as of a post."""
+    heard = []
+    engine.recorder.waiting_again = heard.extend
+    task = following(engine)
+    run = ending_with(engine, task)
+    engine.recorder.tick()
+
+    assert ["complete", "ready"] == [engine.now(one).state for one in (run.task, task)]
+    assert [("follows", task.time_queue)] == heard
+    assert ["task.finished"] == facts.names
+
+
+def test_an_end_whose_posting_is_refused_becomes_an_error_with_the_reason(engine, facts):
+    """An end that lost its postings would look like one that had none; others are not touched."""
+    good = following(engine)
+    run = ending_with(engine, good, following(engine, args=[1 << 70]))
+    (other,) = ended(engine)
+    engine.recorder.tick()
+
+    assert ["error", "complete"] == [engine.now(one.task).state for one in (run, other)]
+    assert engine.now(run.task).result.startswith("the tasks that this end posts were refused: ")
+    assert engine.store.get(good.id) is None
+    assert ["task.gave_up", "task.finished"] == facts.names
+
+
+def test_a_lost_claim_posts_nothing(engine, facts):
+    """Whoever runs the task now will post."""
+    task = following(engine)
+    run = ending_with(engine, task)
+    engine.store.move([run.task.id], {"busy"}, {"state": "ready", "worker": None})
+    engine.recorder.tick()
+
+    assert engine.store.get(task.id) is None
+    assert ["task.lost"] == facts.names
 
 
 def test_an_end_that_the_server_never_takes_goes_behind_the_others(engine, facts, monkeypatch):

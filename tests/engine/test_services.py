@@ -17,6 +17,7 @@ from bus.engine.loop import Loop
 from bus.engine.run import Run
 from bus.errors import StoreError, StoreUnavailable
 from bus.maintenance.listener import Listener
+from bus.maintenance.program_monitor import ProgramMonitor
 from bus.maintenance.pruner import Pruner
 from bus.maintenance.queue_depth import QueueDepth
 from bus.maintenance.reconciler import Reconciler
@@ -84,8 +85,9 @@ class House:
         self.services = Services(clock, self.records, store=self.store_monitor.loop.health)
         self.office = PostOffice(store, lambda: engine.registry, clock, spooler=self.spooler)
         watchdog = Watchdog(clock, lambda *_: None)
+        programs = ProgramMonitor(dict, lambda look: look())
         self.readiness = Readiness(
-            self.store_monitor, self.spooler, self.services, self.depth, watchdog, lambda: False
+            self.store_monitor, self.spooler, self.services, self.depth, watchdog, programs, lambda: False
         )
 
     def records(self) -> list[Health]:

@@ -115,7 +115,7 @@ def get(path: str, *lines: str, version: str = "HTTP/1.1") -> bytes:
 @contextmanager
 def serving(app: WsgiApp, limits: Limits | None = None) -> Iterator[Server]:
     """A started server on a free port of 127.0.0.1."""
-    server = Server(listen_tcp("127.0.0.1", 0), app, limits)
+    server = Server([listen_tcp("127.0.0.1", 0)], app, limits)
     server.start()
     try:
         yield server

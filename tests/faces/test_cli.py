@@ -35,6 +35,8 @@ ID = re.compile(r"[0-9a-f]{24}")
     [
         (["frob"], 64, "unknown command 'frob'; see `monqbus --help`"),
         (["lst"], 64, "unknown command 'lst', did you mean list?"),
+        (["--conf", "a.ini", "run"], 64, "unknown argument '--conf', did you mean --config?"),
+        (["--debug", "--versio"], 64, "unknown argument '--versio', did you mean --version?"),
         (["docter"], 64, "unknown command 'docter', did you mean doctor?"),
         (["schedules"], 64, "unknown command 'schedules'"),
         (["list", "--staet", "error"], 64, "'--staet', did you mean --state?; see `monqbus list --help`"),
@@ -54,6 +56,9 @@ ID = re.compile(r"[0-9a-f]{24}")
         (["post", "a b"], 64, "NAME: expected module.function, got 'a b'"),
         (["post", "a.b", "--args", "{}"], 64, "--args: expected an array like '[1, \"two\"]', got '{}'"),
         (["post", "a.b", "--kwargs", "[]"], 64, "--kwargs: expected an object like"),
+        (["post", "a.b", "--args", "[7, Berlin]"], 64, "in single quotes, such as --args '[7, \"Berlin\"]'"),
+        (["post", "a.b", "--args", "[7,", "Berlin]"], 64, "single quotes, such as --args '[7, \"Berlin\"]'"),
+        (["post", "a.b", "--kwargs", "{a: 1}"], 64, "such as --kwargs '{\"city\": \"Berlin\"}'"),
         (["post", "a.b", "--args", "[1"], 64, "--args: not JSON"),
         (["post", "a.b", "--wait", "long"], 64, "--wait: expected seconds or a duration like"),
         (["post", "a.b", "--delay", "nan"], 64, "--delay: expected seconds, a duration"),
@@ -185,7 +190,7 @@ def test_init_writes_a_place_that_checks_and_never_overwrites(run: Command, tmp_
     sys.modules.pop("hello", None)
     second = run("init", folder)
 
-    assert {"monqbus.ini", "hello.py", "monqbus.service"} == {path.name for path in written}
+    assert {"monqbus.ini", "hello.py", "monqbus.service", "monqbus.socket"} == {path.name for path in written}
     assert f"start it with: monqbus run --config {folder}/monqbus.ini" == first.lines[-1]
     assert (0, "ok") == (checked.code, checked.lines[-1])
     assert 64 == second.code
@@ -206,6 +211,16 @@ def test_check_prints_what_would_run_with_source_lines(alone: Command, tmp_path:
     assert f"handler  shop.sold → cliapp.note  {app}:11" in said.out
     assert f"hook     /hooks/open → shop.unheard (verify = none)  {tmp_path}/monqbus.ini:7" in said.out
     assert "no handler for 'shop.unheard'" in said.err
+
+
+def test_check_compares_a_topic_that_nobody_handles_with_those_that_are(
+    alone: Command, tmp_path: Path
+) -> None:
+    """A slip in a topic is found before events pile up under it."""
+    with (tmp_path / "monqbus.ini").open("a") as config:
+        config.write("[hook:open]\nverify = none\ntopic = shop.slod\n")
+
+    assert "no handler for 'shop.slod', did you mean 'shop.sold'? Its events" in alone("check").err
 
 
 def test_check_finds_the_mistake_of_every_app(alone: Command, tmp_path: Path) -> None:
@@ -372,6 +387,19 @@ def test_a_stream_that_takes_nothing_is_no_traceback(
     )  # fmt: skip
 
     assert (code, "", said) == (done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("words", ["post hello.count_letters", "event nobody.cares"])
+def test_what_is_stored_is_no_failure_when_its_id_cannot_be_shown(
+    alone: Command, tmp_path: Path, words: str
+) -> None:
+    """A script that reads a failure posts it again; the id goes to standard error."""
+    program = f"{sys.executable} {ROOT}/monqbus.py {words} --config {tmp_path}/monqbus.ini >/dev/full"
+    done = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=False, timeout=20)
+    line = done.stderr.splitlines()[0]
+
+    assert 0 == done.returncode
+    assert re.fullmatch(r"monqbus: [0-9a-f]{24}: stored, but standard output: No space left on .*", line)
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(alone: Command, tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from bus.store import open_store
 from tests.program import PROGRAM, ROOT
 
 NOBODY = pwd.getpwnam("nobody")
@@ -25,6 +27,16 @@ LOOKS = [
     ["show", "6b04ec3f28e9893927a81901"],
     ["retry", "--name", "x"],
 ]
+READERS = [
+    ["check"],
+    ["count"],
+    ["list"],
+    ["doctor"],
+    ["show", "6b04ec3f28e9893927a81901"],
+    ["events", "show", "6b04ec3f28e9893927a81901"],
+    ["backup", "{outer}/copy.db"],
+]
+"""Every command that only looks."""
 
 
 AS_SERVICE = """
@@ -34,6 +46,17 @@ from bus.store.sqlite import store
 from bus.store import open_store
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 open_store("sqlite", Path(sys.argv[1])).close()
+"""
+
+
+AS_KILLED_SERVICE = """
+import os, sys
+from pathlib import Path
+from bus.store.sqlite import store
+from bus.store import open_store
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+held = open_store("sqlite", Path(sys.argv[1]))
+os._exit(0)
 """
 
 
@@ -84,6 +107,88 @@ def test_a_look_before_the_first_start_makes_nothing(place: Path, words: list[st
 
     assert said.returncode == (1 if words[0] == "show" else 0), said.stderr
     assert [] == list((place / "data").iterdir())
+
+
+def test_root_is_not_told_to_take_the_folder_from_the_service(place: Path) -> None:
+    """It looks with the owner's rights; `chown` would be what shuts the service out."""
+    said = monqbus("doctor", "--config", str(place / "monqbus.ini"))
+    (line,) = [line for line in said.stdout.splitlines() if " data_dir " in line]
+
+    assert line.startswith("ok ")
+    assert f"of user {NOBODY.pw_uid}" in line
+    assert "chown" not in line
+
+
+def found_in(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Each file: whose, when it was changed, what is in it."""
+    return {
+        path.name: (path.stat().st_uid, path.stat().st_mtime_ns, path.read_bytes())
+        for path in folder.iterdir()
+    }
+
+
+@pytest.mark.parametrize("before", [AS_SERVICE, AS_KILLED_SERVICE], ids=["stopped", "killed"])
+@pytest.mark.parametrize("words", READERS, ids=lambda words: words[0])
+def test_a_look_changes_nothing_of_a_store(place: Path, words: list[str], before: str) -> None:
+    """Neither its file nor the log that a killed daemon has left, nor is a file made beside them."""
+    data = place / "data"
+    assert 0 == python("-c", before, str(data)).returncode
+    (data / "reserve").unlink()
+    left = found_in(data)
+    given = [word.format(outer=place.parent) for word in words]
+    said = monqbus(*given, "--config", str(place / "monqbus.ini"))
+
+    assert ("monqbus.db-wal" in left) == (before == AS_KILLED_SERVICE)
+    assert said.returncode == (1 if "show" in words else 0), said.stderr
+    assert left == found_in(data)
+
+
+def test_a_look_leaves_an_older_schema_to_the_daemon(place: Path) -> None:
+    """A newer program's `list` would upgrade the file under an older daemon that is stopped."""
+    shutil.copy(ROOT / "tests" / "contract" / "files" / "version1.db", place / "data" / "monqbus.db")
+    os.chown(place / "data" / "monqbus.db", NOBODY.pw_uid, NOBODY.pw_gid)
+    left = found_in(place / "data")
+    said = [monqbus(*words, "--config", str(place / "monqbus.ini")) for words in READERS[:3]]
+
+    assert [0, 0, 0] == [one.returncode for one in said]
+    assert left == found_in(place / "data")
+
+
+def test_two_looks_at_a_time_do_not_wait_for_each_other(place: Path) -> None:
+    """One that is piped into a pager may last."""
+    assert 0 == python("-c", AS_SERVICE, str(place / "data")).returncode
+    with closing(open_store("sqlite", place / "data", looks=True)):
+        said = monqbus("count", "--config", str(place / "monqbus.ini"))
+        opened = python("-c", AS_SERVICE, str(place / "data"))
+
+    assert 0 == said.returncode, said.stderr
+    assert "StoreHeld" in opened.stderr
+    assert "held by another process; stop it" in opened.stderr
+
+
+def test_what_root_has_left_in_the_folder_is_exit_75(place: Path) -> None:
+    """Whoever gives it over need not start the service as well: the unit tries again."""
+    (place / "data" / "monqbus.lock").touch(0o600)
+    words = ["setpriv", f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}", "--clear-groups"]
+    (place / "monqbus.ini").chmod(0o644)
+    said = subprocess.run(
+        [*words, *PROGRAM, "run", "--config", str(place / "monqbus.ini")],
+        cwd=place, capture_output=True, text=True, check=False, timeout=20,
+    )  # fmt: skip
+
+    assert 75 == said.returncode, said.stderr
+    assert "monqbus.lock: Permission denied; give it to the user of the daemon" in said.stderr
+
+
+def test_what_init_writes_belongs_to_the_owner_of_the_folder(place: Path) -> None:
+    """A config of mode 0600 that is root's would be exit 78 at every start of the service."""
+    home = place.parent / "home"
+    home.mkdir()
+    os.chown(home, NOBODY.pw_uid, NOBODY.pw_gid)
+    said = [monqbus("init", str(folder)) for folder in (home, home / "deeper")]
+
+    assert [0, 0] == [one.returncode for one in said], said
+    assert {NOBODY.pw_uid} == {path.stat().st_uid for path in home.rglob("*")}
 
 
 def test_a_place_without_its_data_folder_stays_so(place: Path) -> None:
@@ -142,7 +247,7 @@ def test_root_does_nothing_with_the_services_config(place: Path, words: str) -> 
 def test_init_writes_through_no_link(tmp_path: Path) -> None:
     """Of whoever owns DIR: neither into a file elsewhere, nor into a folder elsewhere."""
     (tmp_path / "elsewhere").mkdir()
-    for name in ("monqbus.ini", "monqbus.service", "apps", "data"):
+    for name in ("monqbus.ini", "monqbus.service", "monqbus.socket", "apps", "data"):
         place = tmp_path / name.replace(".", "_")
         place.mkdir()
         (place / name).symlink_to(tmp_path / "elsewhere" / ("" if "." not in name else "made"))

@@ -96,6 +96,21 @@ def test_an_event_that_nobody_handles_is_said_to_be(beside: Command) -> None:
     assert "no handler for topic shop.unheard; the event is recorded" in said.err
 
 
+def test_a_name_or_topic_that_nobody_declares_is_compared_with_those_that_are(beside: Command) -> None:
+    """Both are stored all the same: who declares them may come later."""
+    posted, said = beside("post", "cliapp.duoble"), beside("event", "shop.slod")
+
+    assert "the task waits until one does; did you mean cliapp.double?" in posted.err
+    assert "the event is recorded; did you mean shop.sold?" in said.err
+
+
+def test_without_a_daemon_it_is_compared_with_what_the_apps_declare(alone: Command) -> None:
+    posted, said = alone("post", "cliapp.duoble"), alone("event", "shop.slod")
+
+    assert "; did you mean cliapp.double?" in posted.err
+    assert "; did you mean shop.sold?" in said.err
+
+
 def test_an_event_is_shown_and_said_to_be_one(beside: Command) -> None:
     """Its id is the first one that people read; `show` is about tasks."""
     (event_id,) = beside("event", "shop.unheard", "--args", '["seven\\u001b"]').lines
@@ -242,6 +257,14 @@ def test_retry_and_cancel_take_ids_and_filters_and_print_the_number_last(beside:
     assert ["skipped"] * 3 == states
     assert "retried 3" == retried.lines[-1]
     assert ["ready"] * 3 == [row["state"] for row in beside("list", "--json").rows]
+
+
+def test_a_skipped_task_is_listed_with_its_reason(beside: Command) -> None:
+    """The list told why a task failed, but not why it was skipped."""
+    task_id = beside("post", "a.one").out.strip()
+    beside("cancel", task_id)
+
+    assert beside("list").lines[-1].endswith("a.one  cancelled by an operator")
 
 
 def test_a_retried_task_runs_again(beside: Command, daemon: Daemon) -> None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
+import pymongo
 import pytest
 
 from bus.model import Filter, Posting
@@ -89,6 +90,20 @@ def test_a_backup_that_is_there_already_is_one_line_and_stays(
     assert 1 == said.code
     assert f"monqbus: {file}: is there already; name a new file\n" == said.err
     assert "precious" == file.read_text()
+
+
+@pytest.mark.parametrize(
+    "words", [["list"], ["count"], ["show", "6b04ec3f28e9893927a81901"]], ids=lambda words: words[0]
+)
+def test_a_look_makes_no_collection(tmp_path: Path, run: Command, target: str, words: list[str]) -> None:
+    """In a database whose name was mistyped, or before the first daemon."""
+    place = write_place(tmp_path, target)
+    code = run(*words, "--config", place).code
+    with pymongo.MongoClient(target) as client:
+        made = client.get_default_database().list_collection_names()
+
+    assert code == (1 if words[0] == "show" else 0)
+    assert [] == made
 
 
 def test_a_copy_brings_every_task_and_says_what_to_do_next(place: Path, run: Command, target: str) -> None:

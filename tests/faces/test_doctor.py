@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import sqlite3
+import zoneinfo
 from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,16 +21,18 @@ from bus.cli import doctor as command
 from bus.clock import Clock
 from bus.model import Posting
 from bus.steady_clock import Mark
-from bus.store import checks, open_store
+from bus.store import open_store
 from bus.store.clock_mark import this_boot, write_mark
 from bus.store.mongo import schema
+from bus.store.sqlite.rows import SCHEMA_VERSION
 from tests.acceptance.daemons import Daemon
 from tests.contract.samples import NAME, NOW, ONE, a_task
 from tests.mongod import Deployment
 
 from .console import Command, Said, write_place
 
-PROGRAM = ["monqbus", "python", "glibc", "gevent", "greenlet", "pymongo", "flask", "werkzeug", "sqlite"]
+PROGRAM = ["monqbus", "python", "glibc", "gevent", "greenlet", "pymongo", "flask", "werkzeug", "sqlite",
+           "certificates", "time zones"]  # fmt: skip
 PLACE = ["config", "open files", "data_dir", "disk", "room", "daemon"]
 
 
@@ -121,18 +124,20 @@ def test_a_stored_file_is_read_whole(run: Command, place: Path) -> None:
 
 
 def test_doctor_and_check_say_the_schema_version_and_leave_it(run: Command, place: Path) -> None:
-    """Who looks may still want to go back; the first command that works on the file upgrades it."""
+    """Who looks may still want to go back; the first command that changes the file upgrades it."""
     path = place.parent / "data" / "monqbus.db"
     path.write_bytes(VERSION_1.read_bytes())
     path.chmod(0o600)
     before = [run(name, "--config", place) for name in ("doctor", "check")]
     names = {one.name for one in path.parent.iterdir()}
-    counted = run("count", "--config", place)
+    changed = run("retry", "--name", "x", "--config", place)
     after = [run(name, "--config", place) for name in ("doctor", "check")]
 
-    assert [0, 0, 0, 0, 0] == [said.code for said in (*before, counted, *after)]
-    assert ["version 1; the next start upgrades it to 2"] * 2 == [_schema(said.lines) for said in before]
-    assert ["version 2"] * 2 == [_schema(said.lines) for said in after]
+    assert [0, 0, 0, 0, 0] == [said.code for said in (*before, changed, *after)]
+    assert [f"version 1; the next start upgrades it to {SCHEMA_VERSION}"] * 2 == [
+        _schema(said.lines) for said in before
+    ]
+    assert [f"version {SCHEMA_VERSION}"] * 2 == [_schema(said.lines) for said in after]
     assert "monqbus.db.v1-backup" not in names
     assert path.with_name("monqbus.db.v1-backup").is_file()
 
@@ -240,7 +245,6 @@ def test_where_sqlite_cannot_keep_its_promises_is_told(
     """A network and a memory are no place for the store."""
     mounts = place.with_name("mountinfo")
     mounts.write_text(f"1 0 0:1 / / rw - {kind} device rw\n")
-    monkeypatch.setattr(checks, "MOUNTS", mounts)
     monkeypatch.setattr("bus.store.sqlite.mounts.MOUNTS", mounts)
     row = _found(run("doctor", "--config", place, "--json"), "disk")
 
@@ -367,3 +371,23 @@ def test_whoever_does_not_come_to_do_his_work_is_named(capsys: pytest.CaptureFix
     assert ("services", "rescuer is failing, last success 16 s ago (ValueError: bad)", "problem") == services[
         :3
     ]
+
+
+def test_a_machine_without_certificates_or_time_zones_is_told(
+    run: Command, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of minimal images: no server is trusted, no zone is found, and nothing else says why."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
+    monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent")
+    monkeypatch.setattr(zoneinfo, "TZPATH", ())
+
+    def no_zone(key: str) -> None:
+        raise zoneinfo.ZoneInfoNotFoundError(key)
+
+    monkeypatch.setattr(zoneinfo, "ZoneInfo", no_zone)
+    said = run("doctor", "--config", place, "--json")
+    found = {name: _found(said, name) for name in ("certificates", "time zones")}
+
+    assert {"warning"} == {row["verdict"] for row in found.values()}
+    assert "ca-certificates" in str(found["certificates"]["note"])
+    assert "tzdata" in str(found["time zones"]["note"])

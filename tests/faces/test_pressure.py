@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import gevent
@@ -18,6 +19,7 @@ from bus.http import Limits, Server, WsgiApp, body_budget, read_body
 from bus.http.body_budget import BodyBudget
 from bus.http.connection_quota import LOOPBACK, ConnectionQuota
 from bus.http.deadline_reader import DeadlineReader
+from bus.http.eviction import GRACE_SECONDS, Stage
 from bus.model import Event, Receipt
 from bus.webhook.admission import Admission
 
@@ -78,6 +80,28 @@ def test_other_addresses_do_not_feel_a_crowd() -> None:
         other.send(get("/"))
 
         assert 200 == other.answer().status
+
+
+def test_an_idle_connection_of_an_address_makes_room_for_its_next_one(monkeypatch) -> None:
+    """The one that has been idle for longest; one that has sent nothing yet keeps its place."""
+    monkeypatch.setitem(GRACE_SECONDS, Stage.IDLE, -1.0)
+    with (
+        serving(Echo(), replace(COUNTED, connections_per_ip=3)) as server,
+        Stranger(server.address),
+        Stranger(server.address) as first,
+        Stranger(server.address) as second,
+    ):
+        for stranger in (first, second):
+            stranger.send(get("/"))
+            stranger.answer()
+        until(lambda: [one.stage for one in server.connections].count(Stage.IDLE) == 2, "both are idle")
+        with Stranger(server.address) as more:
+            more.send(get("/"))
+
+            assert 200 == more.answer().status
+            assert first.is_hung_up()
+            second.send(get("/"))
+            assert 200 == second.answer().status
 
 
 def test_a_closed_connection_makes_room_for_the_next() -> None:

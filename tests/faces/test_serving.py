@@ -13,6 +13,7 @@ from gevent.event import Event
 
 from bus.errors import ConfigError
 from bus.http import Limits, Server, listen_tcp, listen_unix
+from bus.http.deadline_reader import DeadlineReader
 
 from .echo import Echo
 from .stranger import Stranger, ask, get, post, serving
@@ -34,6 +35,37 @@ def test_a_full_house_makes_room_by_closing_who_is_idle() -> None:
         app.gate.set()
 
         assert 200 == busy.answer().status
+
+
+@pytest.mark.parametrize(("idle", "said"), [(75.0, "timeout=75"), (1.9, "timeout=1"), (0.5, None)])
+def test_a_client_is_told_how_long_it_may_keep_its_connection(idle: float, said: str | None) -> None:
+    """In whole seconds, with every answer but the last; RFC 9112 section 9.3 leaves the number to us."""
+    with serving(Echo(), Limits(idle_seconds=idle)) as server, Stranger(server.address) as kept:
+        kept.send(get("/"))
+        first = kept.answer()
+        kept.send(get("/", "Connection: close"))
+        last = kept.answer()
+
+        assert (said, said and "keep-alive") == tuple(map(first.headers.get, ("keep-alive", "connection")))
+        assert (None, "close") == tuple(map(last.headers.get, ("keep-alive", "connection")))
+
+
+def test_a_connection_is_kept_for_longer_than_its_client_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a client that keeps it for exactly so long would send into its end; strangers get less."""
+    allowed = []
+    allow = DeadlineReader.allow
+
+    def note(reader: DeadlineReader, seconds: float, what: str) -> None:
+        allowed.append((what, seconds))
+        allow(reader, seconds, what)
+
+    monkeypatch.setattr(DeadlineReader, "allow", note)
+    with serving(Echo()) as server, Stranger(server.address) as kept:
+        for _ in range(2):
+            kept.send(get("/"))
+            kept.answer()
+
+    assert [15.0, 76.0] == [seconds for what, seconds in allowed if what == "request"][:2]
 
 
 def test_over_the_cap_a_connection_waits_for_its_turn() -> None:
@@ -89,6 +121,25 @@ def test_a_request_that_came_before_the_stop_is_answered_after_it() -> None:
         assert answer.is_last
 
 
+def test_who_has_just_connected_at_the_stop_is_answered() -> None:
+    """Connecting and sending are two packets: between them nobody can know that the door closes."""
+    with serving(Echo()) as server, Stranger(server.address) as late, Stranger(server.address) as silent:
+        late.send(get("/"))
+        late.answer()
+        with Stranger(server.address) as new:
+            stopping = gevent.spawn(server.stop, 5.0)
+            gevent.idle()
+            new.send(get("/"))
+
+            answer = new.answer()
+
+            assert 200 == answer.status
+            assert answer.is_last
+            assert late.is_hung_up()
+            assert silent.is_hung_up()
+        stopping.get(timeout=5)
+
+
 def test_half_a_body_at_the_stop_is_sent_back_to_be_sent_again() -> None:
     """A sender must not take our stop for its own mistake: 503, not 400."""
     with serving(Echo()) as server, Stranger(server.address) as half:
@@ -132,7 +183,7 @@ def test_at_the_end_of_the_stop_the_rest_is_cut() -> None:
 def test_a_unix_socket_serves_its_owner_alone(tmp_path: Path) -> None:
     """The control socket: mode 0600, gone after the stop."""
     path = tmp_path / "control.sock"
-    server = Server(listen_unix(path), Echo())
+    server = Server([listen_unix(path)], Echo())
     server.start()
 
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)

@@ -1,4 +1,4 @@
-"""The systemd unit that `init` writes: systemd itself says what it thinks of it."""
+"""The systemd units that `init` writes: systemd itself says what it thinks of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bus.cli.systemd_unit import unit
+from bus.cli import entry
+from bus.cli.systemd_unit import socket_unit, unit
+from bus.config.settings import Http
 
 PROGRAM = Path(sys.executable)
 MOST_EXPOSED = 25  # tenths: systemd calls up to 4.0 OK, a service that says nothing has 9.6
@@ -19,6 +21,7 @@ MOST_EXPOSED = 25  # tenths: systemd calls up to 4.0 OK, a service that says not
 def _written(folder: Path, directory: Path) -> Path:
     file = folder / "monqbus.service"
     file.write_text(unit(PROGRAM, directory, directory / "data"))
+    (folder / "monqbus.socket").write_text(socket_unit(directory, Http().listen))
     return file
 
 
@@ -33,13 +36,14 @@ def _analyze(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", ["shop", "my shop", "100% shop", 'the "shop"'])
+@pytest.mark.parametrize("name", ["shop", "my shop", "100% shop", 'the "shop"', "$5 shop", "it's"])
 def test_systemd_understands_every_line(tmp_path: Path, name: str):
     """Also where the folder's name has signs that mean something in a unit file."""
     directory = tmp_path / name
     directory.mkdir()
 
-    done = _analyze("verify", str(_written(tmp_path, directory)))
+    file = _written(tmp_path, directory)
+    done = _analyze("verify", str(file), str(file.with_suffix(".socket")))
 
     assert ("", 0) == (done.stderr, done.returncode)
 
@@ -63,12 +67,42 @@ def test_it_names_the_place_and_the_program(tmp_path: Path):
     assert "/srv/shop/data" == settings["ReadWritePaths"]
 
 
+def test_a_dollar_is_doubled_where_systemd_reads_variables_and_nowhere_else(tmp_path: Path):
+    """Only in arguments of a command line; elsewhere two would be another path."""
+    directory = Path("/srv/$shop")
+    settings = _settings(_written(tmp_path, directory))
+
+    assert f"{PROGRAM} run --config /srv/$$shop/monqbus.ini" == settings["ExecStart"]
+    assert ("/srv/$shop", "/srv/$shop") == (settings["WorkingDirectory"], settings["RequiresMountsFor"])
+    assert "/srv/$shop/data" == settings["ReadWritePaths"]
+    assert "chown -R monqbus: '/srv/$shop'" in _written(tmp_path, directory).read_text()
+
+
+@pytest.mark.parametrize(
+    ("listen", "written"), [(("127.0.0.1", 8080), "127.0.0.1:8080"), (("::1", 8080), "[::1]:8080")]
+)
+def test_the_socket_is_where_the_configuration_listens(listen: tuple[str, int], written: str):
+    """And the service asks for it."""
+    text = socket_unit(Path("/srv/shop"), listen)
+
+    assert f"\nListenStream={written}\n" in text
+    assert "\nSockets=monqbus.socket\n" in unit(PROGRAM, Path("/srv/shop"), Path("/srv/shop/data"))
+
+
 @pytest.mark.parametrize(("directory", "protected"), [("/srv/shop", "yes"), ("/home/ada/shop", "read-only")])
 def test_a_place_in_a_home_folder_can_be_read(directory: str, protected: str):
     """ProtectHome=yes would hide the config from the daemon."""
     text = unit(Path("/usr/local/bin/monqbus"), Path(directory), Path(directory, "data"))
 
     assert f"\nProtectHome={protected}\n" in text
+
+
+def test_what_may_pass_is_tried_again(tmp_path: Path):
+    """Only what somebody has to change first is not: usage and configuration."""
+    settings = _settings(_written(tmp_path, Path("/srv/shop")))
+
+    assert f"{entry.EX_USAGE} {entry.EX_CONFIG}" == settings["RestartPreventExitStatus"]
+    assert "always" == settings["Restart"]
 
 
 def test_every_part_of_the_fence_is_explained(tmp_path: Path):

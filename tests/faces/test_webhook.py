@@ -381,6 +381,9 @@ TOPICS: dict[str, tuple[str, bytes, str]] = {
     "the hook where the sender names no event": ("{name}.{event}", b"{}", "open.open"),
     "a header": ("{header:x-kind}", b"{}", "push"),
     "characters unfit for a topic": ("x.{body:a}", '{"a": "ä b/{name}\\n"}'.encode(), "x.__b__name__"),
+    "a default for what is not there": ("gh.{event}.{body:action|none}", b'{"zen": "x"}', "gh.open.none"),
+    "a default for what is empty or no text": ("{body:a|no}.{header:X-None|none}", b'{"a": ""}', "no.none"),
+    "a value that is there, not its default": ("{body:action|none}", b'{"action": "opened"}', "opened"),
     "exactly 128 characters": ("{body:a}", b'{"a": "%s"}' % (b"a" * 128), "a" * 128),
 }
 

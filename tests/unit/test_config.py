@@ -194,6 +194,15 @@ WARNINGS = [
         "2: [monqbus] store: w=1 in the address acknowledges what a failover or a crash may lose; remove it",
     ),
     (
+        "[monqbus]\nstore = mongodb://h/d?w=2\n",
+        "2: [monqbus] store: w=2 in the address fails every write where less than 2 members are up, and is "
+        "no majority of many; remove it",
+    ),
+    (
+        "[monqbus]\nstore = mongodb://h/d?maxPoolSize=1\n",
+        "2: [monqbus] store: expected maxPoolSize=10 or more, got 1: calls wait for each other; remove it",
+    ),
+    (
         "[monqbus]\nstore = mongodb://h/d?w=majority&journal=false\n",
         "2: [monqbus] store: journal=false in the address acknowledges what a failover or a crash may lose; "
         "remove it",

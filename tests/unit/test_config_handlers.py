@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -42,9 +40,9 @@ def test_a_program_may_be_named_relative_to_its_folder(folder):
 
 MISTAKES = [
     ("[handler:x]\ncommand = /bin/echo\n", "1: [handler:x]: expected the key topic, got none; "
-     "write for example topic = github.push"),
+     "write for example topic = github.push, github.release"),
     (HEAD, "1: [handler:x]: expected the key command, got none; "
-     "write for example command = /usr/local/bin/deploy.sh"),
+     "write for example command = /bin/echo {topic} in {body:repository.full_name}"),
     ("[handler:a b]\ntopic = t\ncommand = /bin/echo\n", "1: [handler:NAME]: expected a name of 1 to 64 "
      "letters, digits, _ and - behind handler:, got 'a b'; write for example [handler:deploy]"),
     ("[handlers:x]\n", "1: expected a known section, got '[handlers:x]'; did you mean [handler:x]?"),
@@ -54,6 +52,15 @@ MISTAKES = [
      f"2: [handler:x] topic: {TOPIC_EXPECTED}, got nothing; write for example github.push"),
     (f"{HEAD}command = /bin/echo {{event}}\n",
      f"3: [handler:x] command: expected a known placeholder, got '{{event}}'; known are {KNOWN}"),
+    (f"{HEAD}command = /bin/echo {{body:commits[0]}}\n",
+     "3: [handler:x] command: expected names and numbers with dots between them in {body:dotted.path}, "
+     "got '{body:commits[0]}'; write for example {body:commits.0}"),
+    (f"{HEAD}command = /bin/echo {{body:a\n",
+     "3: [handler:x] command: expected a closing brace for every opening one, got '{body:a'; "
+     f"placeholders are {KNOWN}"),
+    (f"{HEAD}command = /bin/echo {{body:a|-n}}\n",
+     "3: [handler:x] command: expected a default that makes its argument no option, got '{body:a|-n}'; "
+     "write the option in front of the placeholder"),
     (f"{HEAD}command = {{body:program}} a\n",
      "3: [handler:x] command: expected a fixed program, got '{body:program}'; "
      "no sender may choose what is run"),
@@ -63,16 +70,6 @@ MISTAKES = [
     (f"{HEAD}command = /bin/cat a | sort\n",
      "3: [handler:x] command: expected one program and its arguments, no shell between them, got '|'; "
      "put it into a script and name that"),
-    (f"{HEAD}command = /nonexistent/x\n",
-     "3: [handler:x] command: expected a program that can be run, got '/nonexistent/x'; "
-     "correct its path, or run: chmod +x"),
-    (f"{HEAD}command = no-such-program\n",
-     "3: [handler:x] command: expected a program that can be run, got 'no-such-program'; "
-     "correct its path, or run: chmod +x"),
-    (f"{HEAD}command = /bin/echo\nworking_dir = /nonexistent\n",
-     "4: [handler:x] working_dir: expected a folder, got /nonexistent; create or correct it"),
-    (f"{HEAD}command = /bin/echo\nuser = no-such-user\n",
-     "4: [handler:x] user: expected a user of this machine, got 'no-such-user'; create it with: useradd"),
     (f"{HEAD}command = /bin/echo\nenvironment = A=b\n",
      "4: [handler:x] environment: expected names of environment variables, separated by commas, "
      "got 'A=b'; write for example DEPLOY_KEY"),
@@ -87,8 +84,10 @@ def test_a_mistake_is_one_sentence_with_its_place_and_remedy(written, said):
     assert [f"monqbus.ini:{said}"] == problems(written)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may run commands as anybody")
-def test_only_root_may_choose_the_user():
-    (problem,) = problems(f"{HEAD}command = {sys.executable}\nuser = root\n")
-
-    assert "only root may run commands as somebody else" in problem
+@pytest.mark.parametrize(
+    "line", ["command = /nonexistent/x", "command = /bin/echo\nworking_dir = /nonexistent",
+             "command = /bin/echo\nuser = no-such-user"],
+)  # fmt: skip
+def test_what_is_not_there_is_no_mistake_of_the_configuration(line):
+    """Its disk may be mounted late; who only looks has nothing to do with it."""
+    assert "x" in read(f"{HEAD}{line}\n").handlers

@@ -92,6 +92,21 @@ MISTAKES = [
         "2: [http] listen: expected HOST:PORT, got '::1:80'; write for example 127.0.0.1:8080",
     ),
     (
+        "[http]\nlisten = *:8080\n",
+        "2: [http] listen: expected HOST:PORT, got '*:8080'; "
+        "write 0.0.0.0:8080 for all IPv4 addresses, or [::]:8080 for IPv6 too",
+    ),
+    (
+        "[http]\nlisten = :8080\n",
+        "2: [http] listen: expected HOST:PORT, got ':8080'; "
+        "write 0.0.0.0:8080 for all IPv4 addresses, or [::]:8080 for IPv6 too",
+    ),
+    (
+        "[http]\nlisten = 8080\n",
+        "2: [http] listen: expected HOST:PORT, got '8080'; "
+        "write 127.0.0.1:8080 for this machine alone, or 0.0.0.0:8080 for all addresses",
+    ),
+    (
         "[http]\nlisten = 127.0.0.256:80\n",
         "2: [http] listen: expected HOST:PORT, got '127.0.0.256:80'; write for example 127.0.0.1:8080",
     ),
@@ -278,7 +293,21 @@ MISTAKES = [
     ),
     (
         f"{HOOK}topic = a.{{evnt}}\n",
-        f"4: [hook:x] topic: expected a known placeholder, got '{{evnt}}'; known are {KNOWN_PLACEHOLDERS}",
+        "4: [hook:x] topic: expected a known placeholder, got '{evnt}'; did you mean {event}?",
+    ),
+    (
+        f"{HOOK}topic = a.{{query:x}}\n",
+        f"4: [hook:x] topic: expected a known placeholder, got '{{query:x}}'; known are {KNOWN_PLACEHOLDERS}",
+    ),
+    (
+        f"{HOOK}topic = a.{{body:commits[0].id}}\n",
+        "4: [hook:x] topic: expected names and numbers with dots between them in {body:dotted.path}, "
+        "got '{body:commits[0].id}'; write for example {body:commits.0.id}",
+    ),
+    (
+        f"{HOOK}topic = a.{{body:action|no ne}}\n",
+        "4: [hook:x] topic: expected another default behind | in {body:action}, "
+        "got '{body:action|no ne}'; write for example {body:action|none}",
     ),
     (
         f"{HOOK}topic = a.{{event\n",
@@ -318,6 +347,28 @@ def test_a_data_folder_that_others_can_write_to_is_a_mistake(folder, mode):
     ] == problems("[monqbus]\ndata_dir = shared\n")
 
 
+def test_a_folder_too_deep_for_the_control_socket_is_a_mistake(folder):
+    """A check was ok, and everything else failed with another remedy: a Unix socket's path has 107 bytes."""
+    fits = "d" * (107 - len(os.fsencode(folder / "control.sock")) - 1)
+    path = folder / f"{fits}d" / "control.sock"
+
+    assert folder / fits == read(f"[monqbus]\ndata_dir = {fits}\n").monqbus.data_dir
+    assert [
+        "monqbus.ini:2: [monqbus] data_dir: expected at most 107 bytes, the longest path of a Unix socket, "
+        f"got 108 with {path}; name a folder with a shorter path, such as /var/lib/monqbus"
+    ] == problems(f"[monqbus]\ndata_dir = {fits}d\n")
+
+
+def test_the_folder_without_a_file_is_measured_too(folder, monkeypatch):
+    """Then it is below the working directory."""
+    deep = folder / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.chdir(deep)
+
+    with pytest.raises(ConfigError, match=r"^data_dir: expected at most 107 bytes"):
+        load(None, {})
+
+
 def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file():
     """Mistakes of spelling, of value and of meaning come together."""
     found = problems(
@@ -326,6 +377,13 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file():
     )
 
     assert [1, 2, 4, 5, 6, 7, 10, 10, 12, 15] == [int(sentence.split(":")[1]) for sentence in found]
+
+
+def test_any_number_of_mistakes_is_told_in_one_reading():
+    """A file was read again after each key that came twice, twenty times at most; the rest was not said."""
+    found = problems("".join(f"[hook:h{one}]\nverify = none\nverify = none\n" for one in range(50)))
+
+    assert [3 * one + 3 for one in range(50)] == [int(sentence.split(":")[1]) for sentence in found]
 
 
 @pytest.mark.parametrize(

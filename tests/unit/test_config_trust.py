@@ -193,8 +193,8 @@ def test_a_pipe_in_place_of_the_configuration_is_one_sentence():
     os.mkfifo("monqbus.ini")
 
     assert [
-        "monqbus.ini: expected a readable file, got: it is a pipe, not a file; "
-        "correct its path or its permissions"
+        "monqbus.ini: expected a file, got a pipe; "
+        "write it into a file, which a reload and other commands read again"
     ] == sentences()
 
 

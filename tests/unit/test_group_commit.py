@@ -184,3 +184,31 @@ def test_who_is_patient_begins_the_call_when_nobody_else_does(slow):
     slow.gate.set()
 
     assert -1 == GroupCommit[int, int](slow).submit(1, PATIENCE, patience=0.001)
+
+
+def test_who_is_patient_begins_no_call_behind_one_that_is_under_way(slow):
+    """It goes with the next one that is urgent: else a delivery over one connection costs two commits."""
+    group = GroupCommit[int, int](slow)
+    first = ask(group, 1)
+    assert slow.begun.wait(PATIENCE)
+    patient = gevent.spawn(group.submit, 2, PATIENCE, patience=PATIENCE)
+    gevent.idle()
+    slow.gate.set()
+    answers(first)
+    answers(ask(group, 3))
+
+    assert -2 == patient.get(timeout=PATIENCE)
+    assert [[1], [2, 3]] == slow.batches
+
+
+def test_whose_patience_ends_behind_a_call_under_way_is_in_the_next_one(slow):
+    group = GroupCommit[int, int](slow)
+    first = ask(group, 1)
+    assert slow.begun.wait(PATIENCE)
+    patient = gevent.spawn(group.submit, 2, PATIENCE, patience=0.001)
+    while not group._is_urgent:
+        gevent.idle()
+    slow.gate.set()
+
+    assert [-1, -2] == answers([*first, patient])
+    assert [[1], [2]] == slow.batches

@@ -62,3 +62,18 @@ def test_a_store_on_a_network_file_system_is_refused_before_anything_is_written(
         open_store("sqlite", tmp_path / "nas" / "data")
     assert [] == list((tmp_path / "nas" / "data").iterdir())
     open_store("sqlite", tmp_path / "local").close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("tmpfs", "tmpfs is memory, and gone at a reboot"),
+        ("devtmpfs", "devtmpfs is memory, and gone at a reboot"),
+        ("overlay", "overlay is a container's own layer, and gone with the container"),
+        ("ext4", ""),
+        ("", ""),
+    ],
+)
+def test_a_file_system_that_keeps_nothing_is_named(kind, words):
+    """Durable means longer than a reboot, and longer than a container."""
+    assert words == mounts.loss(kind)

@@ -90,6 +90,14 @@ def test_a_task_that_waits_again_is_nobodys_and_one_that_ended_has_an_end(ending
         assert NOW < fields["expire_at"]
 
 
+def test_a_handler_that_cancels_says_why():
+    """In the outcome's one line, which the log has; it is no failure, so no attempt is written down."""
+    outcome = decide(a_task(1, 0), Raised(Cancel("the account is gone"), TRACE), NOW, POLICY)
+
+    assert ("the account is gone", "the account is gone") == (outcome.error, outcome.fields["result"])
+    assert "history" not in outcome.fields
+
+
 @pytest.mark.parametrize(
     ("ending", "days"), [(Returned(1), 7), (FAILED, 30), (Raised(Cancel(), ""), 30), (GONE, 30)]
 )

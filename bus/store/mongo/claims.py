@@ -22,7 +22,7 @@ from pymongo.errors import WriteError
 
 from ...clock import Clock
 from ...errors import StoreUnavailable
-from ...model import BUSY, READY, Claimed, Event, FairShare, Instance, MonQTask
+from ...model import BUSY, DELIVERY, READY, Claimed, Event, FairShare, Instance, MonQTask
 from ..contract import CALL_SECONDS
 from ..documents import EPOCH, event_from_document, may_need_delivery, task_from_document
 from ..fair_share import divided
@@ -331,7 +331,9 @@ def _attach_deliveries(events: MongoCollection[Document], tasks: list[MonQTask])
     wanted = list({task.event_id for task in tasks if task.event_id is not None})
     if not wanted:
         return
-    query = {"_id": {"$in": wanted}, "hook": {"$ne": None}}
+    # documents from before the kind was stored say by their hook what they are
+    is_delivery = [{"kind": DELIVERY}, {"kind": None, "hook": {"$ne": None}}]
+    query = {"_id": {"$in": wanted}, "$or": is_delivery}
     found: dict[ObjectId | None, Event] = {
         document["_id"]: event_from_document(document)
         for document in read(events, lambda sound: sound.find(query))

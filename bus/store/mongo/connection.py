@@ -66,8 +66,14 @@ REMEDIES: Final[Mapping[int, str]] = {
     85: "drop the index of that name, monqbus makes its own",
     86: "drop the index of that name, monqbus makes its own",
     DUPLICATE_KEY: "remove the documents that stand twice",
+    100: "remove w=… from the address: the set has fewer members that keep data",
 }
 FILE_OPTIONS: Final = frozenset({"tlscafile", "tlscertificatekeyfile", "tlscrlfile"})
+SHORTEST_MASKED: Final = 8
+TOO_SHORT: Final = (
+    "the reason is not shown, because a password of less than 8 characters stands in it as a piece of its "
+    "words; take a longer one"
+)
 SECRET_OPTIONS: Final = frozenset({"authmechanismproperties", "tlscertificatekeyfilepassword"})
 
 
@@ -185,6 +191,8 @@ class Connection:
         return WriteConcern(**concern)
 
     def _scrubbed(self, text: str) -> str:
+        if any(len(secret) < SHORTEST_MASKED and secret in text for secret in self._secrets):
+            return TOO_SHORT  # with each "a" masked, the rest of the text would say which letter it was
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text

@@ -45,7 +45,7 @@ class Duplicate(NamedTuple):
 
 def firsts(events: Collection[Document], there: Sequence[Event]) -> list[Duplicate]:
     """What stands under the ids and keys of *there*."""
-    keys = [event.key for event in there if event.key is not None]
+    keys = [event.unique_key for event in there if event.unique_key is not None]
     query = {"$or": [{"_id": {"$in": [event.id for event in there]}}, {"key": {"$in": keys}}]}
     return [_first(document) for document in read(events, lambda sound: sound.find(query, SHOWN))]
 

@@ -179,7 +179,7 @@ def _replay(
 
 def _replaying(first: Duplicate, posting: Posting) -> Document:
     """What an event without tasks is changed to by a *posting* that has some."""
-    written = _event_document(posting)
+    written = event_document(posting)
     until = written["expire_at"]
     if first.expire_at is None or isinstance(first.expire_at, datetime):
         until = later(first.expire_at, until)
@@ -221,7 +221,7 @@ def _insert_events(
 ) -> tuple[dict[int, Duplicate], dict[int, Exception]]:
     """Insert the events; what is returned is, by posting, what stood there, and why one was refused."""
     posted = [(i, posting.event) for i, posting in enumerate(postings) if posting.event is not None]
-    refusals_ = _insert(events, [_event_document(postings[i]) for i, _ in posted], this)
+    refusals_ = _insert(events, [event_document(postings[i]) for i, _ in posted], this)
     there, refused = [], dict[int, Exception]()
     for place, refusal in refusals_.items():
         if stands_in(ID_INDEX, refusal) or stands_in(KEY_INDEX, refusal):
@@ -235,7 +235,7 @@ def _insert_events(
     by_key = {key: first for first in found for key in first.keys}
     earlier = {}
     for i, event in there:
-        first = by_id.get(event.id) or by_key.get(event.key or "")
+        first = by_id.get(event.id) or by_key.get(event.unique_key or "")
         if first is None:
             refused[i] = StoreUnavailable(PRUNED)
         else:
@@ -248,7 +248,7 @@ def _is_repeated(first: Duplicate, posting: Posting, this: Try) -> bool:
     return first.has_id_of(posting) and not this.has_begun(first.id)
 
 
-def _event_document(posting: Posting) -> Document:
+def event_document(posting: Posting) -> Document:
     """The event with what is needed to finish its fan-out: the name of each task beside its id."""
     event, tasks = posting.event, posting.tasks
     document = event_to_document(event) if event is not None else {}

@@ -11,16 +11,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pymongo import UpdateMany, UpdateOne
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteError
 
 from ...codec import encode
-from ...model import BUSY, Report
-from ..documents import OURS
+from ...errors import StoreUnavailable
+from ...model import BUSY, READY, Posting, Receipt, Report
+from ..documents import OURS, task_to_document, unclaimed, waiting
 from ..salvage import Unreadable
-from .connection import TOO_LARGE, Connection, Document, not_accepted, refusals
-from .lenient import read
-from .schema import TASKS
+from .connection import TOO_LARGE, Connection, Document, not_accepted, refusal_of, refusals
+from .intake import ROUNDS, Intake, event_document
+from .lenient import is_, read
+from .schema import EVENTS, TASKS, UNENDED
 
 LARGE_BYTES: Final = 65_536
 MARKER: Final = {"not_storable": "result", "why": "larger than 16 MiB together with the rest of its task"}
@@ -33,13 +37,21 @@ class Reports:
     the server refuses is answered with its error, and the others are written.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, intake: Intake) -> None:
         self._connection = connection
+        self._intake = intake
 
     def write(self, reports: Sequence[Report]) -> list[bool | Exception]:
         """See contract.report."""
         done: list[bool | Exception] = [False] * len(reports)
         for wave in _waves(reports):
+            if any(reports[i].postings for i in wave):
+                for i in wave:
+                    if reports[i].postings:
+                        done[i] = write_whole(self._connection, self._intake, reports[i])
+                wave = [i for i in wave if not reports[i].postings]  # noqa: PLW2901 - what is left of it
+                if not wave:
+                    continue
             with self._connection.call() as database:
                 for i, held in zip(wave, _write(database[TASKS], [reports[i] for i in wave]), strict=True):
                     done[i] = held
@@ -108,7 +120,7 @@ def _alike(reports: Sequence[Report]) -> list[list[int]]:
 
 
 def _operation(group: list[Report]) -> UpdateOne | UpdateMany:
-    claim, fields = group[0]
+    claim, fields = group[0].claim, group[0].fields
     fence = {"state": BUSY, "worker": claim.worker, "generation": claim.generation}
     if len(group) == 1:
         return UpdateOne({"_id": claim.id, **fence}, change(fields))
@@ -141,3 +153,116 @@ def _stands(document: Document, report: Report) -> bool:
     if any(isinstance(value, Unreadable) for value in actual.values()):
         return False
     return encode(actual) == encode(expected)
+
+
+def write_whole(connection: Connection, intake: Intake, report: Report) -> bool | Exception:
+    """Write a report with its postings: one transaction where the server has them, else in order."""
+    postings = [waiting(posting) for posting in report.postings]
+    try:
+        with connection.call() as database:
+            hello = database.command("hello")
+            if "setName" in hello or hello.get("msg") == "isdbgrid":
+                return _in_transaction(database, report, postings)
+        return _in_order(connection, intake, report, postings)
+    except StoreUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - it belongs to the one that cannot be stored
+        return error
+
+
+def _in_transaction(
+    database: Database[Document], report: Report, postings: Sequence[Posting]
+) -> bool | Exception:
+    def work(session: ClientSession) -> bool:
+        if not database[TASKS].update_one(*_fenced(report), session=session).matched_count:
+            return False
+        for posting in postings:
+            _post(database, posting, session)
+        return True
+
+    with database.client.start_session() as session:
+        for turn in range(ROUNDS):
+            try:
+                held = session.with_transaction(work, write_concern=database.write_concern)
+                return held or _read_back(database[TASKS], [report])[0]
+            except DuplicateKeyError as error:  # somebody has taken a key since it was looked at
+                if turn == ROUNDS - 1:
+                    return not_accepted({**(error.details or {}), "code": error.code})
+            except WriteError as error:
+                return refusal_of(error)
+    return False
+
+
+def _fenced(report: Report) -> tuple[Document, Document]:
+    claim = report.claim
+    fence = {"_id": claim.id, "state": BUSY, "worker": claim.worker, "generation": claim.generation}
+    return fence, change(report.fields)
+
+
+def _post(database: Database[Document], posting: Posting, session: ClientSession) -> None:
+    """As Intake, by looking first: a refused insert would end the transaction."""
+    tasks, event = database[TASKS], posting.event
+    target = None if event is None else event.id
+    if event is not None:
+        same = [{"_id": event.id}, *([{"key": event.unique_key}] if event.unique_key is not None else [])]
+        first = database[EVENTS].find_one({"$or": same}, {"task_ids": 1}, session=session)
+        if first is not None and (first.get("task_ids") or not posting.tasks):
+            return
+        target = event.id if first is None else first["_id"]
+    ids = []
+    for task in posting.tasks:
+        holder = None
+        if task.key is not None:
+            query = {"key": task.key, "state": UNENDED}
+            holder = tasks.find_one(query, {"_id": 1}, session=session)
+        ids.append(holder["_id"] if holder else task.id)
+        if holder is None and tasks.find_one({"_id": task.id}, {"_id": 1}, session=session) is None:
+            tasks.insert_one(task_to_document(unclaimed(task, target)), session=session)
+    if event is None:
+        return
+    written = {**event_document(posting), "task_ids": ids, "fanned_out": True}
+    if target == event.id:
+        database[EVENTS].insert_one(written, session=session)
+    else:
+        given = {name: written[name] for name in ("topic", "task_ids", "handlers", "fanned_out", "expire_at")}
+        database[EVENTS].update_one({"_id": is_("$eq", target)}, {"$set": given}, session=session)
+
+
+def _in_order(
+    connection: Connection, intake: Intake, report: Report, postings: Sequence[Posting]
+) -> bool | Exception:
+    """On a server without transactions: postings, then the end; they are taken back when that is late."""
+    fence, update = _fenced(report)
+    with connection.call() as database:
+        if database[TASKS].find_one(fence, {"_id": 1}) is None:
+            return _read_back(database[TASKS], [report])[0]
+    answers = intake.store(postings)
+    error = next((answer for answer in answers if isinstance(answer, Exception)), None)
+    with connection.call() as database:
+        if error is None:
+            try:
+                if database[TASKS].update_one(fence, update).matched_count:
+                    return True
+                if _read_back(database[TASKS], [report])[0]:
+                    return True
+            except WriteError as refused:
+                error = refusal_of(refused)
+        _take_back(database, postings, answers)
+    if isinstance(error, StoreUnavailable):
+        raise error
+    return error or False
+
+
+def _take_back(
+    database: Database[Document], postings: Sequence[Posting], answers: Sequence[Receipt | Exception]
+) -> None:
+    """Forget what *postings* have stored and nobody has begun; what was there before them stays."""
+    new = [
+        posting
+        for posting, answer in zip(postings, answers, strict=True)
+        if isinstance(answer, Exception) or not (answer.repeated or answer.replayed)
+    ]
+    ids = [task.id for posting in new for task in posting.tasks]
+    database[TASKS].delete_many({"_id": {"$in": ids}, "state": READY})
+    events = [posting.event.id for posting in new if posting.event is not None]
+    database[EVENTS].delete_many({"_id": {"$in": events}})

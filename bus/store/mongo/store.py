@@ -67,11 +67,15 @@ Answer = TypeVar("Answer")
 
 
 class MongoStore:
-    """Implements store.contract.Store on a database that several daemons and other programs share."""
+    """Implements store.contract.Store on a database that several daemons and other programs share.
+
+    One that *looks* makes neither collections nor indexes when it is opened.
+    """
 
     shared = True
 
-    def __init__(self, address: str, *, daemon: bool) -> None:
+    def __init__(self, address: str, *, daemon: bool, looks: bool = False) -> None:
+        self._looks = looks
         self._connection = Connection(address)
         self._daemon = daemon
         self._clock = Clock()
@@ -79,7 +83,7 @@ class MongoStore:
         self._intake = Intake(self._connection)
         self._aside = SetAside()
         self._claims = Claims(self._connection, self._aside.add)
-        self._reports = Reports(self._connection)
+        self._reports = Reports(self._connection, self._intake)
         self._looking = Reads(self._connection)
         self._pruning = Pruning()
         self._feed = Feed(self._connection, daemon=daemon)
@@ -111,6 +115,8 @@ class MongoStore:
         with self._connection.call() as database:
             require_server(database)
             require_fit(database)
+        if self._looks:
+            return
         with self._connection.call(INDEX_SECONDS) as database:
             create_indexes(database)
         self._feed.prepare()

@@ -202,7 +202,7 @@ class Claims:
 
     def _delivery(self, event_id: ObjectId) -> Event | None:
         row = self._sql.execute(
-            "SELECT seq, CAST(document AS BLOB) FROM event WHERE id = ? AND hook IS NOT NULL",
+            "SELECT seq, CAST(document AS BLOB) FROM event WHERE id = ? AND kind = 'delivery'",
             (event_id.binary,),
         ).fetchone()
         return event_of_row(row[0], event_id.binary, row[1]) if row else None

@@ -17,9 +17,9 @@ from typing import Any, Generic, TypeVar
 from ...errors import MonqbusError, StoreError, StoreUnavailable
 from ..contract import CALL_SECONDS, Notice
 from ..group_commit import GroupCommit
-from .data_dir import as_owner_of
+from .data_dir import as_owner_of, require_own
 from .disk_space import DiskSpace
-from .file import connect, is_full, is_of_the_disk, prepare_folder, refusal, translated
+from .file import connect, is_full, is_of_the_disk, look_at, prepare_folder, refusal, translated
 from .file_identity import FileIdentity
 from .file_lock import FileLock
 from .path_lock import PathLock
@@ -60,11 +60,14 @@ class Connection:
     """Runs jobs, which use `sql`, in committed transactions. *path* is a file or ``:memory:``.
 
     In a *daemon* the jobs of many greenlets go together, and a native thread waits for the disk.
-    Anywhere else each job is a transaction of its own, in the thread of its caller.
+    Anywhere else each job is a transaction of its own, in the thread of its caller. One that *looks*
+    changes no file and makes none.
     """
 
-    def __init__(self, path: Path | str, *, daemon: bool, min_free: int) -> None:
+    def __init__(self, path: Path | str, *, daemon: bool, min_free: int, looks: bool = False) -> None:
         self._path = path
+        self._looks = looks
+        self._begin = "BEGIN" if looks else "BEGIN IMMEDIATE"
         self._daemon = daemon
         self._min_free = min_free
         self._lock: FileLock | None = None
@@ -78,7 +81,10 @@ class Connection:
         self._pool: Any = None
 
     def open(self, *, examine: bool) -> None:
-        """Take the locks, create what is missing. Raises ConfigError, StoreError."""
+        """Take the locks, create what is missing; *examine* reads and checks all of a file that is only read.
+
+        Raises ConfigError, StoreError.
+        """
         if self._daemon or not isinstance(self._path, Path):
             self._open(examine=examine)
             return
@@ -87,9 +93,13 @@ class Connection:
 
     def _open(self, *, examine: bool) -> None:
         try:
+            if self._looks and isinstance(self._path, Path):
+                self._share_locks(self._path)
+                self._connection = look_at(self._path, examine=examine)
+                return
             if isinstance(self._path, Path):
                 self._take_locks(self._path)
-            self._connection = connect(self._path, examine=examine)
+            self._connection = connect(self._path)
             if self._place is not None:
                 self._place.remember()
             self._watch_disk()
@@ -184,6 +194,18 @@ class Connection:
         name = PathLock(path)
         name.take()
         self._name, self._place = name, FileIdentity(path)
+
+    def _share_locks(self, path: Path) -> None:
+        """Keep daemons out, but not others that look. The path's lock shows who has files that were moved."""
+        require_own(path.parent)
+        lock, name = FileLock(path.with_suffix(".lock")), PathLock(path)
+        is_shared = lock.share(path)
+        self._lock = lock
+        name.take()
+        if is_shared:
+            name.release()
+        else:
+            self._name = name
 
     def _look_around(self) -> None:
         place, disk = self._place, self._disk
@@ -291,7 +313,7 @@ class Connection:
     def _run_together(self, jobs: Sequence[Job[Any]], away: Away) -> list[Any]:
         if self._is_stuck and (error := away(self._reopen)) is not None:
             raise error
-        self.sql.execute("BEGIN IMMEDIATE")
+        self.sql.execute(self._begin)
         changes = self.sql.total_changes
         answers = [job() for job in jobs]
         if self.sql.total_changes == changes:

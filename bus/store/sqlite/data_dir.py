@@ -12,18 +12,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...errors import ConfigError
+from ...errors import ConfigError, UnusableForNow
 from ...files.held_folder import HeldFolder, interference
 
 
 def make_data_dir(folder: Path) -> None:
-    """Make *folder* if it is missing, mode 0700. Raises ConfigError where it cannot be used safely."""
+    """Make *folder* if it is missing, mode 0700.
+
+    Raises ConfigError where it cannot be used safely, UnusableForNow where the system refuses it.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableForNow(unusable(folder, str(error.strerror))) from error
+    require_own(folder)
+
+
+def require_own(folder: Path) -> None:
+    """Raise ConfigError where others than its user can write to *folder*, UnusableForNow where it is gone."""
+    try:
         with HeldFolder.at(folder) as held:
             complaint = interference(held.found)
     except OSError as error:
-        raise ConfigError(unusable(folder, str(error.strerror))) from error
+        raise UnusableForNow(unusable(folder, str(error.strerror))) from error
     if complaint:
         raise ConfigError(
             f"[monqbus] data_dir: expected a folder that nobody else can write to, got {folder}: "
@@ -38,7 +49,7 @@ def require_data_dir(folder: Path) -> None:
         if there == folder:
             make_data_dir(folder)
         if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
-            raise ConfigError(unusable(folder, "Permission denied"))
+            raise UnusableForNow(unusable(folder, "Permission denied"))
 
 
 def unusable(folder: Path, reason: str) -> str:

@@ -9,8 +9,9 @@ import os
 import sqlite3
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
-from ...errors import ConfigError, StoreError, StoreFull, StoreUnavailable, StoreUnusable
+from ...errors import ConfigError, StoreError, StoreFull, StoreUnavailable, StoreUnusable, UnusableForNow
 from .data_dir import make_data_dir, unusable
 from .file_identity import log_of
 from .filter import SEARCH_SECONDS, result_matches
@@ -46,15 +47,49 @@ def require_local(folder: Path) -> None:
         )
 
 
-def connect(path: Path | str, *, examine: bool = False) -> sqlite3.Connection:
+def look_at(path: Path, *, examine: bool) -> sqlite3.Connection:
+    """A connection to the file at *path* that only reads: nothing beside it is made, written or upgraded.
+
+    With *examine* all of it is read and checked, and what would keep a daemon from writing is refused, too.
+    The caller keeps writers out. Blocks for the disk. Raises ConfigError, StoreError.
+    """
+    _require_version()
+    if examine:
+        require_local(path.parent)
+        _require_file(path)
+    else:
+        _require_regular(path)
+        _require_its_log(path)
+    # without a log SQLite would make one. Beside one it must not lock the file: that needs a right to write,
+    # as does its shared memory, which is not needed by who has the file alone (sqlite.org/wal.html#readonly)
+    how = "mode=ro&vfs=unix-none" if _size(log_of(path)) else "mode=ro&immutable=1"
+    try:
+        connection = sqlite3.connect(
+            f"file:{quote(os.fsencode(path))}?{how}", uri=True, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            if not _version(connection, path):  # made by `touch`, or by a first start that was killed
+                connection.close()
+                return connect(MEMORY)
+            if examine:
+                _examine(connection, path)
+            connection.create_function("result_matches", 3, result_matches, deterministic=True)
+        except BaseException:
+            connection.close()
+            raise
+    except (sqlite3.Error, OSError) as error:
+        raise translated(error, path) from error
+    return connection
+
+
+def connect(path: Path | str) -> sqlite3.Connection:
     """The connection to the file at *path*, created where there is none, ready for use by any thread.
 
-    After an unclean end a small file is read and checked, with *examine* one of any size. A file of an
-    earlier schema version is migrated, but with *examine* it is left at its own. Blocks for the disk.
-    Raises ConfigError, StoreError.
+    After an unclean end a small file is read and checked. A file of an earlier schema version is migrated.
+    Blocks for the disk. Raises ConfigError, StoreError.
     """
-    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-        raise StoreError(f"SQLite: expected 3.35 or newer, got {sqlite3.sqlite_version}; update Python")
+    _require_version()
     if isinstance(path, Path):
         _require_file(path)
     mask = os.umask(0o077)  # the write-ahead log gets its mode here, and holds payloads too
@@ -66,12 +101,12 @@ def connect(path: Path | str, *, examine: bool = False) -> sqlite3.Connection:
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             version = _version(connection, path)  # before anything could be written to a stranger's file
-            if examine or (ended_uncleanly and _size(path) <= EXAMINED_BYTES):
+            if ended_uncleanly and _size(path) <= EXAMINED_BYTES:
                 _examine(connection, path)
             _configure(connection)
             if not version:
                 connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-            elif isinstance(path, Path) and not examine:
+            elif isinstance(path, Path):
                 migrate(connection, path, version)
             connection.execute("SELECT beats FROM beat").fetchone()  # only now SQLite opens the log
         except BaseException:
@@ -82,6 +117,11 @@ def connect(path: Path | str, *, examine: bool = False) -> sqlite3.Connection:
     finally:
         os.umask(mask)
     return connection
+
+
+def _require_version() -> None:
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise StoreError(f"SQLite: expected 3.35 or newer, got {sqlite3.sqlite_version}; update Python")
 
 
 def is_full(error: Exception) -> bool:
@@ -128,21 +168,29 @@ def refusal(path: Path | str, complaint: str) -> StoreFull:
     return StoreFull(f"{path}: {complaint}")
 
 
-def _require_file(path: Path) -> None:
-    """Refuse what SQLite would only call unable to open."""
+def _require_regular(path: Path) -> None:
     if path.is_symlink() or (path.exists() and not path.is_file()):  # its log would lie beside the other one
         raise ConfigError(
             f"[monqbus] data_dir: expected a file at {path}, got a link or something else; choose another "
             "folder (a link to the folder is followed)"
         )
+
+
+def _require_file(path: Path) -> None:
+    """Refuse what SQLite would only call unable to open."""
+    _require_regular(path)
     if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-        raise ConfigError(
+        raise UnusableForNow(
             f"[monqbus] data_dir: cannot write to {path}: it is read-only for this user; "
             "run as its owner, or make it writable"
         )
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ConfigError(unusable(path.parent, "Permission denied"))
-    # SQLite would take it for new and delete the log
+        raise UnusableForNow(unusable(path.parent, "Permission denied"))
+    _require_its_log(path)
+
+
+def _require_its_log(path: Path) -> None:
+    """Refuse a log without its file: SQLite would take the file for new and delete the log."""
     if not _size(path) and _size(log_of(path)):
         if path.exists():
             raise translated(sqlite3.DatabaseError(f"{_DAMAGED[0]}: empty beside a log"), path)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ...errors import ConfigError, StoreHeld
+from ...errors import StoreHeld, UnusableForNow
 
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC  # a link would have another file cut
 
@@ -26,7 +26,7 @@ class FileLock:
     def take(self, subject: Path) -> None:
         """Lock *subject* by its lock file, at once or not at all.
 
-        Raises StoreHeld with what the holder wrote about itself, ConfigError where no file can be locked.
+        Raises StoreHeld with what the holder wrote about itself, UnusableForNow where no file can be locked.
         """
         try:
             descriptor = os.open(self.path, _FLAGS, 0o600)
@@ -40,11 +40,28 @@ class FileLock:
                 os.close(descriptor)
                 raise
         except OSError as error:
-            raise ConfigError(
-                f"[monqbus] data_dir: cannot lock {self.path}: {error.strerror}; "
-                "give it to the user of the daemon, or choose another folder"
-            ) from error
+            raise UnusableForNow(self._refusal(error)) from error
         self._descriptor = descriptor
+
+    def share(self, subject: Path) -> bool:
+        """Keep writers out while others may look at *subject*, too; False when there is no lock file.
+
+        Neither makes nor writes it. Raises as `take`.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise UnusableForNow(self._refusal(error)) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held = self._held(descriptor, subject)
+            os.close(descriptor)
+            raise held from None
+        self._descriptor = descriptor
+        return True
 
     @property
     def has_its_file(self) -> bool:
@@ -62,17 +79,35 @@ class FileLock:
             os.close(self._descriptor)
             self._descriptor = None
 
+    @staticmethod
+    def _held(descriptor: int, subject: Path) -> StoreHeld:
+        holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+        return StoreHeld(
+            f"{subject}: held by {_present(holder) or 'another process'}; "
+            "stop it, or use a data_dir of its own"
+        )
+
     def _lock(self, descriptor: int, subject: Path) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(descriptor, 200).decode(errors="replace").strip()
-            raise StoreHeld(
-                f"{subject}: held by {holder or 'another process'}; stop it, or use a data_dir of its own"
-            ) from None
+            raise self._held(descriptor, subject) from None
         about_us = f"pid {os.getpid()} on {socket.gethostname()}\n".encode()
         try:
             os.pwrite(descriptor, about_us, 0)  # before the cut: who reads in between finds a name
             os.ftruncate(descriptor, len(about_us))
         except OSError:
             return  # a full disk: the lock holds all the same, only its words are old
+
+    def _refusal(self, error: OSError) -> str:
+        return (
+            f"[monqbus] data_dir: cannot lock {self.path}: {error.strerror}; "
+            "give it to the user of the daemon, or choose another folder"
+        )
+
+
+def _present(holder: str) -> str:
+    """*holder* as it wrote about itself; nothing when it is gone: who only looks writes nothing there."""
+    words = holder.split()
+    is_here = len(words) == 4 and words[3] == socket.gethostname()
+    return "" if is_here and not Path(f"/proc/{words[1]}").exists() else holder

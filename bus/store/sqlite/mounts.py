@@ -14,17 +14,33 @@ NETWORK: Final = frozenset(
         "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "pvfs2", "smb2", "smb3", "smbfs",
     }
 )  # fmt: skip
+MEMORY: Final = frozenset({"tmpfs", "ramfs", "devtmpfs"})
+LAYERS: Final = frozenset({"overlay", "overlayfs", "aufs", "fuse.fuse-overlayfs"})
+"""Of these a container's own files are made; it takes them along when it is removed."""
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
 def network_file_system(folder: Path) -> str | None:
     """The type of the network file system that holds *folder*, None for a local or an unknown one."""
-    try:
-        text = MOUNTS.read_text(errors="surrogateescape")
-    except OSError:
-        return None  # not Linux
-    kind = file_system(folder, text)
+    kind = kind_of(folder)
     return kind if kind in NETWORK else None
+
+
+def kind_of(folder: Path) -> str:
+    """The type of the file system that holds *folder*; "" for an unknown one."""
+    try:
+        return file_system(folder, MOUNTS.read_text(errors="surrogateescape"))
+    except OSError:
+        return ""  # not Linux
+
+
+def loss(kind: str) -> str:
+    """When a file system of this *kind* loses what is in it, a clause; "" for one that keeps it."""
+    if kind in MEMORY:
+        return f"{kind} is memory, and gone at a reboot"
+    if kind in LAYERS:
+        return f"{kind} is a container's own layer, and gone with the container"
+    return ""
 
 
 def file_system(folder: Path, mounts: str) -> str:

@@ -18,10 +18,8 @@ from ...codec import decode, encode, undo_references
 from ...model import RUNNABLE, STATES, Event, MonQTask
 from ..fields import LARGEST_COUNT
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """What `migrations` ends with, and what a new file is made as."""
-DELIVERY_KEY = "delivery"
-"""The one kind of key that an event has: its hook and the sender's id of the delivery."""
 _ENDED_FOR_GOOD = [state for state in STATES if state not in RUNNABLE]
 # in these words a query gets the index; with other states the index needs another name. Not IN: of more than
 # two states SQLite makes a table at each change of a task, which costs a quarter of all ends (measured)
@@ -67,7 +65,7 @@ CREATE TABLE event (
     topic TEXT,
     received INTEGER,
     task_count INTEGER,
-    key_kind TEXT
+    kind TEXT
 );
 CREATE INDEX event_expire ON event (expire_at) WHERE expire_at IS NOT NULL;
 CREATE TABLE beat (one INTEGER PRIMARY KEY, beats INTEGER NOT NULL);
@@ -143,7 +141,7 @@ SET_ASIDE = "UPDATE task SET state = 'error', result = ?, time_stop = ?"
 HAS_TASK = "SELECT 1 FROM task WHERE id = ?"
 HAS_EVENT = "SELECT 1 FROM event WHERE id = ?"
 INSERT_EVENT = """
-    INSERT INTO event (id, key, hook, expire_at, document, topic, received, task_count, key_kind)
+    INSERT INTO event (id, key, hook, expire_at, document, topic, received, task_count, kind)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
@@ -257,8 +255,7 @@ def _progress(data: bytes | None) -> dict[str, Any] | None:
 
 def event_to_row(event: Event, document: dict[str, Any]) -> tuple[Any, ...]:
     """The values of *event* for INSERT_EVENT."""
-    key = event.key
     return (
-        event.id.binary, key, event.hook, to_ms(event.expire_at), encode(document), event.topic,
-        to_ms(event.received), len(event.task_ids), None if key is None else DELIVERY_KEY,
+        event.id.binary, event.unique_key, event.hook, to_ms(event.expire_at), encode(document), event.topic,
+        to_ms(event.received), len(event.task_ids), event.kind,
     )  # fmt: skip

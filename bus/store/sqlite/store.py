@@ -17,7 +17,7 @@ from typing import Any
 from bson import ObjectId
 
 from ...codec import encode
-from ...errors import StoreError
+from ...errors import NotStorable, StoreError
 from ...model import (
     ENDED,
     Claim,
@@ -33,7 +33,7 @@ from ...model import (
     State,
 )
 from ..contract import Heard, Notice
-from ..documents import event_to_document, later, require_own, unclaimed
+from ..documents import event_to_document, later, require_own, unclaimed, waiting
 from ..set_aside import SetAside
 from .backup import back_up
 from .claims import Claims
@@ -64,14 +64,23 @@ REPORT_PATIENCE_SECONDS = 0.003
 class SqliteStore:
     """Implements store.contract.Store on a file that belongs to one process at a time.
 
-    It takes nothing new while less than *min_free* bytes of its disk are free; with *examine* the
-    whole file is read and checked when it is opened, and keeps its schema version.
+    It takes nothing new while less than *min_free* bytes of its disk are free. One that *looks* changes
+    nothing and makes no file, and the file keeps its schema version; with *examine* it reads and checks the
+    whole file when it is opened.
     """
 
     shared = False
 
-    def __init__(self, path: Path | str, *, daemon: bool, min_free: int = 0, examine: bool = False) -> None:
-        self._connection = Connection(path, daemon=daemon, min_free=min_free)
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        daemon: bool,
+        min_free: int = 0,
+        looks: bool = False,
+        examine: bool = False,
+    ) -> None:
+        self._connection = Connection(path, daemon=daemon, min_free=min_free, looks=looks or examine)
         self._daemon = daemon
         self._aside = SetAside()
         self._claims = Claims(self._connection, self._aside)
@@ -163,7 +172,7 @@ class SqliteStore:
         found = read_events(
             self._sql,
             "WHERE id = ? OR key = ? ORDER BY id = ? DESC LIMIT 1",
-            (event.id.binary, event.key, event.id.binary),
+            (event.id.binary, event.unique_key, event.id.binary),
         )
         return found[0] if found else None
 
@@ -202,18 +211,45 @@ class SqliteStore:
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; the fence is in the WHERE clause."""
-        return self._connection.write(
-            lambda: [self._report(report) for report in reports], patience=REPORT_PATIENCE_SECONDS
+        answers = self._connection.write(
+            lambda: [
+                self._report_whole(report) if report.postings else self._report(report) for report in reports
+            ],
+            patience=REPORT_PATIENCE_SECONDS,
         )
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return [answer is True for answer in answers]
+
+    def _report_whole(self, report: Report) -> bool | Exception:
+        """Write *report* with its postings or nothing of it; its error where a value cannot be stored."""
+        self._sql.execute("SAVEPOINT report")
+        try:
+            held = self._set(report)
+            if held:
+                for posting in report.postings:
+                    self._post(waiting(posting))
+        except (NotStorable, sqlite3.DataError, OverflowError) as error:
+            self._sql.execute("ROLLBACK TO report")
+            self._sql.execute("RELEASE report")
+            return (
+                error if isinstance(error, NotStorable) else NotStorable(f"posting: {error}; make it smaller")
+            )
+        self._sql.execute("RELEASE report")
+        return held or self._stands(report)
 
     def _report(self, report: Report) -> bool:
+        return self._set(report) or self._stands(report)
+
+    def _set(self, report: Report) -> bool:
         columns, values = assignments(report.fields)
         task_id, worker, generation = report.claim
         changed = self._sql.execute(
             f"UPDATE task SET {columns} WHERE id = ? AND state = 'busy' AND worker = ? AND generation = ?",
             (*values, task_id.binary, worker, generation),
         ).rowcount
-        return changed == 1 or self._stands(report)
+        return changed == 1
 
     def _stands(self, report: Report) -> bool:
         """True when the row says so already: the end was written before, and its answer got lost.

@@ -94,6 +94,14 @@ def speak():
 
 
 @task(cpu=True)
+def speak_in_bytes():
+    sys.stdout.reconfigure(line_buffering=True)
+    for part in ("é".encode()[:1], "é".encode()[1:], b"\xff\n"):
+        sys.stdout.buffer.write(part)
+    return [sys.stdout.encoding, sys.stderr.errors]
+
+
+@task(cpu=True)
 def flood(lines):
     for number in range(lines):
         print(number)  # noqa: T201

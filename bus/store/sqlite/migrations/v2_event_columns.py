@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from ...salvage import salvage
-from ..rows import DELIVERY_KEY, REFERS, to_ms
+from ..rows import REFERS, to_ms
 
 _STATEMENTS: Final = (
     "ALTER TABLE event ADD COLUMN topic TEXT",
@@ -30,7 +30,7 @@ def migrate(sql: sqlite3.Connection) -> None:
         (data,) = sql.execute("SELECT CAST(document AS BLOB) FROM event WHERE seq = ?", (seq,)).fetchone()
         sql.execute(
             "UPDATE event SET topic = ?, received = ?, task_count = ?, "
-            f"key_kind = CASE WHEN key IS NOT NULL THEN '{DELIVERY_KEY}' END WHERE seq = ?",
+            "key_kind = CASE WHEN key IS NOT NULL THEN 'delivery' END WHERE seq = ?",
             (*_columns(salvage(data)), seq),
         )
 

@@ -1,0 +1,34 @@
+"""Why an app, or a module that it imports, is not there, and what to do about it."""
+
+from __future__ import annotations
+
+import pkgutil
+import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def missing_module(app: str, error: ModuleNotFoundError) -> str:
+    """The sentence about *error*, which importing *app* has raised. Lists the folders of modules."""
+    missing = error.name or ""
+    parent, _, last = missing.rpartition(".")
+    if parent in sys.modules and not hasattr(sys.modules[parent], "__path__"):
+        return f"no module named {missing!r}; {parent} is a single file, which has no modules in it"
+    is_own = app == missing or app.startswith(f"{missing}.")
+    if parent in sys.modules:
+        there = sorted(_modules_in(sys.modules[parent].__path__))
+        near = get_close_matches(last, there, n=1)
+        remedy = (
+            f"did you mean {parent}.{near[0]}?" if near else f"{parent} has {', '.join(there[:10]) or 'none'}"
+        )
+    elif is_own:
+        there = sorted(set(_modules_in(sys.path)) - sys.stdlib_module_names)
+        near = get_close_matches(last, there, n=1)
+        remedy = "add its folder to [monqbus] path" + (f", or did you mean {near[0]}?" if near else "")
+    else:
+        remedy = "install it"
+    return f"no module named {missing!r}; {remedy}"
+
+
+def _modules_in(places: Iterable[str]) -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(list(places))]
