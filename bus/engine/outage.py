@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ..clock import Clock
-from ..errors import StoreError
 from ..telemetry import ToldOnce, emit
 
 
@@ -17,7 +16,7 @@ class Outage:
         self._clock = clock
         self._told = ToldOnce()
 
-    def pause(self, error: StoreError, **fields: Any) -> float:
+    def pause(self, error: Exception, **fields: Any) -> float:
         """Tell of *error* when it is the first; how many seconds to wait, different for each daemon."""
         if self._told.begins():
             emit("store.failed", doing=self._doing, error=error, **fields)

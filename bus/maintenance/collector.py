@@ -12,6 +12,7 @@ from gevent.lock import RLock
 
 from ..clock import Clock
 from ..engine.loop import Loop
+from ..engine.outage import Outage
 from ..errors import NotAccepted, StoreError
 from ..posting import PostOffice
 from ..store.inbox.format import Record
@@ -21,7 +22,6 @@ from ..store.inbox.writer import BELL
 from ..telemetry import emit
 
 POLL_SECONDS: Final = 1.0
-PAUSE_SECONDS: Final = 0.5
 BATCH: Final = 100
 """Records a call of the store: the hub is held for about 3 ms by so many."""
 LARGEST_RING: Final = 1
@@ -94,7 +94,7 @@ class Collector:
         self._office = office
         self._clock = clock
         self._turn = RLock()
-        self._failing = False
+        self._outage = Outage("taking over from the inbox", clock)
 
     def tick(self) -> float:
         """Take over all that is there, wait for the next posting."""
@@ -102,13 +102,8 @@ class Collector:
             self.collect()
         except (StoreError, OSError) as error:
             self.loop.health.fail(error, is_outage=None if isinstance(error, StoreError) else False)
-            if not self._failing:
-                self._failing = True
-                emit("store.failed", doing="taking over from the inbox", error=error)
-            return PAUSE_SECONDS
-        if self._failing:
-            self._failing = False
-            emit("store.recovered", doing="taking over from the inbox")
+            return self._outage.pause(error)
+        self._outage.recovered()
         self._bell.wait(POLL_SECONDS)
         return 0
 
