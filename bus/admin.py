@@ -29,6 +29,7 @@ from .model import (
     Filter,
     MonQTask,
     State,
+    ready_again,
 )
 from .store import Store
 from .store.contract import CountedBy
@@ -108,19 +109,8 @@ class Admin:
 
         A task whose key another unfinished task holds stays as it is.
         """
-        fields = {
-            "state": READY,
-            "time_queue": self._clock.now(),
-            "attempt": 0,
-            "crashes": 0,
-            "worker": None,
-            "result": None,
-            "output": None,
-            "progress": None,
-            "time_start": None,
-            "time_stop": None,
-            "expire_at": None,
-        }
+        forgotten = ("result", "output", "progress", "time_start", "time_stop", "expire_at")
+        fields = ready_again(0, time_queue=self._clock.now(), crashes=0, **dict.fromkeys(forgotten))
         step = self._move(which, MOVABLE["retry"], fields, cursor, limit)
         if step.done:
             self._wake()

@@ -235,6 +235,25 @@ class Report(NamedTuple):
     postings: Sequence[Posting] = ()
 
 
+def ready_again(attempt: int, **more: Any) -> dict[str, Any]:
+    """The fields of a task that nobody holds any more, with so many attempts counted, and *more*."""
+    return {"state": READY, "worker": None, "attempt": attempt, **more}
+
+
+class FairShare(NamedTuple):
+    """How a claim divides its places among those that wait, when it does not reach for all of them.
+
+    A name that holds *most* slots, those it has by *held* included, comes behind all others. Up to *aged*
+    places go first of all to those that have been due longest and since *aged_before*, whatever their
+    priority.
+    """
+
+    most: int
+    held: Mapping[str, int]
+    aged: int
+    aged_before: datetime
+
+
 class Claimed(NamedTuple):
     """What a claim brought, and when the next not yet due task becomes due (None: none waits)."""
 

@@ -13,7 +13,7 @@ import pytest
 
 import monqbus
 from bus import __version__, errors, telemetry
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.cli import entry
 from bus.cli.parser import build_parser
 from bus.config import load

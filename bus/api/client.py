@@ -19,7 +19,6 @@ from bson import ObjectId
 
 from ..admin import PAGE, Step
 from ..apps.context import capture
-from ..apps.registry import Options
 from ..clock import Clock
 from ..codec import decode, encode, storable
 from ..errors import (
@@ -38,6 +37,7 @@ from ..store.contract import CountedBy
 from ..store.documents import event_from_document, task_from_document
 
 ANSWER_SECONDS: Final = 30.0
+_OPTIONS: Final = ("priority", "max_attempts", "timeout", "key", "result_type")
 BACKUP_SECONDS: Final = 86_400.0
 BSON_TYPE: Final = "application/bson"
 _HEADERS: Final = {"Accept": BSON_TYPE, "Content-Type": BSON_TYPE}
@@ -64,7 +64,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class ApiClient:
-    """Implements registry.Poster and the methods of Admin, for any number of threads or greenlets at once.
+    """Posts through the daemon, and has the methods of Admin, for any number of threads or greenlets at once.
 
     A request has a connection to itself; afterwards it is kept for the next one.
     """
@@ -76,11 +76,25 @@ class ApiClient:
         self._clock = clock
         self._kept: list[_UnixConnection] = []  # taken and given back by single steps of the interpreter
 
-    # registry.Poster
+    # posting
 
-    def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
-        """Store one task in the daemon; durable when it returns."""
-        return self.post_named(name, args, kwargs, dataclasses.asdict(options)).task
+    def submit(self, task: MonQTask) -> MonQTask:
+        """Store a prepared *task* in the daemon under its id; durable when it returns.
+
+        The task that holds its key is returned in its place.
+        """
+        delay = (task.time_queue - self._clock.now()).total_seconds()
+        asked = {
+            "id": task.id,
+            "name": task.task_name,
+            "args": task.args,
+            "kwargs": task.kwargs,
+            "context": task.context,
+            "options": {name: getattr(task, name) for name in _OPTIONS} | {"delay": max(0.0, delay)},
+        }
+        stored = task_from_document(self._ask("POST", "/tasks", asked)["task"])
+        stored.waiter = self.join
+        return stored
 
     def post_named(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], changes: Mapping[str, Any]
@@ -180,7 +194,7 @@ class ApiClient:
         answer = self._ask("POST", f"/tasks/{action}", asked)
         return Step(answer["done"], answer["cursor"])
 
-    # the wire
+    # requests
 
     def close(self) -> None:
         """Close what is kept; the next request opens a new connection."""

@@ -73,14 +73,22 @@ class Api:
         office: PostOffice,
         registry: Callable[[], Registry],
         clock: Clock,
+        *,
         status: Callable[[], Mapping[str, Any]] = dict,
+        catch_up: Callable[[], object] = lambda: None,
     ) -> None:
         self._admin = admin
         self._office = office
         self._registry = registry
         self._clock = clock
         self._status = status
+        self._catch_up = catch_up
         self._began = clock.wall()
+
+    def catch_up(self) -> None:
+        """Take over what has been posted before this request, so that it is seen and can be steered."""
+        with suppress(StoreError, OSError):
+            self._catch_up()
 
     def post_task(self) -> Response:
         """Store one task; the declaration's options count where the request names none.
@@ -213,6 +221,7 @@ def create_api(api: Api) -> Flask:
     app = Flask("monqbus.api", static_folder=None, root_path="/")
     for method, rule, answer in ROUTES:
         app.add_url_rule(f"/api/v1{rule}", answer.__name__, partial(answer, api), methods=[method])
+    app.before_request(api.catch_up)
     app.register_error_handler(MonqbusError, _failed)
     app.register_error_handler(HTTPException, _no_such_thing)
     return app

@@ -8,7 +8,8 @@ from typing import Any
 from bson import ObjectId
 
 from ..api.client import ApiClient
-from ..apps.registry import NAME, TOPIC, Options
+from ..apps.options import Options
+from ..apps.registry import NAME, TOPIC
 from ..clock import Clock
 from ..errors import BadDeclaration, JoinTimeout, TaskFailed, UsageError
 from ..model import MonQTask

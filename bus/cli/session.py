@@ -28,6 +28,8 @@ from ..presentation import why_waiting
 from ..steady_clock import SteadyClock
 from ..store import Store, as_owner_of, has_file, open_memory_store, open_store, require_room
 from ..store.clock_mark import read_mark, this_boot
+from ..store.inbox.reader import waiting_bytes
+from . import terminal
 
 HELD_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 0.05
@@ -78,8 +80,19 @@ def open_admin(options: argparse.Namespace, *, looks: bool = False) -> Iterator[
     """The Admin of the configured store; one that *looks* changes nothing and makes no file."""
     config = read_config(options)
     place = _open(config, makes=False, looks=looks)
+    if is_embedded(config) and not isinstance(place, ApiClient):
+        _tell_of_inbox(config)
     with closing(place):
         yield place if isinstance(place, ApiClient) else OwnAdmin(place, _queue_clock(config), config)
+
+
+def _tell_of_inbox(config: Config) -> None:
+    """Say that there is more than the store shows: only a daemon takes it over."""
+    if waiting := waiting_bytes(config.monqbus.data_dir):
+        terminal.note(
+            f"the inbox holds {waiting} bytes of postings that no daemon has taken over yet; "
+            "start one with `monqbus run`"
+        )
 
 
 class Local:

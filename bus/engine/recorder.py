@@ -14,16 +14,17 @@ from typing import Any, Final
 from ..clock import Clock
 from ..errors import NotAccepted, StoreError, StoreUnavailable, Withdrawn
 from ..model import Claim, Report
-from ..retry import Kind, Outcome, Policy, without_postings
+from ..retry import Outcome, OutcomeKind, Policy, without_postings
 from ..store import CALL_SECONDS, Store
-from ..telemetry import emit
+from ..telemetry import ToldOnce, emit
 from .loop import Loop
+from .outage import Outage
 from .run import Run
 
 BATCH: Final = 500
 FULL: Final = 2000
 REFUSED_SECONDS: Final = 60.0
-FACT_OF: Final[dict[Kind, str]] = {
+FACT_OF: Final[dict[OutcomeKind, str]] = {
     "complete": "task.finished",
     "retry": "task.retried",
     "snooze": "task.snoozed",
@@ -42,14 +43,14 @@ class Recorder:
         self._ends: list[tuple[Run, Outcome]] = []
         self._refused: list[tuple[Run, Outcome]] = []  # by a rule of the store, until `_refused_until`
         self._refused_until = 0.0
-        self._told: set[Claim] = set()
+        self._told = ToldOnce()
         self._notes: dict[Any, Report] = {}
         self.keep_failed = Policy().keep_failed
         """How long an end is kept that becomes an error here."""
         self.released = 0
         """How many tasks it has given back without an attempt."""
         self._recorded = 0
-        self._failing = False
+        self._outage = Outage("recording", clock)
         self.waiting_again: Callable[[list[tuple[str, datetime]]], None] = lambda _: None
         self.loop = Loop("recorder", self.tick, CALL_SECONDS, clock)
 
@@ -137,11 +138,10 @@ class Recorder:
             self._ends.remove(end)
             self._refused.append(end)
             self._refused_until = self._clock.monotonic() + REFUSED_SECONDS
-            if run.task.claim not in self._told:
-                self._told.add(run.task.claim)
+            if self._told.begins(run.task.claim):
                 emit("task.refused", task=run.task, error=error)
         else:
-            self._told.discard(run.task.claim)
+            self._told.ends(run.task.claim)
             self._written([(run, outcome)], [held])
 
     def _report_end(self, run: Run, outcome: Outcome) -> tuple[bool, Outcome]:
@@ -164,7 +164,7 @@ class Recorder:
 
     def _written(self, batch: list[tuple[Run, Outcome]], held: list[bool]) -> float | None:
         if held or not batch:
-            self._recovered()
+            self._outage.recovered(waiting=len(self._ends))
         del self._ends[: len(batch)]
         self._recorded += len(batch)
         self._tell(batch, held)
@@ -191,15 +191,7 @@ class Recorder:
     def _pause(self, error: StoreError, *, has_written: bool = False) -> float:
         if not has_written:
             self.loop.health.fail(error)
-        if not self._failing:
-            self._failing = True
-            emit("store.failed", doing="recording", waiting=len(self._ends), error=error)
-        return 0.5 + 0.5 * self._clock.chance()
-
-    def _recovered(self) -> None:
-        if self._failing:
-            self._failing = False
-            emit("store.recovered", doing="recording", waiting=len(self._ends))
+        return self._outage.pause(error, waiting=len(self._ends))
 
     def _tell(self, batch: list[tuple[Run, Outcome]], held: list[bool]) -> None:
         again = []

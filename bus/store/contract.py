@@ -21,6 +21,7 @@ from ..model import (
     Claimed,
     Event,
     EventFilter,
+    FairShare,
     Filter,
     Instance,
     MonQTask,
@@ -63,13 +64,21 @@ class Queue(Protocol):
         (direct start).
         """
 
-    def claim(self, worker: Instance, names: Collection[str], limit: int, now: datetime) -> Claimed:
+    def claim(
+        self,
+        worker: Instance,
+        names: Collection[str],
+        limit: int,
+        now: datetime,
+        fair: FairShare | None = None,
+    ) -> Claimed:
         """Take up to *limit* ready tasks with `time_queue <= now` and a name in *names*.
 
         Highest priority first, then oldest `time_queue`. Each task goes to exactly one caller: it
         becomes busy with this worker, generation + 1, attempt + 1, `time_start` now. An event with
         a hook comes along in `task.event`; `task.is_bereft` says that it should and is gone. `next_due`
-        is filled only when fewer than *limit* came.
+        is filled only when fewer than *limit* came. When more are due than that, *fair* divides the
+        places, and none stays empty for its sake.
         """
 
     def report(self, reports: Sequence[Report]) -> list[bool]:

@@ -10,8 +10,9 @@ import pytest
 from bson import ObjectId
 from gevent.event import Event as Signal
 
+from bus.apps.calls import Announcement, Batch, prepare
 from bus.apps.context import c, restored
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.errors import (
     Cancel,
     Interrupt,
@@ -24,8 +25,8 @@ from bus.errors import (
     TaskFailed,
     TaskSkipped,
 )
-from bus.model import DEFAULT_PRIORITY, Event, Filter
-from bus.posting import PostOffice, prepare
+from bus.model import DEFAULT_PRIORITY, Event, Filter, MonQTask
+from bus.posting import PostOffice
 
 PATIENCE = 5.0
 
@@ -482,3 +483,39 @@ def test_an_event_without_handlers_published_again_under_its_id_runs_those_there
 
     assert ["a"] == begun
     assert ({"complete": 1}, 4) == (engine.store.count(Filter()), engine.pool.free)
+
+
+def a_call(engine, **options) -> MonQTask:
+    return prepare(engine.clock, "a", [1], {}, Options(**options), {})
+
+
+def test_a_batch_is_stored_in_one_call(engine, office, monkeypatch):
+    """Tasks, and events with theirs."""
+    engine.declare(lambda *_: None, "one", topic="sold")
+    event = Event(engine.clock.new_id(), "sold", engine.clock.now())
+    calls = []
+    post = engine.store.post
+    monkeypatch.setattr(engine.store, "post", lambda postings: calls.append(1) or post(postings))
+    tasks = [a_call(engine), a_call(engine)]
+    office.store(Batch(tasks, [Announcement(event, {})]))
+
+    assert [1] == calls
+    assert 3 == count(engine)
+    assert [task.id for task in tasks] == [office.look(task.id).id for task in tasks]
+
+
+def test_a_batch_with_one_that_cannot_be_stored_stores_nothing(engine, office):
+    with pytest.raises(NotStorable):
+        office.store(
+            Batch([a_call(engine), prepare(engine.clock, "a", ["x" * 20_000_000], {}, Options(), {})])
+        )
+
+    assert 0 == count(engine)
+
+
+def test_a_task_of_a_batch_whose_key_is_held_becomes_the_holder(engine, office):
+    first, second = a_call(engine, key="k"), a_call(engine, key="k")
+    office.store(Batch([first, second]))
+
+    assert first.id == second.id
+    assert 1 == count(engine)

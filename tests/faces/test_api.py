@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import json
 import socket
@@ -18,7 +19,8 @@ from bus.admin import Admin
 from bus.api.client import ApiClient
 from bus.api.server import Api, create_api
 from bus.apps.context import c, restored
-from bus.apps.registry import Options, Registry, Task
+from bus.apps.options import Options
+from bus.apps.registry import Registry, Task
 from bus.clock import Clock
 from bus.errors import BadDeclaration, BadFilter, NotFound, NotStorable, StoreUnavailable
 from bus.http import Server, listen_unix
@@ -44,7 +46,7 @@ class Place:
         self.registry.subscribe(self.registry.tasks["shop.note"], ["sold"])
         admin = Admin(self.store, Clock())
         self.office = PostOffice(self.store, lambda: self.registry, Clock())
-        self._app = create_api(Api(admin, self.office, lambda: self.registry, Clock(), lambda: STATUS))
+        self._app = create_api(Api(admin, self.office, lambda: self.registry, Clock(), status=lambda: STATUS))
         self._server: Server | None = None
 
     def open(self) -> None:
@@ -71,6 +73,13 @@ class Place:
 
     def stored(self) -> list[MonQTask]:
         return self.store.find(Filter(), 100)
+
+
+def posted(
+    client: ApiClient, name: str, args: list[Any], kwargs: dict[str, Any], options: Options
+) -> MonQTask:
+    """What *client* has stored of a call with these options."""
+    return client.post_named(name, args, kwargs, dataclasses.asdict(options)).task
 
 
 @pytest.fixture
@@ -121,7 +130,7 @@ def test_values_keep_their_types_on_the_way(place: Place, client: ApiClient) -> 
     """The socket carries BSON: what a task gets does not depend on where it was posted."""
     given = [MOMENT, b"\x00\xff", ObjectId("6b04ec3f28e9893927a81901"), 2**40, [1.5, None]]
 
-    task = client.post("shop.sell", given, {"when": MOMENT}, Options())
+    task = posted(client, "shop.sell", given, {"when": MOMENT}, Options())
 
     assert given == place.store.get(task.id).args  # type: ignore[union-attr]
     assert given == client.show(task.id).args
@@ -131,7 +140,7 @@ def test_values_keep_their_types_on_the_way(place: Place, client: ApiClient) -> 
 def test_the_context_of_the_poster_travels_with_a_task(place: Place, client: ApiClient) -> None:
     """`c` is captured in the process that posts, not in the daemon."""
     with surrounded(project="p1", user=7):
-        task = client.post("shop.sell", [], {}, Options())
+        task = posted(client, "shop.sell", [], {}, Options())
 
     assert {"project_id": "p1", "user_id": 7} == client.show(task.id).context
 
@@ -153,7 +162,7 @@ def test_a_post_whose_answer_was_lost_is_stored_once(
     """The id is chosen by the poster; asked again, the daemon finds what it stored."""
     lose_the_first_answer(client, monkeypatch)
 
-    task = client.post("shop.sell", [1], {}, Options())
+    task = posted(client, "shop.sell", [1], {}, Options())
 
     assert [task.id] == [stored.id for stored in place.stored()]
 
@@ -206,7 +215,7 @@ def test_an_event_id_that_is_published_again_has_its_first_tasks(place: Place) -
 
 def test_a_restarted_daemon_is_found_again(place: Place, client: ApiClient) -> None:
     """A kept connection that the daemon closed is opened anew without anybody noticing."""
-    client.post("shop.sell", [], {}, Options())
+    posted(client, "shop.sell", [], {}, Options())
     place.shut()
     place.open()
 
@@ -228,7 +237,7 @@ def test_a_daemon_that_is_gone_is_named_with_a_remedy(place: Place, client: ApiC
         (lambda client: client.event(ObjectId()), NotFound, "not found"),
         (lambda client: client.post_named("a.b", [], {}, {"colour": 1}), BadDeclaration, "colour"),
         (lambda client: client.post_named("a.b", [], {}, {"delay": "soon"}), BadDeclaration, "delay"),
-        (lambda client: client.post("a.b", [object()], {}, Options()), NotStorable, r"args\[0\]"),
+        (lambda client: posted(client, "a.b", [object()], {}, Options()), NotStorable, r"args\[0\]"),
     ],
     ids=["task", "event", "option", "value of an option", "argument"],
 )
@@ -245,7 +254,7 @@ def test_a_store_that_fails_is_told_as_unavailable(place: Place, client: ApiClie
     place.store.close()
 
     with pytest.raises(StoreUnavailable):
-        client.post("shop.sell", [], {}, Options())
+        posted(client, "shop.sell", [], {}, Options())
 
 
 def test_the_declaration_fills_what_the_request_leaves_open(place: Place, client: ApiClient) -> None:
@@ -287,7 +296,7 @@ def test_an_event_that_no_handler_took_is_replayed_once(place: Place, client: Ap
 
 def test_a_bulk_action_stops_at_the_number_asked_for(place: Place, client: ApiClient) -> None:
     """*most* bounds a page, the newest go first."""
-    tasks = [client.post("shop.sell", [], {}, Options()) for _ in range(3)]
+    tasks = [posted(client, "shop.sell", [], {}, Options()) for _ in range(3)]
 
     step = client.cancel(Filter(), None, 2)
 

@@ -28,6 +28,7 @@ from ...model import (
     Claimed,
     Event,
     EventFilter,
+    FairShare,
     Filter,
     Instance,
     MonQTask,
@@ -174,9 +175,16 @@ class MongoStore:
 
     # claim, hold and end
 
-    def claim(self, worker: Instance, names: Collection[str], limit: int, now: datetime) -> Claimed:
+    def claim(
+        self,
+        worker: Instance,
+        names: Collection[str],
+        limit: int,
+        now: datetime,
+        fair: FairShare | None = None,
+    ) -> Claimed:
         """See the contract."""
-        return self._claims.claim(worker, names, limit, now)
+        return self._claims.claim(worker, names, limit, now, fair)
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; True also for a report that an earlier, unanswered call has written."""

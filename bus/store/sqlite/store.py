@@ -24,6 +24,7 @@ from ...model import (
     Claimed,
     Event,
     EventFilter,
+    FairShare,
     Filter,
     Instance,
     MonQTask,
@@ -198,9 +199,16 @@ class SqliteStore:
 
     # claim, hold and end
 
-    def claim(self, worker: Instance, names: Collection[str], limit: int, now: datetime) -> Claimed:
+    def claim(
+        self,
+        worker: Instance,
+        names: Collection[str],
+        limit: int,
+        now: datetime,
+        fair: FairShare | None = None,
+    ) -> Claimed:
         """See the contract; one index seek for each task name and priority that waits."""
-        return self._claims.claim(worker, names, limit, now)
+        return self._claims.claim(worker, names, limit, now, fair)
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; the fence is in the WHERE clause."""
