@@ -25,6 +25,7 @@ from bus.model import LEGAL_MOVES, STATES
 from bus.retry import backoff
 from bus.store import documents
 from bus.store.mongo import schema
+from bus.store.mongo.migration import SCHEMA
 from bus.webhook.presets import PRESETS
 from tests import generate, markdown
 from tests.markdown import DOCS, ROOT
@@ -185,7 +186,7 @@ def test_every_collection_and_index_is_told():
     made += [("monq_event", index) for index in schema._EVENT_INDEXES]
     text = page.read_text()
 
-    assert [schema.TASKS, schema.EVENTS, schema.WORKERS, schema.FEED] == [row[0] for row in rows]
+    assert [schema.TASKS, schema.EVENTS, schema.WORKERS, SCHEMA, schema.FEED] == [row[0] for row in rows]
     for collection, index in made:
         assert f"| `{collection}` | `{index.document['name']}` (" in text
 

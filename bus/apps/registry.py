@@ -16,10 +16,13 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from bson import ObjectId
 
+from ..clock import Clock
 from ..errors import BadCall, BadDeclaration, NotBound
 from ..model import MonQTask, Receipt
 from ..safe_text import shown
 from .callables import execution_of, runnable, written
+from .calls import Batch, announcement, held, holding, prepare
+from .context import capture
 from .options import Options, for_one_post, without_controls
 from .signature import Parameters, called_with
 
@@ -40,6 +43,13 @@ class Poster(Protocol):
 
     def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
         """Store one event with a task for each handler."""
+
+    @property
+    def clock(self) -> Clock:
+        """The queue's time."""
+
+    def store(self, batch: Batch) -> None:
+        """Store all of *batch* in one write: all or none where the store can."""
 
 
 class Task(Generic[P, R]):
@@ -99,6 +109,10 @@ class Task(Generic[P, R]):
         """
         return self._post(self.defaults, args, kwargs)
 
+    def post_many(self, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
+        """Store one task for each tuple of arguments, in their order and in one write; see `hold`."""
+        return self._post_many(self.defaults, calls)
+
     def options(self, **changes: Any) -> Prepared[P]:
         """The same task with other options for one post: delay, priority, key, max_attempts, timeout, …"""
         return Prepared(self, for_one_post(self.defaults, changes))
@@ -106,7 +120,16 @@ class Task(Generic[P, R]):
     def _post(self, options: Options, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> MonQTask:
         chosen, plain = without_controls(options, kwargs)
         self.expect(args, plain)
-        return poster().post(self.name, args, plain, chosen)
+        if (batch := held()) is None:
+            return poster().post(self.name, args, plain, chosen)
+        batch.require_room()
+        task = prepare(poster().clock, self.name, args, plain, chosen, capture())
+        batch.tasks.append(task)
+        return task
+
+    def _post_many(self, options: Options, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
+        with hold():
+            return [self._post(options, args, {}) for args in calls]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +142,10 @@ class Prepared(Generic[P]):
     def post(self, *args: P.args, **kwargs: P.kwargs) -> MonQTask:
         """As Task.post."""
         return self.task._post(self.chosen, args, kwargs)
+
+    def post_many(self, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
+        """As Task.post_many."""
+        return self.task._post_many(self.chosen, calls)
 
 
 class Registry:
@@ -325,9 +352,30 @@ def post_event(topic: str, *args: Any, **kwargs: Any) -> ObjectId:
         raise BadDeclaration(
             f"post_event: expected a topic of letters, digits and _.:-, got {shown(topic, 80)}"
         )
+    if (batch := held()) is not None:
+        batch.require_room()
+        batch.events.append(announcement(poster().clock, topic, args, kwargs, capture()))
+        return batch.events[-1].event.id
     event_id = poster().publish(topic, args, kwargs).event_id
     assert event_id is not None  # noqa: S101 - an event's receipt always names it
     return event_id
+
+
+@contextmanager
+def hold() -> Iterator[None]:
+    """Store what is posted and published in the block at its end, in one write; nothing when it raises.
+
+    Ids are known in the block, `join` works after it. Another `hold` inside belongs to the outer one; what
+    other threads post does not. At most 5,000 posts. Raises at the end as `.post()` does: all or nothing is
+    stored then, except on MongoDB, where an outage may leave a part of it.
+    """
+    if held() is not None:
+        yield
+        return
+    with holding() as batch:
+        yield
+    if len(batch):
+        poster().store(batch)
 
 
 class Globals:

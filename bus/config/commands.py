@@ -6,7 +6,7 @@ import shlex
 from typing import Final
 
 from ..placeholders import ALONE, HEADER, ITEM, MEMBER, PATH, BadPlaceholder, Grammar
-from .value_types import Kind, Unfit, shown
+from .value_types import Unfit, ValueType, quoted
 
 PLACEHOLDERS: Final = Grammar(
     {
@@ -27,12 +27,12 @@ def _read_command(text: str) -> tuple[str, ...]:
     if not words:
         raise Unfit
     if "{" in words[0]:
-        raise Unfit(shown(words[0]), expected="a fixed program", remedy="no sender may choose what is run")
+        raise Unfit(quoted(words[0]), expected="a fixed program", remedy="no sender may choose what is run")
     for word in words:
         _check_placeholders(word)
         if word in ("|", "||", "&&", ";", "&", "<", ">", ">>", "2>&1"):
             raise Unfit(
-                shown(word),
+                quoted(word),
                 expected="one program and its arguments, no shell between them",
                 remedy="put it into a script and name that",
             )
@@ -43,16 +43,16 @@ def _check_placeholders(word: str) -> None:
     try:
         template = PLACEHOLDERS.compile(word)
     except BadPlaceholder as error:
-        raise Unfit(shown(error.got), expected=error.expected, remedy=error.remedy) from None
+        raise Unfit(quoted(error.got), expected=error.expected, remedy=error.remedy) from None
     for first in template.parts[:1]:
         if not isinstance(first, str) and (first.default or "").startswith("-"):
             raise Unfit(
-                shown(f"{{{first.name}|{first.default}}}"),
+                quoted(f"{{{first.name}|{first.default}}}"),
                 expected="a default that makes its argument no option",
                 remedy="write the option in front of the placeholder",
             )
 
 
-COMMAND: Final = Kind(
+COMMAND: Final = ValueType(
     "a program and its arguments", "/usr/local/bin/deploy.sh {body:repository.name}", _read_command
 )

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from ..placeholders import ALONE, HEADER, PATH, BadPlaceholder, Grammar
-from .value_types import Kind, Unfit, shown
+from .value_types import Unfit, ValueType, quoted
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:-]*")
 LONGEST: Final = 128
@@ -19,13 +19,13 @@ def _read_topic(text: str) -> str:
     try:
         template = PLACEHOLDERS.compile(text)
     except BadPlaceholder as error:
-        raise Unfit(shown(error.got), expected=error.expected, remedy=error.remedy) from None
+        raise Unfit(quoted(error.got), expected=error.expected, remedy=error.remedy) from None
     if not text or len(text) > LONGEST or not _PLAIN.fullmatch(template.fixed):
         raise Unfit
     return text
 
 
-TOPIC: Final = Kind(
+TOPIC: Final = ValueType(
     f"a topic of letters, digits and _ . : -, at most {LONGEST} characters", "github.{event}", _read_topic
 )
 
@@ -36,11 +36,11 @@ def _read_topics(text: str) -> tuple[str, ...]:
         raise Unfit
     for topic in topics:
         if len(topic) > LONGEST or not _PLAIN.fullmatch(topic):
-            raise Unfit(shown(topic))
+            raise Unfit(quoted(topic))
     return topics
 
 
-TOPICS: Final = Kind(
+TOPICS: Final = ValueType(
     f"topics of letters, digits and _ . : -, at most {LONGEST} characters each, separated by commas",
     "github.push",
     _read_topics,

@@ -64,7 +64,8 @@ class Daemon:
         gevent.get_hub().loop.install_sigchld()  # which buries every child, also those nobody waits for
         try:
             self._startup.start()
-            _collect_less_often()
+            # not gc.freeze(): it would hide our greenlets from whoever looks for them, as gevent.util does
+            gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
             self._announce()
             self._watch()
             self._drain()
@@ -138,6 +139,7 @@ class Daemon:
         parts.config = config
         parts.executor.policy = parts.policy
         parts.executor.default_timeout = config.worker.timeout or None
+        parts.recorder.keep_failed = parts.policy.keep_failed
         parts.admin.keep_failed = parts.policy.keep_failed
         parts.signals.look()  # the apps have just been imported
         parts.log.attach()
@@ -176,12 +178,6 @@ class Daemon:
         if not parts.store.shared and (complaint := parts.store_monitor.complaint):
             # the last word of the log: what deleted files hold ends with this process
             emit("store.failed", doing="closing", error=complaint)
-
-
-def _collect_less_often() -> None:
-    """Look for garbage seldom, and never among what was made while starting: it lives as long as we do."""
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
 def _printed(address: tuple[Any, ...]) -> str:
