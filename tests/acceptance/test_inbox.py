@@ -202,7 +202,7 @@ def test_a_full_disk_refuses_a_post_and_says_so(daemon: Daemon):
 def test_the_tasks_are_the_same_by_either_way(daemon: Daemon):
     """By the inbox and by the daemon: one and the same document, but for ids and moments."""
     daemon.start()
-    call = ".post(1, two=[2])"
+    call = ".post(1, [2])"
     options = "delay=3600, priority=3, max_attempts=2, timeout=9, result_type='keep'"
     said(daemon, f"note.options({options}){call}\nnote.options({options}, key='k'){call}")
     rows = [json.loads(line) for line in daemon.monqbus("list", "--json").stdout.splitlines()]

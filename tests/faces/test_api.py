@@ -18,6 +18,7 @@ from bson import ObjectId
 from bus.admin import Admin
 from bus.api.client import ApiClient
 from bus.api.server import Api, create_api
+from bus.apps.calls import prepare
 from bus.apps.context import c, restored
 from bus.apps.options import Options
 from bus.apps.registry import Registry, Task
@@ -42,7 +43,7 @@ class Place:
         self.store: Store = open_memory_store()
         self.registry = Registry()
         for name in ("shop.sell", "shop.note"):
-            self.registry.add(Task(lambda *_: None, name, Options(priority=15)))
+            self.registry.add(Task(lambda *_, **__: None, name, Options(priority=15)))
         self.registry.subscribe(self.registry.tasks["shop.note"], ["sold"])
         admin = Admin(self.store, Clock())
         self.office = PostOffice(self.store, lambda: self.registry, Clock())
@@ -484,7 +485,7 @@ def test_the_daemon_judges_a_call_by_its_function_unless_the_poster_has(
     with pytest.raises(BadCall, match=r"task shop.one: .*; it is declared as \(n\) and called with 2"):
         client.post_named("shop.one", [1, 2], {}, {})
     before = place.stored()
-    client.post("shop.one", [1, 2], {}, Options())
+    client.submit(prepare(Clock(), "shop.one", [1, 2], {}, Options(), {}))
 
     assert (422, "bad_call") == (status, refused["code"])
     assert ([], 1) == (before, len(place.stored()))
