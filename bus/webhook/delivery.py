@@ -9,7 +9,8 @@ before it is stored.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from json import dumps
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,10 @@ from ..http import Queue, check_size, problem, read_body
 from ..http.problem import Answer
 from ..model import Event, Receipt
 from ..safe_text import cached_if_short
+from ..senders import Sender, adapted
 from . import topic
 from .admission import Admission
-from .presets import Preset, preset_of
+from .request import Request
 from .verify import Mismatch, claim_of
 
 if TYPE_CHECKING:
@@ -62,33 +64,35 @@ class Receiver:
         self._admission.check(self._clock)  # before the body is read: turning away must stay cheap
         _check_encoding(environ)
         check_size(environ, self._max_body)
-        headers = _headers(environ)
-        preset = preset_of(hook)
-        if preset.scheme == "none":
-            _require_no_page(headers)
+        request = _request(environ, self._clock)
+        sender = adapted(hook.verify, hook.header, hook.tolerance)
+        if sender.scheme == "none":
+            _require_no_page(request.headers)
         try:
-            claim = claim_of(preset, self._secrets(hook, preset), headers)
+            claim = claim_of(sender, self._secrets(hook, sender), request)
             body = read_body(environ, self._max_body)
             received = self._clock.now()
-            claim.check(body, self._clock.wall().timestamp(), _VERIFYING.step_back)
+            request = replace(request, body=body, received=self._clock.wall().timestamp())
+            claim.check(request, _VERIFYING.step_back)
         except Mismatch as mismatch:
-            raise _not_verified(preset) from mismatch
-        content = _parse(headers, body, topic.paths_in(hook.topic, preset.event))
-        kept = {name: value for name, value in headers.items() if _is_kept(name)}
-        kept.pop(preset.signature, None)
+            raise _not_verified(sender) from mismatch
+        kept = {name: value for name, value in request.headers.items() if _is_kept(name)}
+        kept.pop(sender.header, None)
+        places = topic.places_in(hook.topic, sender)
+        content = _parse(request, [place[5:] for place in places if place.startswith("body:")])
         return Event(
             id=self._clock.new_id(),
-            topic=_topic(hook, preset, kept, content),
+            topic=_topic(hook, sender, kept, content),
             received=received,
             hook=hook.name,
-            delivery=_delivery_id(preset, kept),
+            delivery=_delivery_id(sender, kept, content),
             headers=kept,
             body=body,
         )
 
-    def _secrets(self, hook: Hook, preset: Preset) -> tuple[str, ...]:
+    def _secrets(self, hook: Hook, sender: Sender) -> tuple[str, ...]:
         secrets = tuple(secret.reveal() for secret in hook.secrets)
-        if preset.scheme != "none" and not any(secrets):
+        if sender.scheme != "none" and not any(secrets):
             raise Refused(503, "hook_disabled", "hook: not usable, its secret is missing", self.retry_after())
         return secrets
 
@@ -115,8 +119,8 @@ def _require_no_page(headers: Mapping[str, str]) -> None:
         )
 
 
-def _not_verified(preset: Preset) -> Refused:
-    challenge = {"WWW-Authenticate": "Bearer"} if preset.signature == "authorization" else {}
+def _not_verified(sender: Sender) -> Refused:
+    challenge = {"WWW-Authenticate": "Bearer"} if sender.header == "authorization" else {}
     return Refused(401, "not_verified", "delivery: its sender could not be verified", challenge)
 
 
@@ -139,6 +143,13 @@ def _check_encoding(environ: Mapping[str, Any]) -> None:
         )
 
 
+def _request(environ: Mapping[str, Any], clock: Clock) -> Request:
+    """The head of the request in *environ*; its body is to be read yet."""
+    host, path, query = environ.get("HTTP_HOST", ""), environ["PATH_INFO"], environ["QUERY_STRING"]
+    url = f"{environ['wsgi.url_scheme']}://{host}{path}{'?' if query else ''}{query}"
+    return Request(environ["REQUEST_METHOD"], url, _headers(environ), received=clock.wall().timestamp())
+
+
 def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for key, value in environ.items() if (name := _header_name(key))}
 
@@ -159,39 +170,47 @@ def _is_kept(name: str) -> bool:
     return bool(_STORABLE.fullmatch(name)) and not _SECRET.search(name)
 
 
-def _parse(headers: Mapping[str, str], body: bytes, paths: Collection[str]) -> Any:
+def _parse(request: Request, paths: Collection[str]) -> Any:
     """The body's JSON, of a long one what is at *paths*; None when its type is another one.
 
     Lets the hub turn between the pieces of a long one.
     """
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         return None
     try:
-        return strict_json.parse(body, _PARSING.step_back, paths)
+        return strict_json.parse(request.body, _PARSING.step_back, paths)
     except strict_json.BadJson as error:
         raise Refused(400, "bad_json", str(error)) from error
 
 
-def _topic(hook: Hook, preset: Preset, headers: Mapping[str, str], content: Any) -> str:
+def _topic(hook: Hook, sender: Sender, headers: Mapping[str, str], content: Any) -> str:
     # not a function in here that calls itself: such a one keeps all headers until Python looks for garbage
-    return topic.fill(hook.topic, partial(_value, hook, preset, headers, content))
+    return topic.fill(hook.topic, partial(_value, hook, sender, headers, content))
 
 
 def _value(
-    hook: Hook, preset: Preset, headers: Mapping[str, str], content: Any, placeholder: str
+    hook: Hook, sender: Sender, headers: Mapping[str, str], content: Any, placeholder: str
 ) -> str | None:
-    if placeholder == "event":
-        placeholder = preset.event or "name"
-    if placeholder == "name":
+    if placeholder == "name" or (placeholder == "event" and not sender.event):
         return hook.name
-    kind, _, where = placeholder.partition(":")
-    return headers.get(where.lower()) if kind == "header" else strict_json.at_path(content, where)
+    places = sender.event if placeholder == "event" else (placeholder,)
+    return _first(places, headers, content)
 
 
-def _delivery_id(preset: Preset, headers: Mapping[str, str]) -> str | None:
+def _first(places: Iterable[str], headers: Mapping[str, str], content: Any) -> str | None:
+    """The first value there is at one of *places*."""
+    for place in places:
+        kind, _, where = place.partition(":")
+        value = headers.get(where.lower()) if kind == "header" else strict_json.at_path(content, where)
+        if value:
+            return value
+    return None
+
+
+def _delivery_id(sender: Sender, headers: Mapping[str, str], content: Any) -> str | None:
     """The sender's own id of the delivery, by which a second coming is recognised."""
-    given = headers.get(preset.delivery.removeprefix("header:")) or headers.get("idempotency-key")
+    given = _first((*sender.delivery, "header:idempotency-key"), headers, content)
     if not given:
         return None
     if not _DELIVERY_ID.fullmatch(given):

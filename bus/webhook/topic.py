@@ -13,6 +13,7 @@ from functools import lru_cache
 from ..config.topics import PLACEHOLDERS
 from ..errors import Refused
 from ..placeholders import NoValue
+from ..senders import Sender
 
 MAX_LENGTH = 128
 
@@ -35,9 +36,9 @@ def fill(template: str, lookup: Callable[[str], str | None]) -> str:
     return topic
 
 
-@lru_cache(maxsize=256)
-def paths_in(template: str, event: str) -> tuple[str, ...]:
-    """The paths into a body that *template* asks for, where *event* is the sender's place of ``{event}``."""
+@lru_cache(maxsize=1024)
+def places_in(template: str, sender: Sender) -> frozenset[str]:
+    """Where values are looked for: those that *template* asks for, and those of *sender*'s delivery id."""
     names = [one.name for one in PLACEHOLDERS.compile(template).placeholders]
-    places = [event if name == "event" else name for name in names]
-    return tuple(place.partition(":")[2] for place in places if place.startswith("body:"))
+    events = sender.event if "event" in names else ()
+    return frozenset([*names, *events, *sender.delivery])

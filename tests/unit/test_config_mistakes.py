@@ -246,8 +246,7 @@ MISTAKES = [
     # hooks
     (
         "[hook:x]\nverify = none\nweak_secret = yes\n",
-        "3: [hook:x] weak_secret: expected it with verify = token or github, got it with verify = none; "
-        "remove it",
+        "3: [hook:x] weak_secret: expected none with verify = none, got one; remove it",
     ),
     (
         "[hook:a b]\nverify = none\n",
@@ -260,7 +259,9 @@ MISTAKES = [
     ),
     (
         "[hook:x]\nverify = githb\n",
-        "2: [hook:x] verify: expected one of none, token, github, standard, got 'githb'; "
+        "2: [hook:x] verify: expected one of none, token, github, standard, svix, gitlab, gitea, "
+        "forgejo, gogs, bitbucket, jira, slack, stripe, shopify, woocommerce, pagerduty, vercel, hookdeck, "
+        "got 'githb'; "
         "write for example github",
     ),
     (
@@ -283,7 +284,8 @@ MISTAKES = [
     ),
     (
         f"{HOOK}tolerance = 1m\n",
-        "4: [hook:x] tolerance: expected it with verify = standard only, got it with verify = token; "
+        "4: [hook:x] tolerance: expected it with verify = standard, svix, slack or stripe only, "
+        "got it with verify = token; "
         "remove it",
     ),
     (
