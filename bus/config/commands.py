@@ -6,6 +6,7 @@ import shlex
 from typing import Final
 
 from ..placeholders import ALONE, HEADER, ITEM, MEMBER, PATH, BadPlaceholder, Grammar
+from .topics import require_kept
 from .value_types import Kind, Unfit, shown
 
 PLACEHOLDERS: Final = Grammar(
@@ -44,6 +45,7 @@ def _check_placeholders(word: str) -> None:
         template = PLACEHOLDERS.compile(word)
     except BadPlaceholder as error:
         raise Unfit(shown(error.got), expected=error.expected, remedy=error.remedy) from None
+    require_kept(template.placeholders)
     for first in template.parts[:1]:
         if not isinstance(first, str) and (first.default or "").startswith("-"):
             raise Unfit(

@@ -10,6 +10,7 @@ from .ini import Section
 from .secrets import SHORTEST, Secret, is_signing_key, is_weak
 from .section_kinds import Live, SectionKind, Values
 from .settings import Hook
+from .topics import PLACEHOLDERS
 
 _OWN: Final = frozenset().union(*(sender.takes for sender in SENDERS.values()))
 """Settings that do something for some senders only."""
@@ -24,7 +25,8 @@ _EXAMPLES: Final[Live] = {
         "secret": "file:deploy.token",
         "weak_secret": "no",
         "header": "X-Deploy-Token",
-        "topic": "deploy.{body:kind|none}",
+        "topic": "deploy.{body:kind}",
+        "topic_fallback": "deploy.other",
     },
     "hook:billing": {
         "verify": "standard",
@@ -64,6 +66,7 @@ def _demands(section: Section, values: Values, _: Path) -> list[tuple[int, str]]
     is_allowed = values.read.get("weak_secret", False)
     return [
         *_idle(section, verify),
+        *_proof_in_topic(section, sender, values),
         *_bad_keys(section, sender, secrets),
         *([] if is_allowed else _weak_secrets(section, sender, secrets)),
     ]
@@ -80,6 +83,16 @@ def _idle(section: Section, verify: str) -> list[tuple[int, str]]:
         sentence = f"expected {expected} verify = {verify}{got}; {remedy}"
         found.append((section.entries[key].line, f"[{section.name}] {key}: {sentence}"))
     return sorted(found)
+
+
+def _proof_in_topic(section: Section, sender: Sender, values: Values) -> list[tuple[int, str]]:
+    """The placeholder of the header that carries the proof: it is not stored either."""
+    header = values.read.get("header", "").lower() if "header" in sender.settings else sender.header
+    named = {one.where.lower() for one in PLACEHOLDERS.compile(values.read.get("topic", "")).placeholders}
+    if not header or header not in named:
+        return []
+    sentence = f"expected a header that is kept, got {header}, which carries the proof; name another one"
+    return [(section.entries["topic"].line, f"[{section.name}] topic: {sentence}")]
 
 
 def _weak_secrets(section: Section, sender: Sender, secrets: tuple[Secret, ...]) -> list[tuple[int, str]]:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 from .. import senders
 from .commands import COMMAND
 from .secrets import SECRET, STORE, Secret
-from .topics import TOPIC, TOPICS
+from .topics import TOPIC, TOPIC_FALLBACK, TOPICS
 from .value_types import (
     ADDRESS,
     FOLDER,
@@ -254,6 +254,11 @@ class Hook:
         f"(the hook's name with verify = {senders.those(lambda one: not one.event)}), "
         "{header:X} and {body:dotted.path} from the request. "
         "Behind | stands what it is without a value: {body:action|none}.",
+    )
+    topic_fallback: str = setting(
+        "{name}",
+        TOPIC_FALLBACK,
+        "The topic of a delivery that has no value for a placeholder of topic without a default.",
     )
     tolerance: float = setting(
         "5m",

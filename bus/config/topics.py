@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
-from ..placeholders import ALONE, HEADER, PATH, BadPlaceholder, Grammar
+from ..placeholders import ALONE, HEADER, PATH, BadPlaceholder, Grammar, Placeholder
+from ..senders.kept import is_kept
 from .value_types import Kind, Unfit, shown
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:-]*")
@@ -15,11 +17,26 @@ PLACEHOLDERS: Final = Grammar(
 )
 
 
-def _read_topic(text: str) -> str:
+FALLBACK_PLACEHOLDERS: Final = Grammar({"name": ALONE}, re.compile(r"[A-Za-z0-9_.:-]+"))
+
+
+def require_kept(placeholders: Iterable[Placeholder]) -> None:
+    """Raise Unfit for a placeholder of a header that is never stored: it has no value for any delivery."""
+    for one in placeholders:
+        if one.kind == "header" and not is_kept(one.where.lower()):
+            raise Unfit(
+                shown(str(one)),
+                expected="a header that is kept",
+                remedy="name another one: those that may hold a secret are never stored, nor are odd names",
+            )
+
+
+def _read_topic(text: str, grammar: Grammar = PLACEHOLDERS) -> str:
     try:
-        template = PLACEHOLDERS.compile(text)
+        template = grammar.compile(text)
     except BadPlaceholder as error:
         raise Unfit(shown(error.got), expected=error.expected, remedy=error.remedy) from None
+    require_kept(template.placeholders)
     if not text or len(text) > LONGEST or not _PLAIN.fullmatch(template.fixed):
         raise Unfit
     return text
@@ -27,6 +44,13 @@ def _read_topic(text: str) -> str:
 
 TOPIC: Final = Kind(
     f"a topic of letters, digits and _ . : -, at most {LONGEST} characters", "github.{event}", _read_topic
+)
+
+
+TOPIC_FALLBACK: Final = Kind(
+    f"a topic of letters, digits and _ . : -, at most {LONGEST} characters, in which {{name}} is the hook's",
+    "{name}.other",
+    lambda text: _read_topic(text, FALLBACK_PLACEHOLDERS),
 )
 
 

@@ -1,16 +1,18 @@
 """Handles one delivery: checks it, stores one event with its tasks, answers 202.
 
 The order of the steps is the law: room 503 → encoding 415 → size 413 → a page in a browser 403 → the
-sender's headers 401 → raw bytes → sender 401 → JSON 400 → topic 400 → ONE durable write → answer. No
-body is read that the head condemns, nothing is parsed before it is verified, nothing is acknowledged
-before it is stored.
+sender's headers 401 → raw bytes → sender 401 → ONE durable write → answer. No body is read that the head
+condemns, nothing is parsed before it is verified, nothing is acknowledged before it is stored. A delivery
+that is verified is stored, whatever its content: what cannot be understood of it is told as a fact.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from json import dumps
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,8 @@ from ..http.problem import Answer
 from ..model import Event, Receipt
 from ..safe_text import cached_if_short
 from ..senders import Sender, adapted
+from ..senders.kept import is_kept
+from ..telemetry import emit
 from . import topic
 from .admission import Admission
 from .request import Request
@@ -31,8 +35,6 @@ from .verify import Mismatch, claim_of
 if TYPE_CHECKING:
     from ..config import Hook
 
-_SECRET = re.compile(r"authorization|cookie|token|secret|signature|api-?key|password")
-_STORABLE = re.compile(r"[a-z0-9-]+")  # a "$" or "." in a key is not for every database
 _VERIFYING, _PARSING = Queue(), Queue()
 _DELIVERY_ID = re.compile(r"[\x20-\x7e]{1,256}")
 
@@ -51,16 +53,19 @@ class Receiver:
     def receive(self, hook: Hook, environ: Mapping[str, Any]) -> Answer:
         """Take the delivery that stands in *environ*. Blocks until it is durable or refused."""
         try:
-            event = self._read(hook, environ)
-            return _accepted(event, self._store(event))
+            event, remarks = self._read(hook, environ)
+            receipt = self._store(event)
         except Refused as refusal:
             return refuse(refusal, environ, hook=hook.name)
+        for fact, reason in remarks.items():
+            emit(fact, event=event, reason=reason)
+        return _accepted(event, receipt)
 
     def retry_after(self) -> dict[str, str]:
         """The header that says when to try again: jittered, so that senders do not come back as one."""
         return problem.retry_after(self._clock)
 
-    def _read(self, hook: Hook, environ: Mapping[str, Any]) -> Event:
+    def _read(self, hook: Hook, environ: Mapping[str, Any]) -> tuple[Event, dict[str, str]]:
         self._admission.check(self._clock)  # before the body is read: turning away must stay cheap
         _check_encoding(environ)
         check_size(environ, self._max_body)
@@ -76,19 +81,38 @@ class Receiver:
             claim.check(request, _VERIFYING.step_back)
         except Mismatch as mismatch:
             raise _not_verified(sender) from mismatch
-        kept = {name: value for name, value in request.headers.items() if _is_kept(name)}
+        return self._event(hook, sender, request, received)
+
+    def _event(
+        self, hook: Hook, sender: Sender, request: Request, received: datetime
+    ) -> tuple[Event, dict[str, str]]:
+        """The event of a verified delivery, whatever its content is, and what is to be told of that."""
+        kept = {name: value for name, value in request.headers.items() if is_kept(name)}
         kept.pop(sender.header, None)
         places = topic.places_in(hook.topic, sender)
-        content = _parse(request, [place[5:] for place in places if place.startswith("body:")])
-        return Event(
+        content, unreadable = _parse(request, [place[5:] for place in places if place.startswith("body:")])
+        # not a function in here that calls itself: such a one keeps all headers until garbage is collected
+        found = topic.fill(hook, partial(_value, hook, sender, kept, content))
+        given = _first((*sender.delivery, "header:idempotency-key"), kept, content)
+        delivery = _delivery_id(given)
+        event = Event(
             id=self._clock.new_id(),
-            topic=_topic(hook, sender, kept, content),
+            topic=found.text,
             received=received,
             hook=hook.name,
-            delivery=_delivery_id(sender, kept, content),
+            delivery=delivery,
             headers=kept,
-            body=body,
+            body=request.body,
         )
+        remarks = {
+            "event.unreadable": unreadable,
+            "topic.missed": found.missing,
+            "topic.shortened": found.cut,
+            "delivery.renamed": ""
+            if given == delivery
+            else "delivery id: not 1 to 256 printable ASCII characters",
+        }
+        return event, {fact: reason for fact, reason in remarks.items() if reason}
 
     def _secrets(self, hook: Hook, sender: Sender) -> tuple[str, ...]:
         secrets = tuple(secret.reveal() for secret in hook.secrets)
@@ -164,29 +188,22 @@ def _header_name(key: str) -> str:
     return key.replace("_", "-").lower()
 
 
-@cached_if_short(1024)
-def _is_kept(name: str) -> bool:
-    """Whether a header is stored with its event: GitHub once sent the hook's secret in one."""
-    return bool(_STORABLE.fullmatch(name)) and not _SECRET.search(name)
+def _parse(request: Request, paths: Collection[str]) -> tuple[Any, str]:
+    """The body's JSON, of a long one what is at *paths*, and why one that says it is JSON cannot be read.
 
-
-def _parse(request: Request, paths: Collection[str]) -> Any:
-    """The body's JSON, of a long one what is at *paths*; None when its type is another one.
-
-    Lets the hub turn between the pieces of a long one.
+    A body of another type is looked into for *paths* alone: Amazon SNS sends JSON as text. Lets the hub turn
+    between the pieces of a long one.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json" and not media_type.endswith("+json"):
-        return None
+    content_type = request.headers.get("content-type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
+    is_json = media_type == "application/json" or media_type.endswith("+json")
+    if not is_json and not paths:
+        return None, ""
     try:
-        return strict_json.parse(request.body, _PARSING.step_back, paths)
+        text = strict_json.text_in(request.body, content_type, _PARSING.step_back)
+        return strict_json.parse(text, _PARSING.step_back, paths), ""
     except strict_json.BadJson as error:
-        raise Refused(400, "bad_json", str(error)) from error
-
-
-def _topic(hook: Hook, sender: Sender, headers: Mapping[str, str], content: Any) -> str:
-    # not a function in here that calls itself: such a one keeps all headers until Python looks for garbage
-    return topic.fill(hook.topic, partial(_value, hook, sender, headers, content))
+        return None, str(error) if is_json else ""
 
 
 def _value(
@@ -208,14 +225,11 @@ def _first(places: Iterable[str], headers: Mapping[str, str], content: Any) -> s
     return None
 
 
-def _delivery_id(sender: Sender, headers: Mapping[str, str], content: Any) -> str | None:
-    """The sender's own id of the delivery, by which a second coming is recognised."""
-    given = _first((*sender.delivery, "header:idempotency-key"), headers, content)
-    if not given:
-        return None
-    if not _DELIVERY_ID.fullmatch(given):
-        raise Refused(400, "bad_delivery_id", "delivery id: expected 1 to 256 printable ASCII characters")
-    return given
+def _delivery_id(given: str | None) -> str | None:
+    """The sender's own id of the delivery, by which a second coming is recognised; of an odd one its hash."""
+    if given is None or _DELIVERY_ID.fullmatch(given):
+        return given
+    return f"sha256:{hashlib.sha256(given.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def _accepted(event: Event, receipt: Receipt) -> Answer:

@@ -6,34 +6,49 @@ Placeholders: ``{event}`` the sender's event type, ``{name}`` the hook, ``{heade
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ..config.topics import PLACEHOLDERS
-from ..errors import Refused
+from ..config.topics import FALLBACK_PLACEHOLDERS, LONGEST, PLACEHOLDERS
 from ..placeholders import NoValue
 from ..senders import Sender
 
-MAX_LENGTH = 128
+if TYPE_CHECKING:
+    from ..config import Hook
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_.:-]")
+_HASH_CHARACTERS: Final = 16
 
 
-def fill(template: str, lookup: Callable[[str], str | None]) -> str:
-    """The topic: *lookup* gives each placeholder's value by its name, such as ``header:X``.
+class Topic(NamedTuple):
+    """A delivery's topic; why it is the fallback (*missing*), and why it was *cut*, "" where it was not."""
 
-    An empty value is none. Characters unfit for a topic become ``_``. Raises Refused(400) naming the
-    placeholder that has neither value nor default, or the length.
+    text: str
+    missing: str = ""
+    cut: str = ""
+
+
+def fill(hook: Hook, lookup: Callable[[str], str | None]) -> Topic:
+    """The topic by *hook*'s template: *lookup* gives the value of a name such as ``header:X``.
+
+    An empty value is none; where one without a default has none, the hook's fallback is the topic. Characters
+    unfit for a topic become ``_``; of a long one the end becomes a hash of all of it.
     """
+    missing = ""
     try:
-        topic = PLACEHOLDERS.compile(template).fill(lambda placeholder: lookup(placeholder.name) or None)
+        text = PLACEHOLDERS.compile(hook.topic).fill(lambda placeholder: lookup(placeholder.name) or None)
     except NoValue as error:
-        raise Refused(400, "bad_topic", f"topic: the delivery has no value for {error}") from None
-    topic = _UNFIT.sub("_", topic)
-    if not 1 <= len(topic) <= MAX_LENGTH:
-        raise Refused(400, "bad_topic", f"topic: expected 1 to {MAX_LENGTH} characters, got {len(topic)}")
-    return topic
+        missing = f"topic: the delivery has no value for {error}"
+        text = FALLBACK_PLACEHOLDERS.compile(hook.topic_fallback).fill(lambda _: hook.name)
+    text = _UNFIT.sub("_", text)
+    if len(text) <= LONGEST:
+        return Topic(text, missing)
+    mark = f"-{hashlib.sha256(text.encode('ascii')).hexdigest()[:_HASH_CHARACTERS]}"
+    cut = f"topic: expected at most {LONGEST} characters, got {len(text)}"
+    return Topic(text[: LONGEST - len(mark)] + mark, missing, cut)
 
 
 @lru_cache(maxsize=1024)

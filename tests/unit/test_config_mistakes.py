@@ -19,7 +19,7 @@ from .inifile import ENVIRON, HOOK, problems, read, write
 pytestmark = pytest.mark.usefixtures("folder")
 
 DURATION = "expected a duration from 1s to 36500d (unit ms, s, m, h or d), got"
-HOOK_KEYS = "verify, secret, weak_secret, header, topic, tolerance"
+HOOK_KEYS = "verify, secret, weak_secret, header, topic, topic_fallback, tolerance"
 ALONE = "expected [SECTION] alone on its line, got something else; write for example [monqbus]"
 KEY_VALUE = "expected KEY = VALUE, got something else; indent the line if it goes on with the value above"
 TOPIC_EXPECTED = "expected a topic of letters, digits and _ . : -, at most 128 characters"
@@ -256,6 +256,25 @@ MISTAKES = [
     (
         "[hook:x]\ntopic = a\n",
         "1: [hook:x]: expected the key verify, got none; write for example verify = github",
+    ),
+    (
+        "[hook:x]\nverify = none\ntopic = a.{header:X-Gitlab-Token}\n",
+        "3: [hook:x] topic: expected a header that is kept, got '{header:X-Gitlab-Token}'; name another one: "
+        "those that may hold a secret are never stored, nor are odd names",
+    ),
+    (
+        f"[hook:x]\nverify = token\nsecret = {'x' * 16}\nheader = X-Hello\ntopic = a.{{header:x-hello}}\n",
+        "5: [hook:x] topic: expected a header that is kept, got x-hello, which carries the proof; "
+        "name another one",
+    ),
+    (
+        "[hook:x]\nverify = none\ntopic_fallback = {event}\n",
+        "3: [hook:x] topic_fallback: expected a known placeholder, got '{event}'; known are {name}",
+    ),
+    (
+        "[handler:x]\ntopic = a\ncommand = /bin/true {header:Authorization}\n",
+        "3: [handler:x] command: expected a header that is kept, got '{header:Authorization}'; name another "
+        "one: those that may hold a secret are never stored, nor are odd names",
     ),
     (
         "[hook:x]\nverify = githb\n",
