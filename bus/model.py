@@ -152,11 +152,11 @@ def key_prefix(kind: str) -> str:
 class Event:
     """Something that happened; `kind` says what: a webhook's delivery, a published event, or another source.
 
-    A delivery has `headers` (lower-case names, secrets removed) and `body`, the exact bytes that
-    were verified. Every other event has `args` and `kwargs`. `delivery` is the sender's own id of
-    the delivery. `key` is what a repetition is recognised by, among events of one kind; that of a
-    delivery is its hook and the sender's id. Kind and key follow from `hook` and `delivery` where
-    they are not given.
+    A delivery has `headers` (lower-case names), `query`, the parameters of its URL, both without what may be
+    secret, and `body`, the exact bytes that were verified. What came several times is joined by commas.
+    Every other event has `args` and `kwargs`. `delivery` is the sender's own id of the delivery. `key` is
+    what a repetition is recognised by, among events of one kind; that of a delivery is its hook and the
+    sender's id. Kind and key follow from `hook` and `delivery` where they are not given.
     """
 
     id: ObjectId
@@ -172,6 +172,7 @@ class Event:
     expire_at: datetime | None = None
     kind: str = ""
     key: str | None = None
+    query: dict[str, str] = field(default_factory=dict)
     # in memory only
     fault: str = field(default="", repr=False, compare=False)
     """What of its stored form nobody can read: no handler gets it."""

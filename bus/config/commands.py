@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Final
 
-from ..placeholders import ALONE, HEADER, ITEM, MEMBER, PATH, BadPlaceholder, Grammar
+from ..placeholders import ALONE, HEADER, ITEM, MEMBER, PARAMETER, PATH, BadPlaceholder, Grammar
 from .topics import require_kept
 from .value_types import Kind, Unfit, shown
 
@@ -13,6 +13,7 @@ PLACEHOLDERS: Final = Grammar(
     {
         **dict.fromkeys(("topic", "id", "hook", "delivery"), ALONE),
         "header": HEADER,
+        "query": PARAMETER,
         "body": PATH,
         "args": ITEM,
         "kwargs": MEMBER,

@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from ..placeholders import ALONE, HEADER, PATH, BadPlaceholder, Grammar, Placeholder
-from ..senders.kept import is_kept
+from ..placeholders import ALONE, HEADER, PARAMETER, PATH, BadPlaceholder, Grammar, Placeholder
+from ..senders.kept import is_kept, is_kept_parameter
 from .value_types import Kind, Unfit, shown
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:-]*")
 LONGEST: Final = 128
 PLACEHOLDERS: Final = Grammar(
-    {"event": ALONE, "name": ALONE, "header": HEADER, "body": PATH}, re.compile(r"[A-Za-z0-9_.:-]+")
+    {"event": ALONE, "name": ALONE, "header": HEADER, "query": PARAMETER, "body": PATH},
+    re.compile(r"[A-Za-z0-9_.:-]+"),
 )
 
 
@@ -21,12 +22,15 @@ FALLBACK_PLACEHOLDERS: Final = Grammar({"name": ALONE}, re.compile(r"[A-Za-z0-9_
 
 
 def require_kept(placeholders: Iterable[Placeholder]) -> None:
-    """Raise Unfit for a placeholder of a header that is never stored: it has no value for any delivery."""
+    """Raise Unfit for a header or parameter that is never stored: it has no value for any delivery."""
     for one in placeholders:
-        if one.kind == "header" and not is_kept(one.where.lower()):
+        is_header = one.kind == "header"
+        if (is_header and not is_kept(one.where.lower())) or (
+            one.kind == "query" and not is_kept_parameter(one.where)
+        ):
             raise Unfit(
                 shown(str(one)),
-                expected="a header that is kept",
+                expected=f"a {'header' if is_header else 'query parameter'} that is kept",
                 remedy="name another one: those that may hold a secret are never stored, nor are odd names",
             )
 

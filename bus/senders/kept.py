@@ -6,7 +6,8 @@ import re
 
 from ..safe_text import cached_if_short
 
-_SECRET = re.compile(r"authorization|cookie|token|secret|signature|api-?key|password")
+_SECRET = re.compile(r"authorization|cookie|token|secret|signature|api[-_]?key|password")
+_SECRET_PARAMETER = re.compile(rf"{_SECRET.pattern}|^(?:key|sig|auth|pass|pwd)$")
 _STORABLE = re.compile(r"[a-z0-9-]+")  # a "$" or "." in a key is not for every database
 
 
@@ -17,3 +18,9 @@ def is_kept(header: str) -> bool:
     GitHub once sent the hook's secret in one.
     """
     return bool(_STORABLE.fullmatch(header)) and not _SECRET.search(header)
+
+
+@cached_if_short(1024)
+def is_kept_parameter(name: str) -> bool:
+    """Whether a parameter of the query, of any case, is stored with its event."""
+    return not _SECRET_PARAMETER.search(name.lower())

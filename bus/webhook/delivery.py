@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from json import dumps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import strict_json
 from ..clock import Clock
@@ -25,11 +25,11 @@ from ..http.problem import Answer
 from ..model import Event, Receipt
 from ..safe_text import cached_if_short
 from ..senders import Sender, adapted
-from ..senders.kept import is_kept
+from ..senders.kept import is_kept, is_kept_parameter
 from ..telemetry import emit
 from . import topic
 from .admission import Admission
-from .request import Request
+from .request import Request, raw
 from .verify import Mismatch, claim_of
 
 if TYPE_CHECKING:
@@ -87,13 +87,14 @@ class Receiver:
         self, hook: Hook, sender: Sender, request: Request, received: datetime
     ) -> tuple[Event, dict[str, str]]:
         """The event of a verified delivery, whatever its content is, and what is to be told of that."""
-        kept = {name: value for name, value in request.headers.items() if is_kept(name)}
+        kept = {name: _text(value) for name, value in request.headers.items() if is_kept(name)}
         kept.pop(sender.header, None)
+        query = _kept_query(request)
         places = topic.places_in(hook.topic, sender)
         content, unreadable = _parse(request, [place[5:] for place in places if place.startswith("body:")])
         # not a function in here that calls itself: such a one keeps all headers until garbage is collected
-        found = topic.fill(hook, partial(_value, hook, sender, kept, content))
-        given = _first((*sender.delivery, "header:idempotency-key"), kept, content)
+        found = topic.fill(hook, partial(_value, hook, sender, _Sources(kept, query, content)))
+        given = _first((*sender.delivery, "header:idempotency-key"), _Sources(kept, query, content))
         delivery = _delivery_id(given)
         event = Event(
             id=self._clock.new_id(),
@@ -103,6 +104,7 @@ class Receiver:
             delivery=delivery,
             headers=kept,
             body=request.body,
+            query=query,
         )
         remarks = {
             "event.unreadable": unreadable,
@@ -158,7 +160,7 @@ def refuse(refusal: Refused, environ: Mapping[str, Any], *, hook: str = "") -> A
 
 
 def _check_encoding(environ: Mapping[str, Any]) -> None:
-    if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+    if environ.get("HTTP_CONTENT_ENCODING", "").lower() not in ("", "identity"):
         raise Refused(
             415,
             "unsupported_encoding",
@@ -206,23 +208,47 @@ def _parse(request: Request, paths: Collection[str]) -> tuple[Any, str]:
         return None, str(error) if is_json else ""
 
 
-def _value(
-    hook: Hook, sender: Sender, headers: Mapping[str, str], content: Any, placeholder: str
-) -> str | None:
+def _text(value: str) -> str:
+    """A header's value as its sender wrote it: in UTF-8 where it is that, else in Latin-1."""
+    if value.isascii():
+        return value
+    try:
+        return raw(value).decode("utf-8")
+    except UnicodeDecodeError:
+        return value
+
+
+def _kept_query(request: Request) -> dict[str, str]:
+    query: dict[str, str] = {}
+    for name, value in request.query:
+        if is_kept_parameter(name):
+            query[name] = f"{query[name]},{value}" if name in query else value
+    return query
+
+
+class _Sources(NamedTuple):
+    """Where the values of places are found."""
+
+    header: Mapping[str, str]
+    query: Mapping[str, str]
+    content: Any
+
+    def at(self, place: str) -> str | None:
+        kind, _, where = place.partition(":")
+        if kind == "header":
+            return self.header.get(where.lower())
+        return self.query.get(where) if kind == "query" else strict_json.at_path(self.content, where)
+
+
+def _value(hook: Hook, sender: Sender, sources: _Sources, placeholder: str) -> str | None:
     if placeholder == "name" or (placeholder == "event" and not sender.event):
         return hook.name
-    places = sender.event if placeholder == "event" else (placeholder,)
-    return _first(places, headers, content)
+    return _first(sender.event if placeholder == "event" else (placeholder,), sources)
 
 
-def _first(places: Iterable[str], headers: Mapping[str, str], content: Any) -> str | None:
+def _first(places: Iterable[str], sources: _Sources) -> str | None:
     """The first value there is at one of *places*."""
-    for place in places:
-        kind, _, where = place.partition(":")
-        value = headers.get(where.lower()) if kind == "header" else strict_json.at_path(content, where)
-        if value:
-            return value
-    return None
+    return next(filter(None, map(sources.at, places)), None)
 
 
 def _delivery_id(given: str | None) -> str | None:

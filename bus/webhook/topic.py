@@ -1,7 +1,8 @@
 """Fills a hook's topic template from a delivery: ``github.{event}`` → ``github.push``. Pure.
 
 Placeholders: ``{event}`` the sender's event type, ``{name}`` the hook, ``{header:X}`` a header,
-``{body:dotted.path}`` a value of the JSON body, list indexes as numbers; ``|none`` behind one is its default.
+``{query:x}`` a parameter of the URL, ``{body:dotted.path}`` a value of the JSON body, list indexes as
+numbers; ``|none`` behind one is its default.
 """
 
 from __future__ import annotations

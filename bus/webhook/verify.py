@@ -89,6 +89,7 @@ def claim_of(sender: Sender, secrets: tuple[str, ...], request: Request) -> Clai
     moment = _at(sender, sender.timestamp, given, request)
     if sender.timestamp and not _WHOLE.fullmatch(moment):
         raise Mismatch("malformed")
+    _check_age(sender, moment, request.received)
     delivery = _at(sender, sender.delivery[0], given, request) if "{id}" in sender.signed else ""
     return Claim(sender, keys, candidates, moment, delivery)
 

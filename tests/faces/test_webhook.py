@@ -234,6 +234,7 @@ WRONG: dict[str, tuple[bytes, int, str]] = {
     "bytes that are no UTF-8 in the name": (post("/hooks/%ff%fe"), 404, "unknown_hook"),
     "a GET": (get("/hooks/open"), 405, "method_not_allowed"),
     "an invented method": (get("/hooks/open").replace(b"GET", b"FOO"), 405, "method_not_allowed"),
+    "a method in lower case": (post("/hooks/open").replace(b"POST", b"post"), 405, "method_not_allowed"),
     "OPTIONS": (get("/hooks/open").replace(b"GET", b"OPTIONS"), 405, "method_not_allowed"),
     "a POST for the health": (post("/healthz"), 405, "method_not_allowed"),
     "a compressed body": (
@@ -438,6 +439,8 @@ TOPICS: dict[str, tuple[str, bytes, str]] = {
     "an item of a list": ("{body:a.1.b}", b'{"a": [1, {"b": "c"}]}', "c"),
     "the hook where the sender names no event": ("{name}.{event}", b"{}", "open.open"),
     "a header": ("{header:x-kind}", b"{}", "push"),
+    "a parameter of the query": ("a.{query:kind}", b"{}", "a.x_y"),
+    "a parameter that is a secret": ("a.{query:Token|none}", b"{}", "a.none"),
     "characters unfit for a topic": ("x.{body:a}", '{"a": "ä b/{name}\\n"}'.encode(), "x.__b__name__"),
     "a default for what is not there": ("gh.{event}.{body:action|none}", b'{"zen": "x"}', "gh.open.none"),
     "a default for what is empty or no text": ("{body:a|no}.{header:X-None|none}", b'{"a": ""}', "no.none"),
@@ -452,7 +455,7 @@ def test_a_topic_is_made_from(send: Send, office: Office, from_: str) -> None:
     template, body, topic = TOPICS[from_]
     office.hooks = {"open": hook("open", "none", topic=template)}
 
-    answer = send("open", body, JSON, X_Kind="push")
+    answer = send("open?kind=x%20y&Token=hush", body, JSON, X_Kind="push")
 
     assert 202 == answer.status
     assert topic == office.events[0].topic
@@ -629,6 +632,12 @@ CONDEMNED: dict[str, tuple[str, dict[str, str], int, str]] = {
         401,
         "malformed",
     ),
+    "a time long ago": (
+        "standard",
+        {"webhook-id": "a", "webhook-timestamp": "1", "webhook-signature": "v1,AAAA"},
+        401,
+        "stale",
+    ),
     "no secret here": ("closed", {}, 503, "hook: not usable, its secret is missing"),
     "an unknown hook": ("nobody", {}, 404, "hook: there is none of this name"),
     "a compressed body": (
@@ -663,6 +672,40 @@ def test_what_the_head_decides_is_answered_before_the_body_comes(
         stranger.half_close()
         assert stranger.ends_in_order()
     assert [reason] == [fields["reason"] for _, fields in facts]
+
+
+def test_a_chunk_too_large_is_refused_when_it_is_announced(server: Server) -> None:
+    """Nothing of it need come: whoever waits for it waits for the time limit of bodies."""
+    head = b"POST /hooks/open HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with Stranger(server.address) as stranger:
+        stranger.send(head + b"10\r\n" + b"x" * 16 + b"\r\n%x\r\n" % (MAX_BODY - 15))
+        answer = stranger.answer()
+
+    assert (413, "body_too_large") == (answer.status, answer.json["code"])
+
+
+@pytest.mark.parametrize("name", ["Expect", "Content-Encoding"])
+def test_an_empty_header_is_as_none(send: Send, office: Office, name: str) -> None:
+    """Proxies make them of headers that they take away."""
+    assert 202 == send("open", b"x", {name: ""}).status
+    assert [b"x"] == [event.body for event in office.events]
+
+
+def test_a_header_is_kept_as_its_sender_wrote_it(server: Server, office: Office) -> None:
+    """In UTF-8, or in Latin-1 where it is not that."""
+    lines = "X-Author: J\xfcrgen \u2013 \u20ac\r\n".encode() + b"X-Old: J\xfcrgen\r\n"
+
+    ask(server.address, post("/hooks/open").replace(b"\r\n\r\n", b"\r\n" + lines + b"\r\n"))
+
+    (event,) = office.events
+    assert ("J\xfcrgen \u2013 \u20ac", "J\xfcrgen") == (event.headers["x-author"], event.headers["x-old"])
+
+
+def test_the_query_is_kept_without_its_secrets(send: Send, office: Office) -> None:
+    """Any name, percent-decoded, a repeated one joined; what looks like a secret is not stored."""
+    send("open?project.id=7&env=p%20r%C3%BC&$a=&x=1&x=2&token=hush&access_token=hush&api_key=hush&sig=hush")
+
+    assert {"project.id": "7", "env": "p r\xfc", "$a": "", "x": "1,2"} == office.events[0].query
 
 
 def test_who_asks_before_sending_is_not_let_send_what_the_head_condemns(server: Server) -> None:

@@ -23,7 +23,7 @@ HOOK_KEYS = "verify, secret, weak_secret, header, topic, topic_fallback, toleran
 ALONE = "expected [SECTION] alone on its line, got something else; write for example [monqbus]"
 KEY_VALUE = "expected KEY = VALUE, got something else; indent the line if it goes on with the value above"
 TOPIC_EXPECTED = "expected a topic of letters, digits and _ . : -, at most 128 characters"
-KNOWN_PLACEHOLDERS = "{event}, {name}, {header:X} and {body:dotted.path}"
+KNOWN_PLACEHOLDERS = "{event}, {name}, {header:X}, {query:x} and {body:dotted.path}"
 STORE_EXPECTED = "expected sqlite or mongodb://HOST:PORT/DATABASE (mongodb+srv:// too)"
 STORE_EXAMPLE = "write for example mongodb://127.0.0.1:27017/monqbus"
 ENCODE = "percent-encode : / ? # [ ] @ % in its user name and password"
@@ -263,6 +263,11 @@ MISTAKES = [
         "those that may hold a secret are never stored, nor are odd names",
     ),
     (
+        "[hook:x]\nverify = none\ntopic = a.{query:token}\n",
+        "3: [hook:x] topic: expected a query parameter that is kept, got '{query:token}'; name another one: "
+        "those that may hold a secret are never stored, nor are odd names",
+    ),
+    (
         f"[hook:x]\nverify = token\nsecret = {'x' * 16}\nheader = X-Hello\ntopic = a.{{header:x-hello}}\n",
         "5: [hook:x] topic: expected a header that is kept, got x-hello, which carries the proof; "
         "name another one",
@@ -317,8 +322,8 @@ MISTAKES = [
         "4: [hook:x] topic: expected a known placeholder, got '{evnt}'; did you mean {event}?",
     ),
     (
-        f"{HOOK}topic = a.{{query:x}}\n",
-        f"4: [hook:x] topic: expected a known placeholder, got '{{query:x}}'; known are {KNOWN_PLACEHOLDERS}",
+        f"{HOOK}topic = a.{{cookie:x}}\n",
+        f"4: [hook:x] topic: expected a known placeholder, got '{{cookie:x}}'; known are {KNOWN_PLACEHOLDERS}",
     ),
     (
         f"{HOOK}topic = a.{{body:commits[0].id}}\n",

@@ -107,9 +107,10 @@ def test_a_signature_wears_out_both_ways(late: float, verdict: str) -> None:
     assert verdict == standard(now=STANDARD_TIME + late)
 
 
-def test_a_forged_signature_is_wrong_before_it_is_stale() -> None:
-    """The log tells a replay of a true delivery from an invention."""
-    assert "wrong" == standard(now=0, signature="v1,AAAA")
+def test_a_stale_time_is_told_before_the_signature() -> None:
+    """The head alone says so: no body is read for it, and none could bear it out."""
+    assert "stale" == standard(now=0, signature="v1,AAAA")
+    assert "wrong" == standard(signature="v1,AAAA")
 
 
 @pytest.mark.parametrize("written", ["sha256= {}", "SHA256={}", " sha256={} "])
