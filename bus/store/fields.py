@@ -154,6 +154,7 @@ def _is_as_we_write(event: Mapping[str, Any]) -> bool:
         and type(get("kind")) in _TEXT_OR_NONE
         and type(get("key")) in _TEXT_OR_NONE
         and type(get("expire_at")) in _DATE_OR_NONE
+        and ("query" not in event or event_holds("query", get("query")))
     )
 
 

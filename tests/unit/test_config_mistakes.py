@@ -323,7 +323,8 @@ MISTAKES = [
     ),
     (
         f"{HOOK}topic = a.{{cookie:x}}\n",
-        f"4: [hook:x] topic: expected a known placeholder, got '{{cookie:x}}'; known are {KNOWN_PLACEHOLDERS}",
+        "4: [hook:x] topic: expected a known placeholder, got '{cookie:x}'; "
+        f"known are {KNOWN_PLACEHOLDERS}",
     ),
     (
         f"{HOOK}topic = a.{{body:commits[0].id}}\n",
