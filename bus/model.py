@@ -176,6 +176,8 @@ class Event:
     # in memory only
     fault: str = field(default="", repr=False, compare=False)
     """What of its stored form nobody can read: no handler gets it."""
+    is_test: bool = field(default=False, repr=False, compare=False)
+    """Its sender tries the hook with it, such as GitHub with a ping: it needs no handler."""
 
     def __post_init__(self) -> None:
         kind, key = kind_and_key(self.hook, self.delivery)

@@ -93,8 +93,9 @@ class Receiver:
         places = topic.places_in(hook.topic, sender)
         content, unreadable = _parse(request, [place[5:] for place in places if place.startswith("body:")])
         # not a function in here that calls itself: such a one keeps all headers until garbage is collected
-        found = topic.fill(hook, partial(_value, hook, sender, _Sources(kept, query, content)))
-        given = _first((*sender.delivery, "header:idempotency-key"), _Sources(kept, query, content))
+        sources = _Sources(kept, query, content)
+        found = topic.fill(hook, partial(_value, hook, sender, sources))
+        given = _first((*sender.delivery, "header:idempotency-key"), sources)
         delivery = _delivery_id(given)
         event = Event(
             id=self._clock.new_id(),
@@ -105,6 +106,7 @@ class Receiver:
             headers=kept,
             body=request.body,
             query=query,
+            is_test=bool(sender.tests) and _first(sender.event, sources) in sender.tests,
         )
         remarks = {
             "event.unreadable": unreadable,
@@ -152,11 +154,10 @@ def _not_verified(sender: Sender) -> Refused:
 
 def refuse(refusal: Refused, environ: Mapping[str, Any], *, hook: str = "") -> Answer:
     """The answer to a refused request; the fact tells the log more than the answer tells the sender."""
-    request_id = environ.get(problem.REQUEST_ID, "")
     cause = refusal.__cause__
-    reason = cause.reason if isinstance(cause, Mismatch) else refusal.detail
-    problem.tell(refusal, request_id=request_id, hook=hook, reason=reason)
-    return problem.answer(refusal, request_id)
+    reason = cause.reason if isinstance(cause, Mismatch) else ""
+    problem.tell(refusal, environ, hook=hook, reason=reason)
+    return problem.answer(refusal, environ.get(problem.REQUEST_ID, ""))
 
 
 def _check_encoding(environ: Mapping[str, Any]) -> None:

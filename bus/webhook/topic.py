@@ -54,7 +54,7 @@ def fill(hook: Hook, lookup: Callable[[str], str | None]) -> Topic:
 
 @lru_cache(maxsize=1024)
 def places_in(template: str, sender: Sender) -> frozenset[str]:
-    """Where values are looked for: those that *template* asks for, and those of *sender*'s delivery id."""
+    """Where values are looked for: what *template* asks for, and where *sender* has ids and tests."""
     names = [one.name for one in PLACEHOLDERS.compile(template).placeholders]
-    events = sender.event if "event" in names else ()
+    events = sender.event if "event" in names or sender.tests else ()
     return frozenset([*names, *events, *sender.delivery])

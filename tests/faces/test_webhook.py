@@ -274,6 +274,61 @@ def test_what_is_wrong_gets_its_status_and_is_told(
     assert "" == capfd.readouterr().err
 
 
+def test_a_refusal_is_told_with_what_was_asked_and_by_whom(server: Server) -> None:
+    """Who has a wrong address, or the wrong secret, is found by it; the query may hold a secret."""
+    with told() as facts:
+        ask(server.address, post("/hooks/github?token=hush", b"{}", JSON))
+        ask(server.address, get("/nowhere"))
+        ask(server.address, b"hello\r\n\r\n")
+
+    asked = [[fields.get(name) for name in ("method", "path", "peer")] for _, fields in facts]
+    assert [["POST", "/hooks/github", "127.0.0.1"], ["GET", "/nowhere", "127.0.0.1"]] == asked[:2]
+    assert [None, None, "127.0.0.1"] == asked[2]
+    assert "hush" not in str(facts)
+
+
+def test_nothing_of_the_request_before_is_told_of_a_bad_one(server: Server) -> None:
+    """On one connection the next request may not even have a path."""
+    with told() as facts, Stranger(server.address) as stranger:
+        stranger.send(post("/hooks/open", b"x"))
+        assert 202 == stranger.answer().status
+        stranger.send(b"hello\r\n\r\n")
+        assert 400 == stranger.answer().status
+
+    assert "path" not in facts[0][1]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/hooks/githb", "/hooks/github/", "/github", "/hooks/github%20", "//hooks/github", "/hooks/GitHub"],
+)
+def test_a_mistyped_path_is_told_with_the_hook_it_resembles(server: Server, path: str) -> None:
+    """In the log alone: the answer names no hook."""
+    with told() as facts:
+        answer = ask(server.address, post(path))
+
+    assert 404 == answer.status
+    assert b"github" not in answer.body
+    assert facts[0][1]["reason"].endswith("; did you mean /hooks/github?")
+
+
+@pytest.mark.parametrize("path", ["/", "/favicon.ico", "/hooks/", "/hooks/" + "github" * 1000])
+def test_a_path_that_resembles_no_hook_has_no_hint(server: Server, path: str) -> None:
+    """Scanners ask for anything; a long name is not compared at all."""
+    with told() as facts:
+        ask(server.address, post(path))
+
+    assert "did you mean" not in facts[0][1]["reason"]
+
+
+@pytest.mark.parametrize(("event", "is_test"), [("ping", True), ("push", False)])
+def test_a_ping_of_github_is_known_as_one(send: Send, office: Office, event: str, *, is_test: bool) -> None:
+    """It tries the hook, and needs no handler."""
+    send("github", b"{}", signed(b"{}", X_GitHub_Event=event))
+
+    assert is_test == office.events[0].is_test
+
+
 def test_a_wrong_method_is_told_the_right_one(server: Server) -> None:
     """405 carries Allow: RFC 9110 section 15.5.6."""
     assert "POST" == ask(server.address, get("/hooks/open")).headers["allow"]
