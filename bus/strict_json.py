@@ -87,6 +87,8 @@ def text_in(body: bytes, content_type: str, pause: Callable[[], object] = lambda
     media_type, _, parameters = content_type.partition(";")
     if media_type.strip().lower() == _FORM:
         return _payload(body, pause)
+    if not parameters:
+        return body
     charset = _CHARSET.search(parameters)
     codec = _CODECS.get(charset[1].lower()) if charset else "utf-8"
     if codec is None:

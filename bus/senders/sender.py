@@ -7,7 +7,7 @@ signature (``t=1700000000,v1=…``), "" nowhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from ..placeholders import ALONE, HEADER, PARAMETER, Grammar, Template
@@ -32,7 +32,7 @@ SIGNED: Final = Grammar(
 """What a sender may sign. ``{form}`` is its fields in the order of their names, name and value joined."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # a key of caches, by its identity
 class Sender:
     """One sender: how it proves itself, and where it puts the event's type and the delivery's id.
 
@@ -63,11 +63,13 @@ class Sender:
     tests: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     link: str = ""
+    header: str = field(init=False)
+    """The lower-case name of the header that carries the proof; "" when no header does."""
 
-    @property
-    def header(self) -> str:
-        """The lower-case name of the header that carries the proof; "" when no header does."""
-        return self.signature.removeprefix("header:") if self.signature.startswith("header:") else ""
+    def __post_init__(self) -> None:
+        """Take what each delivery asks for out of its place once."""
+        kind, _, name = self.signature.partition(":")
+        object.__setattr__(self, "header", name if kind == "header" else "")
 
     @property
     def content(self) -> Template:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from json import dumps
@@ -69,15 +68,17 @@ class Receiver:
         self._admission.check(self._clock)  # before the body is read: turning away must stay cheap
         _check_encoding(environ)
         check_size(environ, self._max_body)
-        request = _request(environ, self._clock)
         sender = adapted(hook.verify, hook.header, hook.tolerance)
+        # the clock is asked twice only where the head alone can be too old
+        request = _request(environ, self._clock.wall().timestamp() if sender.timestamp else 0.0)
         if sender.scheme == "none":
             _require_no_page(request.headers)
         try:
             claim = claim_of(sender, self._secrets(hook, sender), request)
             body = read_body(environ, self._max_body)
             received = self._clock.now()
-            request = replace(request, body=body, received=self._clock.wall().timestamp())
+            now = self._clock.wall().timestamp()
+            request = Request(request.method, request.url, request.headers, body, now)
             claim.check(request, _VERIFYING.step_back)
         except Mismatch as mismatch:
             raise _not_verified(sender) from mismatch
@@ -87,16 +88,18 @@ class Receiver:
         self, hook: Hook, sender: Sender, request: Request, received: datetime
     ) -> tuple[Event, dict[str, str]]:
         """The event of a verified delivery, whatever its content is, and what is to be told of that."""
-        kept = {name: _text(value) for name, value in request.headers.items() if is_kept(name)}
+        kept = {
+            name: value if value.isascii() else _text(value)
+            for name, value in request.headers.items()
+            if is_kept(name)
+        }
         kept.pop(sender.header, None)
-        query = _kept_query(request)
-        places = topic.places_in(hook.topic, sender)
-        content, unreadable = _parse(request, [place[5:] for place in places if place.startswith("body:")])
+        content, unreadable = _parse(request, topic.paths_in(hook.topic, sender))
+        sources = _Sources(kept, _kept_query(request), content)
         # not a function in here that calls itself: such a one keeps all headers until garbage is collected
-        sources = _Sources(kept, query, content)
         found = topic.fill(hook, partial(_value, hook, sender, sources))
-        given = _first((*sender.delivery, "header:idempotency-key"), sources)
-        delivery = _delivery_id(given)
+        given = _first(sender.delivery, sources) or kept.get("idempotency-key")
+        delivery = _delivery_id(given) if given else None
         event = Event(
             id=self._clock.new_id(),
             topic=found.text,
@@ -105,18 +108,17 @@ class Receiver:
             delivery=delivery,
             headers=kept,
             body=request.body,
-            query=query,
+            query=sources.query,
             is_test=bool(sender.tests) and _first(sender.event, sources) in sender.tests,
         )
-        remarks = {
-            "event.unreadable": unreadable,
-            "topic.missed": found.missing,
-            "topic.shortened": found.cut,
-            "delivery.renamed": ""
-            if given == delivery
-            else "delivery id: not 1 to 256 printable ASCII characters",
-        }
-        return event, {fact: reason for fact, reason in remarks.items() if reason}
+        remarks = {"event.unreadable": unreadable} if unreadable else {}
+        if found.missing:
+            remarks["topic.missed"] = found.missing
+        if found.cut:
+            remarks["topic.shortened"] = found.cut
+        if given and given != delivery:
+            remarks["delivery.renamed"] = "delivery id: not 1 to 256 printable ASCII characters"
+        return event, remarks
 
     def _secrets(self, hook: Hook, sender: Sender) -> tuple[str, ...]:
         secrets = tuple(secret.reveal() for secret in hook.secrets)
@@ -170,11 +172,12 @@ def _check_encoding(environ: Mapping[str, Any]) -> None:
         )
 
 
-def _request(environ: Mapping[str, Any], clock: Clock) -> Request:
+def _request(environ: Mapping[str, Any], now: float) -> Request:
     """The head of the request in *environ*; its body is to be read yet."""
-    host, path, query = environ.get("HTTP_HOST", ""), environ["PATH_INFO"], environ["QUERY_STRING"]
-    url = f"{environ['wsgi.url_scheme']}://{host}{path}{'?' if query else ''}{query}"
-    return Request(environ["REQUEST_METHOD"], url, _headers(environ), received=clock.wall().timestamp())
+    url = f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}{environ['PATH_INFO']}"
+    if query := environ["QUERY_STRING"]:
+        url = f"{url}?{query}"
+    return Request(environ["REQUEST_METHOD"], url, _headers(environ), received=now)
 
 
 def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
@@ -210,9 +213,7 @@ def _parse(request: Request, paths: Collection[str]) -> tuple[Any, str]:
 
 
 def _text(value: str) -> str:
-    """A header's value as its sender wrote it: in UTF-8 where it is that, else in Latin-1."""
-    if value.isascii():
-        return value
+    """A header's value that is not ASCII, as its sender wrote it: UTF-8 where it is that, else Latin-1."""
     try:
         return raw(value).decode("utf-8")
     except UnicodeDecodeError:
@@ -231,7 +232,7 @@ class _Sources(NamedTuple):
     """Where the values of places are found."""
 
     header: Mapping[str, str]
-    query: Mapping[str, str]
+    query: dict[str, str]
     content: Any
 
     def at(self, place: str) -> str | None:
@@ -249,12 +250,15 @@ def _value(hook: Hook, sender: Sender, sources: _Sources, placeholder: str) -> s
 
 def _first(places: Iterable[str], sources: _Sources) -> str | None:
     """The first value there is at one of *places*."""
-    return next(filter(None, map(sources.at, places)), None)
+    for place in places:
+        if value := sources.at(place):
+            return value
+    return None
 
 
-def _delivery_id(given: str | None) -> str | None:
+def _delivery_id(given: str) -> str:
     """The sender's own id of the delivery, by which a second coming is recognised; of an odd one its hash."""
-    if given is None or _DELIVERY_ID.fullmatch(given):
+    if _DELIVERY_ID.fullmatch(given):
         return given
     return f"sha256:{hashlib.sha256(given.encode('utf-8', 'surrogatepass')).hexdigest()}"
 

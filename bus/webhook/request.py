@@ -31,7 +31,8 @@ class Request:
     @property
     def query(self) -> Fields:
         """The parameters of the URL, in their order, percent-decoded."""
-        return _fields(self.url.partition("?")[2])
+        _, mark, query = self.url.partition("?")
+        return _fields(query) if mark else ()
 
     @property
     def form(self) -> Fields:

@@ -53,8 +53,9 @@ def fill(hook: Hook, lookup: Callable[[str], str | None]) -> Topic:
 
 
 @lru_cache(maxsize=1024)
-def places_in(template: str, sender: Sender) -> frozenset[str]:
-    """Where values are looked for: what *template* asks for, and where *sender* has ids and tests."""
+def paths_in(template: str, sender: Sender) -> tuple[str, ...]:
+    """The paths into a body that *template* asks for, and at which *sender* has its ids and tests."""
     names = [one.name for one in PLACEHOLDERS.compile(template).placeholders]
     events = sender.event if "event" in names or sender.tests else ()
-    return frozenset([*names, *events, *sender.delivery])
+    places = (*names, *events, *sender.delivery)
+    return tuple({place[5:]: None for place in places if place.startswith("body:")})

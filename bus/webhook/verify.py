@@ -77,7 +77,8 @@ def claim_of(sender: Sender, secrets: tuple[str, ...], request: Request) -> Clai
     keys = tuple(key for key in (_key(sender, secret) for secret in secrets) if key)
     if not keys:
         raise Mismatch("no_secret")
-    given = request.at(sender.signature)
+    # nearly all proofs are in a header
+    given = request.headers.get(sender.header, "") if sender.header else request.at(sender.signature)
     if not given:
         raise Mismatch("missing")
     candidates = tuple(_candidates(sender, given))
@@ -86,8 +87,9 @@ def claim_of(sender: Sender, secrets: tuple[str, ...], request: Request) -> Clai
     if sender.scheme == "token":
         _compare(keys, candidates)
         return Claim(sender)
-    moment = _at(sender, sender.timestamp, given, request)
-    if sender.timestamp and not _WHOLE.fullmatch(moment):
+    if not sender.timestamp:
+        moment = ""
+    elif not _WHOLE.fullmatch(moment := _at(sender, sender.timestamp, given, request)):
         raise Mismatch("malformed")
     _check_age(sender, moment, request.received)
     delivery = _at(sender, sender.delivery[0], given, request) if "{id}" in sender.signed else ""
