@@ -194,6 +194,12 @@ def _header_name(key: str) -> str:
     return key.replace("_", "-").lower()
 
 
+@cached_if_short(1024)
+def _is_json(content_type: str) -> bool:
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
+
+
 def _parse(request: Request, paths: Collection[str]) -> tuple[Any, str]:
     """The body's JSON, of a long one what is at *paths*, and why one that says it is JSON cannot be read.
 
@@ -201,8 +207,7 @@ def _parse(request: Request, paths: Collection[str]) -> tuple[Any, str]:
     between the pieces of a long one.
     """
     content_type = request.headers.get("content-type", "")
-    media_type = content_type.partition(";")[0].strip().lower()
-    is_json = media_type == "application/json" or media_type.endswith("+json")
+    is_json = _is_json(content_type)
     if not is_json and not paths:
         return None, ""
     try:
@@ -221,6 +226,7 @@ def _text(value: str) -> str:
 
 
 def _kept_query(request: Request) -> dict[str, str]:
+    """The parameters that are stored; of one that came several times all values, joined by commas."""
     query: dict[str, str] = {}
     for name, value in request.query:
         if is_kept_parameter(name):
