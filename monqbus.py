@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from bus import __version__
 from bus.apps.context import c, carry
-from bus.apps.registry import Task, event_handler, g, post_event, task
+from bus.apps.registry import Task, event_handler, g, hold, post_event, task
 from bus.errors import (
     Cancel,
     JoinTimeout,
@@ -51,6 +51,7 @@ __all__ = [
     "connect",
     "event_handler",
     "g",
+    "hold",
     "main",
     "post_event",
     "task",

@@ -1,36 +1,57 @@
 """Every operator action on the queue. CLI, API and dashboard call it and add only presentation.
 
 Bulk actions go one page a call, so that a million tasks never stand in memory, the store is never
-held for long, and whoever asks can show how far it is: call again with `last` until it is None.
-A page holds at most *most* tasks, and never more than PAGE.
+held for long, and whoever asks can show how far it is: call again with `cursor` until it is None.
+A page holds at most *limit* tasks, and never more than PAGE.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from bson import ObjectId
 
 from .clock import Clock
 from .errors import NotFound
-from .model import BUSY, COMPLETE, ERROR, MOST_VALUES, READY, SKIPPED, Event, Filter, MonQTask, State
+from .model import (
+    BUSY,
+    COMPLETE,
+    ERROR,
+    MOST_VALUES,
+    READY,
+    SKIPPED,
+    Event,
+    EventFilter,
+    Filter,
+    MonQTask,
+    State,
+    ready_again,
+)
 from .store import Store
+from .store.contract import CountedBy
 from .telemetry import emit
 
 PAGE = 500
 NOBODYS_NAME = "-"  # registry.NAME does not allow it
+COUNTED_BY = get_args(CountedBy)
 ENDED_STATES: tuple[State, ...] = (COMPLETE, ERROR, SKIPPED)
+MOVABLE: Mapping[str, tuple[State, ...]] = {
+    "retry": (ERROR, SKIPPED),
+    "cancel": (READY, BUSY),
+    "purge": ENDED_STATES,
+}
+"""The states of the tasks that each action changes."""
 
 
 class Step(NamedTuple):
-    """*done* tasks were changed by one page of a bulk action; *last* is where the next one begins."""
+    """*done* tasks were changed by one page of a bulk action; *cursor* is where the next one begins."""
 
     done: int
-    last: ObjectId | None
+    cursor: ObjectId | None
 
 
 class Admin:
@@ -57,13 +78,13 @@ class Admin:
         self._wake = wake or store.ring
         self._known = known
 
-    def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
+    def find(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[MonQTask]:
         """Tasks that match, newest first: one page, which ends as in Store.find, of brief tasks."""
-        return self._store.find(self._resolved(which), limit, before, brief=True)
+        return self._store.find(self._resolved(which), limit, cursor, brief=True)
 
-    def count(self, which: Filter) -> dict[str, int]:
-        """How many tasks match, by state."""
-        return self._store.count(self._resolved(which))
+    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
+        """How many tasks match, by state or by name."""
+        return self._store.count(self._resolved(which), by)
 
     def show(self, task_id: ObjectId) -> MonQTask:
         """One task with everything that is stored. Raises NotFound."""
@@ -73,36 +94,29 @@ class Admin:
             raise NotFound(f"task {task_id}: not found; ended tasks are forgotten after their keep time")
         return task
 
+    def events(self, which: EventFilter, limit: int, cursor: ObjectId | None = None) -> list[Event]:
+        """Events that match, newest first: one page, which ends as in Store.events."""
+        return self._store.events(limit, cursor, which)
+
     def event(self, event_id: ObjectId) -> Event:
         """One event. Raises NotFound."""
         if (event := self._store.event(event_id)) is None:
             raise NotFound(f"event {event_id}: not found; events are forgotten after keep_events")
         return event
 
-    def retry(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
+    def retry(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """Give failed and skipped tasks that match a fresh start.
 
         A task whose key another unfinished task holds stays as it is.
         """
-        fields = {
-            "state": READY,
-            "time_queue": self._clock.now(),
-            "attempt": 0,
-            "crashes": 0,
-            "worker": None,
-            "result": None,
-            "output": None,
-            "progress": None,
-            "time_start": None,
-            "time_stop": None,
-            "expire_at": None,
-        }
-        step = self._move(which, (ERROR, SKIPPED), fields, last, most)
+        forgotten = ("result", "output", "progress", "time_start", "time_stop", "expire_at")
+        fields = ready_again(0, time_queue=self._clock.now(), crashes=0, **dict.fromkeys(forgotten))
+        step = self._move(which, MOVABLE["retry"], fields, cursor, limit)
         if step.done:
             self._wake()
         return step
 
-    def cancel(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
+    def cancel(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """Skip ready and busy tasks that match. A running one is interrupted."""
         now = self._clock.now()
         fields = {
@@ -111,38 +125,34 @@ class Admin:
             "time_stop": now,
             "expire_at": now + self.keep_failed,
         }
-        return self._move(which, (READY, BUSY), fields, last, most)
+        return self._move(which, MOVABLE["cancel"], fields, cursor, limit)
 
-    def purge(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
+    def purge(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """Forget ended tasks that match; never a ready or busy one."""
-        ids = self._page(which, ENDED_STATES, last, most)
-        return Step(self._store.delete(ids, ENDED_STATES) if ids else 0, _end_of(ids, most))
+        ids = self._page(which, MOVABLE["purge"], cursor, limit)
+        return Step(self._store.delete(ids, ENDED_STATES) if ids else 0, _end_of(ids, limit))
 
     def _move(
         self,
         which: Filter,
         states: tuple[State, ...],
         fields: dict[str, Any],
-        last: ObjectId | None,
-        most: int,
+        cursor: ObjectId | None,
+        limit: int,
     ) -> Step:
-        ids = self._page(which, states, last, most)
+        ids = self._page(which, states, cursor, limit)
         moved = self._store.move(ids, states, fields) if ids else 0
         if moved:
             emit("task.moved", to=fields["state"], count=moved)
         if ids and fields["state"] == SKIPPED and self._withdraw is not None:
             self._withdraw(ids)
-        return Step(moved, _end_of(ids, most))
+        return Step(moved, _end_of(ids, limit))
 
     def _page(
-        self, which: Filter, allowed: tuple[State, ...], last: ObjectId | None, most: int
+        self, which: Filter, allowed: tuple[State, ...], cursor: ObjectId | None, limit: int
     ) -> list[ObjectId]:
-        states = tuple(state for state in which.states or allowed if state in allowed)
-        if not states:
-            return []
-        return self._store.ids(
-            self._resolved(dataclasses.replace(which, states=states)), min(most, PAGE), last
-        )
+        meant = narrowed(which, allowed)
+        return [] if meant is None else self._store.ids(self._resolved(meant), min(limit, PAGE), cursor)
 
     def backup(self, path: Path) -> None:
         """Write the whole store to the new file *path* while the work goes on; see Store.backup."""
@@ -159,6 +169,12 @@ class Admin:
         return dataclasses.replace(which, parked=False, states=(READY,), names=names)
 
 
-def _end_of(ids: list[ObjectId], most: int) -> ObjectId | None:
+def narrowed(which: Filter, allowed: tuple[State, ...]) -> Filter | None:
+    """*which* among the *allowed* states alone; None when it names none of them."""
+    states = tuple(state for state in which.states or allowed if state in allowed)
+    return dataclasses.replace(which, states=states) if states else None
+
+
+def _end_of(ids: list[ObjectId], limit: int) -> ObjectId | None:
     """Where the next page begins; a page that is not full was the last one."""
-    return ids[-1] if ids and len(ids) == min(most, PAGE) else None
+    return ids[-1] if ids and len(ids) == min(limit, PAGE) else None

@@ -22,7 +22,7 @@ from bson.errors import InvalidBSON
 
 from .clock import UTC
 from .errors import NotStorable
-from .safe_text import shown
+from .safe_text import shown, without_surrogates
 
 OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     tz_aware=True, tzinfo=UTC, uuid_representation=UuidRepresentation.STANDARD
@@ -61,7 +61,9 @@ def storable(args: list[Any], kwargs: dict[str, Any], context: dict[str, Any]) -
     try:
         data = encode(given)
     except Exception as error:  # an argument's own code may raise anything while it is read
-        raise NotStorable(_complaint(given) or f"arguments: {_utf8(str(error))[:200]}") from error
+        raise NotStorable(
+            _complaint(given) or f"arguments: {without_surrogates(str(error))[:200]}"
+        ) from error
     if len(data) > MAX_ARGUMENT_BYTES:
         raise NotStorable(
             f"arguments: expected at most {MAX_ARGUMENT_BYTES} bytes as BSON, got {len(data)}; "
@@ -101,7 +103,7 @@ def _kept_result(value: Any) -> Any:
 
 
 def _marker(value: Any, why: str, **more: Any) -> dict[str, Any]:
-    return {"not_storable": type(value).__name__, **more, "why": _utf8(why)}
+    return {"not_storable": type(value).__name__, **more, "why": without_surrogates(why)}
 
 
 def _differs(kept: Any, value: Any) -> bool:
@@ -132,11 +134,7 @@ def _short_repr(value: Any) -> str:
         text = repr(value)
     except BaseException as error:  # noqa: BLE001 - a user's __repr__ may do anything, sys.exit() too
         text = f"<repr failed: {type(error).__name__}>"
-    return _utf8(text[:MAX_REPR])
-
-
-def _utf8(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+    return without_surrogates(text[:MAX_REPR])
 
 
 def _complaint(given: Mapping[str, Any], *, strictly: bool = True) -> str | None:
@@ -212,7 +210,7 @@ def _judge_keys(path: str, keys: list[Any], *, strictly: bool) -> str | None:
             return f"{path}: expected text as keys, got {shown(key)} ({type(key).__name__}); use str(key)"
         if "\x00" in key:
             return f"{path}: a key holds a NUL character, {shown(key)}; remove it"
-        if not key.isascii() and _utf8(key) != key:
+        if not key.isascii() and without_surrogates(key) != key:
             return f"{path}: expected keys that UTF-8 can hold, got {shown(key)}; remove the lone surrogate"
     if strictly and "$ref" in keys and "$id" in keys:
         return f"{path}: keys '$ref' and '$id' together mean a database reference in BSON; rename one"

@@ -5,27 +5,36 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from bson import ObjectId
+
 from .api.client import ApiClient
 from .apps import from_config, registry
-from .apps.registry import Options
+from .apps.calls import Batch, announcement, prepare
+from .apps.context import capture
+from .apps.options import Options
 from .clock import Clock
 from .config import CONTROL_SOCKET, Config, load
+from .errors import StoreUnavailable
+from .joining import await_end
 from .model import MonQTask, Receipt
 from .posting import PostOffice
 from .process import identity
 from .steady_clock import LazySteadyClock
 from .store import open_store
+from .store.inbox.postings import to_payload
+from .store.inbox.writer import InboxWriter
 
 
 def connect(path: Path) -> None:
     """Bind the registry to the store of the config at *path*; see monqbus.connect."""
     config = load(path, os.environ)
     if is_embedded(config):
-        registry.bind(ForkSafe(lambda: client(config)))
+        registry.bind(ForkSafe(lambda: InboxPoster.of(config)))
         return
     from_config.load(config)  # so that events find their handlers
     registry.bind(ForkSafe(lambda: _office(config)))
@@ -40,7 +49,7 @@ class ForkSafe:
     it and every verb may raise StoreUnavailable.
     """
 
-    def __init__(self, make: Callable[[], PostOffice | ApiClient]) -> None:
+    def __init__(self, make: Callable[[], PostOffice | InboxPoster]) -> None:
         self._make = make
         self._turns: dict[tuple[int, int], threading.Lock] = {}
         self._made = (identity.here(), make())
@@ -55,11 +64,22 @@ class ForkSafe:
         """Store one event with a task for each handler."""
         return self._own().publish(topic, args, kwargs)
 
+    @property
+    def clock(self) -> Clock:
+        """The queue's time."""
+        return self._own().clock
+
+    def store(self, batch: Batch) -> None:
+        """Store all of *batch* in one write; durable when this returns."""
+        self._own().store(batch)
+        for task in batch.tasks:
+            task.waiter = self.join  # as in `post`
+
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended; see MonQTask.join."""
         return self._own().join(task, timeout)
 
-    def _own(self) -> PostOffice | ApiClient:
+    def _own(self) -> PostOffice | InboxPoster:
         here = identity.here()
         owner, made = self._made
         if owner == here:
@@ -71,6 +91,59 @@ class ForkSafe:
                 made = self._make()
                 self._made = (here, made)
         return made
+
+
+class InboxPoster:
+    """Implements registry.Poster beside an embedded store, whether its daemon runs or not.
+
+    What is posted is durable in the inbox; the daemon takes it over at once or when it comes. Only a post
+    with a key asks the daemon first, who knows which task holds it.
+    """
+
+    def __init__(self, inbox: InboxWriter, daemon: ApiClient, clock: Clock) -> None:
+        self._inbox = inbox
+        self._daemon = daemon
+        self.clock = clock
+
+    @classmethod
+    def of(cls, config: Config) -> InboxPoster:
+        """The one for *config*. Opens nothing before the first post."""
+        settings = config.monqbus
+        inbox = InboxWriter(settings.data_dir, min_free=settings.min_free)
+        return cls(inbox, client(config), LazySteadyClock(Clock(), None, ""))
+
+    def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
+        """Store one task; durable when it returns. Blocks for the disk; raises as InboxWriter.append."""
+        task = prepare(self.clock, name, args, kwargs, options, capture())
+        if task.key is not None:
+            # without an answer the task may be stored all the same: under its id it is stored once
+            with suppress(StoreUnavailable):
+                return self._daemon.submit(task)
+        self.store(Batch([task]))
+        return task
+
+    def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
+        """Store one event; only the daemon knows its handlers, and makes their tasks."""
+        made = announcement(self.clock, topic, args, kwargs, capture())
+        self.store(Batch(events=[made]))
+        return Receipt([], made.event.id)
+
+    def store(self, batch: Batch) -> None:
+        """Store all of *batch* or none of it in one write; durable when this returns."""
+        self._inbox.append(to_payload(batch, self.clock.now()))
+        for task in batch.tasks:
+            task.waiter = self.join
+
+    def join(self, task: MonQTask, timeout: float | None) -> Any:
+        """Block until *task* has ended, through restarts of the daemon; see MonQTask.join."""
+
+        def look(task_id: ObjectId) -> MonQTask:
+            try:
+                return self._daemon.show(task_id)
+            except StoreUnavailable:
+                return task  # nobody runs it now
+
+        return await_end(look, task, timeout, self.clock)
 
 
 def is_embedded(config: Config) -> bool:

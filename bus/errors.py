@@ -143,7 +143,7 @@ class NotAccepted(StoreError):
 
 
 class StoreUnusable(StoreError):
-    """The embedded store's file cannot be worked with as it is: damaged, or of a newer version."""
+    """The store cannot be worked with as it is: damaged, or of a newer version."""
 
 
 class StoreHeld(StoreError):

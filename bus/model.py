@@ -53,6 +53,11 @@ LONGEST_TEXT: Final = 1000
 MOST_VALUES: Final = 10_000
 """Ids, states or names of one filter: SQLite takes 32,766 values a query."""
 
+MOMENTS: Final = ("older", "newer", "ended_older", "ended_newer")
+"""The parts of a filter that are moments."""
+WILDCARD: Final = "*"
+"""Stands for any text, also none, in the name of a filter."""
+
 Waiter = Callable[["MonQTask", "float | None"], Any]
 
 
@@ -236,6 +241,25 @@ class Report(NamedTuple):
     postings: Sequence[Posting] = ()
 
 
+def ready_again(attempt: int, **more: Any) -> dict[str, Any]:
+    """The fields of a task that nobody holds any more, with so many attempts counted, and *more*."""
+    return {"state": READY, "worker": None, "attempt": attempt, **more}
+
+
+class FairShare(NamedTuple):
+    """How a claim divides its places among those that wait, when it does not reach for all of them.
+
+    A name that holds *most* slots, those it has by *held* included, comes behind all others. Up to *aged*
+    places go first of all to those that have been due longest and since *aged_before*, whatever their
+    priority.
+    """
+
+    most: int
+    held: Mapping[str, int]
+    aged: int
+    aged_before: datetime
+
+
 class Claimed(NamedTuple):
     """What a claim brought, and when the next not yet due task becomes due (None: none waits)."""
 
@@ -259,7 +283,9 @@ class Instance:
 class Filter:
     """Which tasks an operator means. Every given part must match; moments compare `time_queue`.
 
-    *name* is a prefix, *names* are whole, *error* is a pattern of `regex`. *parked* means those that wait
+    *ended_older* and *ended_newer* compare the moment of a task's end; one without matches neither.
+    *name* is a whole name, in which each ``*`` stands for any text; *names* are whole and have no such
+    sign; *error* is a pattern of `regex`. *parked* means those that wait
     under a name nobody knows; `admin`, which knows the names, turns it into *names* before a store is
     asked. Raises BadFilter: this is the one check for the API, the command line and `admin`.
     """
@@ -273,6 +299,8 @@ class Filter:
     newer: datetime | None = None
     names: tuple[str, ...] = ()
     parked: bool = False
+    ended_older: datetime | None = None
+    ended_newer: datetime | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no store may be asked."""
@@ -280,12 +308,8 @@ class Filter:
         _require_all("states", self.states, ", ".join(STATES), STATES.__contains__)
         _require_all("names", self.names, "names of tasks", _is_whole)
         for part in ("name", "topic", "error"):
-            text = getattr(self, part)
-            if not _is_text(text):
-                raise BadFilter(
-                    f"{part}: expected text of at most {LONGEST_TEXT} characters, got {shown(text)}"
-                )
-        for part in ("older", "newer"):
+            _require_text(part, getattr(self, part))
+        for part in MOMENTS:
             if not _is_moment(moment := getattr(self, part)):
                 raise BadFilter(f"{part}: expected a time with its zone, got {shown(moment)}")
         if not isinstance(self.parked, bool):
@@ -297,6 +321,25 @@ class Filter:
     def is_empty(self) -> bool:
         """True when it means every task there is."""
         return self == Filter()
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events an operator means: each given part is the event's own, whole. Raises BadFilter."""
+
+    topic: str = ""
+    hook: str = ""
+    kind: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what no store may be asked."""
+        for part in ("topic", "hook", "kind"):
+            _require_text(part, getattr(self, part))
+
+
+def _require_text(part: str, text: object) -> None:
+    if not _is_text(text):
+        raise BadFilter(f"{part}: expected text of at most {LONGEST_TEXT} characters, got {shown(text)}")
 
 
 def _require_all(part: str, values: object, expected: str, fits: Callable[[Any], bool]) -> None:

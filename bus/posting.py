@@ -8,48 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from bson import ObjectId
 
+from .apps.calls import Announcement, Batch, announcement, prepare
 from .apps.context import capture
-from .apps.registry import Options, Registry
+from .apps.options import Options
+from .apps.registry import Registry
 from .clock import Clock
-from .codec import storable
+from .config import nearest
 from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
 from .joining import await_end
-from .model import BUSY, DEFAULT_PRIORITY, Event, Instance, MonQTask, Posting, Receipt
+from .model import BUSY, Event, Instance, MonQTask, Posting, Receipt
 from .store import Store
 from .store.documents import later, unclaimed
 from .store.fields import is_about_task_ids
 from .telemetry import emit
 
 MOST_NAMED: Final = 5
-
-
-def prepare(  # noqa: PLR0917 - a call and all that surrounds it
-    clock: Clock,
-    name: str,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    options: Options,
-    context: Mapping[str, Any],
-) -> MonQTask:
-    """The MonQTask of one call, not yet stored. Raises NotStorable."""
-    kept = storable(list(args), dict(kwargs), dict(context))
-    return MonQTask(
-        id=clock.new_id(),
-        task_name=name,
-        args=kept.args,
-        kwargs=kept.kwargs,
-        context=kept.context,
-        time_queue=clock.now() + timedelta(seconds=options.delay),
-        priority=DEFAULT_PRIORITY if options.priority is None else options.priority,
-        result_type=options.result_type,
-        max_attempts=options.max_attempts,
-        timeout=options.timeout,
-        key=options.key,
-    )
 
 
 class Reserved(Protocol):
@@ -90,6 +67,24 @@ class Spooler(Protocol):
         """Keep *posting*, durable when it returns. Raises StoreUnavailable when it cannot."""
 
 
+class Posted(NamedTuple):
+    """A stored task, and whether an app declares its name; one that none declares waits until one does.
+
+    *near* is the declared name that resembles one that is not.
+    """
+
+    task: MonQTask
+    is_known: bool
+    near: str = ""
+
+
+class Published(NamedTuple):
+    """What an event became; *near* is the topic with handlers that resembles one without."""
+
+    receipt: Receipt
+    near: str = ""
+
+
 class PostOffice:
     """Implements registry.Poster on a store of this process.
 
@@ -119,6 +114,33 @@ class PostOffice:
         """Store one task and return it; an unfinished task with the same key is returned instead."""
         return self.submit(prepare(self._clock, name, args, kwargs, options, capture()))
 
+    def prepare_named(
+        self,
+        name: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        changes: Mapping[str, Any],
+        context: Mapping[str, Any] | None = None,
+    ) -> MonQTask:
+        """The task of a call by name, not yet stored, with the options that are declared, but *changes*.
+
+        Raises NotStorable, BadDeclaration.
+        """
+        declared = self._registry().tasks.get(name)
+        options = (declared.defaults if declared else Options()).but(changes)
+        return prepare(self._clock, name, args, kwargs, options, capture() if context is None else context)
+
+    def post_named(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], changes: Mapping[str, Any]
+    ) -> Posted:
+        """Store the task of `prepare_named`."""
+        return self.told(self.submit(self.prepare_named(name, args, kwargs, changes)), name)
+
+    def told(self, task: MonQTask, name: str) -> Posted:
+        """*task*, which was posted as *name*, with what is known of that name."""
+        known = self._registry().tasks
+        return Posted(task, name in known, "" if name in known else nearest(name, tuple(sorted(known))))
+
     def submit(self, task: MonQTask) -> MonQTask:
         """Store a prepared task; one of the same id again changes nothing, and the first is returned."""
         receipt = self._store_and_start(Posting([task]))
@@ -129,15 +151,38 @@ class PostOffice:
         task.waiter = self.join
         return task
 
-    def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
-        """Store one event and one task for each handler of *topic*, called `(topic, *args, **kwargs)`."""
-        event = Event(self._clock.new_id(), topic, self._clock.now())
-        event.args, event.kwargs, context = storable(list(args), dict(kwargs), capture())
-        return self.announce(event, context)
+    def publish(
+        self,
+        topic: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        context: Mapping[str, Any] | None = None,
+        event_id: ObjectId | None = None,
+    ) -> Receipt:
+        """Store one event and one task for each handler of *topic*, called `(topic, *args, **kwargs)`.
 
-    def announce(self, event: Event, context: Mapping[str, Any]) -> Receipt:
-        """Store a prepared event as `publish` does, its handlers to run in *context*."""
-        return self._fan_out(event, [event.topic, *event.args], event.kwargs, context)
+        They run in *context*, that of the caller where none is given. Under an *event_id* it is stored once.
+        Raises NotStorable.
+        """
+        made = announcement(self._clock, topic, args, kwargs, capture() if context is None else context)
+        event = made.event
+        event.id = event_id or event.id
+        return self._fan_out(event, [topic, *event.args], event.kwargs, made.context)
+
+    def publish_named(
+        self,
+        topic: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        context: Mapping[str, Any] | None = None,
+        event_id: ObjectId | None = None,
+    ) -> Published:
+        """As `publish`, with the topic that was meant where this one has no handler."""
+        receipt = self.publish(topic, args, kwargs, context=context, event_id=event_id)
+        near = "" if receipt.task_ids else nearest(topic, tuple(sorted(self._registry().topics)))
+        return Published(receipt, near)
 
     def deliver(self, event: Event) -> Receipt:
         """Store a verified delivery and one task for each handler, called `(topic, event)`.
@@ -146,6 +191,35 @@ class PostOffice:
         then, with those of the tasks that it gets now.
         """
         return self._fan_out(event, [event.topic], {}, capture())
+
+    @property
+    def clock(self) -> Clock:
+        """The queue's time."""
+        return self._clock
+
+    def store(self, batch: Batch) -> None:
+        """Store all of *batch* in one call: all or none of it in the embedded store; see `take_over`."""
+        self.take_over([batch])
+        for task in batch.tasks:
+            task.waiter = self.join
+
+    def take_over(self, batches: Sequence[Batch]) -> None:
+        """Store *batches*, also those that other processes have left, in one call. Safe to repeat.
+
+        A task whose key another one holds becomes that one. Raises as the store does: NotAccepted when one
+        is refused, and the others may be stored.
+        """
+        postings = [posting for batch in batches for posting in self._postings(batch)]
+        for posting, receipt in zip(postings, self._store_and_start_all(postings), strict=True):
+            if posting.event is not None:
+                self._tell_of_event(posting.event, posting.tasks, receipt)
+            elif not receipt.repeated:
+                _tell_of_tasks(posting.tasks, receipt)
+
+    def _postings(self, batch: Batch) -> list[Posting]:
+        """One for each task, so that it may begin at once, and one for each event with its tasks."""
+        tasks = [Posting([task]) for task in batch.tasks]
+        return [*tasks, *(self._announced(one) for one in batch.events)]
 
     def replay(self, event_id: ObjectId, first_id: ObjectId | None = None) -> Receipt:
         """Give an event that no handler took the handlers there are now, each with a task that waits.
@@ -191,22 +265,35 @@ class PostOffice:
     def _fan_out(
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
     ) -> Receipt:
+        posting = self._posting(event, args, kwargs, context)
+        store = self._store_or_spool if event.is_delivery else self._store_and_start
+        receipt = store(posting)
+        self._tell_of_event(event, posting.tasks, receipt)
+        return receipt
+
+    def _announced(self, one: Announcement) -> Posting:
+        event = one.event
+        return self._posting(event, [event.topic, *event.args], event.kwargs, one.context)
+
+    def _posting(
+        self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
+    ) -> Posting:
+        """*event* with a task for each of its handlers."""
         tasks = self._tasks_for(event, args, kwargs, context)
         event.task_ids = [task.id for task in tasks]
         event.expire_at = event.received + self._keep_events
-        store = self._store_or_spool if event.is_delivery else self._store_and_start
-        receipt = store(Posting(tasks, event))
+        return Posting(tasks, event)
+
+    def _tell_of_event(self, event: Event, tasks: list[MonQTask], receipt: Receipt) -> None:
         if receipt.replayed:
             self._tell_replayed(event, tasks, receipt)
-            return receipt
-        if receipt.repeated or receipt.event_id != event.id:
+        elif receipt.repeated or receipt.event_id != event.id:
             emit("event.repeated", event=event, first=receipt.event_id)
-            return receipt
-        without = "hook.tried" if event.is_test else "event.unhandled"
-        emit("event.received" if tasks else without, event=event)
-        for task in tasks:
-            emit("task.posted", task=task)
-        return receipt
+        else:
+            without = "hook.tried" if event.is_test else "event.unhandled"
+            emit("event.received" if tasks else without, event=event)
+            for task in tasks:
+                emit("task.posted", task=task)
 
     def _tasks_for(
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
@@ -251,32 +338,43 @@ class PostOffice:
         )
 
     def _store_and_start(self, posting: Posting) -> Receipt:
+        (receipt,) = self._store_and_start_all([posting])
+        return receipt
+
+    def _store_and_start_all(self, postings: Sequence[Posting]) -> list[Receipt]:
+        """Store *postings* in one call; begin those at once for which there is room, in order."""
         starter = self._starter
         if starter is None:
-            (receipt,) = self._store.post([posting])
+            receipts = self._store.post(postings)
             self._store.ring()
-            return receipt
-        reserved = self._reserve(starter, posting.tasks)
+            return receipts
+        reserved = [self._reserve(starter, posting.tasks) for posting in postings]
+        receipts = self._store_reserved(postings, [slots for slots in reserved if slots is not None])
+        waiting: list[MonQTask] = []
+        for posting, slots, receipt in zip(postings, reserved, receipts, strict=True):
+            new = _new(posting, receipt)
+            if slots is not None:
+                slots.start(new)
+            if receipt.replayed:
+                waiting += posting.tasks
+            elif slots is None:
+                waiting += new
+        if waiting:
+            self._let_wait(waiting)
+        return receipts
+
+    def _store_reserved(self, postings: Sequence[Posting], reserved: Sequence[Reserved]) -> list[Receipt]:
+        """Store *postings*; when that fails, what is *reserved* for them is given back or cleared up."""
         try:
-            (receipt,) = self._store.post([posting])
+            return self._store.post(postings)
         except StoreFull:
-            if reserved is not None:
-                reserved.start(())  # certainly not stored: the slots are free again
+            for slots in reserved:
+                slots.start(())  # certainly not stored: the slots are free again
             raise
         except BaseException:  # also an Interrupt of a handler that posts: what is stored must not stay busy
-            if reserved is not None:
-                reserved.doubt()
+            for slots in reserved:
+                slots.doubt()
             raise
-        is_known = posting.event is not None and receipt.event_id != posting.event.id
-        is_begun = receipt.repeated or receipt.replayed or is_known
-        new = [] if is_begun else _stored(posting.tasks, receipt)
-        if reserved is not None:
-            reserved.start(new)
-        if receipt.replayed:
-            self._let_wait(posting.tasks)
-        elif new and reserved is None:
-            self._let_wait(new)
-        return receipt
 
     def _reserve(self, starter: Starter, tasks: list[MonQTask]) -> Reserved | None:
         """Mark *tasks* as begun by this daemon if all of them may, and set slots aside for them."""
@@ -290,6 +388,21 @@ class PostOffice:
                 task.worker, task.process = starter.worker.id, starter.worker.process
                 task.attempt = task.generation = 1
         return reserved
+
+
+def _tell_of_tasks(tasks: list[MonQTask], receipt: Receipt) -> None:
+    for task, stored in zip(tasks, receipt.task_ids, strict=True):
+        if task.id == stored:
+            emit("task.posted", task=task)
+        else:
+            emit("task.merged", task=task, holder=stored)
+            task.id = stored
+
+
+def _new(posting: Posting, receipt: Receipt) -> list[MonQTask]:
+    """Those tasks of *posting* that this call has stored, none of which was begun before."""
+    is_known = posting.event is not None and receipt.event_id != posting.event.id
+    return [] if receipt.repeated or receipt.replayed or is_known else _stored(posting.tasks, receipt)
 
 
 def _stored(tasks: list[MonQTask], receipt: Receipt) -> list[MonQTask]:

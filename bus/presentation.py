@@ -13,6 +13,7 @@ COLUMNS = (
     "id", "task_name", "state", "priority", "attempt", "time_queue", "time_start", "time_stop", "topic",
     "result",
 )  # fmt: skip
+EVENT_COLUMNS = ("id", "topic", "received", "kind", "key", "hook", "delivery", "task_ids")
 DETAILS = (
     "args", "kwargs", "context", "result_type", "process", "max_attempts", "crashes", "worker", "generation",
     "key", "event_id", "timeout", "progress", "history", "output", "expire_at",
@@ -48,6 +49,12 @@ def attempts(task: MonQTask) -> list[tuple[Any, Any, str]]:
 def task_details(task: MonQTask) -> dict[str, Any]:
     """Everything that is stored of *task*."""
     return task_row(task) | {name: plain(getattr(task, name)) for name in DETAILS}
+
+
+def event_row(event: Event) -> dict[str, Any]:
+    """The columns that every listing of events has; one that cannot be read has a `fault`."""
+    row = {name: plain(getattr(event, name)) for name in EVENT_COLUMNS}
+    return row | {"fault": event.fault} if event.fault else row
 
 
 def event_details(event: Event) -> dict[str, Any]:

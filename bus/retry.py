@@ -26,7 +26,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 from .codec import storable_result
 from .errors import Cancel, Retry, Snooze, Verdict
-from .model import COMPLETE, ERROR, READY, SKIPPED, MonQTask, Posting
+from .model import COMPLETE, ERROR, SKIPPED, MonQTask, Posting, ready_again
+from .safe_text import without_surrogates
 
 CRASH_LIMIT: Final = 3
 DEATH_LIMIT: Final = 10
@@ -37,7 +38,7 @@ TRACEBACK_LIMIT: Final = 32 * 1024
 ERROR_LINE_LIMIT: Final = 500
 CANCELLED: Final = "cancelled by its handler"
 
-Kind = Literal["complete", "retry", "snooze", "give_up", "cancel", "release"]
+OutcomeKind = Literal["complete", "retry", "snooze", "give_up", "cancel", "release"]
 
 
 class Returned(NamedTuple):
@@ -109,7 +110,7 @@ class Outcome(NamedTuple):
     *postings* are stored with it, or neither is.
     """
 
-    kind: Kind
+    kind: OutcomeKind
     fields: dict[str, Any]
     error: str = ""
     postings: Sequence[Posting] = ()
@@ -166,10 +167,13 @@ def decide(
     return again
 
 
-def without_postings(outcome: Outcome, refusal: Exception, now: datetime) -> Outcome:
-    """The end in `error` of a run whose *outcome* was refused together with its postings."""
-    line = _printable(f"the tasks that this end posts were refused: {refusal}")[:ERROR_LINE_LIMIT]
-    fields = {"time_stop": now, **outcome.fields, "state": ERROR, "result": line}
+def without_postings(
+    task: MonQTask, outcome: Outcome, refusal: Exception, now: datetime, keep: timedelta
+) -> Outcome:
+    """The end in `error`, kept for *keep*, of a run whose *outcome* was refused for its postings."""
+    line = without_surrogates(f"the tasks that this end posts were refused: {refusal}")[:ERROR_LINE_LIMIT]
+    until = None if task.result_type == "keep" else now + keep
+    fields = {"time_stop": now, **outcome.fields, "state": ERROR, "result": line, "expire_at": until}
     return Outcome("give_up", fields, line)
 
 
@@ -187,7 +191,14 @@ def _crashed(task: MonQTask, ending: Crashed, now: datetime, policy: Policy) -> 
 
 
 def _ended(  # noqa: PLR0917 - the six parts of an ended task
-    kind: Kind, state: str, task: MonQTask, now: datetime, policy: Policy, result: Any, *, error: str = ""
+    kind: OutcomeKind,
+    state: str,
+    task: MonQTask,
+    now: datetime,
+    policy: Policy,
+    result: Any,
+    *,
+    error: str = "",
 ) -> Outcome:
     keep = policy.keep_complete if state == COMPLETE else policy.keep_failed
     fields: dict[str, Any] = {
@@ -201,15 +212,10 @@ def _ended(  # noqa: PLR0917 - the six parts of an ended task
     return Outcome(kind, fields, error)
 
 
-def _again(kind: Kind, task: MonQTask, when: datetime, reason: str, *, counted: bool) -> Outcome:
-    fields = {
-        "state": READY,
-        "time_queue": when,
-        "worker": None,
-        "attempt": task.attempt if counted else max(task.attempt - 1, 0),
-    }
-    if kind == "release":
-        del fields["time_queue"]  # it keeps its place in the queue
+def _again(kind: OutcomeKind, task: MonQTask, when: datetime, reason: str, *, counted: bool) -> Outcome:
+    fields = ready_again(task.attempt if counted else max(task.attempt - 1, 0))
+    if kind != "release":  # which keeps its place in the queue
+        fields["time_queue"] = when
     return Outcome(kind, fields, reason)
 
 
@@ -241,8 +247,8 @@ def _error_line(ending: Raised | Failed | Overdue) -> str:
     if isinstance(ending, Overdue):
         return f"TimedOut: ran longer than its timeout of {ending.seconds:g} s"
     if isinstance(ending, Failed):
-        return _printable(ending.line)[:ERROR_LINE_LIMIT]
-    return _printable(f"{type(ending.error).__name__}: {_text_of(ending.error)}")[:ERROR_LINE_LIMIT]
+        return without_surrogates(ending.line)[:ERROR_LINE_LIMIT]
+    return without_surrogates(f"{type(ending.error).__name__}: {_text_of(ending.error)}")[:ERROR_LINE_LIMIT]
 
 
 def _text_of(error: BaseException) -> str:
@@ -254,13 +260,8 @@ def _text_of(error: BaseException) -> str:
 
 def _cut(text: str) -> str:
     """*text* within TRACEBACK_LIMIT, without its middle: the first and last frames tell most."""
-    text = _printable(text)
+    text = without_surrogates(text)
     if len(text) <= TRACEBACK_LIMIT:
         return text
     half = TRACEBACK_LIMIT // 2
     return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
-
-
-def _printable(text: str) -> str:
-    """*text* without lone surrogates, which no store can keep."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -38,6 +38,11 @@ def harmless_json(value: Any, **form: Any) -> str:
     return _SUSPECT.sub(_json_escaped, dumps(value, ensure_ascii=False, **form))
 
 
+def without_surrogates(text: str) -> str:
+    """*text* with lone surrogates, which UTF-8 and so no store can keep, written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def shown(value: object, limit: int = 60) -> str:
     """`repr` of *value* as a message quotes it: at most *limit* characters, whatever its `__repr__` does."""
     try:

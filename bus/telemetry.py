@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Collection, Hashable, Mapping
+from typing import Any, Final, TypeVar
 
+About = TypeVar("About", bound=Hashable)
 Listener = Callable[[str, Mapping[str, Any]], None]
 
 FACTS: Final[Mapping[str, tuple[int, str]]] = {
@@ -96,6 +97,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "queue.filled": (logging.WARNING, "`max_ready_tasks` tasks wait; deliveries get 503"),
     "queue.recovered": (logging.INFO, "fewer tasks wait again; deliveries are taken"),
     "task.posted": (logging.DEBUG, "a task is stored"),
+    "task.merged": (
+        logging.INFO,
+        "a task from the inbox was not stored: an unfinished one holds its key",
+    ),
     "task.started": (logging.DEBUG, "a handler begins"),
     "task.printed": (logging.INFO, "a line that a handler printed"),
     "output.printed": (logging.INFO, "a line that something outside of a task's own greenlet printed"),
@@ -151,6 +156,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "spool.handed_over": (logging.INFO, "the spool is empty; deliveries go to the store again"),
     "spool.filled": (logging.WARNING, "the spool has no room; deliveries get 503 until the store is back"),
     "spool.stuck": (logging.ERROR, "no store takes this delivery; it stays in the spool's file"),
+    "inbox.damaged": (
+        logging.ERROR,
+        "what a process has posted cannot be read or stored; it stays in its file",
+    ),
     "clock.stepped": (
         logging.WARNING,
         "the machine's clock was set by so many seconds; the queue's time goes on as it was",
@@ -193,6 +202,34 @@ def emit(fact: str, **fields: Any) -> None:
             listener(fact, fields)
         except Exception as error:  # noqa: BLE001 - a broken listener must not break the work it watches
             print(f"monqbus: listener failed on {fact}: {error!r}", file=sys.__stderr__)
+
+
+class ToldOnce:
+    """Keeps what was told of until it is over, so that each fact is told once: by what it is *about*."""
+
+    def __init__(self) -> None:
+        self._about: set[Hashable] = set()
+
+    def __contains__(self, about: Hashable) -> bool:
+        return about in self._about
+
+    def begins(self, about: Hashable = "") -> bool:
+        """Whether that is news."""
+        is_news = about not in self._about
+        self._about.add(about)
+        return is_news
+
+    def ends(self, about: Hashable = "") -> bool:
+        """Whether it had begun: then its end is news."""
+        has_begun = about in self._about
+        self._about.discard(about)
+        return has_begun
+
+    def now(self, abouts: Collection[About]) -> list[About]:
+        """Those of *abouts* that are news, in their order; all others are over."""
+        news = [about for about in abouts if about not in self._about]
+        self._about = set(abouts)
+        return news
 
 
 def listen(listener: Listener) -> Callable[[], None]:

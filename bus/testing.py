@@ -61,6 +61,7 @@ class Bench:
         self.store = FaultyStore(open_memory_store())
         store, known = cast(Store, self.store), registry.registry
         self._recorder = Recorder(store, self.clock)
+        self._recorder.keep_failed = self._policy.keep_failed
         executor = Executor(known, self._recorder, self.clock, self._policy)
         self._pool = _OneAtATime(1, executor.run, self.clock)
         self._claimer = Claimer(
@@ -120,7 +121,10 @@ class Bench:
         return self._office.deliver(event)
 
     def tasks(self, *states: State, name: str = "") -> list[MonQTask]:
-        """The stored tasks in one of *states* (any, when none is given), in order of posting."""
+        """The stored tasks in one of *states* (any, when none is given), in order of posting.
+
+        *name* is a whole one, in which each ``*`` stands for any text.
+        """
         which = Filter(states=states, name=name)
         found: list[MonQTask] = []
         while page := self.store.find(which, PAGE, found[-1].id if found else None):

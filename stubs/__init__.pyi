@@ -9,6 +9,7 @@ from bus.apps.context import carry as carry
 from bus.apps.registry import Task as Task
 from bus.apps.registry import event_handler as event_handler
 from bus.apps.registry import g as g
+from bus.apps.registry import hold as hold
 from bus.apps.registry import post_event as post_event
 from bus.apps.registry import task as task
 from bus.errors import Cancel as Cancel

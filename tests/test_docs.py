@@ -13,7 +13,7 @@ import pytest
 
 import monqbus
 from bus import __version__, errors, telemetry
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.cli import entry
 from bus.cli.parser import build_parser
 from bus.config import load
@@ -26,6 +26,7 @@ from bus.retry import backoff
 from bus.senders import SENDERS
 from bus.store import documents
 from bus.store.mongo import schema
+from bus.store.mongo.migration import SCHEMA
 from tests import generate, markdown
 from tests.markdown import DOCS, ROOT
 
@@ -187,7 +188,7 @@ def test_every_collection_and_index_is_told():
     made += [("monq_event", index) for index in schema._EVENT_INDEXES]
     text = page.read_text()
 
-    assert [schema.TASKS, schema.EVENTS, schema.WORKERS, schema.FEED] == [row[0] for row in rows]
+    assert [schema.TASKS, schema.EVENTS, schema.WORKERS, SCHEMA, schema.FEED] == [row[0] for row in rows]
     for collection, index in made:
         assert f"| `{collection}` | `{index.document['name']}` (" in text
 

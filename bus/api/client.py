@@ -13,13 +13,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bson import ObjectId
 
 from ..admin import PAGE, Step
 from ..apps.context import capture
-from ..apps.registry import Options
 from ..clock import Clock
 from ..codec import decode, encode, storable
 from ..errors import (
@@ -32,10 +31,13 @@ from ..errors import (
     StoreUnavailable,
 )
 from ..joining import await_end
-from ..model import Event, Filter, MonQTask, Receipt
+from ..model import Event, EventFilter, Filter, MonQTask, Receipt
+from ..posting import Posted, Published
+from ..store.contract import CountedBy
 from ..store.documents import event_from_document, task_from_document
 
 ANSWER_SECONDS: Final = 30.0
+_OPTIONS: Final = ("priority", "max_attempts", "timeout", "key", "result_type")
 BACKUP_SECONDS: Final = 86_400.0
 BSON_TYPE: Final = "application/bson"
 _HEADERS: Final = {"Accept": BSON_TYPE, "Content-Type": BSON_TYPE}
@@ -47,24 +49,6 @@ _ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
     "store_refused": StoreError,
     "bad_filter": BadFilter,
 }
-
-
-class Posted(NamedTuple):
-    """A stored task, and whether an app declares its name; one that none declares waits until one does.
-
-    *near* is the declared name that resembles one that is not.
-    """
-
-    task: MonQTask
-    is_known: bool
-    near: str = ""
-
-
-class Published(NamedTuple):
-    """What an event became; *near* is the topic with handlers that resembles one without."""
-
-    receipt: Receipt
-    near: str = ""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -80,7 +64,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class ApiClient:
-    """Implements registry.Poster and the methods of Admin, for any number of threads or greenlets at once.
+    """Posts through the daemon, and has the methods of Admin, for any number of threads or greenlets at once.
 
     A request has a connection to itself; afterwards it is kept for the next one.
     """
@@ -92,11 +76,25 @@ class ApiClient:
         self._clock = clock
         self._kept: list[_UnixConnection] = []  # taken and given back by single steps of the interpreter
 
-    # registry.Poster
+    # posting
 
-    def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
-        """Store one task in the daemon; durable when it returns."""
-        return self.post_named(name, args, kwargs, dataclasses.asdict(options)).task
+    def submit(self, task: MonQTask) -> MonQTask:
+        """Store a prepared *task* in the daemon under its id; durable when it returns.
+
+        The task that holds its key is returned in its place.
+        """
+        delay = (task.time_queue - self._clock.now()).total_seconds()
+        asked = {
+            "id": task.id,
+            "name": task.task_name,
+            "args": task.args,
+            "kwargs": task.kwargs,
+            "context": task.context,
+            "options": {name: getattr(task, name) for name in _OPTIONS} | {"delay": max(0.0, delay)},
+        }
+        stored = task_from_document(self._ask("POST", "/tasks", asked)["task"])
+        stored.waiter = self.join
+        return stored
 
     def post_named(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], changes: Mapping[str, Any]
@@ -131,14 +129,15 @@ class ApiClient:
 
     # Admin
 
-    def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
+    def find(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[MonQTask]:
         """As Admin.find."""
-        asked = {"which": _filter(which), "limit": limit, "before": before}
+        asked = {"filter": _filter(which), "limit": limit, "cursor": cursor}
         return [_task(document) for document in self._ask("POST", "/tasks/find", asked)["tasks"]]
 
-    def count(self, which: Filter) -> dict[str, int]:
+    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
         """As Admin.count."""
-        counts: dict[str, int] = self._ask("POST", "/tasks/count", {"which": _filter(which)})["counts"]
+        asked = {"filter": _filter(which), "by": by}
+        counts: dict[str, int] = self._ask("POST", "/tasks/count", asked)["counts"]
         return counts
 
     def show(self, task_id: ObjectId) -> MonQTask:
@@ -150,6 +149,11 @@ class ApiClient:
         reason: str | None = self._ask("GET", f"/tasks/{task.id}")["waiting"]
         return reason
 
+    def events(self, which: EventFilter, limit: int, cursor: ObjectId | None = None) -> list[Event]:
+        """As Admin.events."""
+        asked = {"filter": _filter(which), "limit": limit, "cursor": cursor}
+        return [event_from_document(one) for one in self._ask("POST", "/events/find", asked)["events"]]
+
     def event(self, event_id: ObjectId) -> Event:
         """As Admin.event."""
         return event_from_document(self._ask("GET", f"/events/{event_id}")["event"])
@@ -160,17 +164,17 @@ class ApiClient:
         answer = self._ask("POST", f"/events/{event_id}/replay", asked)
         return Receipt(answer["tasks"], answer["event"])
 
-    def retry(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
+    def retry(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """As Admin.retry."""
-        return self._step("retry", which, last, most)
+        return self._step("retry", which, cursor, limit)
 
-    def cancel(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
+    def cancel(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """As Admin.cancel."""
-        return self._step("cancel", which, last, most)
+        return self._step("cancel", which, cursor, limit)
 
-    def purge(self, which: Filter, last: ObjectId | None = None, most: int = PAGE) -> Step:
+    def purge(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """As Admin.purge."""
-        return self._step("purge", which, last, most)
+        return self._step("purge", which, cursor, limit)
 
     def backup(self, path: Path) -> None:
         """As Admin.backup; the daemon writes the file, as its user."""
@@ -185,12 +189,12 @@ class ApiClient:
         """Why the daemon is not `ready`, None when it is, and its `services`, each with its state."""
         return self._ask("GET", "/status")
 
-    def _step(self, action: str, which: Filter, last: ObjectId | None, most: int) -> Step:
-        asked = {"which": _filter(which), "last": last, "most": most}
+    def _step(self, action: str, which: Filter, cursor: ObjectId | None, limit: int) -> Step:
+        asked = {"filter": _filter(which), "cursor": cursor, "limit": limit}
         answer = self._ask("POST", f"/tasks/{action}", asked)
-        return Step(answer["done"], answer["last"])
+        return Step(answer["done"], answer["cursor"])
 
-    # the wire
+    # requests
 
     def close(self) -> None:
         """Close what is kept; the next request opens a new connection."""
@@ -254,5 +258,5 @@ def _understood(status: int, data: bytes) -> dict[str, Any]:
     raise _ERRORS.get(answer.get("code", ""), MonqbusError)(str(answer.get("detail", f"HTTP {status}")))
 
 
-def _filter(which: Filter) -> dict[str, Any]:
+def _filter(which: Filter | EventFilter) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(which).items() if value}

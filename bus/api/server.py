@@ -21,11 +21,10 @@ from bson.errors import BSONError, InvalidId
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from ..admin import PAGE, Admin
-from ..apps.registry import NAME, TOPIC, Options, Registry
+from ..admin import COUNTED_BY, PAGE, Admin
+from ..apps.registry import NAME, TOPIC, Registry
 from ..clock import UTC, Clock
-from ..codec import decode, encode, storable
-from ..config import nearest
+from ..codec import decode, encode
 from ..errors import (
     BadDeclaration,
     BadFilter,
@@ -37,9 +36,9 @@ from ..errors import (
     StoreUnavailable,
 )
 from ..http import Queue, read_body
-from ..model import Event, Filter, MonQTask
-from ..posting import PostOffice, prepare
-from ..presentation import plain, task_details, task_row, why_waiting
+from ..model import MOMENTS, EventFilter, Filter, MonQTask
+from ..posting import PostOffice
+from ..presentation import event_row, plain, task_details, task_row, why_waiting
 from ..store.documents import event_to_document, task_to_document
 from ..store.salvage import opened
 from ..strict_json import BadJson, parse
@@ -47,10 +46,13 @@ from ..telemetry import counted
 
 Part = TypeVar("Part", list[Any], dict[str, Any])
 
+Parsed = TypeVar("Parsed")
 BSON_TYPE: Final = "application/bson"
 BODY_LIMIT: Final = 16 * 1024 * 1024
 _PARSING: Final = Queue()
 PAGE_LIMIT: Final = 1000
+FINDS: Final = frozenset({"filter", "limit", "cursor"})
+COUNTS: Final = frozenset({"filter", "by"})
 ABSOLUTE_PATH: Final = re.compile(r"/[^\x00]{1,4000}")
 _CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
     (BadFilter, 400, "bad_filter"),
@@ -71,14 +73,22 @@ class Api:
         office: PostOffice,
         registry: Callable[[], Registry],
         clock: Clock,
+        *,
         status: Callable[[], Mapping[str, Any]] = dict,
+        catch_up: Callable[[], object] = lambda: None,
     ) -> None:
         self._admin = admin
         self._office = office
         self._registry = registry
         self._clock = clock
         self._status = status
+        self._catch_up = catch_up
         self._began = clock.wall()
+
+    def catch_up(self) -> None:
+        """Take over what has been posted before this request, so that it is seen and can be steered."""
+        with suppress(StoreError, OSError):
+            self._catch_up()
 
     def post_task(self) -> Response:
         """Store one task; the declaration's options count where the request names none.
@@ -87,9 +97,8 @@ class Api:
         """
         document = _asked()
         name = _text(document, "name", NAME)
-        declared = self._registry().tasks.get(name)
-        options = (declared.defaults if declared else Options()).but(_part(document, "options", dict))
-        task = prepare(self._clock, name, *_call(document), options, _part(document, "context", dict))
+        changes, context = _part(document, "options", dict), _part(document, "context", dict)
+        task = self._office.prepare_named(name, *_call(document), changes, context)
         task.id = _optional_id(document.get("id")) or task.id
         stored = self._office.submit(task)
         if stored is not task and stored.id == task.id and not _is_same_call(stored, task):
@@ -97,28 +106,31 @@ class Api:
                 409, "id_taken", f"id: expected one that is free, or the same call, got {task.id}, which is "
                 f"stored as another call of {stored.task_name}; choose a new id"
             )  # fmt: skip
-        near = "" if declared else nearest(name, tuple(sorted(self._registry().tasks)))
-        known = {"known": declared is not None, "near": near}
-        return _answer({"task": task_to_document(stored), **known}, 201)
+        _, is_known, near = self._office.told(stored, name)
+        return _answer({"task": task_to_document(stored), "known": is_known, "near": near}, 201)
 
     def find_tasks(self) -> Response:
-        """One page of tasks, newest first; *last* is where the next one begins, null when this is empty."""
-        document = _asked()
+        """One page of tasks, newest first; *cursor* is where the next one begins, null when this is empty."""
+        document = _asked(FINDS)
         limit = _size(document, "limit", 50)
-        tasks = self._admin.find(_which(document), limit, _cursor(document.get("before")))
+        tasks = self._admin.find(_filter(document), limit, _cursor(document.get("cursor")))
         show = _document if _wants_bson() else task_row
-        return _answer({"tasks": [show(task) for task in tasks], "last": tasks[-1].id if tasks else None})
+        return _answer({"tasks": [show(task) for task in tasks], "cursor": tasks[-1].id if tasks else None})
 
     def count_tasks(self) -> Response:
-        """How many tasks match, by state."""
-        return _answer({"counts": self._admin.count(_which(_asked()))})
+        """How many tasks match, by state, or by name."""
+        document = _asked(COUNTS)
+        by = document.get("by", "state")
+        if by not in COUNTED_BY:
+            raise Refused(400, "malformed", f"by: expected {' or '.join(COUNTED_BY)}, got {by!r:.40}")
+        return _answer({"counts": self._admin.count(_filter(document), by)})
 
     def act_on_tasks(self, action: str) -> Response:
         """One page of a bulk action."""
-        document = _asked()
+        document = _asked(FINDS)
         steps = {"retry": self._admin.retry, "cancel": self._admin.cancel, "purge": self._admin.purge}
-        most = _size(document, "most", PAGE)
-        step = steps[action](_which(document), _cursor(document.get("last")), most)
+        limit = _size(document, "limit", PAGE)
+        step = steps[action](_filter(document), _cursor(document.get("cursor")), limit)
         return _answer(step._asdict())
 
     def show_task(self, task_id: str) -> Response:
@@ -140,13 +152,24 @@ class Api:
     def publish_event(self) -> Response:
         """Publish an event to the handlers of this daemon."""
         document = _asked()
-        event = Event(self._clock.new_id(), _text(document, "topic", TOPIC), self._clock.now())
-        event.id = _optional_id(document.get("id")) or event.id
-        kept = storable(*_call(document), _part(document, "context", dict))
-        event.args, event.kwargs = kept.args, kept.kwargs
-        receipt = self._office.announce(event, kept.context)
-        near = "" if receipt.task_ids else nearest(event.topic, tuple(sorted(self._registry().topics)))
+        receipt, near = self._office.publish_named(
+            _text(document, "topic", TOPIC),
+            *_call(document),
+            context=_part(document, "context", dict),
+            event_id=_optional_id(document.get("id")),
+        )
         return _answer({"event": receipt.event_id, "tasks": receipt.task_ids, "near": near}, 201)
+
+    def find_events(self) -> Response:
+        """One page of events, newest first, without headers, body and arguments; *cursor* as for tasks."""
+        document = _asked(FINDS)
+        limit = _size(document, "limit", 50)
+        which = _parsed(EventFilter, _part(document, "filter", dict))
+        events = self._admin.events(which, limit, _cursor(document.get("cursor")))
+        show = event_to_document if _wants_bson() else event_row
+        return _answer(
+            {"events": [show(event) for event in events], "cursor": events[-1].id if events else None}
+        )
 
     def show_event(self, event_id: str) -> Response:
         """One event as it was received."""
@@ -184,6 +207,7 @@ ROUTES: Final[tuple[tuple[str, str, Callable[..., Response]], ...]] = (
     ("GET", "/tasks/<task_id>", Api.show_task),
     ("POST", "/tasks/<task_id>/<any(retry, cancel):action>", Api.act_on_task),
     ("POST", "/events", Api.publish_event),
+    ("POST", "/events/find", Api.find_events),
     ("GET", "/events/<event_id>", Api.show_event),
     ("POST", "/events/<event_id>/replay", Api.replay_event),
     ("POST", "/backup", Api.back_up),
@@ -197,6 +221,7 @@ def create_api(api: Api) -> Flask:
     app = Flask("monqbus.api", static_folder=None, root_path="/")
     for method, rule, answer in ROUTES:
         app.add_url_rule(f"/api/v1{rule}", answer.__name__, partial(answer, api), methods=[method])
+    app.before_request(api.catch_up)
     app.register_error_handler(MonqbusError, _failed)
     app.register_error_handler(HTTPException, _no_such_thing)
     return app
@@ -225,8 +250,12 @@ def _problem(status: int, code: str, detail: str) -> Response:
     return _answer({"status": status, "code": code, "detail": detail}, status)
 
 
-def _asked() -> dict[str, Any]:
-    return _decoded(read_body(request.environ, BODY_LIMIT), request.headers.get("Content-Type", ""))
+def _asked(words: frozenset[str] | None = None) -> dict[str, Any]:
+    """The request's object, which may have these *words* alone: one left unread could widen what is meant."""
+    document = _decoded(read_body(request.environ, BODY_LIMIT), request.headers.get("Content-Type", ""))
+    if words is not None and (unknown := sorted(document.keys() - words)):
+        raise Refused(400, "malformed", f"{unknown[0]:.80}: expected one of {', '.join(sorted(words))}")
+    return document
 
 
 def _wants_bson() -> bool:
@@ -317,17 +346,21 @@ def _moment(name: str, value: Any) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _which(document: Mapping[str, Any]) -> Filter:
+def _filter(document: Mapping[str, Any]) -> Filter:
     """The filter of a request, whose values have their types; Filter itself checks what they say."""
-    which = dict(_part(document, "which", dict))
+    which = dict(_part(document, "filter", dict))
     for name in ("ids", "states", "names"):
         which[name] = tuple(_part(which, name, list))
-        if which[name] == () and name in document.get("which", {}):
+        if which[name] == () and name in document.get("filter", {}):
             raise Refused(400, "malformed", f"{name}: expected at least one, got none, which means all")
     which["ids"] = tuple(_id(value) for value in which["ids"])
-    for name in ("older", "newer"):
+    for name in MOMENTS:
         which[name] = _moment(name, which.get(name))
+    return _parsed(Filter, which)
+
+
+def _parsed(kind: Callable[..., Parsed], which: dict[str, Any]) -> Parsed:
     try:
-        return Filter(**which)
+        return kind(**which)
     except TypeError as error:
-        raise Refused(400, "malformed", f"which: {error}") from error
+        raise Refused(400, "malformed", f"filter: {error}") from error

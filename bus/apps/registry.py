@@ -7,104 +7,29 @@ a key into the registry and nothing else: no stored text is ever imported or loo
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
 import re
-import site
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from bson import ObjectId
 
-from ..errors import LONGEST_DELAY_SECONDS, BadDeclaration, ConfigError, NotBound
+from ..clock import Clock
+from ..errors import BadDeclaration, NotBound
 from ..model import MonQTask, Receipt
 from ..safe_text import shown
-from .missing import missing_module
+from .calls import Batch, announcement, held, holding, prepare
+from .context import capture
+from .options import Options
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
 TOPIC = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-LARGEST_WHOLE = 2**31 - 1  # every store can count so far
-LONGEST_KEY = 1024
 _CONTROL = re.compile(r"__task_(\w+)")
-# compiled modules cannot be imported twice in one process (numpy says so), so these stay loaded
-_INSTALLED = frozenset({"site-packages", "dist-packages"})
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a task is stored and run. `delay` and `timeout` in seconds; None = the daemon's default.
-
-    `cpu` belongs to the declaration: it runs in a process of its own, and cannot be changed by a post.
-    """
-
-    priority: int | None = None
-    delay: float = 0.0
-    max_attempts: int | None = None
-    timeout: float | None = None
-    key: str | None = None
-    result_type: str = "forget"
-    cpu: bool = False
-
-    def __post_init__(self) -> None:
-        _expect(
-            self.priority is None or _is_whole(self.priority), "priority", "a whole number", self.priority
-        )
-        _expect(_is_pause(self.delay), "delay", f"0 to {LONGEST_DELAY_SECONDS} seconds", self.delay)
-        attempts = self.max_attempts
-        _expect(
-            attempts is None or (_is_whole(attempts) and attempts > 0), "max_attempts", "1 or more", attempts
-        )
-        limit = self.timeout
-        _expect(limit is None or (_is_pause(limit) and limit > 0), "timeout", "seconds above 0", limit)
-        _expect(
-            self.key is None or _is_key(self.key), "key", f"text of 1 to {LONGEST_KEY} characters", self.key
-        )
-        _expect(self.result_type in ("keep", "forget"), "result_type", "'keep' or 'forget'", self.result_type)
-        _expect(isinstance(self.cpu, bool), "cpu", "True or False", self.cpu)
-
-    def but(self, changes: Mapping[str, Any]) -> Options:
-        """These options with *changes*; an unknown name raises BadDeclaration."""
-        known = {field.name for field in dataclasses.fields(self)}
-        for name in changes:
-            _expect(name in known, name, f"one of {', '.join(sorted(known))}", "an unknown option")
-        return dataclasses.replace(self, **changes)
-
-
-def _for_one_post(options: Options, changes: Mapping[str, Any]) -> Options:
-    """*options* with what one post may change of them."""
-    _expect("cpu" not in changes, "cpu", "it in @task(...), where it belongs", "it for one post")
-    return options.but(changes) if changes else options
-
-
-def _expect(holds: bool, name: str, expectation: str, value: object) -> None:
-    if not holds:
-        raise BadDeclaration(f"task option {name}: expected {expectation}, got {shown(value, 80)}")
-
-
-def _is_key(value: object) -> bool:
-    return (
-        isinstance(value, str)
-        and 0 < len(value) <= LONGEST_KEY
-        and value.encode("utf-8", "replace").decode() == value
-    )
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_WHOLE
-
-
-def _is_pause(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return 0 <= value <= LONGEST_DELAY_SECONDS  # refuses NaN, too
 
 
 class Poster(Protocol):
@@ -115,6 +40,13 @@ class Poster(Protocol):
 
     def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
         """Store one event with a task for each handler."""
+
+    @property
+    def clock(self) -> Clock:
+        """The queue's time."""
+
+    def store(self, batch: Batch) -> None:
+        """Store all of *batch* in one write: all or none where the store can."""
 
 
 class Task(Generic[P, R]):
@@ -153,9 +85,13 @@ class Task(Generic[P, R]):
         """
         return self._post(self.defaults, args, kwargs)
 
+    def post_many(self, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
+        """Store one task for each tuple of arguments, in their order and in one write; see `hold`."""
+        return self._post_many(self.defaults, calls)
+
     def options(self, **changes: Any) -> Prepared[P]:
         """The same task with other options for one post: delay, priority, key, max_attempts, timeout, …"""
-        return Prepared(self, _for_one_post(self.defaults, changes))
+        return Prepared(self, self.defaults.for_one_post(changes))
 
     def _post(self, options: Options, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> MonQTask:
         plain = {}
@@ -168,7 +104,17 @@ class Task(Generic[P, R]):
         # Allura's posts could wait for the end of the request; here a post is always durable at once
         if controls.pop("flush_immediately", True) is not True:
             raise BadDeclaration("__task_flush_immediately: expected True, a post is always stored at once")
-        return poster().post(self.name, args, plain, _for_one_post(options, controls))
+        chosen = options.for_one_post(controls)
+        if (batch := held()) is None:
+            return poster().post(self.name, args, plain, chosen)
+        batch.require_room()
+        task = prepare(poster().clock, self.name, args, plain, chosen, capture())
+        batch.tasks.append(task)
+        return task
+
+    def _post_many(self, options: Options, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
+        with hold():
+            return [self._post(options, args, {}) for args in calls]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +127,10 @@ class Prepared(Generic[P]):
     def post(self, *args: P.args, **kwargs: P.kwargs) -> MonQTask:
         """As Task.post."""
         return self.task._post(self.chosen, args, kwargs)
+
+    def post_many(self, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
+        """As Task.post_many."""
+        return self.task._post_many(self.chosen, calls)
 
 
 class Registry:
@@ -223,6 +173,22 @@ _poster: Poster | None = None
 def registry() -> Registry:
     """The registry in use: what may run, and what handles which topic."""
     return _registry
+
+
+def use(new: Registry) -> None:
+    """Let *new* be the registry in use."""
+    global _registry  # noqa: PLW0603 - see bind
+    _registry = new
+
+
+@contextmanager
+def filling(new: Registry) -> Iterator[None]:
+    """Let what is declared in this greenlet go to *new*, until the block ends."""
+    token = _filling.set(new)
+    try:
+        yield
+    finally:
+        _filling.reset(token)
 
 
 def _being_filled() -> Registry:
@@ -343,9 +309,30 @@ def post_event(topic: str, *args: Any, **kwargs: Any) -> ObjectId:
         raise BadDeclaration(
             f"post_event: expected a topic of letters, digits and _.:-, got {shown(topic, 80)}"
         )
+    if (batch := held()) is not None:
+        batch.require_room()
+        batch.events.append(announcement(poster().clock, topic, args, kwargs, capture()))
+        return batch.events[-1].event.id
     event_id = poster().publish(topic, args, kwargs).event_id
     assert event_id is not None  # noqa: S101 - an event's receipt always names it
     return event_id
+
+
+@contextmanager
+def hold() -> Iterator[None]:
+    """Store what is posted and published in the block at its end, in one write; nothing when it raises.
+
+    Ids are known in the block, `join` works after it. Another `hold` inside belongs to the outer one; what
+    other threads post does not. At most 5,000 posts. Raises at the end as `.post()` does: all or nothing is
+    stored then, except on MongoDB, where an outage may leave a part of it.
+    """
+    if held() is not None:
+        yield
+        return
+    with holding() as batch:
+        yield
+    if len(batch):
+        poster().store(batch)
 
 
 class Globals:
@@ -355,109 +342,3 @@ class Globals:
 
 
 g = Globals()
-
-
-def load(
-    apps: Sequence[str],
-    folders: Sequence[Path],
-    *,
-    afresh: bool = False,
-    also: Callable[[], None] = lambda: None,
-) -> Registry:
-    """Import *apps* from *folders* and return the registry of what they, and *also*, declare.
-
-    With *afresh* the modules are imported anew and what they declare takes the place of all that was
-    declared before; when one of them fails, everything stays as it was. Raises ConfigError with the
-    place of the failure.
-    """
-    global _registry  # noqa: PLW0603 - see bind
-    for folder in folders:
-        if str(folder) not in sys.path:
-            _search(folder)
-    if not afresh:
-        _import_all(apps)
-        also()
-        return _registry
-    with _clean_slate(apps, folders) as new:
-        _import_all(apps)
-        also()
-    _registry = new
-    return new
-
-
-def _import_all(apps: Sequence[str]) -> None:
-    """Import each of *apps*, leaving no bytecode behind.
-
-    Python takes bytecode for that of a source by its time in whole seconds and its size: an edit in the
-    second of the last import would not be seen.
-    """
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        for app in apps:
-            _import(app)
-    finally:
-        sys.dont_write_bytecode = before
-
-
-def _search(folder: Path) -> None:
-    """Look for modules in *folder* too, last: what the program brings along wins."""
-    if folder.name in _INSTALLED:
-        site.addsitedir(str(folder))  # its .pth files count: editable installs are nothing else
-    else:
-        sys.path.append(str(folder))
-
-
-def _import(app: str) -> None:
-    try:
-        importlib.import_module(app)
-    except BadDeclaration as error:
-        raise ConfigError(f"app {app}: {error}") from error
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"app {app}: {missing_module(app, error)}") from error
-    except (Exception, SystemExit) as error:  # an app may do anything while it is imported
-        raise ConfigError(f"app {app}: {_last_place(error)}{type(error).__name__}: {error}") from error
-
-
-def _last_place(error: BaseException) -> str:
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}:{error.lineno}: "
-    step = error.__traceback__
-    while step and step.tb_next:
-        step = step.tb_next
-    return f"{step.tb_frame.f_code.co_filename}:{step.tb_lineno}: " if step else ""
-
-
-@contextmanager
-def _clean_slate(apps: Sequence[str], folders: Sequence[Path]) -> Iterator[Registry]:
-    """Import as if for the first time; on any error the old modules are back."""
-    mine = {name: module for name, module in sys.modules.items() if _is_app(name, module, apps, folders)}
-    for name in mine:
-        del sys.modules[name]
-    importlib.invalidate_caches()
-    new = Registry()
-    token = _filling.set(new)
-    try:
-        yield new
-    except BaseException:
-        for name, module in list(sys.modules.items()):
-            if _is_app(name, module, apps, folders):
-                del sys.modules[name]
-        sys.modules.update(mine)
-        raise
-    finally:
-        _filling.reset(token)
-
-
-def _is_app(name: str, module: Any, apps: Sequence[str], folders: Sequence[Path]) -> bool:
-    """Whether *module* is the user's own code: an app, or beside one; not what was installed for it."""
-    if any(name == app or name.startswith(f"{app}.") for app in apps):
-        return True
-    file = getattr(module, "__file__", None)
-    # a namespace package has no file, but it remembers its modules as attributes
-    places = [Path(file)] if file else [Path(place) for place in getattr(module, "__path__", ())]
-    return any(
-        place.is_relative_to(folder) and not _INSTALLED & set(place.relative_to(folder).parts)
-        for folder in folders
-        if not _INSTALLED & set(folder.parts)
-        for place in places
-    )

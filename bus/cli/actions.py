@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from bson import ObjectId
 
-from ..admin import PAGE, Step
+from ..admin import MOVABLE, PAGE, Admin, Step, narrowed
+from ..api.client import ApiClient
 from ..clock import Clock
 from ..errors import NotFound, UsageError
 from ..model import Filter
@@ -21,23 +22,50 @@ Act = Callable[[Filter, "ObjectId | None", int], Step]
 
 def retry(options: argparse.Namespace) -> int:
     """Give failed and skipped tasks a fresh start."""
-    which = _meant(options, "retry")
-    with open_admin(options) as admin:
-        return _walk(admin.retry, which, options, "retried")
+    return _act(options, "retry", "retried")
 
 
 def cancel(options: argparse.Namespace) -> int:
     """Skip ready and busy tasks."""
-    which = _meant(options, "cancel")
-    with open_admin(options) as admin:
-        return _walk(admin.cancel, which, options, "cancelled")
+    return _act(options, "cancel", "cancelled")
 
 
 def purge(options: argparse.Namespace) -> int:
     """Forget ended tasks."""
-    which = _meant(options, "purge")
-    with open_admin(options) as admin:
-        return _walk(admin.purge, which, options, "purged")
+    return _act(options, "purge", "purged")
+
+
+def _act(options: argparse.Namespace, verb: str, done: str) -> int:
+    which = _meant(options, verb)
+    with open_admin(options, looks=options.dry_run) as admin:
+        if options.dry_run:
+            return _forecast(_by_name(admin, which, verb), options, done)
+        if terminal.shows_progress() and not which.ids:
+            for name, count in _ranked(_by_name(admin, which, verb)):
+                terminal.note(f"{count:>10}  {name}")
+        act: Act = getattr(admin, verb)
+        return _walk(act, which, options, done)
+
+
+def _by_name(admin: Admin | ApiClient, which: Filter, verb: str) -> dict[str, int]:
+    """How many tasks of each name the action would go through."""
+    meant = narrowed(which, MOVABLE[verb])
+    return {} if meant is None else admin.count(meant, "name")
+
+
+def _ranked(counts: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+
+
+def _forecast(counts: dict[str, int], options: argparse.Namespace, done: str) -> int:
+    total = min(sum(counts.values()), options.limit or sys.maxsize)
+    if options.json:
+        terminal.row({f"would_be_{done}": total, "names": dict(_ranked(counts))})
+        return 0
+    for name, count in _ranked(counts):
+        terminal.line(f"{count:>10}  {name}")
+    terminal.line(f"would be {done} {total}")
+    return 0
 
 
 def _meant(options: argparse.Namespace, verb: str) -> Filter:
@@ -48,12 +76,12 @@ def _meant(options: argparse.Namespace, verb: str) -> Filter:
 
 
 def _walk(act: Act, which: Filter, options: argparse.Namespace, done: str) -> int:
-    total, last, left = 0, None, options.limit or sys.maxsize
+    total, cursor, left = 0, None, options.limit or sys.maxsize
     show_progress = terminal.shows_progress()
     while left > 0:
-        step = act(which, last, min(left, PAGE))
-        total, last, left = total + step.done, step.last, left - step.done
-        if last is None:
+        step = act(which, cursor, min(left, PAGE))
+        total, cursor, left = total + step.done, step.cursor, left - step.done
+        if cursor is None:
             break
         if show_progress:
             terminal.progress(f"{done} {total} …")

@@ -11,8 +11,9 @@ from ..config import store_named
 from ..connecting import is_embedded
 from ..copying import Copied, size
 from ..copying import copy as copy_store
-from ..errors import UsageError
+from ..errors import StoreError, UsageError
 from ..store import Store, open_store
+from ..store.inbox.reader import waiting_bytes
 from . import terminal
 from .session import open_admin, read_config
 
@@ -37,6 +38,11 @@ def copy(options: argparse.Namespace) -> int:
     if target_named.reveal() == "sqlite":
         raise UsageError("copy: expected a MongoDB address, got sqlite; for a copy in a file: monqbus backup")
     settings = config.monqbus
+    if waiting := waiting_bytes(settings.data_dir):
+        raise StoreError(
+            f"copy: expected an empty inbox, got {waiting} bytes of postings that no daemon has taken over; "
+            "start `monqbus run` once and stop it, then copy"
+        )
     with (
         closing(open_store("sqlite", settings.data_dir, looks=True)) as source,
         closing(open_store(target_named.reveal(), settings.data_dir)) as target,

@@ -9,7 +9,7 @@ from contextlib import closing
 from json import dumps
 from pathlib import Path
 
-from ..apps import registry
+from ..apps import loading, registry
 from ..apps.command import declare
 from ..apps.command_program import faults_of
 from ..config import Config, nearest
@@ -55,7 +55,7 @@ def _app_problems(config: Config) -> list[str]:
     place = Path.cwd()
     for app in config.monqbus.apps:
         try:
-            registry.load([app], config.monqbus.path)
+            loading.load([app], config.monqbus.path)
         except ConfigError as error:
             problems += error.problems
     declare(config.handlers.values(), place)

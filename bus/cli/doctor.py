@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from ..clock import Clock
@@ -21,6 +22,7 @@ from ..errors import ConfigError, MonqbusError
 from ..model import ERROR, Filter
 from ..store.checks import file, servers, unreadable
 from ..store.fields import ASIDE
+from ..store.inbox.reader import left_aside, waiting_bytes
 from ..telemetry import FACTS
 from . import terminal
 from .host_checks import commands, data, limits, program
@@ -109,3 +111,13 @@ def _store(config: Config) -> Iterator[Diagnosis]:
         yield from servers(config.monqbus.store.reveal(), Clock())
     elif not answers:
         yield from file(config.monqbus.data_dir, config.monqbus.min_free)
+    yield from _inbox(config.monqbus.data_dir)
+
+
+def _inbox(data_dir: Path) -> Iterator[Diagnosis]:
+    if waiting := waiting_bytes(data_dir):
+        note = "a daemon takes them over: monqbus run"
+        yield Diagnosis("inbox", f"{waiting} bytes of postings wait", note=note)
+    if aside := left_aside(data_dir):
+        found = f"{len(aside)} files hold postings that could not be read or stored, such as {aside[0]}"
+        yield Diagnosis("inbox", found, "problem", "look into them, post again what they hold, delete them")

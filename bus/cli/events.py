@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from typing import Final
 
-from ..model import Event
-from ..presentation import event_details
+from ..admin import Admin
+from ..api.client import ApiClient
+from ..errors import BadFilter, UsageError
+from ..model import Event, EventFilter
+from ..presentation import event_details, event_row
 from . import terminal
 from .filters import event_id
 from .session import open_admin, open_poster
 
+PAGE: Final = 200
+DEFAULT_LIMIT: Final = 50
+LISTS_ONLY: Final = ("topic", "hook", "kind", "limit")
+
 
 def events(options: argparse.Namespace) -> int:
-    """Show or replay events by their ids, in the order given; the first that cannot be ends it."""
+    """List events, or show or replay some by id, in the order given; the first that cannot be ends it."""
+    if options.action == "list":
+        return _list(options)
+    _require_ids(options)
     ids = [event_id(text) for text in options.ids]
     if options.action == "show":
         with open_admin(options, looks=True) as admin:
             for one in ids:
-                _show(admin.event(one), as_json=options.json)
+                show_event(admin.event(one), as_json=options.json)
         return 0
     with open_poster(options) as poster:
         for one in ids:
@@ -31,7 +43,52 @@ def events(options: argparse.Namespace) -> int:
     return 0
 
 
-def _show(event: Event, *, as_json: bool) -> None:
+def _require_ids(options: argparse.Namespace) -> None:
+    if not options.ids:
+        raise UsageError(
+            f"ID: expected at least one event to {options.action}, got none; `events list` shows ids"
+        )
+    for name in LISTS_ONLY:
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name}: expected with list alone, got {options.action}; leave it out")
+
+
+def _list(options: argparse.Namespace) -> int:
+    """One line an event, newest first."""
+    if options.ids:
+        raise UsageError(f"ID: expected none with list, got {options.ids[0]!r}; `events show` takes ids")
+    try:
+        which = EventFilter(options.topic or "", options.hook or "", options.kind or "")
+    except BadFilter as error:
+        raise UsageError(f"--{error.part}: {error.sentence}") from error
+    with open_admin(options, looks=True) as admin:
+        for number, event in enumerate(_pages(admin, which, options.limit or DEFAULT_LIMIT)):
+            if options.json:
+                terminal.row(event_row(event))
+                continue
+            if not number:
+                terminal.line(f"{'ID':<24}  {'RECEIVED':<20}  {'KIND':<10}  TASKS  TOPIC")
+            row = event_row(event)
+            moment = f"{str(row['received'] or '')[:19].replace('T', ' ')}Z"
+            source = f"  hook {event.hook}" if event.hook else ""
+            fault = f"  {event.fault[:160]}" if event.fault else ""
+            count = len(event.task_ids)
+            terminal.line(
+                f"{row['id']!s:<24}  {moment}  {event.kind:<10}  {count:>5}  {event.topic}{source}{fault}"
+            )
+    return 0
+
+
+def _pages(admin: Admin | ApiClient, which: EventFilter, limit: int) -> Iterator[Event]:
+    cursor = None
+    while limit > 0 and (page := admin.events(which, min(limit, PAGE), cursor)):
+        yield from page
+        limit -= len(page)
+        cursor = page[-1].id
+
+
+def show_event(event: Event, *, as_json: bool) -> None:
+    """Print everything about one event."""
     details = event_details(event)
     if as_json:
         terminal.row(details)

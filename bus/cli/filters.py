@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 from datetime import datetime
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from bson import ObjectId
 from bson.errors import InvalidId
 
 from ..errors import BadFilter, UsageError
-from ..model import READY, Filter, State
+from ..model import MOMENTS, READY, Filter, State
 from .times import moment_before
 
 PARKED: Final = "parked"
@@ -22,8 +22,9 @@ def filter_of(options: argparse.Namespace, now: datetime) -> Filter:
     """What the options ask for. Raises UsageError."""
     states = _states(options.state)
     ids = tuple(dict.fromkeys(task_id(text) for text in getattr(options, "ids", ())))
-    older = moment_before("--older", options.older, now) if options.older else None
-    newer = moment_before("--newer", options.newer, now) if options.newer else None
+    moments: Any = {
+        name: moment_before(_option(name), text, now) for name in MOMENTS if (text := getattr(options, name))
+    }
     try:
         return Filter(
             ids=ids,
@@ -32,13 +33,17 @@ def filter_of(options: argparse.Namespace, now: datetime) -> Filter:
             name=options.name or "",
             topic=options.topic or "",
             error=options.error or "",
-            older=older,
-            newer=newer,
+            **moments,
         )
     except BadFilter as error:
-        option = _OPTIONS.get(error.part, f"--{error.part}")
+        option = _OPTIONS.get(error.part, _option(error.part))
         also = f" ({PARKED} is a word for itself)" if error.part == "states" else ""
         raise UsageError(f"{option}: {error.sentence}{also}") from error
+
+
+def _option(part: str) -> str:
+    """The option that says this part of a filter."""
+    return f"--{part.replace('_', '-')}"
 
 
 def task_id(text: str) -> ObjectId:

@@ -200,11 +200,13 @@ def _posting(command: Command) -> None:
 
 def _filters(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--state", help="ready, busy, complete, error, skipped, several with commas; or parked")
-    sub.add_argument("--name", metavar="PREFIX", help="task names that begin so")
+    sub.add_argument("--name", metavar="NAME", help="the task's whole name; * stands for any text: 'mail.*'")
     sub.add_argument("--topic", help="tasks of events with this topic")
     sub.add_argument("--error", metavar="REGEX", help="tasks whose error matches")
     sub.add_argument("--older", metavar="WHEN", help="queued before: 90s, 3d, or an RFC 3339 time")
     sub.add_argument("--newer", metavar="WHEN", help="queued after: 90s, 3d, or an RFC 3339 time")
+    sub.add_argument("--ended-older", metavar="WHEN", help="ended before, in the same words")
+    sub.add_argument("--ended-newer", metavar="WHEN", help="ended after, in the same words")
     sub.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
@@ -218,20 +220,36 @@ def _looking(command: Command) -> None:
     listing = command("list", "queries", "list tasks, newest first", "monqbus list --state error --newer 1h")
     _filters(listing)
     _limit(listing, "50")
-    _filters(command("count", "queries", "count tasks by state", "monqbus count --name hello."))
+    _filters(command("count", "queries", "count tasks by state", "monqbus count --name 'hello.*'"))
     show = command(
-        "show", "queries", "show everything about one task", "monqbus show 6b04e9ad5827144958b0b2e2"
+        "show",
+        "queries",
+        "show everything about one task, or one event",
+        "monqbus show 6b04e9ad5827144958b0b2e2",
     )
-    show.add_argument("id", metavar="ID", help="the task's id")
+    show.add_argument("id", metavar="ID", help="the id of a task or an event")
     show.add_argument("--json", action="store_true", help="as one JSON object")
     events = command(
         "events",
         "events",
-        "show events, or replay some that no handler took with the handlers there are now",
-        "monqbus events replay 6b04e9ad5827144958b0b2e2",
+        "list events, show some, or replay some that no handler took with the handlers there are now",
+        "monqbus events list --hook github --limit 20",
     )
-    events.add_argument("action", metavar="ACTION", choices=["show", "replay"], help="show or replay")
-    events.add_argument("ids", metavar="ID", nargs="+", help="events by id: the first one that a 202 names")
+    events.add_argument(
+        "action", metavar="ACTION", choices=["list", "show", "replay"], help="list, show or replay"
+    )
+    events.add_argument(
+        "ids",
+        metavar="ID",
+        nargs="*",
+        help="for show and replay: events by id, the first one that a 202 names",
+    )
+    events.add_argument("--topic", help="for list: events with this topic")
+    events.add_argument("--hook", help="for list: deliveries to this hook")
+    events.add_argument("--kind", help="for list: delivery, published, or another source's word")
+    events.add_argument(
+        "--limit", metavar="N", type=_count, help="for list: at most N events, the newest (default: 50)"
+    )
     events.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
@@ -241,12 +259,15 @@ def _steering(command: Command) -> None:
         ("cancel", "skip ready or busy tasks"),
         ("purge", "forget ended tasks; never touches ready or busy ones"),
     ):
-        sub = command(name, "actions", does, f"monqbus {name} --name hello. --older 1d")
+        sub = command(name, "actions", does, f"monqbus {name} --name 'hello.*' --older 1d")
         sub.add_argument("ids", metavar="ID", nargs="*", help="tasks by id")
         _filters(sub)
         _limit(sub, "all that match")
         sub.add_argument(
             "--all", action="store_true", help="every task that can be, when no ID and no filter is given"
+        )
+        sub.add_argument(
+            "--dry-run", action="store_true", help="change nothing; count by name what would be changed"
         )
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from bson import ObjectId
 
 from ..api.client import ApiClient
-from ..apps.registry import NAME, TOPIC, Options
+from ..apps.options import Options
+from ..apps.registry import NAME, TOPIC
 from ..clock import Clock
 from ..errors import BadDeclaration, JoinTimeout, TaskFailed, UsageError
 from ..model import MonQTask
@@ -48,8 +49,9 @@ def event(options: argparse.Namespace) -> int:
     wait = None if options.wait is None else seconds("--wait", options.wait)
     with open_poster(options) as poster:
         receipt, near = poster.publish_named(options.topic, args, kwargs)
-        for one in (receipt.event_id, *receipt.task_ids):
-            terminal.done(str(one))
+        terminal.done(f"event {receipt.event_id}")
+        for task_id in receipt.task_ids:
+            terminal.done(f"task  {task_id}")
         if not receipt.task_ids:
             terminal.note(f"no handler for topic {options.topic}; the event is recorded{_meant(near)}")
         if wait is None or not receipt.task_ids:

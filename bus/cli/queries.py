@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import builtins
 import dataclasses
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -15,16 +17,19 @@ from bson import ObjectId
 from ..admin import Admin
 from ..api.client import ApiClient
 from ..clock import Clock
-from ..model import COMPLETE, ERROR, READY, SKIPPED, STATES, Filter, MonQTask
+from ..errors import NotFound
+from ..model import BUSY, COMPLETE, ERROR, READY, SKIPPED, STATES, Event, Filter, MonQTask
 from ..presentation import attempts, plain, task_details, task_row
 from ..store.fields import ASIDE
 from . import terminal
+from .events import show_event
 from .filters import filter_of, task_id
 from .session import open_admin
 from .terminal import STATE_WIDTH, State
 
 PAGE = 200
 DEFAULT_LIMIT = 50
+HEADER = f"{'ID':<24}  {'STATE':<{STATE_WIDTH}}  {'QUEUED':<20}  NAME"
 
 
 def list(options: argparse.Namespace) -> int:  # noqa: A001 - the command's name
@@ -36,6 +41,8 @@ def list(options: argparse.Namespace) -> int:  # noqa: A001 - the command's name
             if options.json:
                 terminal.row(task_row(task))
             else:
+                if not shown:
+                    terminal.line(HEADER)
                 _print_line(task)
             shown += 1
     if sys.stdout.isatty() and options.limit is None and shown in (0, DEFAULT_LIMIT):
@@ -45,22 +52,48 @@ def list(options: argparse.Namespace) -> int:  # noqa: A001 - the command's name
 
 
 def _pages(admin: Admin | ApiClient, which: Filter, limit: int) -> Iterator[MonQTask]:
-    last = None
-    while limit > 0 and (page := admin.find(which, min(limit, PAGE), last)):
+    cursor = None
+    while limit > 0 and (page := admin.find(which, min(limit, PAGE), cursor)):
         yield from page
         limit -= len(page)
-        last = page[-1].id
+        cursor = page[-1].id
 
 
 def _print_line(task: MonQTask) -> None:
     tail = ""
     if fault := _fault(task):
         tail = f"  {fault[:160]}"
+    elif task.state == BUSY:
+        tail = _run(task)
     elif task.history and task.state != COMPLETE and (error := attempts(task)[-1][2]):
         tail = f"  attempt {task.attempt}: {error[:80]}"
     elif task.state == SKIPPED and isinstance(task.result, str):
         tail = f"  {task.result[:160]}"
     terminal.line(f"{_id(task)}  ", State(task.state), f"  {_when(task.time_queue)}  {task.task_name}{tail}")
+
+
+def _run(task: MonQTask) -> str:
+    """For how long a busy task runs, and how far it says it is."""
+    words = []
+    if isinstance(task.time_start, datetime):
+        words.append(f"for {_duration((Clock().now() - task.time_start).total_seconds())}")
+    note = task.progress if isinstance(task.progress, dict) else {}
+    if isinstance(fraction := note.get("fraction"), (int, float)):
+        words.append(f"{fraction:.0%}")
+    if text := note.get("text"):
+        words.append(str(text)[:80])
+    return "".join(f"  {word}" for word in words)
+
+
+def _duration(seconds: float) -> str:
+    """The two largest units: 1d 3h, 2h 5m, 4m 10s, 7s."""
+    left = max(0, int(seconds))
+    parts: builtins.list[str] = []
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        number, left = divmod(left, size)
+        if number or parts or unit == "s":
+            parts.append(f"{number}{unit}")
+    return " ".join(parts[:2])
 
 
 def _id(task: MonQTask) -> str:
@@ -100,9 +133,16 @@ def count(options: argparse.Namespace) -> int:
 
 
 def show(options: argparse.Namespace) -> int:
-    """Everything about one task, and why it waits if it does."""
+    """Everything about one task, and why it waits if it does; or about one event."""
     with open_admin(options, looks=True) as admin:
-        task = admin.show(task_id(options.id))
+        wanted = task_id(options.id)
+        try:
+            task = admin.show(wanted)
+        except NotFound:
+            if (event := _event(admin, wanted)) is None:
+                raise
+            show_event(event, as_json=options.json)
+            return 0
         details = task_details(task) | {"waiting": admin.why_waiting(task)}
     if options.json:
         terminal.row(details)
@@ -118,6 +158,12 @@ def show(options: argparse.Namespace) -> int:
             terminal.line(f"{name}:")
             terminal.text(_written(texts[name]), indent="    ")
     return 0
+
+
+def _event(admin: Admin | ApiClient, event_id: ObjectId) -> Event | None:
+    with suppress(NotFound):
+        return admin.event(event_id)
+    return None
 
 
 def _shown(name: str, value: Any) -> str | State:

@@ -9,27 +9,27 @@ from __future__ import annotations
 import argparse
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ..admin import Admin
-from ..api.client import ApiClient, Posted, Published
+from ..api.client import ApiClient
 from ..apps import from_config, registry
-from ..apps.context import capture
-from ..apps.registry import Options
 from ..clock import Clock
-from ..config import CONTROL_SOCKET, Config, load, nearest
+from ..config import CONTROL_SOCKET, Config, load
 from ..connecting import client, is_embedded
 from ..errors import ConfigError, StoreHeld, StoreUnavailable
 from ..model import READY, MonQTask
-from ..posting import PostOffice, prepare
+from ..posting import PostOffice
 from ..presentation import why_waiting
 from ..steady_clock import SteadyClock
 from ..store import Store, as_owner_of, has_file, open_memory_store, open_store, require_room
 from ..store.clock_mark import read_mark, this_boot
+from ..store.inbox.reader import waiting_bytes
+from . import terminal
 
 HELD_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 0.05
@@ -80,8 +80,19 @@ def open_admin(options: argparse.Namespace, *, looks: bool = False) -> Iterator[
     """The Admin of the configured store; one that *looks* changes nothing and makes no file."""
     config = read_config(options)
     place = _open(config, makes=False, looks=looks)
+    if is_embedded(config) and not isinstance(place, ApiClient):
+        _tell_of_inbox(config)
     with closing(place):
         yield place if isinstance(place, ApiClient) else OwnAdmin(place, _queue_clock(config), config)
+
+
+def _tell_of_inbox(config: Config) -> None:
+    """Say that there is more than the store shows: only a daemon takes it over."""
+    if waiting := waiting_bytes(config.monqbus.data_dir):
+        terminal.note(
+            f"the inbox holds {waiting} bytes of postings that no daemon has taken over yet; "
+            "start one with `monqbus run`"
+        )
 
 
 class Local:
@@ -90,28 +101,12 @@ class Local:
     *is_attended*: a daemon may be at work on the store, so that waiting for an end has a point.
     """
 
-    def __init__(self, office: PostOffice, clock: Clock, *, is_attended: bool) -> None:
-        self._office = office
-        self._clock = clock
+    def __init__(self, office: PostOffice, *, is_attended: bool) -> None:
+        self.post_named = office.post_named
+        self.publish_named = office.publish_named
         self.replay = office.replay
         self.join = office.join
         self.is_attended = is_attended
-
-    def post_named(
-        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], changes: Mapping[str, Any]
-    ) -> Posted:
-        """Post by name; see Remote.post_named."""
-        declared = registry.registry().tasks.get(name)
-        options = (declared.defaults if declared else Options()).but(changes)
-        task = self._office.submit(prepare(self._clock, name, args, kwargs, options, capture()))
-        near = "" if declared else nearest(name, tuple(sorted(registry.registry().tasks)))
-        return Posted(task, declared is not None, near)
-
-    def publish_named(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Published:
-        """Publish; see ApiClient.publish_named."""
-        receipt = self._office.publish(topic, args, kwargs)
-        near = "" if receipt.task_ids else nearest(topic, tuple(sorted(registry.registry().topics)))
-        return Published(receipt, near)
 
 
 @contextmanager
@@ -128,7 +123,7 @@ def open_poster(options: argparse.Namespace) -> Iterator[Local | ApiClient]:
         keep = timedelta(seconds=config.monqbus.keep_events)
         clock = _queue_clock(config)
         office = PostOffice(place, registry.registry, clock, keep_events=keep)
-        yield Local(office, clock, is_attended=place.shared)
+        yield Local(office, is_attended=place.shared)
 
 
 def _queue_clock(config: Config) -> Clock:

@@ -7,7 +7,7 @@ from typing import Final
 
 from ..placeholders import ALONE, HEADER, ITEM, MEMBER, PARAMETER, PATH, BadPlaceholder, Grammar
 from .topics import require_kept
-from .value_types import Kind, Unfit, shown
+from .value_types import Unfit, ValueType, quoted
 
 PLACEHOLDERS: Final = Grammar(
     {
@@ -29,12 +29,12 @@ def _read_command(text: str) -> tuple[str, ...]:
     if not words:
         raise Unfit
     if "{" in words[0]:
-        raise Unfit(shown(words[0]), expected="a fixed program", remedy="no sender may choose what is run")
+        raise Unfit(quoted(words[0]), expected="a fixed program", remedy="no sender may choose what is run")
     for word in words:
         _check_placeholders(word)
         if word in ("|", "||", "&&", ";", "&", "<", ">", ">>", "2>&1"):
             raise Unfit(
-                shown(word),
+                quoted(word),
                 expected="one program and its arguments, no shell between them",
                 remedy="put it into a script and name that",
             )
@@ -45,17 +45,17 @@ def _check_placeholders(word: str) -> None:
     try:
         template = PLACEHOLDERS.compile(word)
     except BadPlaceholder as error:
-        raise Unfit(shown(error.got), expected=error.expected, remedy=error.remedy) from None
+        raise Unfit(quoted(error.got), expected=error.expected, remedy=error.remedy) from None
     require_kept(template.placeholders)
     for first in template.parts[:1]:
         if not isinstance(first, str) and (first.default or "").startswith("-"):
             raise Unfit(
-                shown(f"{{{first.name}|{first.default}}}"),
+                quoted(f"{{{first.name}|{first.default}}}"),
                 expected="a default that makes its argument no option",
                 remedy="write the option in front of the placeholder",
             )
 
 
-COMMAND: Final = Kind(
+COMMAND: Final = ValueType(
     "a program and its arguments", "/usr/local/bin/deploy.sh {body:repository.name}", _read_command
 )

@@ -14,7 +14,7 @@ from typing import Any, Final
 from .commands import COMMAND
 from .ini import Entry
 from .secrets import SECRET, WRITTEN
-from .value_types import LONGEST_SHOWN, Kind
+from .value_types import LONGEST_SHOWN, ValueType
 
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[^{}]*\}|\([^()]*\))|`[^`]*`")
 _REFERENCE = re.compile(r"(?:env|environ|environment|file|credential|secret)\s*(?::|=)\s*\S.*", re.IGNORECASE)
@@ -28,7 +28,7 @@ QUOTES: Final = "the quotes are a part of it; remove them"
 CUT: Final = "it ends before a ;, where a comment begins"
 
 
-def mended(kind: Kind[Any], text: str) -> str:
+def mended(kind: ValueType[Any], text: str) -> str:
     """*text* without quotes around it and what stands behind #, where that is of its *kind*; else ""."""
     bare = _COMMENT.split(text, maxsplit=1)[0].rstrip()
     bare = bare[1:-1] if _QUOTED.fullmatch(bare) else bare
@@ -41,7 +41,7 @@ def mended(kind: Kind[Any], text: str) -> str:
     return bare
 
 
-def literal(kind: Kind[Any], entry: Entry) -> Iterator[str]:
+def literal(kind: ValueType[Any], entry: Entry) -> Iterator[str]:
     """A sentence about each thing in *entry* that is taken as it stands though another program would not."""
     if kind is COMMAND:
         yield from _in_command(entry)
@@ -56,7 +56,7 @@ def _is_reference(line: str) -> bool:
     return not line or line.startswith(("env:", "file:", "credential:"))
 
 
-def _in_line(kind: Kind[Any], line: str) -> Iterator[str]:
+def _in_line(kind: ValueType[Any], line: str) -> Iterator[str]:
     if kind.secret and (_is_reference(line) or line.startswith("#")):
         return
     if _QUOTED.fullmatch(line):

@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 
 from ..errors import ConfigError
 from ..files import regular_file
-from .value_types import Kind, Unfit, nearest
+from .value_types import Unfit, ValueType, nearest
 
 LARGEST_FILE: Final = 64 * 1024
 SHORTEST: Final = 16
@@ -184,14 +184,14 @@ def is_signing_key(secret: Secret) -> bool:
     return prefix == "whsec_" and len(key) in SIGNING_KEY_BYTES
 
 
-STORE: Final = Kind(
+STORE: Final = ValueType(
     "sqlite or mongodb://HOST:PORT/DATABASE (mongodb+srv:// too)",
     "mongodb://127.0.0.1:27017/monqbus",
     _read_store,
     ("sqlite",),
     secret=True,
 )
-SECRET: Final = Kind(
+SECRET: Final = ValueType(
     "one or several secrets, one a line", "env:GITHUB_WEBHOOK_SECRET", _read_secrets, secret=True
 )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .ini import Section
 from .settings import Setting, rows
-from .value_types import shown
+from .value_types import quoted
 
 Live = Mapping[str, Mapping[str, str]]
 """Lines of a sample: section → key → value."""
@@ -81,7 +81,7 @@ class SectionKind:
             return []
         expected = f"expected a name of 1 to 64 letters, digits, _ and - behind {self.name}:"
         remedy = f"write for example [{self.name}:{self.example_name}]"
-        return [(section.line, f"[{self.title}]: {expected}, got {shown(name)}; {remedy}")]
+        return [(section.line, f"[{self.title}]: {expected}, got {quoted(name)}; {remedy}")]
 
     def missing(self, section: Section, values: Values) -> list[tuple[int, str]]:
         """The required keys that *section* does not give."""

@@ -17,7 +17,7 @@ from .literal import literal, mended
 from .secrets import SECRET, Found, resolve
 from .section_kinds import SectionKind, Values
 from .settings import RENAMED, Http, Monqbus, Setting, Worker
-from .value_types import Kind, Unfit, nearest, shown
+from .value_types import Unfit, ValueType, nearest, quoted
 
 _KEY_SHAPE = re.compile(r"[A-Za-z_-]{1,15}")  # shorter than any secret
 _KEY_LINE = re.compile(r"([A-Za-z_-]+)\s*=")
@@ -48,7 +48,7 @@ def unknown_section(name: str) -> str:
         near = f"{near}:{rest[0] if rest and rest[0] else 'NAME'}"
     known = ", ".join(f"[{kind.title}]" for kind in KINDS)
     remedy = f"did you mean [{near}]?" if near else f"known are {known}"
-    return f"expected a known section, got {shown(f'[{name}]')}; {remedy}"
+    return f"expected a known section, got {quoted(f'[{name}]')}; {remedy}"
 
 
 @dataclass
@@ -107,7 +107,7 @@ class Reader:
                 read[row.attribute] = row.kind.read("\n".join(texts))
                 self._warn_literal(subject, entry, row.kind)
 
-    def _found(self, subject: str, entry: Entry, kind: Kind[Any], line: str) -> Found | None:
+    def _found(self, subject: str, entry: Entry, kind: ValueType[Any], line: str) -> Found | None:
         """What stands behind one *line* of a secret; None when it cannot be had, which has been said."""
         with self._noting(subject, entry.line, kind, line):
             found = resolve(line, self.file.parent, self.environ)
@@ -118,7 +118,7 @@ class Reader:
             return found
         return None
 
-    def _warn_literal(self, subject: str, entry: Entry, kind: Kind[Any]) -> None:
+    def _warn_literal(self, subject: str, entry: Entry, kind: ValueType[Any]) -> None:
         for sentence in literal(kind, entry):
             self.findings.warning(entry.line, f"{subject}: {sentence}")
 
@@ -127,14 +127,14 @@ class Reader:
         self.findings.warning(line, f"{subject}: {sentence}; run: chmod 600 {path}")
 
     @contextmanager
-    def _noting(self, subject: str, line: int, kind: Kind[Any], text: str) -> Iterator[None]:
+    def _noting(self, subject: str, line: int, kind: ValueType[Any], text: str) -> Iterator[None]:
         try:
             yield
         except Unfit as unfit:
             self.findings.problem(line, f"{subject}: {_complaint(kind, text, unfit)}")
 
 
-def _complaint(kind: Kind[Any], text: str, unfit: Unfit) -> str:
+def _complaint(kind: ValueType[Any], text: str, unfit: Unfit) -> str:
     """What is wrong with *text*, of which further lines are not quoted: secrets that lost their key."""
     first, *further = text.split("\n")
     if not further or kind.secret:
@@ -167,6 +167,6 @@ def _unknown(section: Section, key: str, table: Mapping[str, Setting]) -> str:
     near = nearest(key, tuple(table))
     is_safe = all(row.kind is not SECRET for row in table.values())
     quotable = is_safe and (near or _KEY_SHAPE.fullmatch(key))
-    got = shown(key) if quotable else "another one"
+    got = quoted(key) if quotable else "another one"
     remedy = f"did you mean {near}?" if near else f"known are {', '.join(table)}"
     return f"[{section.name}]: expected a known key, got {got}; {remedy}"

@@ -28,8 +28,8 @@ from .value_types import (
     VARIABLES,
     YES_OR_NO,
     Address,
-    Kind,
     Network,
+    ValueType,
     choice,
     duration,
     size,
@@ -51,11 +51,11 @@ class Setting(NamedTuple):
     key: str
     attribute: str
     default: str | None
-    kind: Kind[Any]
+    kind: ValueType[Any]
     does: str
 
 
-def setting(default: str | None, kind: Kind[T], does: str, *, key: str = "") -> T:
+def setting(default: str | None, kind: ValueType[T], does: str, *, key: str = "") -> T:
     """A field of a group that is read from the file; *does* is its help, one or two sentences."""
     metadata = {"default": default, "kind": kind, "does": does, "key": key}
     if default is None:
@@ -124,8 +124,8 @@ class Worker:
     cpu_workers: int = setting(
         "auto",
         PROCESSES,
-        "How many processes run the tasks that are declared with cpu=True; auto: one for each core. They "
-        "are forked when they are needed and stay.",
+        "How many processes run the tasks that are declared with cpu=True; auto: one for each core, and "
+        "no more than the cgroup's CPU quota allows. They are forked when they are needed and stay.",
     )
     max_tasks_per_worker: int = setting(
         "0", whole_number(0, 1_000_000), "After how many tasks such a process is replaced; 0: never."

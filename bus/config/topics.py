@@ -8,7 +8,7 @@ from typing import Final
 
 from ..placeholders import ALONE, HEADER, PARAMETER, PATH, BadPlaceholder, Grammar, Placeholder
 from ..senders.kept import is_kept, is_kept_parameter
-from .value_types import Kind, Unfit, shown
+from .value_types import Unfit, ValueType, quoted
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:-]*")
 LONGEST: Final = 128
@@ -29,7 +29,7 @@ def require_kept(placeholders: Iterable[Placeholder]) -> None:
             one.kind == "query" and not is_kept_parameter(one.where)
         ):
             raise Unfit(
-                shown(str(one)),
+                quoted(str(one)),
                 expected=f"a {'header' if is_header else 'query parameter'} that is kept",
                 remedy="name another one: those that may hold a secret are never stored, nor are odd names",
             )
@@ -39,19 +39,19 @@ def _read_topic(text: str, grammar: Grammar = PLACEHOLDERS) -> str:
     try:
         template = grammar.compile(text)
     except BadPlaceholder as error:
-        raise Unfit(shown(error.got), expected=error.expected, remedy=error.remedy) from None
+        raise Unfit(quoted(error.got), expected=error.expected, remedy=error.remedy) from None
     require_kept(template.placeholders)
     if not text or len(text) > LONGEST or not _PLAIN.fullmatch(template.fixed):
         raise Unfit
     return text
 
 
-TOPIC: Final = Kind(
+TOPIC: Final = ValueType(
     f"a topic of letters, digits and _ . : -, at most {LONGEST} characters", "github.{event}", _read_topic
 )
 
 
-TOPIC_FALLBACK: Final = Kind(
+TOPIC_FALLBACK: Final = ValueType(
     f"a topic of letters, digits and _ . : -, at most {LONGEST} characters, in which {{name}} is the hook's",
     "{name}.other",
     lambda text: _read_topic(text, FALLBACK_PLACEHOLDERS),
@@ -64,11 +64,11 @@ def _read_topics(text: str) -> tuple[str, ...]:
         raise Unfit
     for topic in topics:
         if len(topic) > LONGEST or not _PLAIN.fullmatch(topic):
-            raise Unfit(shown(topic))
+            raise Unfit(quoted(topic))
     return topics
 
 
-TOPICS: Final = Kind(
+TOPICS: Final = ValueType(
     f"topics of letters, digits and _ . : -, at most {LONGEST} characters each, separated by commas",
     "github.push",
     _read_topics,

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 import keyword
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Generic, TypeVar
+
+from ..process import cpu_quota
 
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
@@ -52,7 +53,7 @@ class Unfit(ValueError):
 
 
 @dataclass(frozen=True)
-class Kind(Generic[T]):
+class ValueType(Generic[T]):
     """One way of writing a value: *expected* completes "expected …", *example* is a good one.
 
     *read* raises Unfit. The text of a *secret* kind may stand elsewhere and is never shown.
@@ -66,12 +67,12 @@ class Kind(Generic[T]):
 
     def complaint(self, text: str, unfit: Unfit) -> str:
         """Expectation, value and remedy about a *text* that *read* refused with *unfit*."""
-        got = shown(text) if unfit.got is None else unfit.got
+        got = quoted(text) if unfit.got is None else unfit.got
         remedy = unfit.remedy or f"write for example {nearest(text, self.words) or self.example}"
         return f"expected {unfit.expected or self.expected}, got {got}; {remedy}"
 
 
-def shown(text: str) -> str:
+def quoted(text: str) -> str:
     """*text* as an error message quotes it: on one line, cut when long."""
     if not text:
         return "nothing"
@@ -83,7 +84,7 @@ def nearest(text: str, words: tuple[str, ...]) -> str:
     return next(iter(get_close_matches(text.lower(), words, n=1)), "")
 
 
-def choice(*words: Word) -> Kind[Word]:
+def choice(*words: Word) -> ValueType[Word]:
     """Exactly one of *words*."""
 
     def read(text: str) -> Word:
@@ -92,14 +93,14 @@ def choice(*words: Word) -> Kind[Word]:
                 return word
         raise Unfit
 
-    return Kind(f"one of {', '.join(words)}", words[0], read, words)
+    return ValueType(f"one of {', '.join(words)}", words[0], read, words)
 
 
 def _read_yes_or_no(text: str) -> bool:
     return choice("yes", "no").read(text) == "yes"
 
 
-def whole_number(least: int, most: int) -> Kind[int]:
+def whole_number(least: int, most: int) -> ValueType[int]:
     """A whole number in decimal digits, both bounds included."""
 
     def read(text: str) -> int:
@@ -107,16 +108,16 @@ def whole_number(least: int, most: int) -> Kind[int]:
             raise Unfit
         return int(text)
 
-    return Kind(f"a whole number from {least} to {most}", str(max(10, least)), read)
+    return ValueType(f"a whole number from {least} to {most}", str(max(10, least)), read)
 
 
 def _read_processes(text: str) -> int:
     if text == "auto":
-        return len(os.sched_getaffinity(0))
+        return cpu_quota.cpus()
     return whole_number(1, MOST_PROCESSES).read(text)
 
 
-def duration(least: str = "0s", most: str = "36500d") -> Kind[float]:
+def duration(least: str = "0s", most: str = "36500d") -> ValueType[float]:
     """A whole number with its unit, in seconds; a hundred years at most: a date can still hold it."""
 
     def read(text: str) -> float:
@@ -126,14 +127,14 @@ def duration(least: str = "0s", most: str = "36500d") -> Kind[float]:
         return _seconds(match)
 
     shortest, longest = (_seconds(_DURATION.fullmatch(bound)) for bound in (least, most))
-    return Kind(f"a duration from {least} to {most} (unit ms, s, m, h or d)", "30s", read)
+    return ValueType(f"a duration from {least} to {most} (unit ms, s, m, h or d)", "30s", read)
 
 
 def _seconds(match: re.Match[str] | None) -> float:
     return int(match[1]) * UNIT_SECONDS[match[2]] if match else 0.0
 
 
-def size(most: str, least: int = 1) -> Kind[int]:
+def size(most: str, least: int = 1) -> ValueType[int]:
     """A number of bytes, plain or with a binary unit, from *least* to *most*."""
 
     def read(text: str) -> int:
@@ -143,7 +144,7 @@ def size(most: str, least: int = 1) -> Kind[int]:
         return _bytes(match)
 
     largest = _bytes(_SIZE.fullmatch(most))
-    return Kind(f"a size from {least} to {most} (bytes, KiB, MiB or GiB)", most, read)
+    return ValueType(f"a size from {least} to {most} (bytes, KiB, MiB or GiB)", most, read)
 
 
 def _bytes(match: re.Match[str] | None) -> int:
@@ -192,7 +193,7 @@ def _items(text: str) -> list[str]:
 def _read_modules(text: str) -> tuple[str, ...]:
     for item in _items(text):
         if not all(part.isidentifier() and not keyword.iskeyword(part) for part in item.split(".")):
-            raise Unfit(shown(item))
+            raise Unfit(quoted(item))
     return tuple(_items(text))
 
 
@@ -222,11 +223,11 @@ def _read_networks(text: str) -> tuple[Network, ...]:
         except ValueError as error:
             host_bits = "host bits" in str(error)
             remedy = f"write {ipaddress.ip_network(item, strict=False)}" if host_bits else ""
-            raise Unfit(shown(item), remedy=remedy) from None
+            raise Unfit(quoted(item), remedy=remedy) from None
     return tuple(networks)
 
 
-NETWORKS: Final = Kind(
+NETWORKS: Final = ValueType(
     "addresses or networks, separated by commas", "10.0.0.0/8, 2001:db8::/32", _read_networks
 )
 
@@ -244,21 +245,25 @@ def _read_user(text: str) -> str:
 def _read_variables(text: str) -> tuple[str, ...]:
     for item in _items(text):
         if not _VARIABLE.fullmatch(item):
-            raise Unfit(shown(item))
+            raise Unfit(quoted(item))
     return tuple(_items(text))
 
 
-YES_OR_NO: Final = Kind("yes or no", "yes", _read_yes_or_no, ("yes", "no"))
-PROCESSES: Final = Kind(
+YES_OR_NO: Final = ValueType("yes or no", "yes", _read_yes_or_no, ("yes", "no"))
+PROCESSES: Final = ValueType(
     f"a whole number from 1 to {MOST_PROCESSES}, or auto", "auto", _read_processes, ("auto",)
 )
-ADDRESS: Final = Kind("HOST:PORT", "127.0.0.1:8080", _read_address)
-MODULES: Final = Kind("dotted module names, separated by commas", "hello, myteam.billing", _read_modules)
-FOLDER: Final = Kind("a folder, absolute or relative to this file", "./data", _read_path)
-FOLDERS: Final = Kind(
+ADDRESS: Final = ValueType("HOST:PORT", "127.0.0.1:8080", _read_address)
+MODULES: Final = ValueType("dotted module names, separated by commas", "hello, myteam.billing", _read_modules)
+FOLDER: Final = ValueType("a folder, absolute or relative to this file", "./data", _read_path)
+FOLDERS: Final = ValueType(
     "existing folders, absolute or relative to this file, separated by commas", "./apps", _read_paths
 )
-HEADER: Final = Kind("the name of an HTTP header", "X-Gitlab-Token", _read_header)
-FOLDER_OR_NONE: Final = Kind("a folder, absolute or relative to this file", "/srv/site", _read_path_or_none)
-USER: Final = Kind("the name of a user of this machine", "deploy", _read_user)
-VARIABLES: Final = Kind("names of environment variables, separated by commas", "DEPLOY_KEY", _read_variables)
+HEADER: Final = ValueType("the name of an HTTP header", "X-Gitlab-Token", _read_header)
+FOLDER_OR_NONE: Final = ValueType(
+    "a folder, absolute or relative to this file", "/srv/site", _read_path_or_none
+)
+USER: Final = ValueType("the name of a user of this machine", "deploy", _read_user)
+VARIABLES: Final = ValueType(
+    "names of environment variables, separated by commas", "DEPLOY_KEY", _read_variables
+)

@@ -11,7 +11,7 @@ from pathlib import Path
 from socket import socket as plain_socket
 from typing import Any
 
-from ..apps import registry
+from ..apps import loading
 from ..errors import ConfigError
 from ..process import parent_death
 from . import child_setup, worker
@@ -28,10 +28,10 @@ def live(order: dict[str, Any], descriptor: int, zygote: int) -> None:
     child_setup.be_called("apps")
     if order["log_level"]:
         logging.getLogger().setLevel(order["log_level"])
-    sys.dont_write_bytecode = True  # nor of what handlers import later; see registry.load
+    sys.dont_write_bytecode = True  # nor of what handlers import later; see loading.load
     forkserver = Forkserver(plain_socket(fileno=descriptor), leaders=True)
     try:
-        registry.load(order["apps"], [Path(folder) for folder in order["path"]])
+        loading.load(order["apps"], [Path(folder) for folder in order["path"]])
     except ConfigError as error:
         forkserver.tell(refused=[problem[:4000] for problem in error.problems])
         return

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from bson import ObjectId
 
+from ..apps.calls import Batch
 from ..apps.context import capture
-from ..apps.registry import Options
+from ..apps.options import Options
 from ..clock import Clock
 from ..codec import storable, undo_references
 from ..errors import NotBound, StoreUnavailable
@@ -20,7 +21,7 @@ from ..joining import await_end
 from ..model import MonQTask, Receipt
 from .frames import FrameStream
 from .interrupts import Interrupts
-from .message import error_of, task_of
+from .message import error_of, of_event, of_task, task_of
 
 FORKED: Final = (
     "post: a process that a cpu task has started is not connected to a store; let it return what there is to "
@@ -61,6 +62,18 @@ class DaemonClient:
         """Have one event stored by the daemon, with a task for each of its handlers."""
         kept = storable(list(args), dict(kwargs), capture())
         return Receipt(**self.ask("publish", topic=topic, **kept._asdict()))
+
+    @property
+    def clock(self) -> Clock:
+        """The machine's: of what is posted now the daemon corrects it."""
+        return self._clock
+
+    def store(self, batch: Batch) -> None:
+        """Have all of *batch* stored by the daemon in one call; durable when this returns."""
+        events = [{"event": of_event(event), "context": context} for event, context in batch.events]
+        answer = self.ask("store", tasks=[of_task(task) for task in batch.tasks], events=events)
+        for task, stored in zip(batch.tasks, answer["ids"], strict=True):
+            task.id, task.waiter = stored, self.join
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended; see MonQTask.join."""

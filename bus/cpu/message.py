@@ -43,8 +43,13 @@ def of_task(task: MonQTask) -> dict[str, Any]:
     """Everything about *task* that a handler may see, its delivery too; but not what nobody has set."""
     document = {name: value for name in _TASK if (value := getattr(task, name)) != _PLAIN[name]}
     if task.event is not None:
-        document["event"] = {name: getattr(task.event, name) for name in _EVENT}
+        document["event"] = of_event(task.event)
     return document
+
+
+def of_event(event: Event) -> dict[str, Any]:
+    """Everything about *event*."""
+    return {name: getattr(event, name) for name in _EVENT}
 
 
 def task_of(document: Mapping[str, Any]) -> MonQTask:

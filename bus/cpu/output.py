@@ -13,6 +13,7 @@ from typing import Final, TextIO
 from ..errors import NotBound
 from ..process import root_logger
 from ..process.text_stream import StandardStream
+from ..safe_text import without_surrogates
 from .daemon_client import DaemonClient
 
 LONGEST_FRAME: Final = 256 * 1024
@@ -46,7 +47,7 @@ class OutputStream(StandardStream):
             self._plain.flush()
             return
         said, self._line = self._line, ""
-        said = said.encode("utf-8", "backslashreplace").decode()
+        said = without_surrogates(said)
         try:
             for start in range(0, len(said), LONGEST_FRAME):
                 self._daemon_client.tell(printed=said[start : start + LONGEST_FRAME])

@@ -15,6 +15,7 @@ from typing import Any, Final
 from ..apps import registry
 from ..apps.context import restored
 from ..apps.registry import Task
+from ..apps.running_task import Note, RunningTask
 from ..clock import Clock
 from ..codec import storable_result
 from ..errors import Interrupt, TimedOut
@@ -89,31 +90,22 @@ def _open_children() -> int | None:
         return None
 
 
-class RunningTask:
-    """`c.task` in a worker: what a handler may know and say about its own run."""
+def _running_task(task: MonQTask, daemon_client: DaemonClient) -> RunningTask:
+    """`c.task`, which asks and tells the daemon."""
 
-    def __init__(self, task: MonQTask, daemon_client: DaemonClient) -> None:
-        self._task = task
-        self._daemon_client = daemon_client
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._task, name)
-
-    @property
-    def log(self) -> str:
-        """What this run has printed and logged so far."""
+    def log() -> str:
         sys.stdout.flush()
         sys.stderr.flush()
-        return str(self._daemon_client.ask("log")["text"])
+        return str(daemon_client.ask("log")["text"])
 
-    def progress(self, fraction: float, text: str = "") -> None:
-        """Show how far this run is: *fraction* 0.0 to 1.0 and a short text. Does not wait for the store."""
-        short = str(text)[:200].encode("utf-8", "backslashreplace").decode()
-        self._daemon_client.tell(progress=float(fraction), text=short)
+    def show(note: Note) -> None:
+        daemon_client.tell(progress=note["fraction"], text=note["text"])
+
+    return RunningTask(task, log, show)
 
 
 class Worker:
-    """Serves one wire in the main thread of its process."""
+    """Serves one connection to the daemon in the main thread of its process."""
 
     def __init__(self, frames: FrameStream, *, logs: bool) -> None:
         self._frames = frames
@@ -187,7 +179,7 @@ class Worker:
         args = [task.topic, task.event] if task.event is not None else task.args
         try:
             self._interrupts.open(seconds)
-            with restored(task.context, task=RunningTask(task, self._daemon_client)):
+            with restored(task.context, task=_running_task(task, self._daemon_client)):
                 value = declared.function(*args, **task.kwargs)
             self._interrupts.close()
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its task, not the worker

@@ -55,7 +55,7 @@ Answer = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class WorkItem:
     """A task to run within *seconds* (None: any time), and who answers what its handler asks for."""
 
     task: MonQTask
@@ -64,7 +64,7 @@ class Job:
 
 
 class WorkerHandle:
-    """Runs one job after the other in one worker. *on_gone* is called when the worker has ended."""
+    """Runs one item after the other in one worker. *on_gone* is called when the worker has ended."""
 
     def __init__(
         self, stream: socket.socket, child: Child, oom: OomCounter, on_gone: Callable[[WorkerHandle], None]
@@ -80,7 +80,7 @@ class WorkerHandle:
         self._kills_before = 0
         self._is_taken = False
         self._on_gone = on_gone
-        self._job: Job | None = None
+        self._item: WorkItem | None = None
         self._end: AsyncResult = AsyncResult()
         self._listener = gevent.spawn(self._listen)
 
@@ -89,19 +89,19 @@ class WorkerHandle:
         """Whether its process was ordered and has not come."""
         return self.child.pid is None and not self.child.is_gone
 
-    def carry_out(self, job: Job) -> Ending:
-        """Run *job* and say how it ended; blocks the calling greenlet only.
+    def carry_out(self, item: WorkItem) -> Ending:
+        """Run *item* and say how it ended; blocks the calling greenlet only.
 
         An Interrupt of that greenlet is passed on to the handler, and raised when the run is over: the
         worker is then spent.
         """
-        self._job, self._end = job, AsyncResult()
+        self._item, self._end = item, AsyncResult()
         self._kills_before = self._oom.recently()
         self.runs += 1
         self._is_taken = is_sent = False
         try:
-            is_sent = self._send_run(job)
-            ending = self._await_end(job)
+            is_sent = self._send_run(item)
+            ending = self._await_end(item)
         except Interrupt as reason:
             self._cut_short(reason, is_sent=is_sent)
             raise
@@ -109,13 +109,13 @@ class WorkerHandle:
             self.kill()
             raise
         finally:
-            self._job = None
-        return ending or self._overdue(job)
+            self._item = None
+        return ending or self._overdue(item)
 
-    def _send_run(self, job: Job) -> bool:
+    def _send_run(self, item: WorkItem) -> bool:
         try:
             with gevent.Timeout(TAKE_SECONDS, False):
-                self._frames.send({"run": of_task(job.task), "seconds": job.seconds})
+                self._frames.send({"run": of_task(item.task), "seconds": item.seconds})
                 return True
         except BadFrame as error:
             self._end.set(Crashed(str(error)))
@@ -130,9 +130,9 @@ class WorkerHandle:
         self.kill()
         self._end.set(Stopped(f"a worker did not take its task within {TAKE_SECONDS:g} s; it was killed"))
 
-    def _await_end(self, job: Job) -> Ending | None:
+    def _await_end(self, item: WorkItem) -> Ending | None:
         """The end of the run, None when its time is over. Looks now and then whether the worker reacts."""
-        left = None if job.seconds is None else job.seconds + GRACE_SECONDS
+        left = None if item.seconds is None else item.seconds + GRACE_SECONDS
         stopped = 0.0
         while left is None or left > 0:
             pause = LOOK_SECONDS if self._is_taken else TAKE_SECONDS
@@ -143,28 +143,28 @@ class WorkerHandle:
             if not self._is_taken and pause >= TAKE_SECONDS:
                 self._replace()
             else:
-                stopped = self._stopped_for(stopped, pause, job)
+                stopped = self._stopped_for(stopped, pause, item)
         return None
 
-    def _stopped_for(self, seconds: float, pause: float, job: Job) -> float:
+    def _stopped_for(self, seconds: float, pause: float, item: WorkItem) -> float:
         """How long the worker has been stopped, *seconds* before this *pause*; one without a limit ends."""
         if self.child.pid is None or not is_stopped(self.child.pid):
             return 0.0
         if not seconds:
-            emit("cpu_worker.stopped", pid=self.child.pid, task=job.task)
-        if job.seconds is None and seconds >= STOPPED_SECONDS:
+            emit("cpu_worker.stopped", pid=self.child.pid, task=item.task)
+        if item.seconds is None and seconds >= STOPPED_SECONDS:
             self.kill()
             self._end.set(Crashed(f"stopped for {seconds:g} s (SIGSTOP), and then killed"))
         return seconds + pause
 
-    def _overdue(self, job: Job) -> Ending:
+    def _overdue(self, item: WorkItem) -> Ending:
         if not self._is_taken:
             self._replace()
             return cast("Ending", self._end.get())
         self.kill()
         self._end.wait(KILL_SECONDS)
         text = f"the handler went on {GRACE_SECONDS:g} s after its timeout; its worker was killed\n"
-        return Overdue(job.seconds or 0.0, text)
+        return Overdue(item.seconds or 0.0, text)
 
     def _cut_short(self, reason: Interrupt, *, is_sent: bool) -> None:
         """Let the handler hear of *reason*; kill what does not heed it. At most one Interrupt comes."""
@@ -212,26 +212,26 @@ class WorkerHandle:
         self._conclude(complaint)
 
     def _understand(self, frame: Mapping[str, Any]) -> None:
-        job = self._job
-        is_of_job = job is not None and frame.get("of") == job.task.token
+        item = self._item
+        is_of_item = item is not None and frame.get("of") == item.task.token
         if "ended" in frame:
-            self._understand_end(frame, job if is_of_job else None)
+            self._understand_end(frame, item if is_of_item else None)
             return
         if "taken" in frame:
-            self._is_taken = self._is_taken or is_of_job
+            self._is_taken = self._is_taken or is_of_item
             return
         answer: Mapping[str, Any] | None = {"error": "NotBound", "text": ""}
-        if job is not None and is_of_job:
-            answer = self._answer(job, frame)
+        if item is not None and is_of_item:
+            answer = self._answer(item, frame)
         elif "printed" in frame:
             print(frame["printed"], end="")  # noqa: T201 - of no run that is there: it goes into the plain log
         if "ask" in frame:
             self._frames.send(answer or {})
 
-    def _understand_end(self, frame: Mapping[str, Any], job: Job | None) -> None:
+    def _understand_end(self, frame: Mapping[str, Any], item: WorkItem | None) -> None:
         """An end that is not of the present run is a lie, or comes late from one that was cut short."""
-        if job is None:
-            if self._job is None and self.is_spent:
+        if item is None:
+            if self._item is None and self.is_spent:
                 return
             raise BadFrame(f"frame: expected the end of the present run, got {frame!r:.200}")
         size = frame.get("bytes")
@@ -239,11 +239,11 @@ class WorkerHandle:
             raise BadFrame(f"frame: expected bytes as a whole number, got {size!r:.200}")
         self.bytes = size
         self.is_spent = self.is_spent or frame.get("spent") is True
-        self._end.set(ending_of(frame, job.seconds))
+        self._end.set(ending_of(frame, item.seconds))
 
-    def _answer(self, job: Job, frame: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def _answer(self, item: WorkItem, frame: Mapping[str, Any]) -> Mapping[str, Any] | None:
         try:
-            return job.answer(frame)
+            return item.answer(frame)
         except MonqbusError as error:
             return of_error(error)
         except Exception as error:  # whatever a handler gone wild has sent

@@ -20,7 +20,7 @@ from ..telemetry import emit
 from .app_version import Apps, AppVersion
 from .forkserver_client import ForkserverClient
 from .oom import OomCounter
-from .worker_handle import Job, WorkerHandle
+from .worker_handle import WorkerHandle, WorkItem
 
 PAUSE_SECONDS: Final = 1.0
 SUSPECTS: Final = 8
@@ -28,7 +28,7 @@ SUSPECTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class PoolOptions:
     """How many *workers* there are, after how many tasks and at how many bytes one is replaced; 0: never."""
 
     workers: int = os.cpu_count() or 1
@@ -44,14 +44,14 @@ class WorkerPool:
     """
 
     def __init__(
-        self, descriptor: int, apps: Apps, limits: Limits, on_lost: Callable[[], None] = lambda: None
+        self, descriptor: int, apps: Apps, options: PoolOptions, on_lost: Callable[[], None] = lambda: None
     ) -> None:
-        self.limits = limits
+        self.options = options
         self.is_lost = False
         self._apps = apps
         self._on_lost = on_lost
         self._oom = OomCounter()
-        self._slots = BoundedSemaphore(limits.workers)
+        self._slots = BoundedSemaphore(options.workers)
         self._cells = BoundedSemaphore(SUSPECTS)
         self._making = BoundedSemaphore(1)
         self._current: AppVersion | None = None
@@ -60,29 +60,29 @@ class WorkerPool:
         control.settimeout(None)  # whatever an app has made the default of this process
         self._zygote = ForkserverClient(control, on_gone=self._lost)
 
-    # jobs
+    # items
 
-    def perform(self, job: Job) -> Ending:
-        """Run *job* in a worker, when there is a free one. Interrupts of this greenlet reach the handler."""
+    def perform(self, item: WorkItem) -> Ending:
+        """Run *item* in a worker, when there is a free one. Interrupts of this greenlet reach the handler."""
         with self._slots:
-            return self._carry_out(job, alone=False)
+            return self._carry_out(item, alone=False)
 
-    def perform_alone(self, job: Job) -> Ending:
-        """Run *job* in a worker of its own that ends with it; up to SUSPECTS such at a time.
+    def perform_alone(self, item: WorkItem) -> Ending:
+        """Run *item* in a worker of its own that ends with it; up to SUSPECTS such at a time.
 
         For a task that may have brought a daemon down: if it is guilty, only this worker dies of it.
         """
         with self._cells:
-            return self._carry_out(job, alone=True)
+            return self._carry_out(item, alone=True)
 
-    def _carry_out(self, job: Job, *, alone: bool) -> Ending:
+    def _carry_out(self, item: WorkItem, *, alone: bool) -> Ending:
         try:
             app_version = self._app_version()
         except ConfigError as error:
             return self._not_now(f"cpu workers: {error}")
         handle = app_version.hire() if alone else app_version.take()
         try:
-            ending = handle.carry_out(job)
+            ending = handle.carry_out(item)
         finally:
             handle.is_spent = handle.is_spent or alone or self._has_had_its_time(handle)
             app_version.give_back(handle)
@@ -98,7 +98,7 @@ class WorkerPool:
         return Stopped(why)
 
     def _has_had_its_time(self, handle: WorkerHandle) -> bool:
-        tasks, size = self.limits.tasks, self.limits.bytes
+        tasks, size = self.options.tasks, self.options.bytes
         if (tasks and handle.runs >= tasks) or (size and handle.bytes > size):
             emit("cpu_worker.recycled", pid=handle.child.pid, tasks=handle.runs, bytes=handle.bytes)
             return True
@@ -107,7 +107,7 @@ class WorkerPool:
     # versions
 
     def warm_up(self) -> None:
-        """Import the apps now, so that the first job need not wait for it. Never raises ConfigError."""
+        """Import the apps now, so that the first item need not wait for it. Never raises ConfigError."""
         try:
             self._app_version()
         except ConfigError as error:
@@ -127,7 +127,7 @@ class WorkerPool:
         return app_version
 
     def renew(self, apps: Apps, *, at_once: bool) -> None:
-        """Work with *apps* from now on; new jobs wait for their import, those that run keep their version.
+        """Work with *apps* from now on; new items wait for their import, those that run keep their version.
 
         Without *at_once* they are imported at the first need. When they cannot be, the old ones stay.
         """

@@ -39,6 +39,7 @@ from ..engine.pool import Pool
 from ..engine.recorder import Recorder
 from ..errors import Drained, Withdrawn
 from ..http import ControlSocket, Limits, Server
+from ..maintenance.collector import Collector
 from ..maintenance.heartbeat import Heartbeat
 from ..maintenance.listener import Listener
 from ..maintenance.program_monitor import ProgramMonitor
@@ -224,6 +225,7 @@ class Parts:
 
         recorder = Recorder(self.store, self.clock)
         recorder.waiting_again = waiting_again
+        recorder.keep_failed = self.policy.keep_failed
         return recorder
 
     @cached_property
@@ -339,6 +341,11 @@ class Parts:
         """Hears of other daemons' posts; for a shared store only."""
         return Listener(self.store, self.lanes.wake)
 
+    @cached_property
+    def collector(self) -> Collector:
+        """Takes over what other processes have posted."""
+        return Collector(self.config.monqbus.data_dir, self.office, self.clock)
+
     # what others ask of the daemon
 
     @cached_property
@@ -420,5 +427,12 @@ class Parts:
 
     def serve_api(self) -> None:
         """Answer on the control socket. Never blocks."""
-        api = Api(self.admin, self.office, registry.registry, self.clock, self.readiness.describe)
+        api = Api(
+            self.admin,
+            self.office,
+            registry.registry,
+            self.clock,
+            status=self.readiness.describe,
+            catch_up=self.collector.collect,
+        )
         self.control_socket.serve(create_api(api))

@@ -12,7 +12,7 @@ from ..clock import Clock
 from ..engine.lanes import Lanes
 from ..engine.recorder import Recorder
 from ..errors import Drained, StoreError
-from ..model import Report
+from ..model import Report, ready_again
 from ..store import Store
 from ..telemetry import emit
 
@@ -87,10 +87,7 @@ class Drain:
 
     def _give_back_the_stubborn(self) -> int:
         """Release tasks whose handlers swallow every interrupt: they must not wait for a lease to end."""
-        reports = [
-            Report(run.task.claim, {"state": "ready", "worker": None, "attempt": run.task.attempt - 1})
-            for run in self.lanes.running
-        ]
+        reports = [Report(run.task.claim, ready_again(run.task.attempt - 1)) for run in self.lanes.running]
         try:
             return sum(self.store.report(reports)) if reports else 0
         except StoreError as error:

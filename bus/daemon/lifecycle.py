@@ -58,13 +58,14 @@ class Daemon:
         if socket.socket is not gevent.socket.socket:
             raise UsageError("run: expected a process that gevent has patched; start it as `monqbus run`")
         sys.setswitchinterval(SWITCH_SECONDS)
-        sys.dont_write_bytecode = True  # nor of what handlers import later; see registry.load
+        sys.dont_write_bytecode = True  # nor of what handlers import later; see loading.load
         gevent.get_hub().SYSTEM_ERROR = ()  # sys.exit() in a greenlet that a handler started ends only that
         parent_death.adopt_orphans()  # of commands, so that they are found; and as process 1 they come anyway
         gevent.get_hub().loop.install_sigchld()  # which buries every child, also those nobody waits for
         try:
             self._startup.start()
-            _collect_less_often()
+            # not gc.freeze(): it would hide our greenlets from whoever looks for them, as gevent.util does
+            gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
             self._announce()
             self._watch()
             self._drain()
@@ -138,6 +139,7 @@ class Daemon:
         parts.config = config
         parts.executor.policy = parts.policy
         parts.executor.default_timeout = config.worker.timeout or None
+        parts.recorder.keep_failed = parts.policy.keep_failed
         parts.admin.keep_failed = parts.policy.keep_failed
         parts.signals.look()  # the apps have just been imported
         parts.log.attach()
@@ -176,12 +178,6 @@ class Daemon:
         if not parts.store.shared and (complaint := parts.store_monitor.complaint):
             # the last word of the log: what deleted files hold ends with this process
             emit("store.failed", doing="closing", error=complaint)
-
-
-def _collect_less_often() -> None:
-    """Look for garbage seldom, and never among what was made while starting: it lives as long as we do."""
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
 def _printed(address: tuple[Any, ...]) -> str:

@@ -67,6 +67,17 @@ def _spool_monitor(parts: Parts) -> Step | None:
     return None if parts.spooler is None else Step.loop(parts.spooler.store_monitor.loop)
 
 
+def _collector(parts: Parts) -> Step:
+    # on a shared store too: a process that has connected before the move to it posts on into the inbox
+    collector = parts.collector
+
+    def stop() -> None:
+        collector.loop.stop(HEARING_SECONDS)  # what it would still take over, the next start does
+        collector.close()
+
+    return Step.of(collector.loop, stop)
+
+
 def _lanes(parts: Parts) -> Step:
     lanes = parts.lanes
     return Step(lanes.start_claiming, lanes.stop, lambda: lanes.records)
@@ -149,6 +160,7 @@ SERVICES: Final[tuple[Entry[Parts], ...]] = (
     Entry("posted tasks, unknown", lambda parts: Step.listening(parts.unknown_tasks)),
     Entry("lanes", _lanes),
     Entry("listener", _listener),
+    Entry("collector", _collector),
     # connections are accepted last of all: what comes in can be stored and run
     Entry("control socket", _api),
     Entry("public listener", _public),

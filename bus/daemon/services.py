@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from ..clock import Clock
 from ..engine.health import Health, said
-from ..telemetry import emit
+from ..telemetry import ToldOnce, emit
 
 LOOK_SECONDS: Final = 1.0
 STALL_SECONDS: Final = 1.0
@@ -46,7 +46,7 @@ class Services:
         self._store = store
         self._looked_at = clock.monotonic()
         self._late: dict[str, Health] = {}
-        self._dead: set[str] = set()
+        self._dead = ToldOnce()
 
     def look(self) -> list[Health]:
         """Tell who has become late, who no longer is, and who has died; the dead. Never blocks."""
@@ -62,8 +62,7 @@ class Services:
             else:
                 self._compare(health)
         for health in dead:
-            if health.name not in self._dead:
-                self._dead.add(health.name)
+            if self._dead.begins(health.name):
                 emit("service.died", service=health.name, reason=health.death)
         return dead
 

@@ -6,27 +6,33 @@ happens every POLL_SECONDS, and at the moment the next delayed task becomes due.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from ..clock import Clock
 from ..errors import StoreError
-from ..model import Claimed, Instance, MonQTask, Report
+from ..model import Claimed, FairShare, Instance, MonQTask, Report, ready_again
 from ..store import Store
 from ..telemetry import emit
 from .fenced import report_each
 from .loop import Loop
+from .outage import Outage
 from .pool import Pool
 from .recorder import Recorder
 
 POLL_SECONDS: Final = 5.0
+AGED_SECONDS: Final = 60.0
+AGED_EACH: Final = 10
 
 
 class Claimer:
     """The only claimer of its lane: fills *pool* with tasks of *names*.
 
-    *may_claim* is False while this daemon's lease is in doubt.
+    *may_claim* is False while this daemon's lease is in doubt. While tasks of several names wait, none
+    gets more than half of the slots; and each tenth place goes to the task that has been due longest, if
+    that is AGED_SECONDS or more, so that low priorities have their turn too.
     """
 
     def __init__(
@@ -52,7 +58,8 @@ class Claimer:
         self._more_waits = True  # until a pass has shown otherwise
         self._next_look: datetime | None = None
         self._doubted: list[MonQTask] = []
-        self._failing = False
+        self._outage = Outage("claiming", clock)
+        self._unaged = 0  # how many were claimed since one was by its age
         pool.on_free = self._slot_freed
 
     def tick(self) -> float | None:
@@ -69,8 +76,9 @@ class Claimer:
         try:
             claimed = self._claim(names, limit)
         except StoreError as error:
-            return self._pause(error)
-        self._recovered()
+            self.loop.health.fail(error)
+            return self._outage.pause(error)
+        self._outage.recovered()
         came_full = len(claimed.tasks) == limit
         look_again_now = came_full and not self._more_waits
         self._more_waits = came_full
@@ -84,26 +92,16 @@ class Claimer:
 
     # direct starts
 
-    def reserve(self, count: int) -> bool:
-        """Set *count* slots aside, only while nothing waits that would have to go first."""
+    @property
+    def lets_start(self) -> bool:
+        """Whether a task may begin as it is posted: only while nothing waits that would have to go first."""
         return (
-            not self._more_waits
-            and not self.is_stopping
-            and not self._recorder.is_full
-            and self._may_claim()
-            and self.pool.reserve(count)
+            not self._more_waits and not self.is_stopping and not self._recorder.is_full and self._may_claim()
         )
 
-    def start(self, tasks: Sequence[MonQTask], reserved: int) -> None:
-        """Begin *tasks* in slots set aside before; the rest of *reserved* is free again."""
-        self.pool.give_back(reserved)
-        if tasks:
-            self.pool.start(tasks)
-
-    def doubt(self, tasks: Sequence[MonQTask]) -> None:
-        """Remember *tasks* whose storing has an unknown outcome, to release what was stored."""
-        self.pool.give_back(len(tasks))
-        self._doubted.extend(tasks)
+    def settle(self, doubted: Sequence[MonQTask]) -> None:
+        """Release those of *doubted* that were stored, when the store answers: it is unknown which were."""
+        self._doubted.extend(doubted)
         self.loop.wake()
 
     def expect_at(self, moment: datetime) -> None:
@@ -118,11 +116,22 @@ class Claimer:
         self.pool.reserve(limit)
         try:
             self._settle_doubts()
-            claimed = self._store.claim(self.worker, names, limit, self._clock.now())
+            now = self._clock.now()
+            claimed = self._store.claim(self.worker, names, limit, now, self._fair_share(names, now))
         finally:
             self.pool.give_back(limit)
+        self._unaged = self._unaged % AGED_EACH + len(claimed.tasks)
         self.pool.start(claimed.tasks)
         return claimed
+
+    def _fair_share(self, names: Collection[str], now: datetime) -> FairShare:
+        runs = self.pool.running.values() if len(names) > 1 else ()
+        return FairShare(
+            most=max(1, self.pool.size // 2),
+            held=Counter(run.task.task_name for run in runs),
+            aged=self._unaged // AGED_EACH,
+            aged_before=now - timedelta(seconds=AGED_SECONDS),
+        )
 
     def _slot_freed(self) -> None:
         if self._more_waits:
@@ -131,10 +140,9 @@ class Claimer:
     def _settle_doubts(self) -> None:
         if not self._doubted:
             return
-        fields = {"state": "ready", "worker": None, "attempt": 0}
         tasks, self._doubted = self._doubted, []  # others may be doubted while the store is asked
         try:
-            held = report_each(self._store, [Report(task.claim, fields) for task in tasks])
+            held = report_each(self._store, [Report(task.claim, ready_again(0)) for task in tasks])
         except BaseException:
             self._doubted = tasks + self._doubted
             raise
@@ -142,15 +150,3 @@ class Claimer:
             if isinstance(mine, Exception):
                 emit("task.set_aside", task_id=task.id, reason=mine)
         emit("claim.reconciled", count=len(tasks), released=sum(mine is True for mine in held))
-
-    def _pause(self, error: StoreError) -> float:
-        self.loop.health.fail(error)
-        if not self._failing:
-            self._failing = True
-            emit("store.failed", doing="claiming", error=error)
-        return 0.5 + 0.5 * self._clock.chance()
-
-    def _recovered(self) -> None:
-        if self._failing:
-            self._failing = False
-            emit("store.recovered", doing="claiming")

@@ -7,17 +7,20 @@ from typing import Any
 
 import gevent
 
-from ..apps.registry import Options, Task
+from ..apps.calls import Announcement, Batch, prepare
+from ..apps.options import Options
+from ..apps.registry import Task
+from ..apps.running_task import RunningTask
 from ..clock import Clock
 from ..config import Config
 from ..cpu.app_version import Apps
-from ..cpu.message import of_task
-from ..cpu.worker_handle import Job
-from ..cpu.worker_pool import Limits, WorkerPool
+from ..cpu.message import of_task, task_of
+from ..cpu.worker_handle import WorkItem
+from ..cpu.worker_pool import PoolOptions, WorkerPool
 from ..model import Event
-from ..posting import PostOffice, prepare
+from ..posting import PostOffice
 from ..retry import Ending
-from .run import Run, RunningTask
+from .run import Run
 
 Words = Mapping[str, Any]
 Tasks = Mapping[str, Task[..., Any]]
@@ -36,6 +39,7 @@ class CpuRunner:
         self._verbs: Mapping[str, Callable[[Words], dict[str, Any]]] = {
             "post": self._post,
             "publish": self._publish,
+            "store": self._store,
             "look": self._look,
         }
 
@@ -45,8 +49,8 @@ class CpuRunner:
         def answer(words: Words) -> dict[str, Any] | None:
             return self._answer(run, running, words)
 
-        job = Job(run.task, seconds, answer)
-        return self.worker_pool.perform_alone(job) if alone else self.worker_pool.perform(job)
+        item = WorkItem(run.task, seconds, answer)
+        return self.worker_pool.perform_alone(item) if alone else self.worker_pool.perform(item)
 
     def _answer(self, run: Run, running: RunningTask, words: Words) -> dict[str, Any] | None:
         """Called from the worker's own greenlet; may block on the store. Raises MonqbusError."""
@@ -65,9 +69,14 @@ class CpuRunner:
         return {"task": of_task(self._office().submit(task))}
 
     def _publish(self, words: Words) -> dict[str, Any]:
-        event = Event(self._clock.new_id(), words["topic"], self._clock.now())
-        event.args, event.kwargs = words["args"], words["kwargs"]
-        return self._office().announce(event, words["context"])._asdict()
+        call = words["topic"], words["args"], words["kwargs"]
+        return self._office().publish(*call, context=words["context"])._asdict()
+
+    def _store(self, words: Words) -> dict[str, Any]:
+        tasks = [task_of(document) for document in words["tasks"]]
+        events = [Announcement(Event(**one["event"]), one["context"]) for one in words["events"]]
+        self._office().store(Batch(tasks, events))
+        return {"ids": [task.id for task in tasks]}
 
     def _look(self, words: Words) -> dict[str, Any]:
         return {"task": of_task(self._office().look(words["id"]))}
@@ -80,7 +89,7 @@ def _call(words: Words) -> tuple[list[Any], dict[str, Any], Options, dict[str, A
 def start_pool(descriptor: int, config: Config, tasks: Tasks, on_lost: Callable[[], None]) -> WorkerPool:
     """A pool on the zygote at *descriptor*; imports its apps when *tasks* need them. Never blocks."""
     worker = config.worker
-    limits = Limits(worker.cpu_workers, worker.max_tasks_per_worker, worker.max_memory_per_worker)
+    limits = PoolOptions(worker.cpu_workers, worker.max_tasks_per_worker, worker.max_memory_per_worker)
     worker_pool = WorkerPool(descriptor, _apps(config), limits, on_lost)
     if any_cpu(tasks):
         gevent.spawn(worker_pool.warm_up)

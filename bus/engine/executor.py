@@ -8,6 +8,7 @@ from typing import Any, Final
 from ..apps.command import Command
 from ..apps.context import restored
 from ..apps.registry import Registry, Task
+from ..apps.running_task import RunningTask
 from ..clock import Clock
 from ..errors import BadArguments, Interrupt, TimedOut
 from ..model import MonQTask
@@ -28,7 +29,7 @@ from ..telemetry import emit
 from .cpu_runner import CpuRunner
 from .output import current
 from .recorder import Recorder
-from .run import Run, RunningTask
+from .run import Run, running_task
 
 BEREFT: Final = (
     "not run: the delivery it is about is no longer stored, and its handler would work on nothing; "
@@ -102,7 +103,7 @@ class Executor:
         task = run.task
         seconds = task.timeout or declared.defaults.timeout or self.default_timeout
         emit("task.started", task=task)
-        running = RunningTask(run, self.note)
+        running = running_task(run, self.note)
         is_suspect = self._is_suspect(task, declared)
         if self.cpu_runner is not None and (declared.defaults.cpu or is_suspect):
             try:

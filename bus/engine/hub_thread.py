@@ -15,7 +15,10 @@ from typing import Any, TypeVar
 
 import gevent
 
-from ..apps.registry import Options, Poster
+from ..apps.calls import Batch
+from ..apps.options import Options
+from ..apps.registry import Poster
+from ..clock import Clock
 from ..errors import NotBound
 from ..model import MonQTask, Receipt
 
@@ -87,10 +90,24 @@ class AnyThread:
     def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
         """Store one task; durable when it returns."""
         task = self._hub.call(lambda: self._poster.post(name, args, kwargs, options))
-        if (join := task.waiter) is not None:
-            task.waiter = lambda task, timeout: self._hub.call(lambda: join(task, timeout))
+        self._let_join(task)
         return task
 
     def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
         """Store one event with a task for each handler."""
         return self._hub.call(lambda: self._poster.publish(topic, args, kwargs))
+
+    @property
+    def clock(self) -> Clock:
+        """The queue's time, which any thread may ask."""
+        return self._poster.clock
+
+    def store(self, batch: Batch) -> None:
+        """Store all of *batch* in one call; durable when this returns."""
+        self._hub.call(lambda: self._poster.store(batch))
+        for task in batch.tasks:
+            self._let_join(task)
+
+    def _let_join(self, task: MonQTask) -> None:
+        if (join := task.waiter) is not None:
+            task.waiter = lambda task, timeout: self._hub.call(lambda: join(task, timeout))

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from bson import ObjectId
+
 from ..apps.command import task_name
 from ..apps.registry import Task
 from ..clock import Clock
@@ -48,21 +50,30 @@ def lanes_of(config: Config, tasks: Mapping[str, Task[..., Any]], names: frozens
 
 
 class Reservation:
-    """Slots set aside for tasks that are being stored as busy. Implements posting.Reserved."""
+    """A direct start: slots set aside while tasks are stored as busy. Implements posting.Reserved."""
 
     def __init__(self) -> None:
-        self.slots: list[tuple[Claimer, list[MonQTask]]] = []
+        self._slots: list[tuple[Claimer, list[MonQTask]]] = []
+
+    def add(self, claimer: Claimer, tasks: list[MonQTask]) -> bool:
+        """Set a slot of *claimer*'s pool aside for each of *tasks*, all or none; whether it could be."""
+        is_set_aside = claimer.lets_start and claimer.pool.reserve(len(tasks))
+        if is_set_aside:
+            self._slots.append((claimer, tasks))
+        return is_set_aside
 
     def start(self, stored: Sequence[MonQTask]) -> None:
         """Run those tasks that were *stored*; the other slots are free again."""
         ids = {task.id for task in stored}
-        for claimer, tasks in self.slots:
-            claimer.start([task for task in tasks if task.id in ids], len(tasks))
+        for claimer, tasks in self._slots:
+            claimer.pool.give_back(len(tasks))
+            claimer.pool.start([task for task in tasks if task.id in ids])
 
     def doubt(self) -> None:
         """The tasks may or may not be stored as busy: settle it once the store answers again."""
-        for claimer, tasks in self.slots:
-            claimer.doubt(tasks)
+        for claimer, tasks in self._slots:
+            claimer.pool.give_back(len(tasks))
+            claimer.settle(tasks)
 
 
 class Lanes:
@@ -152,11 +163,10 @@ class Lanes:
         """How many slots there are in all lanes."""
         return sum(claimer.pool.size for claimer in self._claimers.values())
 
-    def interrupt(self, ids: Sequence[object] | None, reason: type[Interrupt]) -> None:
+    def interrupt(self, ids: Sequence[ObjectId] | None, reason: type[Interrupt]) -> None:
         """Cut short those of *ids* that run here, or everything when None."""
-        for run in self.running:
-            if ids is None or run.task.id in ids:
-                run.interrupt(reason())
+        for claimer in self._claimers.values():
+            claimer.pool.interrupt(ids, reason)
 
     def drain(self, seconds: float) -> None:
         """Block until nothing runs any more, or *seconds* are over."""
@@ -174,10 +184,9 @@ class Lanes:
         """Set a slot aside for each of *tasks*, all or none; only where nothing waits that goes first."""
         reservation = Reservation()
         for claimer, own in self._by_lane(tasks):
-            if not claimer.reserve(len(own)):
+            if not reservation.add(claimer, own):
                 reservation.start([])
                 return None
-            reservation.slots.append((claimer, own))
         return reservation
 
     def expect(self, tasks: Sequence[MonQTask]) -> None:

@@ -16,6 +16,7 @@ from typing import TextIO
 from ..model import MonQTask
 from ..process import root_logger
 from ..process.text_stream import StandardStream
+from ..safe_text import without_surrogates
 from ..telemetry import emit
 
 OUTPUT_LIMIT = 64 * 1024
@@ -94,7 +95,7 @@ class Output:
         self._cut_tail()
         middle = f"\n… {self._left_out} characters left out …\n" if self._left_out else ""
         whole = "".join(self._head) + middle + self._tail
-        return whole.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")
+        return without_surrogates(whole).replace("\x00", "\\x00")
 
 
 class Router(StandardStream):

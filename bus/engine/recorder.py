@@ -14,16 +14,17 @@ from typing import Any, Final
 from ..clock import Clock
 from ..errors import NotAccepted, StoreError, StoreUnavailable, Withdrawn
 from ..model import Claim, Report
-from ..retry import Kind, Outcome, without_postings
+from ..retry import Outcome, OutcomeKind, Policy, without_postings
 from ..store import CALL_SECONDS, Store
-from ..telemetry import emit
+from ..telemetry import ToldOnce, emit
 from .loop import Loop
+from .outage import Outage
 from .run import Run
 
 BATCH: Final = 500
 FULL: Final = 2000
 REFUSED_SECONDS: Final = 60.0
-FACT_OF: Final[dict[Kind, str]] = {
+FACT_OF: Final[dict[OutcomeKind, str]] = {
     "complete": "task.finished",
     "retry": "task.retried",
     "snooze": "task.snoozed",
@@ -42,12 +43,14 @@ class Recorder:
         self._ends: list[tuple[Run, Outcome]] = []
         self._refused: list[tuple[Run, Outcome]] = []  # by a rule of the store, until `_refused_until`
         self._refused_until = 0.0
-        self._told: set[Claim] = set()
+        self._told = ToldOnce()
         self._notes: dict[Any, Report] = {}
+        self.keep_failed = Policy().keep_failed
+        """How long an end is kept that becomes an error here."""
         self.released = 0
         """How many tasks it has given back without an attempt."""
         self._recorded = 0
-        self._failing = False
+        self._outage = Outage("recording", clock)
         self.waiting_again: Callable[[list[tuple[str, datetime]]], None] = lambda _: None
         self.loop = Loop("recorder", self.tick, CALL_SECONDS, clock)
 
@@ -135,22 +138,22 @@ class Recorder:
             self._ends.remove(end)
             self._refused.append(end)
             self._refused_until = self._clock.monotonic() + REFUSED_SECONDS
-            if run.task.claim not in self._told:
-                self._told.add(run.task.claim)
+            if self._told.begins(run.task.claim):
                 emit("task.refused", task=run.task, error=error)
         else:
-            self._told.discard(run.task.claim)
+            self._told.ends(run.task.claim)
             self._written([(run, outcome)], [held])
 
     def _report_end(self, run: Run, outcome: Outcome) -> tuple[bool, Outcome]:
-        """Write one end; one that is refused with its postings ends in `error` instead, without them."""
+        """Write one end; one whose postings are refused ends in `error` instead, without them."""
         if outcome.postings:
             try:
-                return self._store.report([_report_of(run, outcome)])[0], outcome
+                return self._report_alone(_report_of(run, outcome)), outcome
             except StoreUnavailable:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever the codec or the server says of a value
-                outcome = without_postings(outcome, error, self._clock.now())
+            except Exception as error:  # noqa: BLE001 - refused without its own values, so it is the postings
+                now = self._clock.now()
+                outcome = without_postings(run.task, outcome, error, now, self.keep_failed)
         return self._report_alone(_report_of(run, outcome)), outcome
 
     def _try_refused(self) -> None:
@@ -161,7 +164,7 @@ class Recorder:
 
     def _written(self, batch: list[tuple[Run, Outcome]], held: list[bool]) -> float | None:
         if held or not batch:
-            self._recovered()
+            self._outage.recovered(waiting=len(self._ends))
         del self._ends[: len(batch)]
         self._recorded += len(batch)
         self._tell(batch, held)
@@ -180,22 +183,15 @@ class Recorder:
         except StoreUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the codec or the server says of a value
-            held = self._store.report([Report(report.claim, _without_values(report.fields, error))])[0]
+            replaced = Report(report.claim, _without_values(report.fields, error), report.postings)
+            held = self._store.report([replaced])[0]
             emit("task.unstorable", task_id=report.claim.id, error=error)
             return held
 
     def _pause(self, error: StoreError, *, has_written: bool = False) -> float:
         if not has_written:
             self.loop.health.fail(error)
-        if not self._failing:
-            self._failing = True
-            emit("store.failed", doing="recording", waiting=len(self._ends), error=error)
-        return 0.5 + 0.5 * self._clock.chance()
-
-    def _recovered(self) -> None:
-        if self._failing:
-            self._failing = False
-            emit("store.recovered", doing="recording", waiting=len(self._ends))
+        return self._outage.pause(error, waiting=len(self._ends))
 
     def _tell(self, batch: list[tuple[Run, Outcome]], held: list[bool]) -> None:
         again = []

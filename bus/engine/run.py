@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import gevent
 from gevent.event import Event
 
+from ..apps.running_task import Note, RunningTask
 from ..errors import Interrupt, TimedOut
 from ..model import MonQTask, Report
 from .output import Output
@@ -55,26 +55,11 @@ class Run:
             timer.close()
 
 
-class RunningTask:
-    """`c.task`: what a handler may know and say about its own run."""
+def running_task(run: Run, report: Progress) -> RunningTask:
+    """`c.task` of a *run* in this process; *report* takes its progress and does not block."""
 
-    def __init__(self, run: Run, report: Progress) -> None:
-        self._run = run
-        self._report = report
+    def show(note: Note) -> None:
+        run.task.progress = note
+        report(Report(run.task.claim, {"progress": note}))
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._run.task, name)
-
-    @property
-    def log(self) -> str:
-        """What this run has printed and logged so far."""
-        return self._run.output.text() or ""
-
-    def progress(self, fraction: float, text: str = "") -> None:
-        """Show how far this run is: *fraction* 0.0 to 1.0 and a short text. Does not block."""
-        note = {
-            "fraction": max(0.0, min(1.0, float(fraction))),
-            "text": str(text)[:200].encode("utf-8", "backslashreplace").decode(),
-        }
-        self._run.task.progress = note
-        self._report(Report(self._run.task.claim, {"progress": note}))
+    return RunningTask(run.task, lambda: run.output.text() or "", show)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 
-from ..telemetry import emit
+from ..telemetry import ToldOnce, emit
 
 Network = IPv4Network | IPv6Network
 
@@ -26,7 +26,7 @@ class ConnectionQuota:
         self._most = most
         self._uncounted = tuple(uncounted)
         self._open: Counter[str] = Counter()
-        self._told: set[str] = set()
+        self._told = ToldOnce()
 
     def is_full(self, who: str) -> bool:
         """Whether *who* has all connections that it may have."""
@@ -37,8 +37,7 @@ class ConnectionQuota:
         if not who:
             return True
         if self._open[who] >= self._most:
-            if who not in self._told:
-                self._told.add(who)
+            if self._told.begins(who):
                 emit("connections.limited", address=who, open=self._open[who])
             return False
         self._open[who] += 1
@@ -51,7 +50,7 @@ class ConnectionQuota:
         self._open[who] -= 1
         if not self._open[who]:
             del self._open[who]
-            self._told.discard(who)
+            self._told.ends(who)
 
     def size(self, who: str) -> int:
         """How many connections *who* has open; who is not counted stands for itself alone."""

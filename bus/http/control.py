@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ConfigError
-from ..telemetry import emit
+from ..telemetry import ToldOnce, emit
 from .listen import listen_unix
 from .server import Server, WsgiApp
 
@@ -27,7 +27,7 @@ class ControlSocket:
         self._listener = listen_unix(path) if listener is None else listener
         self.server: Server | None = None
         """Who answers there now."""
-        self._told = ""
+        self._told = ToldOnce()
 
     def serve(self, app: WsgiApp) -> None:
         """Answer with *app* from now on. Never blocks."""
@@ -60,6 +60,5 @@ class ControlSocket:
         """Tell each problem once, and the end of it."""
         if not problem:
             emit("socket.restored", path=str(self._path))
-        elif problem != self._told:
-            emit("socket.lost", path=str(self._path), error=problem)
-        self._told = problem
+        for news in self._told.now([problem] if problem else []):
+            emit("socket.lost", path=str(self._path), error=news)

@@ -17,7 +17,7 @@ MOST_TOLD: Final = 10
 """So many of one kind are told in a period."""
 
 
-class Kind(NamedTuple):
+class RefusalKind(NamedTuple):
     """What refusals have in common. Its words are ours and few: no stranger can make new ones."""
 
     hook: str
@@ -33,12 +33,12 @@ class Refusals:
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._counts: Counter[Kind] = Counter()
+        self._counts: Counter[RefusalKind] = Counter()
 
     def __call__(self, fact: str, fields: Mapping[str, Any]) -> None:
         """Telemetry's listener."""
         if fact == "event.refused":
-            kind = Kind(fields["hook"], fields["status"], fields["code"])
+            kind = RefusalKind(fields["hook"], fields["status"], fields["code"])
             self._counts[kind] += 1
             if self._counts[kind] > MOST_TOLD:
                 return

@@ -18,7 +18,7 @@ from ..engine.health import Health
 from ..engine.loop import Loop
 from ..model import Instance
 from ..store import CALL_SECONDS, Store
-from ..telemetry import emit
+from ..telemetry import ToldOnce, emit
 
 BEATS_PER_LEASE: Final = 6
 AGAIN_SECONDS: Final = 0.5
@@ -62,7 +62,7 @@ class Heartbeat:
         self._lapses: int | None = None
         self._renewed_at = clock.monotonic()
         self._is_stopping = False
-        self._is_lost = False
+        self._lost = ToldOnce()
         self._has_lapsed = False
         self._thread = ThreadPool(1)
         self._beating: AsyncResult | None = None
@@ -97,18 +97,17 @@ class Heartbeat:
 
     def tick(self) -> float:
         """Watch the lease from the hub."""
-        if not self.is_safe and not self._is_lost:
-            self._is_lost = True
+        is_safe = self.is_safe
+        if not is_safe and self._lost.begins():
             emit("lease.lost", seconds=self._age)
-        elif self.is_safe and self._is_lost:
-            self._is_lost = False
+        elif is_safe and self._lost.ends():
             emit("lease.regained")
             self._regained()
         left = self._lease * FENCE_PART - self._age
         if self._has_lapsed or left <= 0:
             self._has_lapsed = False
             self._fence()
-        look = HASTY_SECONDS if self._is_lost else LOOK_SECONDS
+        look = LOOK_SECONDS if is_safe else HASTY_SECONDS
         return min(left, look) if left > 0 else look
 
     def _beat(self, store: Store) -> None:

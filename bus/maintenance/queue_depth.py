@@ -14,7 +14,7 @@ from ..engine.loop import Loop
 from ..errors import StoreError
 from ..model import READY
 from ..store import CALL_SECONDS, Store
-from ..telemetry import emit
+from ..telemetry import ToldOnce, emit
 
 PAUSE_SECONDS: Final = 2.0
 REST_PER_WORK: Final = 20.0
@@ -36,7 +36,7 @@ class QueueDepth:
         self._posted = 0
         self._look_at = 0  # with so many posted it is worth looking before the pause is over
         self._rest_until = 0.0
-        self._was_full = False
+        self._told = ToldOnce()
 
     @property
     def is_full(self) -> bool:
@@ -78,8 +78,6 @@ class QueueDepth:
         return max(PAUSE_SECONDS, took * REST_PER_WORK)
 
     def _tell(self) -> None:
-        if self.is_full != self._was_full:
-            self._was_full = self.is_full
-            emit(
-                "queue.filled" if self.is_full else "queue.recovered", waiting=self._counted, most=self._most
-            )
+        fact = "queue.filled" if self.is_full else "queue.recovered"
+        if self._told.begins() if self.is_full else self._told.ends():
+            emit(fact, waiting=self._counted, most=self._most)

@@ -17,7 +17,7 @@ from ..engine.loop import Loop
 from ..errors import NotAccepted, StoreError, StoreFull, StoreUnavailable
 from ..model import MonQTask, Posting, Receipt
 from ..store import CALL_SECONDS, Store
-from ..telemetry import emit
+from ..telemetry import ToldOnce, emit
 from .store_monitor import StoreMonitor
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Spooler:
         self._entering = 0
         self._handed = 0
         self._began = 0.0
-        self._is_full = False
+        self._full = ToldOnce()
         self._stuck: set[ObjectId] = set()
         self._stuck_until = 0.0
         if spool.size:
@@ -89,13 +89,12 @@ class Spooler:
             receipt = self._spool.keep(posting)
         except StoreUnavailable as error:
             self.store_monitor.doubt(error)
-            if isinstance(error, StoreFull) and not self._is_full:
-                self._is_full = True
+            if isinstance(error, StoreFull) and self._full.begins():
                 emit("spool.filled", waiting=self._spool.size, error=error)
             raise
         finally:
             self._entering -= 1
-        self._is_full = False
+        self._full.ends()
         return receipt
 
     def tick(self) -> float | None:

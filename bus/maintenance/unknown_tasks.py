@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..engine.loop import Loop
 from ..store import Store
-from ..telemetry import emit
+from ..telemetry import ToldOnce, emit
 
 PAUSE_SECONDS: Final = 30.0
 
@@ -23,7 +23,7 @@ class UnknownTasks:
         self.loop = Loop("unknown tasks", self.tick, PAUSE_SECONDS)
         self._store = store
         self._names = names
-        self._told: set[str] = set()
+        self._told = ToldOnce()
 
     def __call__(self, fact: str, fields: Mapping[str, Any]) -> None:
         """A telemetry listener."""
@@ -36,7 +36,6 @@ class UnknownTasks:
         """Compare what waits with what is known."""
         known = self._names()
         parked = {name: count for name, count in self._store.waiting().items() if name not in known}
-        for name in sorted(parked.keys() - self._told):
+        for name in self._told.now(sorted(parked)):
             emit("task.parked", name=name, waiting=parked[name])
-        self._told = set(parked)
         return PAUSE_SECONDS

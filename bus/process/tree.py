@@ -1,7 +1,7 @@
 """A process and all its descendants, in whatever process group or session. Linux only.
 
 They are found from parent to child. A process whose parent ends becomes a child of its nearest ancestor
-that adopts orphans (see `leash.adopt_orphans`): as long as that one lives, none gets away.
+that adopts orphans (see `parent_death.adopt_orphans`): as long as that one lives, none gets away.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Final, NamedTuple
 
 ROUNDS: Final = 100
 """How often is looked, at most, for what was forked while the others were being stopped."""
+QUIET_ROUNDS: Final = 3
+"""The kernel's list of children may leave some out while others end, see proc_pid_children(5)."""
 
 STOPPED: Final = "T"  # states of proc_pid_stat(5)
 DEAD: Final = ("Z", "X")
@@ -61,14 +63,17 @@ class ProcessTree:
 
     def kill(self) -> None:
         """SIGKILL all of it, and what is forked meanwhile: everybody is stopped before the first one dies."""
-        self.signal(signal.SIGSTOP)
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            self.signal(number)
+            self._gather_all(number)
+
+    def _gather_all(self, number: int) -> None:
+        """Gather until nobody new was found QUIET_ROUNDS times in a row."""
+        quiet = 0
         for _ in range(ROUNDS):
-            if not self._gather(signal.SIGSTOP):
-                break
-        self.signal(signal.SIGKILL)
-        for _ in range(ROUNDS):
-            if not self._gather(signal.SIGKILL):
-                break
+            quiet = 0 if self._gather(number) else quiet + 1
+            if quiet == QUIET_ROUNDS:
+                return
 
     def _gather(self, number: int | None) -> bool:
         """As `gather`; each new member gets signal *number* the moment it is found, or it is gone by then.

@@ -1,6 +1,7 @@
 """The contract of a store: every verb, and what it promises.
 
-Twenty-five verbs. An adapter is dumb and silent: it decides nothing, logs nothing and counts nothing.
+Twenty-seven verbs: of the queue seven, of the leases four, of the archive eleven, and five of the store's own
+life. An adapter is dumb and silent: it decides nothing, logs nothing and counts nothing.
 Every verb may raise StoreUnavailable; the outcome of a write is then unknown, and asking again is
 safe because ids are chosen before the call. A verb blocks its caller (in the daemon: its greenlet,
 never the hub) for at most `CALL_SECONDS`.
@@ -15,12 +16,27 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from bson import ObjectId
 
-from ..model import Claim, Claimed, Event, Filter, Instance, MonQTask, Posting, Receipt, Report, State
+from ..model import (
+    Claim,
+    Claimed,
+    Event,
+    EventFilter,
+    FairShare,
+    Filter,
+    Instance,
+    MonQTask,
+    Posting,
+    Receipt,
+    Report,
+    State,
+)
 
 CALL_SECONDS = 5.0
 PAGE_BYTES = 8 * 1024 * 1024
 """About how many bytes a page of tasks or events holds at most; one item may be larger alone."""
 
+CountedBy = Literal["state", "name"]
+EVERY_EVENT = EventFilter()
 Heard = Literal["rang", "quiet", "lost"]
 
 
@@ -31,7 +47,155 @@ class Notice(NamedTuple):
     fields: Mapping[str, Any]
 
 
-class Store(Protocol):
+class Queue(Protocol):
+    """Work on its way: stored, claimed, ended. Every daemon's hot path."""
+
+    def post(self, postings: Sequence[Posting]) -> list[Receipt]:
+        """Store each posting whole or not at all; durable when it returns.
+
+        Raises StoreFull while there is no room for new work; every other verb goes on then. Raises the
+        first error of a posting that is refused; the others of the call are stored.
+        A posting whose event key is stored already changes nothing and returns the first ids as a
+        duplicate. One whose event, or task without one, is stored already under its own id changes
+        nothing, whatever has become of it, and is told as repeated. Except that an event which was stored
+        without tasks gets those of the posting, only once, whoever else brings some at this moment: they
+        are stored as ready, and the receipt says *replayed*. A task whose `key` is held by an unfinished
+        task is not stored: its receipt names the holder. Tasks may come in `busy` with their worker set
+        (direct start).
+        """
+
+    def claim(
+        self,
+        worker: Instance,
+        names: Collection[str],
+        limit: int,
+        now: datetime,
+        fair: FairShare | None = None,
+    ) -> Claimed:
+        """Take up to *limit* ready tasks with `time_queue <= now` and a name in *names*.
+
+        Highest priority first, then oldest `time_queue`. Each task goes to exactly one caller: it
+        becomes busy with this worker, generation + 1, attempt + 1, `time_start` now. An event with
+        a hook comes along in `task.event`; `task.is_bereft` says that it should and is gone. `next_due`
+        is filled only when fewer than *limit* came. When more are due than that, *fair* divides the
+        places, and none stays empty for its sake.
+        """
+
+    def report(self, reports: Sequence[Report]) -> list[bool]:
+        """Set fields of busy tasks, each only while its claim still holds; True where it did.
+
+        Finish, retry, release and progress are all this verb; a late report changes nothing. Asked
+        again after StoreUnavailable, an end that was written before is True again.
+
+        The *postings* of a report are stored as by `post`, to wait, in the same durable step as its fields:
+        all or nothing. A late report stores none; when one posting is refused, neither the others nor the
+        fields are stored, and its error is raised after the other reports of the call were written. They are
+        taken while `post` raises StoreFull: they end work that was accepted. MongoDB without a replica set
+        has no such step: postings are stored first, and a crash before the fields leaves them behind.
+        """
+
+    def depth(self, most: int) -> int:
+        """How many tasks are ready, due or not, counted up to *most* (at least 1) from an index."""
+
+    def waiting(self) -> dict[str, int]:
+        """How many ready tasks wait under each task name."""
+
+    def ring(self) -> None:
+        """Tell the other daemons that there is work. A hint: may be lost, doubled, late."""
+
+    def listen(self, seconds: float) -> Heard:
+        """Block up to *seconds* for another daemon's ring.
+
+        "lost" means rings may have been missed: make a full claim pass, pause, listen again.
+        """
+
+
+class Leases(Protocol):
+    """Which daemon holds what, and for how long yet."""
+
+    def renew(self, worker: Instance, lease_seconds: float) -> int:
+        """Extend the lease of this daemon, by the store's clock. 0 seconds ends it at once.
+
+        Returns how often it had run out before it was renewed; always 0 where there are no leases.
+        """
+
+    def held(self, worker: Instance) -> list[Claim]:
+        """Every claim that *worker* holds in the store's eyes, in no order."""
+
+    def workers(self) -> list[Instance]:
+        """The daemons whose lease has not ended."""
+
+    def orphans(self, worker: Instance, limit: int) -> list[MonQTask]:
+        """Busy tasks whose daemon's lease is over, oldest first; never those of *worker* itself.
+
+        Fewer than *limit* when they are large.
+        """
+
+
+class Archive(Protocol):
+    """What is stored, for operators: seen, changed, forgotten, brought elsewhere."""
+
+    def get(self, task_id: ObjectId) -> MonQTask | None:
+        """One task as it is now."""
+
+    def find(
+        self, which: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
+    ) -> list[MonQTask]:
+        """Tasks that match, newest id first; *cursor* continues behind the last one of a page.
+
+        A page ends at *limit*, or before it at PAGE_BYTES: only an empty one was the last. A *brief* task
+        comes without `args`, `kwargs`, `context`, `max_attempts`, `timeout` and `output`, which
+        are not even read, so its `fault` says nothing about them.
+        """
+
+    def ids(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
+        """The ids of what `find` finds; nothing else of the tasks is read. Only *limit* ends a page."""
+
+    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
+        """How many tasks match, by state or by task name; what has none is left out."""
+
+    def move(self, ids: Sequence[ObjectId], states: Collection[State], fields: Mapping[str, Any]) -> int:
+        """Set *fields* on those of *ids* that are in one of *states*; how many that were.
+
+        A task that cannot become ready because another unfinished one holds its key stays as it is, and
+        so does one that is refused. Raises NotAccepted when that is why none was moved.
+        """
+
+    def delete(self, ids: Sequence[ObjectId], states: Collection[State]) -> int:
+        """Forget those of *ids* that are in one of *states*; how many that were."""
+
+    def prune(self, now: datetime, limit: int) -> int:
+        """Forget up to *limit* ended tasks and up to *limit* events past their `expire_at`.
+
+        An event stays while a task of it is stored that has not ended, or that an operator may retry.
+        A call looks at a bounded number of events; the next one goes on behind them.
+        """
+
+    def event(self, event_id: ObjectId) -> Event | None:
+        """One event as it was received."""
+
+    def events(
+        self, limit: int, cursor: ObjectId | None = None, which: EventFilter = EVERY_EVENT
+    ) -> list[Event]:
+        """Events that match, newest id first; *cursor* continues behind the last one of a page.
+
+        It ends as in find.
+        """
+
+    def adopt(self, tasks: Sequence[MonQTask], events: Sequence[Event]) -> None:
+        """Store what another store has, as it is there; what is here under its id stays as it is.
+
+        Raises StoreError when another unfinished task, or another event, holds the same key.
+        """
+
+    def backup(self, path: Path) -> None:
+        """Write everything to the new file *path* while the work goes on; blocks until it is there.
+
+        Raises StoreError: a shared store has tools of its own for that.
+        """
+
+
+class Store(Queue, Leases, Archive, Protocol):
     """Tasks, events and the daemons that hold them.
 
     What lies in it may hold anything: other programs write there, and disks fail. An item that cannot be
@@ -57,128 +221,3 @@ class Store(Protocol):
 
     def tend(self) -> Sequence[Notice]:
         """Look after its own affairs, once a second; what has changed since the last call."""
-
-    def post(self, postings: Sequence[Posting]) -> list[Receipt]:
-        """Store each posting whole or not at all; durable when it returns.
-
-        Raises StoreFull while there is no room for new work; every other verb goes on then. Raises the
-        first error of a posting that is refused; the others of the call are stored.
-        A posting whose event key is stored already changes nothing and returns the first ids as a
-        duplicate. One whose event, or task without one, is stored already under its own id changes
-        nothing, whatever has become of it, and is told as repeated. Except that an event which was stored
-        without tasks gets those of the posting, only once, whoever else brings some at this moment: they
-        are stored as ready, and the receipt says *replayed*. A task whose `key` is held by an unfinished
-        task is not stored: its receipt names the holder. Tasks may come in `busy` with their worker set
-        (direct start).
-        """
-
-    def claim(self, worker: Instance, names: Collection[str], limit: int, now: datetime) -> Claimed:
-        """Take up to *limit* ready tasks with `time_queue <= now` and a name in *names*.
-
-        Highest priority first, then oldest `time_queue`. Each task goes to exactly one caller: it
-        becomes busy with this worker, generation + 1, attempt + 1, `time_start` now. An event with
-        a hook comes along in `task.event`; `task.is_bereft` says that it should and is gone. `next_due`
-        is filled only when fewer than *limit* came.
-        """
-
-    def report(self, reports: Sequence[Report]) -> list[bool]:
-        """Set fields of busy tasks, each only while its claim still holds; True where it did.
-
-        Finish, retry, release and progress are all this verb; a late report changes nothing. Asked
-        again after StoreUnavailable, an end that was written before is True again.
-
-        The *postings* of a report are stored as by `post`, to wait, in the same durable step as its fields:
-        all or nothing. A late report stores none; when one posting is refused, neither the others nor the
-        fields are stored, and its error is raised after the other reports of the call were written. They are
-        taken while `post` raises StoreFull: they end work that was accepted. MongoDB without a replica set
-        has no such step: postings are stored first, and a crash before the fields leaves them behind.
-        """
-
-    def renew(self, worker: Instance, lease_seconds: float) -> int:
-        """Extend the lease of this daemon, by the store's clock. 0 seconds ends it at once.
-
-        Returns how often it had run out before it was renewed; always 0 where there are no leases.
-        """
-
-    def held(self, worker: Instance) -> list[Claim]:
-        """Every claim that *worker* holds in the store's eyes, in no order."""
-
-    def workers(self) -> list[Instance]:
-        """The daemons whose lease has not ended."""
-
-    def orphans(self, worker: Instance, limit: int) -> list[MonQTask]:
-        """Busy tasks whose daemon's lease is over, oldest first; never those of *worker* itself.
-
-        Fewer than *limit* when they are large.
-        """
-
-    def get(self, task_id: ObjectId) -> MonQTask | None:
-        """One task as it is now."""
-
-    def find(
-        self, which: Filter, limit: int, before: ObjectId | None = None, *, brief: bool = False
-    ) -> list[MonQTask]:
-        """Tasks that match, newest id first; *before* continues behind the last one of a page.
-
-        A page ends at *limit*, or before it at PAGE_BYTES: only an empty one was the last. A *brief* task
-        comes without `args`, `kwargs`, `context`, `max_attempts`, `timeout`, `progress` and `output`, which
-        are not even read, so its `fault` says nothing about them.
-        """
-
-    def ids(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[ObjectId]:
-        """The ids of what `find` finds; nothing else of the tasks is read. Only *limit* ends a page."""
-
-    def count(self, which: Filter) -> dict[str, int]:
-        """How many tasks match, by state; states without any are left out."""
-
-    def depth(self, most: int) -> int:
-        """How many tasks are ready, due or not, counted up to *most* (at least 1) from an index."""
-
-    def waiting(self) -> dict[str, int]:
-        """How many ready tasks wait under each task name."""
-
-    def move(self, ids: Sequence[ObjectId], states: Collection[State], fields: Mapping[str, Any]) -> int:
-        """Set *fields* on those of *ids* that are in one of *states*; how many that were.
-
-        A task that cannot become ready because another unfinished one holds its key stays as it is, and
-        so does one that is refused. Raises NotAccepted when that is why none was moved.
-        """
-
-    def delete(self, ids: Sequence[ObjectId], states: Collection[State]) -> int:
-        """Forget those of *ids* that are in one of *states*; how many that were."""
-
-    def prune(self, now: datetime, limit: int) -> int:
-        """Forget up to *limit* ended tasks and up to *limit* events past their `expire_at`.
-
-        An event stays while a task of it is stored that has not ended, or that an operator may retry.
-        A call looks at a bounded number of events; the next one goes on behind them.
-        """
-
-    def event(self, event_id: ObjectId) -> Event | None:
-        """One event as it was received."""
-
-    def events(self, limit: int, before: ObjectId | None = None) -> list[Event]:
-        """Events, newest id first; *before* continues behind the last one of a page. It ends as in find."""
-
-    # elsewhere
-
-    def adopt(self, tasks: Sequence[MonQTask], events: Sequence[Event]) -> None:
-        """Store what another store has, as it is there; what is here under its id stays as it is.
-
-        Raises StoreError when another unfinished task, or another event, holds the same key.
-        """
-
-    def backup(self, path: Path) -> None:
-        """Write everything to the new file *path* while the work goes on; blocks until it is there.
-
-        Raises StoreError: a shared store has tools of its own for that.
-        """
-
-    def ring(self) -> None:
-        """Tell the other daemons that there is work. A hint: may be lost, doubled, late."""
-
-    def listen(self, seconds: float) -> Heard:
-        """Block up to *seconds* for another daemon's ring.
-
-        "lost" means rings may have been missed: make a full claim pass, pause, listen again.
-        """

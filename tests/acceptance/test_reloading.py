@@ -33,9 +33,10 @@ def tick(topic, event):
     seen.append("old")
 
 @task
-def linger(seconds):
+def linger(last_word):
     _write("began")
-    gevent.sleep(seconds)
+    while not Path(last_word).exists():
+        gevent.sleep(0.01)
     _write("ended", WORD, str(len(seen) > 0))
 
 @task
@@ -170,15 +171,16 @@ def test_what_works_and_is_probably_not_meant_is_told(place: Place):
 
 def test_running_tasks_go_on_with_the_old_code_and_new_ones_get_the_new(place: Place, ran: Ran):
     """Nothing of the old module is seen by the new one; a handler that is gone parks its tasks at once."""
-    daemon = place.daemon
+    daemon, last_word = place.daemon, place.app.with_name("last_word")
     daemon.request("POST", "/hooks/open", b"x", TICK)
-    daemon.monqbus("post", "changing.linger", "--args", "[3]")
+    daemon.monqbus("post", "changing.linger", "--args", f'["{last_word}"]')
     ran(1)
     place.app.write_text(APP.replace("def leaving", "def arriving").replace('WORD = "old"', 'WORD = "newer"'))
     place.hup()
     daemon.wait_for("config.reloaded")
     parked = daemon.monqbus("post", "changing.leaving").stdout.strip()
-    daemon.monqbus("post", "changing.linger", "--args", "[0]", "--wait", "10")
+    daemon.monqbus("post", "changing.linger", "--args", f'["{place.app}"]', "--wait", "10")
+    last_word.touch()
     waits = details(daemon, parked)
 
     assert ["began", "began", "ended newer False", "ended old True"] == ran(4)

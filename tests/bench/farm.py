@@ -17,12 +17,12 @@ from pathlib import Path
 
 import gevent
 
-from bus.apps.registry import Options
+from bus.apps.calls import prepare
+from bus.apps.options import Options
 from bus.clock import Clock
 from bus.cpu.app_version import Apps
-from bus.cpu.worker_handle import Job
-from bus.cpu.worker_pool import Limits, WorkerPool
-from bus.posting import prepare
+from bus.cpu.worker_handle import WorkItem
+from bus.cpu.worker_pool import PoolOptions, WorkerPool
 
 APPS = Path(__file__).parent / "apps"
 ROOT = Path(__file__).parents[2]
@@ -42,17 +42,17 @@ print(count_up({LAPS}))
 """
 
 
-def job(name: str, *args: object) -> Job:
-    """A job for the farm that asks for nothing."""
-    return Job(prepare(Clock(), f"benchapp.{name}", args, {}, Options(), {}), None, lambda _: None)
+def item(name: str, *args: object) -> WorkItem:
+    """A item for the farm that asks for nothing."""
+    return WorkItem(prepare(Clock(), f"benchapp.{name}", args, {}, Options(), {}), None, lambda _: None)
 
 
 def round_trips(worker_pool: WorkerPool) -> list[float]:
-    """Seconds of each empty job, one after the other, a warm worker."""
-    worker_pool.perform(job("nothing_elsewhere"))
+    """Seconds of each empty item, one after the other, a warm worker."""
+    worker_pool.perform(item("nothing_elsewhere"))
     taken = []
     for _ in range(ROUNDS):
-        one = job("nothing_elsewhere")
+        one = item("nothing_elsewhere")
         began = time.perf_counter()
         worker_pool.perform(one)
         taken.append(time.perf_counter() - began)
@@ -63,7 +63,7 @@ def starts(worker_pool: WorkerPool) -> float:
     """Seconds from wanting a new worker to its first end: the median of some."""
     taken = []
     for _ in range(20):
-        one = job("nothing_elsewhere")
+        one = item("nothing_elsewhere")
         began = time.perf_counter()
         worker_pool.perform_alone(one)
         taken.append(time.perf_counter() - began)
@@ -72,9 +72,9 @@ def starts(worker_pool: WorkerPool) -> float:
 
 def in_workers(worker_pool: WorkerPool, workers: int) -> float:
     """Seconds until every worker has counted to LAPS, all at once."""
-    gevent.joinall([gevent.spawn(worker_pool.perform, job("nothing_elsewhere")) for _ in range(workers)])
+    gevent.joinall([gevent.spawn(worker_pool.perform, item("nothing_elsewhere")) for _ in range(workers)])
     began = time.perf_counter()
-    gevent.joinall([gevent.spawn(worker_pool.perform, job("count_up", LAPS)) for _ in range(workers)])
+    gevent.joinall([gevent.spawn(worker_pool.perform, item("count_up", LAPS)) for _ in range(workers)])
     return time.perf_counter() - began
 
 
@@ -90,7 +90,7 @@ def in_plain_processes(workers: int) -> float:
 
 def main(workers: int) -> None:
     """Measure, alternating, so that both meet the same machine."""
-    worker_pool = WorkerPool(zygote.connection() or -1, Apps(("benchapp",), (APPS,)), Limits(workers))
+    worker_pool = WorkerPool(zygote.connection() or -1, Apps(("benchapp",), (APPS,)), PoolOptions(workers))
     worker_pool.warm_up()
     trips = round_trips(worker_pool)
     pairs = [(in_plain_processes(workers), in_workers(worker_pool, workers)) for _ in range(TURNS)]

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
 from bson import ObjectId
@@ -147,8 +148,8 @@ class Pretend:
     def get(self, task_id: ObjectId) -> MonQTask | None:
         return deepcopy(self.tasks.get(task_id))
 
-    def find(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[MonQTask]:
-        found = [task for task in self._matching(which) if before is None or task.id < before]
+    def find(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[MonQTask]:
+        found = [task for task in self._matching(which) if cursor is None or task.id < cursor]
         return deepcopy(found[:limit])
 
     def _matching(self, which: Filter) -> Iterator[MonQTask]:
@@ -156,7 +157,7 @@ class Pretend:
             if (
                 (not which.ids or task.id in which.ids)
                 and (not which.states or task.state in which.states)
-                and task.task_name.startswith(which.name)
+                and (not which.name or fnmatchcase(task.task_name, which.name))
                 and (not which.topic or task.topic == which.topic)
                 and (
                     not which.error or (isinstance(task.result, str) and re.search(which.error, task.result))
@@ -166,8 +167,10 @@ class Pretend:
             ):
                 yield task
 
-    def count(self, which: Filter) -> dict[str, int]:
-        return dict(Counter(task.state for task in self._matching(which)))
+    def count(self, which: Filter, by: str = "state") -> dict[str, int]:
+        return dict(
+            Counter(task.state if by == "state" else task.task_name for task in self._matching(which))
+        )
 
     def depth(self, most: int) -> int:
         return min(most, self.count(Filter()).get(READY, 0))

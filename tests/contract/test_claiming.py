@@ -8,7 +8,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from bus.model import BUSY, Event, Instance, Report
+from bus.model import BUSY, Event, FairShare, Instance, Report
 from bus.store.contract import Store
 
 from .samples import (
@@ -223,3 +223,76 @@ def test_tasks_posted_while_others_claim_are_all_claimed(store: Store) -> None:
     together(claim_until_all, *(partial(post, store, *tasks[n::10]) for n in range(10)))
 
     assert Counter(task.id for task in tasks) == claimed
+
+
+# fair shares
+
+
+def a_share(most: int, held: Any = None, aged: int = 0) -> FairShare:
+    """What is older than a minute and a half is old."""
+    return FairShare(most, held or {}, aged, later(-90))
+
+
+def first_of(store: Store, limit: int, fair: FairShare) -> list[Any]:
+    return [task.args[0] for task in store.claim(ONE, {"a", "b", "c"}, limit, NOW, fair).tasks]
+
+
+def test_a_name_with_its_share_makes_way_for_a_younger_one(store: Store) -> None:
+    """Forty slow ones wait; the quick one behind them goes first, since the slow hold all they may."""
+    post(store, *(a_task("a", args=[n], time_queue=later(n - 80)) for n in range(40)))
+    post(store, a_task("b", args=["quick"], time_queue=later(-1)))
+
+    assert ["quick", 0] == first_of(store, 2, a_share(5, {"a": 5}))
+
+
+def test_what_a_claim_takes_counts_for_the_share(store: Store) -> None:
+    """Of ten slots the first name gets its half, although it alone could fill all."""
+    post(store, *(a_task("a", args=["a"], time_queue=later(-80)) for _ in range(40)))
+    post(store, *(a_task("b", args=["b"], time_queue=later(-1)) for _ in range(40)))
+
+    assert {"a": 5, "b": 5} == Counter(first_of(store, 10, a_share(5)))
+
+
+def test_behind_two_names_with_their_shares_a_third_one_is_seen(store: Store) -> None:
+    """However many names have their share, one that has nothing is found."""
+    for name, seconds in (("a", -80), ("b", -70)):
+        post(store, *(a_task(name, args=[name], time_queue=later(seconds)) for _ in range(40)))
+    post(store, a_task("c", args=["c"], time_queue=later(-1)))
+
+    assert {"a": 2, "b": 2, "c": 1} == Counter(first_of(store, 5, a_share(5, {"a": 3, "b": 3})))
+
+
+def test_a_name_takes_every_place_while_no_other_waits(store: Store) -> None:
+    """No slot stays empty for the sake of fairness; the order stays what it is."""
+    post(store, *(a_task("a", args=[n], time_queue=later(n - 80)) for n in range(20)))
+    post(store, a_task("b", args=["delayed"], time_queue=later(60)))
+
+    assert list(range(10)) == first_of(store, 10, a_share(5, {"a": 5}))
+
+
+def test_places_that_others_leave_go_to_the_name_that_has_its_share(store: Store) -> None:
+    """Three of another name wait: the rest of ten places is filled."""
+    post(store, *(a_task("a", args=["a"], time_queue=later(-80)) for _ in range(40)))
+    post(store, *(a_task("b", args=["b"], time_queue=later(-1)) for _ in range(3)))
+
+    assert {"a": 7, "b": 3} == Counter(first_of(store, 10, a_share(5)))
+
+
+def test_an_aged_task_goes_before_any_priority(store: Store) -> None:
+    """A stream of urgent ones does not hold it up for ever, of its own name or of another."""
+    post(store, *(a_task("a", args=["urgent"], priority=50) for _ in range(20)))
+    post(store, a_task("a", args=["old"], priority=1, time_queue=later(-100)))
+    post(store, a_task("b", args=["older"], priority=2, time_queue=later(-200)))
+    post(store, a_task("a", args=["young"], priority=0, time_queue=later(-80)))
+
+    firsts = [first_of(store, 1, a_share(50, aged=1)) for _ in range(3)]
+
+    assert [["older"], ["old"], ["urgent"]] == firsts
+
+
+def test_only_so_many_places_go_to_the_aged(store: Store) -> None:
+    """The others keep the order of priority."""
+    post(store, *(a_task("a", args=["urgent"], priority=50) for _ in range(20)))
+    post(store, *(a_task("a", args=["old"], priority=1, time_queue=later(-100)) for _ in range(20)))
+
+    assert {"old": 2, "urgent": 8} == Counter(first_of(store, 10, a_share(50, aged=2)))

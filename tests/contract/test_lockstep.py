@@ -340,7 +340,7 @@ class Lockstep(RuleBasedStateMachine):
 
     @rule(
         states=st.lists(st.sampled_from(STATES), max_size=2, unique=True).map(tuple),
-        name=st.sampled_from(["", "shop.", "shop.mail", "hop"]),
+        name=st.sampled_from(["", "shop.", "shop.*", "shop.mail", "*hop*", "s*o*.*i*", "*.mail"]),
         topic=st.sampled_from(["", "order.paid"]),
         error=st.sampled_from(["", "", "^Value", "oper.tor"]),
         is_older=booleans,

@@ -114,7 +114,7 @@ def test_an_index_under_our_name_that_is_another_one_is_refused_at_the_start(
 
     with pytest.raises(StoreError, match=rf"indexes are not what monqbus makes: {TASKS}\.{CLAIM}; drop them"):
         MongoStore(address, daemon=False).open()
-    assert "problem" in {one.verdict for one in diagnose(address, Clock())[0] if one.name == "schema"}
+    assert "problem" in {one.verdict for one in diagnose(address, Clock())[0] if one.name == "indexes"}
 
 
 # while it runs

@@ -139,6 +139,7 @@ def test_a_stepdown_loses_nothing_that_was_acknowledged(deployment: Deployment, 
     stored: list[Any] = []
     claimed: Counter[Any] = Counter()
     is_over = gevent.event.Event()
+    posting: list[object] = [object() for _ in range(8)]  # one for each who posts on
 
     def post_on() -> None:
         while not is_over.is_set():
@@ -148,9 +149,10 @@ def test_a_stepdown_loses_nothing_that_was_acknowledged(deployment: Deployment, 
             except StoreUnavailable:
                 continue
             stored.append(task.id)
+        posting.pop()
 
     def claim_on() -> None:
-        while not is_over.is_set() or set(stored) - set(claimed):
+        while posting or set(stored) - set(claimed):
             try:
                 claimed.update(task.id for task in store.claim(ONE, {NAME}, 50, NOW).tasks)
             except StoreUnavailable:
@@ -163,7 +165,7 @@ def test_a_stepdown_loses_nothing_that_was_acknowledged(deployment: Deployment, 
             gevent.idle()
         is_over.set()
 
-    together(*[post_on] * 8, claim_on, step_down)
+    together(*[post_on] * len(posting), claim_on, step_down)
 
     assert set(stored) <= set(claimed)
     assert {1} == set(claimed.values())

@@ -11,7 +11,7 @@ import pytest
 from bus.errors import MonqbusError, NotAccepted
 from bus.model import BUSY, COMPLETE, READY, Event, Filter, MonQTask, Posting, Report
 from bus.store.contract import Store
-from bus.store.mongo import MongoStore, reports
+from bus.store.mongo import MongoStore, intake, reports
 from bus.store.mongo.intake import Intake
 from bus.store.mongo.schema import EVENTS, TASKS
 from bus.store.sqlite.store import SqliteStore
@@ -180,6 +180,48 @@ def test_nothing_is_stored_when_it_is_cut_short_between_two_postings(new_store: 
     assert {"busy": 1} == store.count(Filter())
     assert [] == store.events(10)
     assert [True] == store.report([an_end(task, a_fan_out(fired(), a_task()), Posting([a_task()]))])
+
+
+@pytest.mark.parametrize("same_id", [True, False])
+def test_an_event_that_was_only_begun_gets_its_tasks(new_store: Any, monkeypatch, *, same_id: bool) -> None:
+    """An ordinary post died between the event and its tasks: who brings it again finishes it, once."""
+    store = new_store(daemon=False)
+    if not isinstance(store, MongoStore):
+        pytest.skip("the embedded store posts in one step")
+    first = a_fan_out(fired(), a_task("a.one"), a_task("a.two"))
+
+    def cut(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(intake, "_insert_tasks", cut)
+        with pytest.raises(KeyboardInterrupt):
+            store.post([first])
+    (task,) = held(store)
+    again = first if same_id else a_fan_out(fired(), a_task("a.one"), a_task("a.two"))
+
+    assert {"busy": 1} == store.count(Filter())
+    assert [True] == store.report([an_end(task, again, Posting([a_task()]))])
+    assert {"complete": 1, "ready": 3} == store.count(Filter())
+    assert {one.id for one in first.tasks} == {
+        t.id for t in store.claim(ONE, {"a.one", "a.two"}, 9, NOW).tasks
+    }
+    assert first.event == store.event(first.event.id)  # type: ignore[union-attr]
+
+
+def test_a_late_report_does_not_finish_what_others_began(new_store: Any, monkeypatch) -> None:
+    """It stores nothing at all."""
+    store = new_store(daemon=False)
+    if not isinstance(store, MongoStore) or not _has_transactions(store):
+        pytest.skip("a server without transactions")
+    first = a_fan_out(fired(), a_task("a.one"))
+    store.post([first])
+    store._connection.database[EVENTS].update_one({}, {"$unset": {"fanned_out": ""}})
+    store._connection.database[TASKS].delete_many({})
+    (task,) = held(store)
+
+    assert [False] == store.report([Report(task.claim._replace(generation=9), END, [first])])
+    assert {"busy": 1} == store.count(Filter())
 
 
 def _has_transactions(store: MongoStore) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from bson import ObjectId
 
 from bus.errors import StoreError
-from bus.model import BUSY, COMPLETE, ERROR, READY, Filter, MonQTask, Posting, Report
+from bus.model import BUSY, COMPLETE, ERROR, READY, Event, EventFilter, Filter, MonQTask, Posting, Report
 from bus.store.contract import PAGE_BYTES, Store
 
 from .samples import NAME, NOW, ONE, a_delivery, a_task, held, later, post
@@ -49,7 +49,7 @@ def test_find_continues_behind_the_last_of_a_page(store: Store) -> None:
     which = Filter(states=(READY, BUSY))
 
     first = store.find(which, 4)
-    second = store.find(which, 4, before=first[-1].id)
+    second = store.find(which, 4, cursor=first[-1].id)
 
     assert newest_first == [task.id for task in first + second]
 
@@ -60,7 +60,7 @@ def test_find_continues_behind_the_last_of_a_page(store: Store) -> None:
         ({}, {"failed", "done", "busy", "old", "new"}),
         ({"states": (READY,)}, {"old", "new"}),
         ({"states": (ERROR, COMPLETE)}, {"failed", "done"}),
-        ({"name": "shop."}, {"failed", "done", "busy", "new"}),
+        ({"name": "shop.*"}, {"failed", "done", "busy", "new"}),
         ({"name": "hop"}, set()),
         ({"name": "shop.fail"}, {"failed"}),
         ({"names": ("shop.fail", "shop")}, {"failed"}),
@@ -73,13 +73,13 @@ def test_find_continues_behind_the_last_of_a_page(store: Store) -> None:
         ({"older": later(-60)}, {"old"}),
         ({"newer": later(-60)}, {"new"}),
         ({"older": later(901), "newer": later(-901)}, {"failed", "done", "busy", "old", "new"}),
-        ({"states": (READY,), "name": "shop."}, {"new"}),
+        ({"states": (READY,), "name": "shop.*"}, {"new"}),
     ],
 )
 def test_every_part_of_a_filter_must_match(
     store: Store, shop: dict[str, MonQTask], which: dict[str, Any], expected: set[str]
 ) -> None:
-    """`name` is a prefix of plain text, `error` a pattern searched in the result's text."""
+    """`name` is whole but for its wildcards, `error` a pattern searched in the result's text."""
     ids = {shop[name].id for name in expected}
 
     found = store.find(Filter(**which), 10)
@@ -94,13 +94,91 @@ def test_find_by_ids_shows_those(store: Store, shop: dict[str, MonQTask]) -> Non
 
     assert {shop["failed"].id, shop["old"].id} == {task.id for task in store.find(Filter(ids=ids), 10)}
     assert {"ready": 1} == store.count(Filter(ids=ids, states=(READY,)))
-    assert [shop["failed"].id] == [task.id for task in store.find(Filter(ids=ids), 10, before=shop["old"].id)]
+    assert [shop["failed"].id] == [task.id for task in store.find(Filter(ids=ids), 10, cursor=shop["old"].id)]
 
 
 def test_count_leaves_out_states_without_tasks(store: Store, shop: dict[str, MonQTask]) -> None:
     """By state, only what there is."""
     assert {"ready": 2, "busy": 1, "complete": 1, "error": 1} == store.count(Filter())
     assert {} == store.count(Filter(name="nothing"))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("shop.mail", ["shop.mail"]),
+        ("shop.", []),
+        ("shop.mai", []),
+        ("shop.mail*", ["shop.mail", "shop.mailing"]),
+        ("*mail", ["shop.mail"]),
+        ("*", ["shop.mail", "shop.mailing", "shopXmail?[a]"]),
+        ("s*.m*l*n*", ["shop.mailing"]),
+        ("*mail*mail*", []),
+        ("**.**", ["shop.mail", "shop.mailing"]),
+        ("shop?mail", []),
+        ("*[a]", ["shopXmail?[a]"]),
+        ("*l?[*", ["shopXmail?[a]"]),
+        ("*.mail\\z", []),
+        ("SHOP.*", []),
+    ],
+)
+def test_a_name_is_whole_but_for_its_wildcards(store: Store, name: str, expected: list[str]) -> None:
+    """A star stands for any text, and every other sign for itself."""
+    post(store, *(a_task(one) for one in ("shop.mail", "shop.mailing", "shopXmail?[a]")))
+
+    assert expected == sorted(task.task_name for task in store.find(Filter(name=name), 9))
+
+
+def test_a_name_full_of_wildcards_is_answered_at_once(store: Store) -> None:
+    """Nobody waits for all the ways in which the stars may stand for something."""
+    post(store, a_task("a" * 900))
+
+    assert [] == store.find(Filter(name="*a" * 400 + "b"), 9)
+    assert 1 == len(store.find(Filter(name="*a" * 400), 9))
+
+
+def test_tasks_are_found_by_the_moment_of_their_end(store: Store, shop: dict[str, MonQTask]) -> None:
+    """Not by that of their posting; what has not ended is neither older nor newer."""
+    end = {"time_stop": later(50)}
+    ids = [shop["failed"].id, shop["done"].id]
+    store.move(ids[:1], ("error",), end)
+    store.move(ids[1:2], ("complete",), {"time_stop": later(70)})
+
+    assert {"error": 1} == store.count(Filter(ended_older=later(60)))
+    assert {"complete": 1} == store.count(Filter(ended_newer=later(60)))
+    assert {"complete": 1} == store.count(Filter(ended_newer=later(50)))
+    assert {} == store.count(Filter(ended_newer=later(55), ended_older=later(65)))
+
+
+def test_tasks_are_counted_by_name(store: Store, shop: dict[str, MonQTask]) -> None:
+    """For whoever is about to change many of them."""
+    post(store, a_task("shop.new"))
+
+    assert {"shop.new": 2, "shopXold": 1} == store.count(Filter(states=(READY,)), "name")
+    assert {"shop.done": 1} == store.count(Filter(topic="order.paid"), "name")
+
+
+def test_events_are_found_by_topic_hook_and_kind(store: Store) -> None:
+    """Each given part is the event's own, whole; newest first, in pages."""
+    for topic, hook, kind in (
+        ("push", "github", ""), ("push", "gitea", ""), ("push", None, ""), ("pushed", "github", ""),
+        ("tick", None, "timer"),
+    ):  # fmt: skip
+        event = Event(ObjectId(), topic, NOW, hook=hook, delivery=None if hook is None else topic, kind=kind)
+        store.post([Posting([], event)])
+
+    def found(**parts: str) -> list[tuple[str, str | None]]:
+        events: list[Event] = []
+        while page := store.events(1, events[-1].id if events else None, EventFilter(**parts)):
+            events += page
+        return [(event.topic, event.hook) for event in events]
+
+    assert [("push", None), ("push", "gitea"), ("push", "github")] == found(topic="push")
+    assert [("pushed", "github"), ("push", "github")] == found(hook="github")
+    assert [("push", "github")] == found(hook="github", topic="push", kind="delivery")
+    assert [("push", None)] == found(kind="published")
+    assert [("tick", None)] == found(kind="timer")
+    assert [] == found(topic="pus") == found(hook="git*") == found(kind="deliver")
 
 
 def test_waiting_counts_ready_tasks_by_name(store: Store) -> None:
@@ -202,13 +280,13 @@ def test_a_brief_task_comes_without_what_may_be_large(store: Store) -> None:
 
     gone = {"args": [], "kwargs": {}, "context": {}, "timeout": None, "max_attempts": None}
     assert whole is not None
-    assert dataclasses.replace(whole, **gone, output=None, progress=None) == brief
+    assert dataclasses.replace(whole, **gone, output=None) == brief
 
 
 def test_ids_are_those_that_find_finds(store: Store, shop: dict[str, MonQTask]) -> None:
     """In the same order, by the same filter, whatever the tasks weigh."""
     post(store, *(a_task("shop.large", args=["x" * 1024 * 1024]) for _ in range(12)))
-    which = Filter(name="shop.")
+    which = Filter(name="shop.*")
 
     ids = store.ids(which, 100)
     behind = store.ids(which, 100, ids[3])

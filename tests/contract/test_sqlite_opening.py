@@ -17,6 +17,7 @@ from bus.cli.parser import build_parser
 from bus.errors import ConfigError, MonqbusError, StoreHeld, StoreUnusable
 from bus.model import Filter
 from bus.store.sqlite import file
+from bus.store.sqlite.rows import SCHEMA_VERSION
 from bus.store.sqlite.store import SqliteStore
 
 from .samples import NOW, a_task, post
@@ -99,7 +100,7 @@ def emptied_beside_its_log(path: Path) -> None:
         (
             newer,
             EX_UNAVAILABLE,
-            "made by a newer monqbus (version 99); this one knows up to 2; use the newer one",
+            f"made by a newer monqbus (version 99); this one knows up to {SCHEMA_VERSION}; use the newer one",
         ),
         (no_database, EX_UNAVAILABLE, "damaged (file is not a database); it stays where it is"),
         (cut, EX_UNAVAILABLE, "damaged (database disk image is malformed); it stays where it is"),

@@ -19,7 +19,8 @@ import pytest
 
 from bus import telemetry
 from bus.apps.context import c
-from bus.apps.registry import Options, Registry, Task
+from bus.apps.options import Options
+from bus.apps.registry import Registry, Task
 from bus.clock import FrozenClock
 from bus.engine.executor import Executor
 from bus.engine.recorder import Recorder

@@ -12,9 +12,9 @@ from typing import Any
 import gevent
 import pytest
 
-from bus.apps import registry
+from bus.apps import loading, registry
 from bus.cpu.app_version import Apps
-from bus.cpu.worker_pool import Limits, WorkerPool
+from bus.cpu.worker_pool import PoolOptions, WorkerPool
 from bus.engine.cpu_runner import CpuRunner
 from bus.engine.run import Run
 from bus.model import MonQTask
@@ -50,12 +50,12 @@ class Zygote:
 class Laboratory(Engine):
     """An engine with a farm whose apps are those of *folder*."""
 
-    def __init__(self, limits: Limits, folder: Path = APPS, modules: tuple[str, ...] = MODULES) -> None:
+    def __init__(self, limits: PoolOptions, folder: Path = APPS, modules: tuple[str, ...] = MODULES) -> None:
         super().__init__(slots=10)
         self.zygote = Zygote()
         self.worker_pool = WorkerPool(self.zygote.descriptor, Apps(modules, (folder,)), limits)
         self.executor.cpu_runner = CpuRunner(self.worker_pool, lambda: self.office, self.clock)
-        self.registry = registry.load(modules, [folder], afresh=True)
+        self.registry = loading.load(modules, [folder], afresh=True)
         self.names["greenlets"] |= set(self.registry.tasks)
         self._arrange()
 
@@ -103,7 +103,7 @@ def new_laboratory(monkeypatch: pytest.MonkeyPatch) -> Iterator[New]:
     made: list[Laboratory] = []
 
     def new(workers: int = 1, *, tasks: int = 0, size: int = 0, **more: Any) -> Laboratory:
-        made.append(Laboratory(Limits(workers, tasks, size), **more))
+        made.append(Laboratory(PoolOptions(workers, tasks, size), **more))
         return made[-1]
 
     yield new

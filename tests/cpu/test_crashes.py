@@ -192,7 +192,7 @@ def test_a_run_whose_daemon_stops_listening_has_an_end(laboratory: Laboratory, f
     run, greenlet = laboratory.begin("rest", 600)
     facts.wait_for("task.started")
     (app_version,) = laboratory.worker_pool._app_versions or [laboratory.worker_pool._app_version()]
-    (peer_,) = until(lambda: [one for one in app_version._handles if one._job is not None])
+    (peer_,) = until(lambda: [one for one in app_version._handles if one._item is not None])
     peer_._listener.kill(block=False)
     task = laboratory.ended(run, greenlet)
 
@@ -215,7 +215,7 @@ def test_a_run_whose_greenlet_is_killed_leaves_no_busy_worker_behind(laboratory:
     run, greenlet = laboratory.begin("rest", 600)
     facts.wait_for("task.started")
     app_version = laboratory.worker_pool._app_version()
-    (busy,) = until(lambda: [one for one in app_version._handles if one._job is not None and one.child.pid])
+    (busy,) = until(lambda: [one for one in app_version._handles if one._item is not None and one.child.pid])
     greenlet.kill(timeout=PATIENCE)
     laboratory.recorder.tick()
 

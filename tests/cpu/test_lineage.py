@@ -22,15 +22,15 @@ monkey.patch_all()
 import gevent
 from bus.clock import Clock
 from bus.cpu.app_version import Apps
-from bus.cpu.worker_pool import WorkerPool, Limits
-from bus.cpu.worker_handle import Job
+from bus.cpu.worker_pool import WorkerPool, PoolOptions
+from bus.cpu.worker_handle import WorkItem
 from bus.posting import prepare
-from bus.apps.registry import Options
-worker_pool = WorkerPool(zygote.connection(), Apps(("laboratory",), (Path(sys.argv[1]),)), Limits(2))
+from bus.apps.options import Options
+worker_pool = WorkerPool(zygote.connection(), Apps(("laboratory",), (Path(sys.argv[1]),)), PoolOptions(2))
 clock = Clock()
 for words in (["burn", 600], ["breed", sys.argv[2], sys.argv[3]]):
     task = prepare(clock, "laboratory." + words[0], words[1:], {}, Options(), {})
-    gevent.spawn(worker_pool.perform, Job(task, None, lambda words: None))
+    gevent.spawn(worker_pool.perform, WorkItem(task, None, lambda words: None))
 while not (os.path.exists(sys.argv[2]) and Path(sys.argv[2]).read_text()):
     gevent.sleep(0.01)
 print("ready", flush=True)

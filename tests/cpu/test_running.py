@@ -9,7 +9,7 @@ import gevent
 import pytest
 from bson import ObjectId
 
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.cpu.message import of_task, task_of
 from bus.errors import StoreUnavailable
 from bus.model import Event, Posting

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.errors import Withdrawn
 from bus.model import Posting
 from bus.posting import prepare

@@ -10,7 +10,8 @@ import pytest
 from gevent.event import Event as Signal
 
 from bus import telemetry
-from bus.apps.registry import Options, Registry, Task
+from bus.apps.options import Options
+from bus.apps.registry import Registry, Task
 from bus.clock import Clock, FrozenClock
 from bus.engine.claimer import Claimer
 from bus.engine.executor import Executor

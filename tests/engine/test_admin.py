@@ -9,7 +9,7 @@ from bson import ObjectId
 from gevent.event import Event as Signal
 
 from bus.admin import PAGE, Admin
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.errors import NotFound, Withdrawn
 from bus.model import STATES, Filter, MonQTask, Posting
 

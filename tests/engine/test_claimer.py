@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 
+import gevent
 import pytest
+from gevent.lock import Semaphore
 
-from bus.apps.registry import Options
-from bus.engine.claimer import POLL_SECONDS
+from bus.apps.options import Options
+from bus.engine.claimer import AGED_EACH, AGED_SECONDS, POLL_SECONDS
 from bus.engine.recorder import FULL
 from bus.engine.run import Run
 from bus.errors import NotAccepted, StoreUnavailable
@@ -146,6 +148,51 @@ def test_higher_priority_goes_first_then_the_older_one(new_engine):
     engine.claimer.tick()
 
     assert [4, 1, 2, 0, 3] == begun(engine)
+
+
+def test_a_quick_task_waits_for_one_slow_end_and_not_for_forty(new_engine):
+    """A name that has half of the slots makes way while others wait."""
+    engine, ended = new_engine(4), []
+    may_end = Semaphore(0)
+    engine.declare(lambda: (may_end.acquire(), ended.append("slow")), "slow")
+    engine.declare(lambda: ended.append("quick"), "quick")
+    for _ in range(40):
+        engine.waiting(name="slow")
+    engine.claimer.tick()
+    engine.clock.advance(1)
+    for _ in range(10):
+        engine.waiting(name="quick")
+
+    may_end.release()
+    while "quick" in engine.store.waiting() and ended.count("slow") < 40:
+        one_ends(engine)
+        engine.claimer.tick()
+        if all(run.task.task_name == "slow" for run in engine.pool.running.values()):
+            may_end.release()
+    may_end.release()
+
+    assert 1 == ended.count("slow")
+    assert 9 <= ended.count("quick")
+
+
+def one_ends(engine) -> None:
+    """Wait until one of the runs is over."""
+    assert gevent.wait([run.left for run in engine.pool.running.values()], PATIENCE, 1)
+
+
+def test_low_priority_has_its_turn_in_a_stream_of_urgent_tasks(engine):
+    """Each tenth place goes to what has been due longest, once that is a minute."""
+    begun_as = []
+    engine.declare(begun_as.append, "t")
+    engine.waiting("low", priority=1)
+    engine.clock.advance(AGED_SECONDS)
+    for _ in range(50):
+        for _ in range(4):
+            engine.waiting("urgent", priority=50)
+        engine.claimer.tick()
+        engine.pool.drain(PATIENCE)
+
+    assert "low" in begun_as[: 2 * AGED_EACH]
 
 
 def test_age_is_when_a_task_became_due_not_when_it_was_posted(engine):
@@ -397,13 +444,11 @@ def test_what_is_doubted_while_doubts_are_settled_is_settled_next(engine, facts,
 
     def report_while_another_is_doubted(reports):
         monkeypatch.undo()
-        engine.pool.reserve(1)
-        engine.claimer.doubt([second])
+        engine.claimer.settle([second])
         return report(reports)
 
     monkeypatch.setattr(engine.faulty, "report", report_while_another_is_doubted, raising=False)
-    engine.pool.reserve(1)
-    engine.claimer.doubt([first])
+    engine.claimer.settle([first])
     for _ in range(2):
         engine.claimer._settle_doubts()
 
@@ -422,8 +467,7 @@ def test_a_doubt_that_the_store_refuses_to_settle_does_not_end_all_claiming(engi
         return report(reports)
 
     store.report = ruled
-    engine.pool.reserve(1)
-    engine.claimer.doubt([doubted])
+    engine.claimer.settle([doubted])
     engine.claimer.tick()
 
     assert [2] == begun(engine)

@@ -18,7 +18,7 @@ from bson import ObjectId
 
 from bus.apps.command import Command
 from bus.apps.command_program import fault
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.engine.output import TOLD_LINES, Capture
 from bus.engine.run import Run
 from bus.errors import Withdrawn

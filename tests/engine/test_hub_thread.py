@@ -13,7 +13,7 @@ import gevent.event
 import pytest
 from gevent.threadpool import ThreadPool
 
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.clock import Clock
 from bus.engine.hub_thread import AnyThread, HubThread
 from bus.engine.logging_locks import Lock, LoggingLocks

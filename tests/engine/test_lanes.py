@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.engine.lanes import Lane
 from bus.errors import StoreUnavailable, Withdrawn
 

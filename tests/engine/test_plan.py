@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bus.apps.registry import Options, Task
+from bus.apps.options import Options
+from bus.apps.registry import Task
 from bus.config import Config, Handler
 from bus.engine.lanes import lanes_of
 

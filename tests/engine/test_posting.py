@@ -10,8 +10,9 @@ import pytest
 from bson import ObjectId
 from gevent.event import Event as Signal
 
+from bus.apps.calls import Announcement, Batch, prepare
 from bus.apps.context import c, restored
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.errors import (
     Cancel,
     Interrupt,
@@ -24,8 +25,8 @@ from bus.errors import (
     TaskFailed,
     TaskSkipped,
 )
-from bus.model import DEFAULT_PRIORITY, Event, Filter
-from bus.posting import PostOffice, prepare
+from bus.model import DEFAULT_PRIORITY, Event, Filter, MonQTask
+from bus.posting import PostOffice
 
 PATIENCE = 5.0
 
@@ -448,8 +449,7 @@ def test_an_event_that_is_published_again_under_its_id_runs_its_handlers_once(en
 
     receipts = []
     for _ in range(2):
-        event = Event(event_id, "a", engine.clock.now())
-        receipts.append(engine.office.announce(event, {}))
+        receipts.append(engine.office.publish("a", [], {}, event_id=event_id))
         assert 0 == engine.pool.drain(PATIENCE)
         engine.recorder.tick()
 
@@ -458,16 +458,75 @@ def test_an_event_that_is_published_again_under_its_id_runs_its_handlers_once(en
     assert 1 == facts.names.count("event.repeated")
 
 
+def test_a_call_by_name_has_the_options_that_are_declared_but_for_its_changes(engine):
+    """Whoever asks, the command line or the API: both ask here."""
+    engine.declare(lambda: None, "known", priority=3, max_attempts=2)
+
+    task, is_known, near = engine.office.post_named("known", [], {}, {"priority": 7})
+    unknown = engine.office.post_named("knwon", [], {}, {})
+
+    assert (7, 2, True, "") == (task.priority, task.max_attempts, is_known, near)
+    assert (10, False, "known") == (unknown.task.priority, unknown.is_known, unknown.near)
+
+
+def test_a_published_event_names_the_topic_that_was_meant(engine):
+    """Where it has no handler itself; it runs in the context that is given."""
+    engine.declare(lambda topic: None, "handler", topic="shop.sold")
+
+    receipt, near = engine.office.publish_named("shop.sold", [], {}, context={"user": "u"})
+    unheard = engine.office.publish_named("shop.slod", [], {})
+
+    assert (1, "") == (len(receipt.task_ids), near)
+    assert {"user": "u"} == engine.store.get(receipt.task_ids[0]).context
+    assert ([], "shop.sold") == (unheard.receipt.task_ids, unheard.near)
+
+
 def test_an_event_without_handlers_published_again_under_its_id_runs_those_there_are_now_once(engine):
     """The slots that were set aside for them are free: they were stored as ready, and are claimed."""
     begun = []
     event_id = engine.clock.new_id()
-    engine.office.announce(Event(event_id, "a", engine.clock.now()), {})
+    engine.office.publish("a", [], {}, event_id=event_id)
     engine.declare(begun.append, "handler", topic="a")
     engine.claimer.tick()
     for _ in range(2):
-        engine.office.announce(Event(event_id, "a", engine.clock.now()), {})
+        engine.office.publish("a", [], {}, event_id=event_id)
         perform_all(engine)
 
     assert ["a"] == begun
     assert ({"complete": 1}, 4) == (engine.store.count(Filter()), engine.pool.free)
+
+
+def a_call(engine, **options) -> MonQTask:
+    return prepare(engine.clock, "a", [1], {}, Options(**options), {})
+
+
+def test_a_batch_is_stored_in_one_call(engine, office, monkeypatch):
+    """Tasks, and events with theirs."""
+    engine.declare(lambda *_: None, "one", topic="sold")
+    event = Event(engine.clock.new_id(), "sold", engine.clock.now())
+    calls = []
+    post = engine.store.post
+    monkeypatch.setattr(engine.store, "post", lambda postings: calls.append(1) or post(postings))
+    tasks = [a_call(engine), a_call(engine)]
+    office.store(Batch(tasks, [Announcement(event, {})]))
+
+    assert [1] == calls
+    assert 3 == count(engine)
+    assert [task.id for task in tasks] == [office.look(task.id).id for task in tasks]
+
+
+def test_a_batch_with_one_that_cannot_be_stored_stores_nothing(engine, office):
+    with pytest.raises(NotStorable):
+        office.store(
+            Batch([a_call(engine), prepare(engine.clock, "a", ["x" * 20_000_000], {}, Options(), {})])
+        )
+
+    assert 0 == count(engine)
+
+
+def test_a_task_of_a_batch_whose_key_is_held_becomes_the_holder(engine, office):
+    first, second = a_call(engine, key="k"), a_call(engine, key="k")
+    office.store(Batch([first, second]))
+
+    assert first.id == second.id
+    assert 1 == count(engine)

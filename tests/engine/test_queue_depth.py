@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bus import telemetry
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.maintenance.queue_depth import PAUSE_SECONDS, QueueDepth
 
 

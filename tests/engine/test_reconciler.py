@@ -7,7 +7,7 @@ import pytest
 from gevent.event import Event as Signal
 
 from bus.admin import Admin
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.errors import NotAccepted, StoreUnavailable, Superseded, Withdrawn
 from bus.maintenance.reconciler import PAUSE_SECONDS, Reconciler
 from bus.model import Filter, Report

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from bus.admin import Admin
@@ -222,6 +224,32 @@ def test_an_end_whose_posting_is_refused_becomes_an_error_with_the_reason(engine
     assert engine.now(run.task).result.startswith("the tasks that this end posts were refused: ")
     assert engine.store.get(good.id) is None
     assert ["task.gave_up", "task.finished"] == facts.names
+
+
+def test_an_end_that_becomes_an_error_is_kept_as_one(engine):
+    """By the days of failed tasks, not by those of the end that it was; for ever where that was asked for."""
+    engine.recorder.keep_failed = timedelta(days=90)
+    kept, run = ending_with(engine, following(engine, args=[1 << 70])), None
+    kept.task.result_type = "keep"
+    run = ending_with(engine, following(engine, args=[1 << 70]))
+    engine.recorder.tick()
+
+    assert engine.clock.now() + timedelta(days=90) == engine.now(run.task).expire_at
+    assert engine.now(kept.task).expire_at is None
+
+
+def test_a_result_that_is_refused_is_not_blamed_on_what_the_end_posts(engine, facts):
+    """The end stands without its value, with its postings."""
+    task = following(engine)
+    (run,) = ended(engine)
+    _, outcome = engine.recorder._ends.pop()
+    fields = {**outcome.fields, "result": 1 << 70}
+    engine.recorder.put(run, outcome._replace(fields=fields, postings=[Posting([task])]))
+    engine.recorder.tick()
+
+    assert ["complete", "ready"] == [engine.now(one).state for one in (run.task, task)]
+    assert "the end of this run could not be stored" in engine.now(run.task).result
+    assert ["task.unstorable", "task.finished"] == facts.names
 
 
 def test_a_lost_claim_posts_nothing(engine, facts):

@@ -6,7 +6,7 @@ import gevent
 import pytest
 from gevent.event import Event as Signal
 
-from bus.apps.registry import Options
+from bus.apps.options import Options
 from bus.errors import NotAccepted, NotStorable, StoreUnavailable
 from bus.maintenance.spooler import MOMENT_SECONDS, PAUSE_SECONDS, STUCK_SECONDS, Spooler
 from bus.model import Event, Filter

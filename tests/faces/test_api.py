@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import json
 import socket
@@ -18,7 +19,8 @@ from bus.admin import Admin
 from bus.api.client import ApiClient
 from bus.api.server import Api, create_api
 from bus.apps.context import c, restored
-from bus.apps.registry import Options, Registry, Task
+from bus.apps.options import Options
+from bus.apps.registry import Registry, Task
 from bus.clock import Clock
 from bus.errors import BadDeclaration, BadFilter, NotFound, NotStorable, StoreUnavailable
 from bus.http import Server, listen_unix
@@ -44,7 +46,7 @@ class Place:
         self.registry.subscribe(self.registry.tasks["shop.note"], ["sold"])
         admin = Admin(self.store, Clock())
         self.office = PostOffice(self.store, lambda: self.registry, Clock())
-        self._app = create_api(Api(admin, self.office, lambda: self.registry, Clock(), lambda: STATUS))
+        self._app = create_api(Api(admin, self.office, lambda: self.registry, Clock(), status=lambda: STATUS))
         self._server: Server | None = None
 
     def open(self) -> None:
@@ -71,6 +73,13 @@ class Place:
 
     def stored(self) -> list[MonQTask]:
         return self.store.find(Filter(), 100)
+
+
+def posted(
+    client: ApiClient, name: str, args: list[Any], kwargs: dict[str, Any], options: Options
+) -> MonQTask:
+    """What *client* has stored of a call with these options."""
+    return client.post_named(name, args, kwargs, dataclasses.asdict(options)).task
 
 
 @pytest.fixture
@@ -121,7 +130,7 @@ def test_values_keep_their_types_on_the_way(place: Place, client: ApiClient) -> 
     """The socket carries BSON: what a task gets does not depend on where it was posted."""
     given = [MOMENT, b"\x00\xff", ObjectId("6b04ec3f28e9893927a81901"), 2**40, [1.5, None]]
 
-    task = client.post("shop.sell", given, {"when": MOMENT}, Options())
+    task = posted(client, "shop.sell", given, {"when": MOMENT}, Options())
 
     assert given == place.store.get(task.id).args  # type: ignore[union-attr]
     assert given == client.show(task.id).args
@@ -131,7 +140,7 @@ def test_values_keep_their_types_on_the_way(place: Place, client: ApiClient) -> 
 def test_the_context_of_the_poster_travels_with_a_task(place: Place, client: ApiClient) -> None:
     """`c` is captured in the process that posts, not in the daemon."""
     with surrounded(project="p1", user=7):
-        task = client.post("shop.sell", [], {}, Options())
+        task = posted(client, "shop.sell", [], {}, Options())
 
     assert {"project_id": "p1", "user_id": 7} == client.show(task.id).context
 
@@ -153,7 +162,7 @@ def test_a_post_whose_answer_was_lost_is_stored_once(
     """The id is chosen by the poster; asked again, the daemon finds what it stored."""
     lose_the_first_answer(client, monkeypatch)
 
-    task = client.post("shop.sell", [1], {}, Options())
+    task = posted(client, "shop.sell", [1], {}, Options())
 
     assert [task.id] == [stored.id for stored in place.stored()]
 
@@ -206,7 +215,7 @@ def test_an_event_id_that_is_published_again_has_its_first_tasks(place: Place) -
 
 def test_a_restarted_daemon_is_found_again(place: Place, client: ApiClient) -> None:
     """A kept connection that the daemon closed is opened anew without anybody noticing."""
-    client.post("shop.sell", [], {}, Options())
+    posted(client, "shop.sell", [], {}, Options())
     place.shut()
     place.open()
 
@@ -228,7 +237,7 @@ def test_a_daemon_that_is_gone_is_named_with_a_remedy(place: Place, client: ApiC
         (lambda client: client.event(ObjectId()), NotFound, "not found"),
         (lambda client: client.post_named("a.b", [], {}, {"colour": 1}), BadDeclaration, "colour"),
         (lambda client: client.post_named("a.b", [], {}, {"delay": "soon"}), BadDeclaration, "delay"),
-        (lambda client: client.post("a.b", [object()], {}, Options()), NotStorable, r"args\[0\]"),
+        (lambda client: posted(client, "a.b", [object()], {}, Options()), NotStorable, r"args\[0\]"),
     ],
     ids=["task", "event", "option", "value of an option", "argument"],
 )
@@ -245,7 +254,7 @@ def test_a_store_that_fails_is_told_as_unavailable(place: Place, client: ApiClie
     place.store.close()
 
     with pytest.raises(StoreUnavailable):
-        client.post("shop.sell", [], {}, Options())
+        posted(client, "shop.sell", [], {}, Options())
 
 
 def test_the_declaration_fills_what_the_request_leaves_open(place: Place, client: ApiClient) -> None:
@@ -287,7 +296,7 @@ def test_an_event_that_no_handler_took_is_replayed_once(place: Place, client: Ap
 
 def test_a_bulk_action_stops_at_the_number_asked_for(place: Place, client: ApiClient) -> None:
     """*most* bounds a page, the newest go first."""
-    tasks = [client.post("shop.sell", [], {}, Options()) for _ in range(3)]
+    tasks = [posted(client, "shop.sell", [], {}, Options()) for _ in range(3)]
 
     step = client.cancel(Filter(), None, 2)
 
@@ -299,7 +308,7 @@ def test_people_get_json(place: Place) -> None:
     """Without an Accept header the socket speaks JSON, moments as RFC 3339 UTC."""
     status, posted = place.ask("POST", "/tasks", '{"name": "shop.sell", "args": [1]}')
     _, found = place.ask(
-        "POST", "/tasks/find", '{"which": {"name": "shop.", "newer": "2026-01-01T00:00:00Z"}}'
+        "POST", "/tasks/find", '{"filter": {"name": "shop.*", "newer": "2026-01-01T00:00:00Z"}}'
     )
     _, counted = place.ask("POST", "/tasks/count", "{}")
     _, shown = place.ask("GET", f"/tasks/{posted['task']['_id']}")
@@ -338,13 +347,18 @@ def test_an_action_that_the_state_forbids_is_a_conflict(place: Place) -> None:
         ("/tasks", '{"name": "a.b", "id": "x"}', "id"),
         ("/tasks/find", '{"limit": "ten"}', "limit"),
         ("/tasks/find", '{"limit": 0}', "limit"),
-        ("/tasks/find", '{"which": {"colour": "red"}}', "colour"),
-        ("/tasks/find", '{"which": {"ids": ["x"]}}', "id"),
-        ("/tasks/find", '{"which": {"older": "yesterday"}}', "older"),
+        ("/tasks/find", '{"filter": {"colour": "red"}}', "colour"),
+        ("/tasks/find", '{"filter": {"ids": ["x"]}}', "id"),
+        ("/tasks/find", '{"filter": {"older": "yesterday"}}', "older"),
         ("/tasks/find", '{"limit": true}', "limit"),
-        ("/tasks/purge", '{"which": {"ids": []}}', "ids"),
-        ("/tasks/purge", '{"which": {"states": []}}', "states"),
-        ("/tasks/purge", '{"most": -1}', "most"),
+        ("/tasks/purge", '{"filter": {"ids": []}}', "ids"),
+        ("/tasks/purge", '{"filter": {"states": []}}', "states"),
+        ("/tasks/purge", '{"limit": -1}', "limit"),
+        ("/tasks/purge", '{"which": {"name": "a"}}', "which: expected one of cursor, filter, limit"),
+        ("/tasks/count", '{"states": ["ready"]}', "states: expected one of by, filter"),
+        ("/tasks/count", '{"by": "topic"}', "by"),
+        ("/events/find", '{"before": null}', "before"),
+        ("/events/find", '{"filter": {"name": "a"}}', "name"),
         ("/events", '{"topic": ""}', "topic"),
     ],
 )  # fmt: skip
@@ -388,7 +402,7 @@ def test_a_filter_that_means_nothing_is_answered_400(
 ) -> None:
     """One check stands before every store; what is asked never becomes a piece of the query."""
     place.ask("POST", "/tasks", '{"name": "shop.sell"}')
-    status, problem = place.ask("POST", f"/tasks/{verb}", json.dumps({"which": which}))
+    status, problem = place.ask("POST", f"/tasks/{verb}", json.dumps({"filter": which}))
 
     # a lone surrogate is refused by the reader of JSON already
     assert (400, True) == (status, problem["code"] in ("bad_filter", "malformed"))
@@ -398,7 +412,7 @@ def test_a_filter_that_means_nothing_is_answered_400(
 
 def test_a_wrong_filter_is_the_same_error_beside_the_daemon(client: ApiClient) -> None:
     """ApiClient raises what Admin would: BadFilter names the part."""
-    asked = {"which": {"error": "("}, "limit": 1}
+    asked = {"filter": {"error": "("}, "limit": 1}
     with pytest.raises(BadFilter) as caught:
         client._ask("POST", "/tasks/find", asked)
 
@@ -410,11 +424,11 @@ def test_a_page_says_where_the_next_one_begins(place: Place) -> None:
     for _ in range(3):
         place.ask("POST", "/tasks", '{"name": "shop.sell"}')
     _, first = place.ask("POST", "/tasks/find", '{"limit": 2}')
-    _, second = place.ask("POST", "/tasks/find", json.dumps({"limit": 2, "before": first["last"]}))
-    _, third = place.ask("POST", "/tasks/find", json.dumps({"limit": 2, "before": second["last"]}))
+    _, second = place.ask("POST", "/tasks/find", json.dumps({"limit": 2, "cursor": first["cursor"]}))
+    _, third = place.ask("POST", "/tasks/find", json.dumps({"limit": 2, "cursor": second["cursor"]}))
 
     assert [2, 1, 0] == [len(page["tasks"]) for page in (first, second, third)]
-    assert [first["tasks"][-1]["id"], None] == [first["last"], third["last"]]
+    assert [first["tasks"][-1]["id"], None] == [first["cursor"], third["cursor"]]
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/tasks", 405)])
@@ -449,13 +463,13 @@ def test_tasks_that_nobody_can_read_are_listed_and_purged_page_by_page(
     asked = '{"limit": 1}'
     while (page := place.ask("POST", "/tasks/find", asked)[1])["tasks"]:
         rows += 1
-        asked = json.dumps({"limit": 1, "before": page["last"]})
+        asked = json.dumps({"limit": 1, "cursor": page["cursor"]})
 
     assert 5 == rows
     assert (5, 2) == (len(found), len(faults))
     assert all(fault.startswith("id: expected 12 bytes, got") for fault in faults)
     assert 5 == client.cancel(Filter()).done
     last, purged = None, 0
-    while (step := client.purge(Filter(), last, 1)).last is not None:
-        last, purged = step.last, purged + step.done
+    while (step := client.purge(Filter(), last, 1)).cursor is not None:
+        last, purged = step.cursor, purged + step.done
     assert 5 == purged

@@ -80,9 +80,10 @@ def test_an_event_prints_its_id_and_one_id_for_each_handler(beside: Command) -> 
     said = beside("event", "shop.sold", "--args", "[7]", "--wait", "10")
     listed = beside("list", "--topic", "shop.sold", "--json").rows
 
-    event_id, *rest = said.lines
-    assert 0 == said.code
-    assert {row["id"] for row in listed} == set(rest[:2])
+    event, *rest = said.lines
+    label, event_id = event.split()
+    assert (0, "event") == (said.code, label)
+    assert {f"task  {row['id']}" for row in listed} == set(rest[:2])
     assert ['["shop.sold", 7]', "1"] == rest[2:]
     assert ID.fullmatch(event_id)
 
@@ -111,15 +112,13 @@ def test_without_a_daemon_it_is_compared_with_what_the_apps_declare(alone: Comma
     assert "; did you mean shop.sold?" in said.err
 
 
-def test_an_event_is_shown_and_said_to_be_one(beside: Command) -> None:
-    """Its id is the first one that people read; `show` is about tasks."""
-    (event_id,) = beside("event", "shop.unheard", "--args", '["seven\\u001b"]').lines
-    mistaken = beside("show", event_id)
+def test_an_event_is_shown_with_its_remedy(beside: Command) -> None:
+    """What nobody took can be replayed; control characters do not reach the terminal."""
+    (said,) = beside("event", "shop.unheard", "--args", '["seven\\u001b"]').lines
+    event_id = said.split()[1]
     shown = beside("events", "show", event_id)
     (row,) = beside("events", "show", event_id, "--json").rows
 
-    assert 1 == mistaken.code
-    assert f"task {event_id}: that is an event; `monqbus events show {event_id}` shows it" in mistaken.err
     assert re.search(r"^topic +shop\.unheard$", shown.out, re.M)
     assert f"none: no handler took it; `monqbus events replay {event_id}`" in shown.out
     assert "\x1b" not in shown.out
@@ -128,8 +127,10 @@ def test_an_event_is_shown_and_said_to_be_one(beside: Command) -> None:
 
 def test_only_an_event_without_tasks_is_replayed(beside: Command) -> None:
     """Without a handler it is said, with tasks they are named, an id of nothing is not found."""
-    (unheard,) = beside("event", "shop.unheard").lines
-    sold, task_id, _ = beside("event", "shop.sold", "--args", "[7]", "--wait", "10").lines[:3]
+    unheard = beside("event", "shop.unheard").lines[0].split()[1]
+    sold, task_id = (
+        line.split()[1] for line in beside("event", "shop.sold", "--args", "[7]", "--wait", "10").lines[:2]
+    )
 
     for event_id, words in (
         (unheard, "no handler for topic shop.unheard; declare one, then replay it"),
@@ -169,12 +170,16 @@ def test_rows_carry_the_promised_columns(beside: Command) -> None:
     [
         ([], ["a.two", "cliapp.fail", "a.one"]),
         (["--limit", "1"], ["a.two"]),
-        (["--name", "a."], ["a.two", "a.one"]),
+        (["--name", "a.*"], ["a.two", "a.one"]),
+        (["--name", "a."], []),
+        (["--name", "a.one"], ["a.one"]),
+        (["--ended-newer", "1h"], ["cliapp.fail"]),
+        (["--ended-older", "1h"], []),
         (["--state", "error"], ["cliapp.fail"]),
         (["--state", "error,complete"], ["cliapp.fail"]),
         (["--error", "in v[a]in"], ["cliapp.fail"]),
         (["--topic", "shop.sold"], []),
-        (["--newer", "1h", "--name", "a."], ["a.two", "a.one"]),
+        (["--newer", "1h", "--name", "a.*"], ["a.two", "a.one"]),
         (["--older", "1h"], []),
         (["--newer", "2100-01-01T00:00:00Z"], []),
         (["--older", "2100-01-01"], ["a.two", "cliapp.fail", "a.one"]),
@@ -191,6 +196,80 @@ def test_filters_choose_and_the_newest_come_first(
     assert expected == [row["task_name"] for row in beside("list", *words, "--json").rows]
 
 
+def test_what_would_be_changed_is_counted_by_name_and_stays(beside: Command) -> None:
+    """`--dry-run` takes the filters of the action, and changes nothing."""
+    for name in ("a.one", "a.two", "a.one"):
+        beside("post", name)
+
+    said = beside("cancel", "--name", "a.*", "--dry-run")
+    (row,) = beside("cancel", "--all", "--dry-run", "--limit", "2", "--json").rows
+    none = beside("purge", "--state", "ready", "--all", "--dry-run")
+
+    assert [["2", "a.one"], ["1", "a.two"], ["would", "be", "cancelled", "3"]] == [
+        line.split() for line in said.lines
+    ]
+    assert {"would_be_cancelled": 2, "names": {"a.one": 2, "a.two": 1}} == row
+    assert ["would be purged 0"] == none.lines
+    assert {"ready"} == {row["state"] for row in beside("list", "--json").rows}
+
+
+def test_a_list_begins_with_a_header(beside: Command) -> None:
+    """What the columns are; no task, no header."""
+    empty = beside("list")
+    beside("post", "a.one")
+
+    assert [] == empty.lines
+    header, line = beside("list").lines
+    assert ["ID", "STATE", "QUEUED", "NAME"] == header.split()
+    assert header.index("NAME") == line.index("a.one")
+
+
+def test_the_id_of_an_event_is_shown_as_one(beside: Command) -> None:
+    """The first id of a 202 is an event's: `show` takes it as it takes a task's."""
+    event_id = beside("event", "shop.unheard").lines[0].split()[1]
+
+    shown, as_event = beside("show", event_id), beside("events", "show", event_id)
+    unknown = beside("show", "0" * 24)
+
+    assert (0, as_event.out) == (shown.code, shown.out)
+    assert beside("events", "show", event_id, "--json").rows == beside("show", event_id, "--json").rows
+    assert (1, True) == (unknown.code, f"task {'0' * 24}: not found" in unknown.err)
+
+
+def test_events_are_listed_newest_first(beside: Command) -> None:
+    """By topic, hook and kind; for programs as JSON."""
+    ids = [beside("event", topic).lines[0].split()[1] for topic in ("shop.unheard", "shop.other")]
+
+    header, *lines = beside("events", "list", "--limit", "2").lines
+    rows = beside("events", "list", "--topic", "shop.unheard", "--json").rows
+
+    assert ["ID", "RECEIVED", "KIND", "TASKS", "TOPIC"] == header.split()
+    assert [(ids[1], "shop.other"), (ids[0], "shop.unheard")] == [
+        (line.split()[0], line.split()[-1]) for line in lines
+    ]
+    assert (ids[0], "published", []) == tuple(rows[0][name] for name in ("id", "kind", "task_ids"))
+    assert {"shop.unheard"} == {row["topic"] for row in rows}
+    assert 1 == len(beside("events", "list", "--limit", "1", "--json").rows)
+    assert [] == beside("events", "list", "--hook", "x", "--json").rows
+    assert [] == beside("events", "list", "--kind", "delivery").lines
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["list", "0" * 24], "ID: expected none with list"),
+        (["show"], "ID: expected at least one event to show"),
+        (["show", "0" * 24, "--topic", "x"], "--topic: expected with list alone"),
+        (["list", "--kind", "x" * 1001], "--kind: expected text of at most 1000"),
+    ],
+)
+def test_options_of_events_go_with_their_action(beside: Command, words: list[str], said: str) -> None:
+    """What would be left unused is refused."""
+    answer = beside("events", *words)
+
+    assert (64, True) == (answer.code, said in answer.err)
+
+
 def test_count_prints_the_total_last(beside: Command) -> None:
     """By state, those with none left out; as JSON all states."""
     for _ in range(2):
@@ -202,7 +281,7 @@ def test_count_prints_the_total_last(beside: Command) -> None:
     ]
     numbers = {"ready": 2, "busy": 0, "complete": 1, "error": 0, "skipped": 0, "total": 3, "parked": 2}
     assert numbers == beside("count", "--json").rows[0]
-    assert ["total", "2"] == beside("count", "--name", "a.").lines[-1].split()
+    assert ["total", "2"] == beside("count", "--name", "a.*").lines[-1].split()
 
 
 def test_show_prints_everything_with_the_traceback(beside: Command) -> None:
@@ -241,14 +320,14 @@ def test_a_key_that_is_held_gives_the_id_of_its_holder(beside: Command) -> None:
     second = beside("post", "a.one", "--key", "k1")
 
     assert first.out == second.out
-    assert 1 == len(beside("list").lines)
+    assert 1 == len(beside("list", "--json").rows)
 
 
 def test_retry_and_cancel_take_ids_and_filters_and_print_the_number_last(beside: Command) -> None:
     """Cancelled is `skipped`, a retried task begins anew."""
     ids = [beside("post", "a.one").out.strip() for _ in range(3)]
     by_id = beside("cancel", ids[0], ids[0])
-    by_filter = beside("cancel", "--name", "a.", "--json")
+    by_filter = beside("cancel", "--name", "a.*", "--json")
     states = [row["state"] for row in beside("list", "--json").rows]
     retried = beside("retry", "--state", "skipped")
 
@@ -302,5 +381,5 @@ def test_a_limit_bounds_an_action_to_the_newest(beside: Command) -> None:
     for _ in range(3):
         beside("post", "a.one")
 
-    assert "cancelled 2" == beside("cancel", "--name", "a.", "--limit", "2").lines[-1]
+    assert "cancelled 2" == beside("cancel", "--name", "a.*", "--limit", "2").lines[-1]
     assert ["skipped", "skipped", "ready"] == [row["state"] for row in beside("list", "--json").rows]

@@ -15,11 +15,13 @@ import pytest
 from bson import ObjectId
 
 from bus.apps import registry
-from bus.apps.registry import Options, Registry, Task, event_handler, g, load, post_event, task
+from bus.apps.calls import MOST_HELD, Batch, prepare
+from bus.apps.loading import load
+from bus.apps.options import Options
+from bus.apps.registry import Registry, Task, event_handler, g, post_event, task
 from bus.clock import FrozenClock
-from bus.errors import BadDeclaration, ConfigError, NotBound
+from bus.errors import BadDeclaration, ConfigError, NotBound, NotStorable
 from bus.model import MonQTask, Receipt
-from bus.posting import prepare
 
 
 class Clerk:
@@ -27,6 +29,7 @@ class Clerk:
 
     def __init__(self) -> None:
         self.posts: list[tuple[str, tuple[Any, ...], dict[str, Any], Options]] = []
+        self.batches: list[Batch] = []
 
     def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
         self.posts.append((name, tuple(args), dict(kwargs), options))
@@ -35,6 +38,11 @@ class Clerk:
     def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
         self.posts.append((topic, tuple(args), dict(kwargs), Options()))
         return Receipt([], ObjectId())
+
+    clock = FrozenClock()
+
+    def store(self, batch: Batch) -> None:
+        self.batches.append(batch)
 
 
 @pytest.fixture(autouse=True)
@@ -419,7 +427,7 @@ def test_only_the_load_of_the_configured_apps_imports_by_name():
             if name in ("import_module", "__import__", "eval", "exec", "run_path") or "pickle" in modules:
                 found.append((file.name, name))
 
-    assert [("registry.py", "import_module"), ("entry.py", "import_module")] == found
+    assert [("loading.py", "import_module"), ("entry.py", "import_module")] == found
 
 
 def test_a_task_shows_its_name_and_nothing_else():
@@ -482,3 +490,46 @@ def test_cpu_belongs_to_the_declaration(clerk):
         heavy.post(__task_cpu=True)
     with pytest.raises(BadDeclaration, match="task option cpu: expected True or False, got 1"):
         task(cpu=1)
+
+
+# hold
+
+
+def test_a_held_block_is_one_batch_in_the_order_of_its_posts(clerk: Clerk):
+    declared = task(add)
+    with registry.hold():
+        first = declared.post(1)
+        event_id = post_event("sold", 2)
+        with registry.hold():
+            rest = declared.options(priority=3).post_many([(3,), (4, 5)])
+        assert [] == clerk.batches
+    (batch,) = clerk.batches
+
+    assert [first, *rest] == batch.tasks
+    assert [[1], [3], [4, 5]] == [one.args for one in batch.tasks]
+    assert [10, 3, 3] == [one.priority for one in batch.tasks]
+    assert [(event_id, [2])] == [(one.event.id, one.event.args) for one in batch.events]
+    assert [] == clerk.posts
+
+
+def test_a_held_block_that_raises_stores_nothing(clerk: Clerk):
+    with pytest.raises(ZeroDivisionError), registry.hold():
+        task(add).post(1)
+        raise ZeroDivisionError
+
+    assert [] == clerk.batches
+    task(add).post(2)
+    assert 1 == len(clerk.posts)
+
+
+def test_an_empty_block_asks_nobody():
+    with registry.hold():
+        pass
+
+
+def test_a_block_takes_so_many_posts_and_says_so(clerk: Clerk):
+    with pytest.raises(NotStorable, match=f"at most {MOST_HELD} posts in one block"):
+        task(add).post_many((n,) for n in range(MOST_HELD + 1))
+
+    assert [] == clerk.batches
+    assert MOST_HELD == len(task(add).post_many((n,) for n in range(MOST_HELD)))

@@ -10,10 +10,12 @@ from pymongo.database import Database
 
 from ...clock import Clock
 from ...diagnosis import Diagnosis
+from ...errors import StoreUnusable
 from ...model import ERROR
 from ..fields import ASIDE
 from ..salvage import READING
 from .connection import Connection
+from .migration import SCHEMA_VERSION, require_known
 from .schema import (
     FEED,
     OLDEST_SERVER,
@@ -77,15 +79,25 @@ def _clock(database: Database[dict[str, Any]], clock: Clock) -> Diagnosis:
 
 def _indexes(there: There) -> Iterator[Diagnosis]:
     if altered := altered_indexes(there):
-        what = f"indexes are not what monqbus makes: {', '.join(altered)}"
-        yield Diagnosis("schema", what, "problem", "drop them, a daemon makes its own")
+        what = f"not what monqbus makes: {', '.join(altered)}"
+        yield Diagnosis("indexes", what, "problem", "drop them, a daemon makes its own")
     elif missing := missing_indexes(there):
-        yield Diagnosis("schema", f"missing indexes: {', '.join(missing)}", "warning", _AT_START)
+        yield Diagnosis("indexes", f"missing indexes: {', '.join(missing)}", "warning", _AT_START)
     else:
-        yield Diagnosis("schema", "all indexes are there")
+        yield Diagnosis("indexes", "all are there")
     for warning in foreign_indexes(there):
         what, _, remedy = warning.partition("; ")
         yield Diagnosis("index", what, "warning", remedy)
+
+
+def _version(database: Database[dict[str, Any]]) -> Diagnosis:
+    try:
+        version = require_known(database)
+    except StoreUnusable as error:
+        what, _, remedy = str(error).partition("; ")
+        return Diagnosis("schema", what, "problem", remedy)
+    due = "" if version == SCHEMA_VERSION else f"; the next start of a daemon upgrades it to {SCHEMA_VERSION}"
+    return Diagnosis("schema", f"version {version}{due}")
 
 
 def _contents(database: Database[dict[str, Any]]) -> Iterator[Diagnosis]:
@@ -98,6 +110,7 @@ def _contents(database: Database[dict[str, Any]]) -> Iterator[Diagnosis]:
         yield Diagnosis("schema", "nothing is stored yet", note=_AT_START)
     else:
         yield from _indexes(indexes(database))
+        yield _version(database)
     if FEED not in options:
         yield Diagnosis("feed", "not there yet", note=_AT_START)
     elif not options[FEED].get("capped"):

@@ -22,9 +22,10 @@ from pymongo.errors import WriteError
 
 from ...clock import Clock
 from ...errors import StoreUnavailable
-from ...model import BUSY, DELIVERY, READY, Claimed, Event, Instance, MonQTask
+from ...model import BUSY, DELIVERY, READY, Claimed, Event, FairShare, Instance, MonQTask
 from ..contract import CALL_SECONDS
 from ..documents import EPOCH, event_from_document, may_need_delivery, task_from_document
+from ..fair_share import divided
 from ..fields import UNSOUND
 from ..salvage import opened
 from .connection import Connection, Document, is_outage, refusal_of
@@ -35,6 +36,11 @@ from .schema import CLAIM, DUE, EVENTS, TASKS
 NAMES_PER_QUERY: Final = 150  # the server merges up to 200 index scans, beyond that it sorts
 ROUNDS: Final = 5
 PASSED_SECONDS: Final = 60.0
+NOTHING_SECONDS: Final = 0.5
+"""How long a claim does not ask again for names that had nothing due beside one with more than its share.
+
+Asked at each claim, the drain of a single kind took a third longer.
+"""
 MOST_PASSED: Final = 500
 ORDER: Final = [("priority", DESCENDING), ("time_queue", ASCENDING), ("_id", ASCENDING)]
 
@@ -45,6 +51,15 @@ class Doubt(NamedTuple):
     worker: str = ""
     ids: Sequence[Any] = ()
     since: datetime | None = None
+
+
+class Wanted(NamedTuple):
+    """What a claim asks for."""
+
+    names: list[str]
+    limit: int
+    now: datetime
+    fair: FairShare | None
 
 
 class Claims:
@@ -61,12 +76,16 @@ class Claims:
         self._passed: dict[Any, float] = {}
         self._turn = threading.Lock()
         self._doubted = Doubt()
+        self._nothing_until: dict[tuple[str, ...], float] = {}
+        self._nothing_aged_until = 0.0
 
-    def claim(self, worker: Instance, names: Collection[str], limit: int, now: datetime) -> Claimed:
+    def claim(
+        self, worker: Instance, names: Collection[str], limit: int, now: datetime, fair: FairShare | None
+    ) -> Claimed:
         """See contract.claim. What another error or interrupt leaves behind, the next claim gives back."""
         with self._my_turn() as database:
             self._give_back(database)
-            claimed = self._claim(database, worker, sorted(names), limit, now)
+            claimed = self._claim(database, worker, Wanted(sorted(names), limit, now, fair))
             self._doubted = Doubt()
         return claimed
 
@@ -104,16 +123,15 @@ class Claims:
         database[TASKS].update_many(fence, change)
         self._doubted = Doubt()
 
-    def _claim(
-        self, database: Database[Document], worker: Instance, names: list[str], limit: int, now: datetime
-    ) -> Claimed:
+    def _claim(self, database: Database[Document], worker: Instance, wanted: Wanted) -> Claimed:
+        names, limit, now, _ = wanted
         taken: list[MonQTask] = []
         self._look_again_at_passed()
         for _ in range(ROUNDS):
             missing = limit - len(taken)
             if missing <= 0:
                 return Claimed(taken)
-            ids = self._due(database[TASKS], names, missing, now)
+            ids = self._due(database[TASKS], wanted._replace(limit=missing))
             if ids:
                 taken += self._take(database, worker, ids, now)
             if len(ids) < missing:
@@ -121,22 +139,85 @@ class Claims:
         # other daemons take what is found here: there is more, look again at once
         return Claimed(taken, now if len(taken) < limit else None)
 
-    def _due(
-        self, tasks: MongoCollection[Document], names: list[str], limit: int, now: datetime
-    ) -> list[Any]:
-        """The ids of up to *limit* ready tasks in the order of claiming, read from the index alone."""
+    def _due(self, tasks: MongoCollection[Document], wanted: Wanted) -> list[Any]:
+        """The ids of up to *limit* ready tasks in the order of claiming."""
+        names, limit, now, fair = wanted
+        found = self._first(tasks, names, limit, now)
+        if fair is None or len(found) < limit:
+            return [document["_id"] for document in found]
+        aged = self._aged_now(tasks, names, min(fair.aged, limit), fair.aged_before) if fair.aged else []
+        found = self._in_turn(tasks, wanted, fair, aged, found)
+        return [document["_id"] for document in found[:limit]]
+
+    def _in_turn(
+        self,
+        tasks: MongoCollection[Document],
+        wanted: Wanted,
+        fair: FairShare,
+        aged: list[Document],
+        page: list[Document],
+    ) -> list[Document]:
+        """*aged*, then *page*; while a name in it has more than its share, what the other names have, too."""
+        names, limit, now, _ = wanted
+        while True:
+            known = {document["_id"] for document in aged}
+            within, beyond = divided(
+                aged + [document for document in page if document["_id"] not in known], _name, fair
+            )
+            others = [name for name in names if name not in {_name(document) for document in beyond}]
+            if len(within) >= limit or not beyond or not others or others == names:
+                return within + beyond
+            if self._clock.monotonic() < self._nothing_until.get(asked := tuple(others), 0.0):
+                return within + beyond
+            more = self._first(tasks, others, limit, now)
+            known = {document["_id"] for document in page}
+            fresh = [document for document in more if document["_id"] not in known]
+            if not fresh:
+                self._nothing_until = {asked: self._clock.monotonic() + NOTHING_SECONDS}
+                return within + beyond
+            page, names = sorted(page + fresh, key=_rank), others
+
+    def _aged_now(
+        self, tasks: MongoCollection[Document], names: list[str], limit: int, before: datetime
+    ) -> list[Document]:
+        """As `_aged`; for a while nothing after there was nothing."""
+        if self._clock.monotonic() < self._nothing_aged_until:
+            return []
+        found = self._aged(tasks, names, limit, before)
+        if not found:
+            self._nothing_aged_until = self._clock.monotonic() + NOTHING_SECONDS
+        return found
+
+    def _aged(
+        self, tasks: MongoCollection[Document], names: list[str], limit: int, before: datetime
+    ) -> list[Document]:
+        """Up to *limit* of those that have been due longest, and since *before*."""
         found: list[Document] = []
         for chunk in _chunks(names):
-            query: Document = {"state": READY, "task_name": {"$in": chunk}, "time_queue": {"$lte": now}}
-            if self._passed:
-                query["_id"] = {"$nin": list(self._passed)}
+            page = read(tasks, partial(_oldest, self._query(chunk, before), limit))
+            found += [document for document in page if type(document["_id"]) in PLAIN]
+        return sorted(found, key=_age)[:limit]
+
+    def _query(self, names: list[str], until: datetime) -> Document:
+        query: Document = {"state": READY, "task_name": {"$in": names}, "time_queue": {"$lte": until}}
+        if self._passed:
+            query["_id"] = {"$nin": list(self._passed)}
+        return query
+
+    def _first(
+        self, tasks: MongoCollection[Document], names: list[str], limit: int, now: datetime
+    ) -> list[Document]:
+        """Up to *limit* ready tasks in the order of claiming, read from the index alone."""
+        found: list[Document] = []
+        for chunk in _chunks(names):
+            query = self._query(chunk, now)
             page = read(tasks, partial(_page, query, limit))
             if not {type(document["_id"]) for document in page} <= PLAIN:
                 page = self._without_odd_ids(tasks, page, query, now)
             found += page
         if len(names) > NAMES_PER_QUERY:
             found.sort(key=_rank)
-        return [document["_id"] for document in found[:limit]]
+        return found[:limit]
 
     def _without_odd_ids(
         self, tasks: MongoCollection[Document], page: list[Document], query: Document, now: datetime
@@ -214,9 +295,24 @@ def _fault(task: MonQTask) -> str:
 
 
 def _page(query: Document, limit: int, tasks: MongoCollection[Any]) -> Iterable[Any]:
-    shown = {"_id": 1, "priority": 1, "time_queue": 1}
+    shown = {"_id": 1, "task_name": 1, "priority": 1, "time_queue": 1}
     found: Iterable[Any] = tasks.find(query, shown).sort(ORDER).limit(limit).hint(CLAIM)
     return found
+
+
+def _oldest(query: Document, limit: int, tasks: MongoCollection[Any]) -> Iterable[Any]:
+    shown = {"_id": 1, "task_name": 1, "time_queue": 1}
+    found: Iterable[Any] = tasks.find(query, shown).sort("time_queue", ASCENDING).limit(limit).hint(DUE)
+    return found
+
+
+def _name(document: Document) -> str:
+    return str(document["task_name"])
+
+
+def _age(document: Document) -> tuple[datetime, str, Any]:
+    _, *age = _rank(document)
+    return tuple(age)
 
 
 def _rank(document: Document) -> tuple[float, datetime, str, Any]:

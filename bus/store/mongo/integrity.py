@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ...clock import Clock
 from ...errors import StoreError, StoreUnavailable
+from ...telemetry import ToldOnce
 from ..contract import Notice
 from .connection import Connection
 from .schema import (
@@ -50,8 +51,8 @@ class Integrity:
         self._clock = clock
         self._looked_at = float("-inf")
         self._known: dict[str, Any] = {}
-        self._told = ""
-        self._warned: list[str] = []
+        self._told = ToldOnce()
+        self._warned = ToldOnce()
         self._news: list[Notice] = []
 
     def begin(self) -> None:
@@ -140,20 +141,17 @@ class Integrity:
             self._known[name] = uuid
 
     def _warn(self, foreign: list[str]) -> None:
-        for warning in foreign:
-            if warning not in self._warned:
-                self._tell("store.warned", warning=warning)
-        self._warned = foreign
+        for warning in self._warned.now(foreign):
+            self._tell("store.warned", warning=warning)
 
     def _named(self, problem: str) -> str:
         return f"{self._connection.name}: {problem}" if problem else ""
 
     def _complain(self, complaint: str, about: str = "") -> None:
         """Nothing new is taken because of it; told once for what it is *about*."""
-        about = about or complaint
-        if complaint and about != self._told:
+        self.complaint = complaint
+        if self._told.now([about or complaint] if complaint else []):
             self._tell("store.altered", error=complaint)
-        self.complaint, self._told = complaint, about
 
     def _tell(self, fact: str, **fields: Any) -> None:
         self._news.append(Notice(fact, fields))

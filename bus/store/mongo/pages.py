@@ -15,9 +15,7 @@ from ..contract import PAGE_BYTES
 from .connection import Document
 from .lenient import id_of, is_, lower_types, read, taken_apart
 
-BRIEF: Final = dict.fromkeys(
-    ("args", "kwargs", "context", "max_attempts", "timeout", "progress", "output"), False
-)
+BRIEF: Final = dict.fromkeys(("args", "kwargs", "context", "max_attempts", "timeout", "output"), False)
 """The projection of a task without what may be large and is not listed."""
 _FIRST_BATCH: Final = 100
 _LENGTH_BYTES: Final = 4

@@ -13,7 +13,8 @@ from pymongo.errors import PyMongoError
 
 from ...codec import undo_references
 from ...errors import StoreError, StoreUnavailable
-from ...model import READY, STATES, Event, Filter, MonQTask
+from ...model import DELIVERY, PUBLISHED, READY, STATES, WILDCARD, Event, EventFilter, Filter, MonQTask
+from ..contract import CountedBy
 from ..documents import event_from_document, task_from_document
 from .connection import Connection, Document
 from .lenient import id_of, is_, read
@@ -36,23 +37,23 @@ class Reads:
             found = read(database[TASKS], lambda sound: sound.find(query).limit(1))
         return task_of(found[0]) if found else None
 
-    def find(self, which: Filter, limit: int, before: ObjectId | None, *, brief: bool) -> list[MonQTask]:
+    def find(self, which: Filter, limit: int, cursor: ObjectId | None, *, brief: bool) -> list[MonQTask]:
         """See the contract."""
         shown = BRIEF if brief else None
         with self._search(which) as database:
-            page = read_behind(database[TASKS], _query(which), before, limit=limit, shown=shown)
+            page = read_behind(database[TASKS], _query(which), cursor, limit=limit, shown=shown)
         return [task_of(document) for document in page]
 
-    def ids(self, which: Filter, limit: int, before: ObjectId | None) -> list[ObjectId]:
+    def ids(self, which: Filter, limit: int, cursor: ObjectId | None) -> list[ObjectId]:
         """See the contract."""
         with self._search(which) as database:
-            return read_ids(database[TASKS], _query(which), before, limit=limit)
+            return read_ids(database[TASKS], _query(which), cursor, limit=limit)
 
-    def count(self, which: Filter) -> dict[str, int]:
+    def count(self, which: Filter, by: CountedBy) -> dict[str, int]:
         """See the contract; by states alone it reads an index and no document."""
         query = {"state": {"$in": list(STATES)}, **_query(which)}
         with self._search(which) as database:
-            return _numbers(database, query, "$state")
+            return _numbers(database, query, "$state" if by == "state" else "$task_name")
 
     def depth(self, most: int) -> int:
         """See the contract."""
@@ -71,10 +72,10 @@ class Reads:
             found = read(database[EVENTS], lambda sound: sound.find(query).limit(1))
         return _event(found[0]) if found else None
 
-    def events(self, limit: int, before: ObjectId | None) -> list[Event]:
+    def events(self, limit: int, cursor: ObjectId | None, which: EventFilter) -> list[Event]:
         """See the contract."""
         with self._connection.call() as database:
-            page = read_behind(database[EVENTS], {}, before, limit=limit)
+            page = read_behind(database[EVENTS], _query_of_events(which), cursor, limit=limit)
         return [_event(document) for document in page]
 
     @contextmanager
@@ -125,7 +126,7 @@ def _query(which: Filter) -> Document:
     if which.states:
         query["state"] = {"$in": list(which.states)}
     if which.name:
-        query["task_name"] = {"$regex": "^" + re.escape(which.name)}
+        query["task_name"] = _named(which.name)
     if which.names:
         query.setdefault("task_name", {})["$in"] = list(which.names)
     if which.topic:
@@ -135,4 +136,32 @@ def _query(which: Filter) -> Document:
     moments = {"$lt": which.older, "$gt": which.newer}
     if given := {name: moment for name, moment in moments.items() if moment is not None}:
         query["time_queue"] = given
+    ends = {"$lt": which.ended_older, "$gt": which.ended_newer}
+    if given := {name: moment for name, moment in ends.items() if moment is not None}:
+        query["time_stop"] = given
     return query
+
+
+def _query_of_events(which: EventFilter) -> Document:
+    query: Document = {name: text for name in ("topic", "hook") if (text := getattr(which, name))}
+    if which.kind:
+        kinds: list[Document] = [{"kind": which.kind}]
+        if which.kind in {DELIVERY, PUBLISHED}:  # an event that an earlier version wrote has no kind
+            is_hooks = {"$ne": None} if which.kind == DELIVERY else None
+            kinds.append({"kind": None, "$and": [{"hook": is_hooks}]})
+        query["$or"] = kinds
+    return query
+
+
+def _named(name: str) -> Document:
+    """The condition that the task's name is *name*, in which only the wildcard means anything else.
+
+    The first place of each part between two wildcards is as good as any other, so that none is tried
+    again: the server's engine would try them all.
+    """
+    head, *parts = map(re.escape, name.split(WILDCARD))
+    if not parts:
+        return {"$eq": name}
+    *middle, tail = parts
+    pattern = f"^{head}" + "".join(f"(?>.*?{part})" for part in middle if part)
+    return {"$regex": f"{pattern}.*{tail}\\z" if tail else pattern, "$options": "s"}

@@ -158,26 +158,46 @@ def _stands(document: Document, report: Report) -> bool:
 def write_whole(connection: Connection, intake: Intake, report: Report) -> bool | Exception:
     """Write a report with its postings: one transaction where the server has them, else in order."""
     postings = [waiting(posting) for posting in report.postings]
+    finished: set[Any] = set()
     try:
-        with connection.call() as database:
-            hello = database.command("hello")
-            if "setName" in hello or hello.get("msg") == "isdbgrid":
-                return _in_transaction(database, report, postings)
-        return _in_order(connection, intake, report, postings)
+        for _ in range(len(postings) + 1):
+            try:
+                with connection.call() as database:
+                    hello = database.command("hello")
+                    if "setName" in hello or hello.get("msg") == "isdbgrid":
+                        return _in_transaction(database, report, postings, finished)
+                return _in_order(connection, intake, report, postings)
+            except _OnlyBegun as found:
+                (answer,) = intake.store(
+                    [found.posting]
+                )  # outside: its writes stand whatever becomes of ours
+                if isinstance(answer, Exception):
+                    raise answer from None
+                finished.add(found.event_id)
+        return StoreUnavailable("event: others keep beginning what this end posts; report it again")
     except StoreUnavailable:
         raise
     except Exception as error:  # noqa: BLE001 - it belongs to the one that cannot be stored
         return error
 
 
+class _OnlyBegun(Exception):
+    """The event of *posting* stands there without its tasks: an ordinary post has died between them."""
+
+    def __init__(self, event_id: Any, posting: Posting) -> None:
+        super().__init__()
+        self.event_id = event_id
+        self.posting = posting
+
+
 def _in_transaction(
-    database: Database[Document], report: Report, postings: Sequence[Posting]
+    database: Database[Document], report: Report, postings: Sequence[Posting], finished: set[Any]
 ) -> bool | Exception:
     def work(session: ClientSession) -> bool:
         if not database[TASKS].update_one(*_fenced(report), session=session).matched_count:
             return False
         for posting in postings:
-            _post(database, posting, session)
+            _post(database, posting, session, finished)
         return True
 
     with database.client.start_session() as session:
@@ -199,14 +219,21 @@ def _fenced(report: Report) -> tuple[Document, Document]:
     return fence, change(report.fields)
 
 
-def _post(database: Database[Document], posting: Posting, session: ClientSession) -> None:
-    """As Intake, by looking first: a refused insert would end the transaction."""
+def _post(database: Database[Document], posting: Posting, session: ClientSession, finished: set[Any]) -> None:
+    """As Intake, by looking first: a refused insert would end the transaction.
+
+    Raises _OnlyBegun for an event that Intake has to finish, unless it has *finished* it just now: its mark
+    is written without an answer.
+    """
     tasks, event = database[TASKS], posting.event
     target = None if event is None else event.id
     if event is not None:
         same = [{"_id": event.id}, *([{"key": event.unique_key}] if event.unique_key is not None else [])]
-        first = database[EVENTS].find_one({"$or": same}, {"task_ids": 1}, session=session)
+        shown = {"task_ids": 1, "fanned_out": 1}
+        first = database[EVENTS].find_one({"$or": same}, shown, session=session)
         if first is not None and (first.get("task_ids") or not posting.tasks):
+            if posting.tasks and not first.get("fanned_out") and first["_id"] not in finished:
+                raise _OnlyBegun(first["_id"], posting)
             return
         target = event.id if first is None else first["_id"]
     ids = []

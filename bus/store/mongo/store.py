@@ -22,9 +22,23 @@ from pymongo.errors import BulkWriteError
 
 from ...clock import Clock
 from ...errors import StoreError
-from ...model import BUSY, Claim, Claimed, Event, Filter, Instance, MonQTask, Posting, Receipt, Report, State
+from ...model import (
+    BUSY,
+    Claim,
+    Claimed,
+    Event,
+    EventFilter,
+    FairShare,
+    Filter,
+    Instance,
+    MonQTask,
+    Posting,
+    Receipt,
+    Report,
+    State,
+)
 from ...process.identity import ProcessIdentity
-from ..contract import CALL_SECONDS, Heard, Notice
+from ..contract import CALL_SECONDS, EVERY_EVENT, CountedBy, Heard, Notice
 from ..fields import UNSOUND, holds
 from ..salvage import opened
 from ..set_aside import SetAside
@@ -35,6 +49,7 @@ from .foreign_documents import set_aside
 from .intake import Intake
 from .integrity import Integrity
 from .lenient import id_of, is_, is_text, one_of, read
+from .migration import migrate, require_known
 from .pages import read_page
 from .pruning import Pruning
 from .reads import Reads, task_of
@@ -56,7 +71,8 @@ Answer = TypeVar("Answer")
 class MongoStore:
     """Implements store.contract.Store on a database that several daemons and other programs share.
 
-    One that *looks* makes neither collections nor indexes when it is opened.
+    One that *looks* makes neither collections nor indexes when it is opened; a *daemon* alone upgrades an
+    earlier schema version. Each refuses a newer one.
     """
 
     shared = True
@@ -102,10 +118,13 @@ class MongoStore:
         with self._connection.call() as database:
             require_server(database)
             require_fit(database)
+            require_known(database)
         if self._looks:
             return
         with self._connection.call(INDEX_SECONDS) as database:
             create_indexes(database)
+            if self._daemon:
+                migrate(database, self._clock, INDEX_SECONDS / 2)
         self._feed.prepare()
         self._watch.begin()
 
@@ -156,9 +175,16 @@ class MongoStore:
 
     # claim, hold and end
 
-    def claim(self, worker: Instance, names: Collection[str], limit: int, now: datetime) -> Claimed:
+    def claim(
+        self,
+        worker: Instance,
+        names: Collection[str],
+        limit: int,
+        now: datetime,
+        fair: FairShare | None = None,
+    ) -> Claimed:
         """See the contract."""
-        return self._claims.claim(worker, names, limit, now)
+        return self._claims.claim(worker, names, limit, now, fair)
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; True also for a report that an earlier, unanswered call has written."""
@@ -253,18 +279,18 @@ class MongoStore:
         return self._looking.get(task_id)
 
     def find(
-        self, which: Filter, limit: int, before: ObjectId | None = None, *, brief: bool = False
+        self, which: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
     ) -> list[MonQTask]:
         """See the contract."""
-        return self._looking.find(which, limit, before, brief=brief)
+        return self._looking.find(which, limit, cursor, brief=brief)
 
-    def ids(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[ObjectId]:
+    def ids(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
         """See the contract."""
-        return self._looking.ids(which, limit, before)
+        return self._looking.ids(which, limit, cursor)
 
-    def count(self, which: Filter) -> dict[str, int]:
+    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
         """See the contract; by states alone it reads an index and no document."""
-        return self._looking.count(which)
+        return self._looking.count(which, by)
 
     def depth(self, most: int) -> int:
         """See the contract."""
@@ -278,9 +304,11 @@ class MongoStore:
         """See the contract."""
         return self._looking.event(event_id)
 
-    def events(self, limit: int, before: ObjectId | None = None) -> list[Event]:
+    def events(
+        self, limit: int, cursor: ObjectId | None = None, which: EventFilter = EVERY_EVENT
+    ) -> list[Event]:
         """See the contract."""
-        return self._looking.events(limit, before)
+        return self._looking.events(limit, cursor, which)
 
     # elsewhere
 

@@ -10,13 +10,15 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from json import dumps
+from operator import itemgetter
 from typing import Any, Final
 
 from bson import ObjectId
 
 from ...clock import Clock
-from ...model import Claim, Claimed, Event, Instance, MonQTask
+from ...model import Claim, Claimed, Event, FairShare, Instance, MonQTask
 from ..documents import may_need_delivery
+from ..fair_share import divided
 from ..fields import ASIDE
 from ..salvage import opened
 from ..set_aside import SetAside
@@ -34,6 +36,12 @@ from .salvage import (
     set_aside,
 )
 
+Due = tuple[float, int, int, str]
+"""rank, time_queue, seq, which are the order of claiming, and the name."""
+AGED_RANKS: Final = 16
+"""So many of a name's lowest priorities are looked through for those that wait too long."""
+LAST_RANK: Final = math.inf
+
 NOBODYS: Final = f"worker: expected text, got null; {ASIDE}, then retry"
 
 
@@ -49,24 +57,28 @@ class Claims:
     def _sql(self) -> sqlite3.Connection:
         return self._connection.sql
 
-    def claim(self, worker: Instance, names: Collection[str], limit: int, now: datetime) -> Claimed:
+    def claim(
+        self, worker: Instance, names: Collection[str], limit: int, now: datetime, fair: FairShare | None
+    ) -> Claimed:
         """See the contract; one index seek for each task name and priority that waits."""
         at = to_ms(now) or 0
 
         def job() -> Claimed:
             try:
-                return self._claim(worker, names, limit, at)
+                return self._claim(worker, names, limit, at, fair)
             except Exception as error:
                 if not is_about_a_row(error):
                     raise
             for task_id, reason in misplaced(self._sql):
                 self._set_aside(task_id, reason, at)
-            return self._claim(worker, names, limit, at)
+            return self._claim(worker, names, limit, at, fair)
 
         return self._connection.write(job)
 
-    def _claim(self, worker: Instance, names: Collection[str], limit: int, now: int) -> Claimed:
-        due: list[tuple[float, int, int]] = []  # rank, time_queue, seq: the order of claiming
+    def _claim(
+        self, worker: Instance, names: Collection[str], limit: int, now: int, fair: FairShare | None
+    ) -> Claimed:
+        due: list[Due] = []
         ahead: list[int] = []
         for name in self._waiting_names():
             if type(name) is not str:
@@ -74,9 +86,44 @@ class Claims:
             if name in names:
                 self._look(name, limit, now, due, ahead)
         due.sort()
-        taken = [seq for _, _, seq in due[:limit]]
+        if fair is not None and limit > 0 and len(due) >= limit:
+            due = self._in_turn(due, limit, fair)
+        taken = [seq for _, _, seq, _ in due[:limit]]
         tasks = self._take(worker, taken, now) if taken else []
         return Claimed(tasks, from_ms(min(*ahead, LATEST_MS)) if ahead and len(tasks) < limit else None)
+
+    def _in_turn(self, due: list[Due], limit: int, fair: FairShare) -> list[Due]:
+        """*due* in the order in which *fair* gives places."""
+        aged = self._aged(due, limit, fair) if fair.aged else []
+        if aged:
+            due = aged + [one for one in due if one not in aged]
+        if len(due) > limit:
+            within, beyond = divided(due, itemgetter(3), fair)
+            due = within + beyond
+        return due
+
+    def _aged(self, due: list[Due], limit: int, fair: FairShare) -> list[Due]:
+        """The places of those that wait longest; of each name and priority only the oldest can be it."""
+        before, worst = to_ms(fair.aged_before) or 0, due[limit - 1][0]
+        old = {one for one in due if one[1] <= before}
+        for name in {name for _, _, _, name in due}:
+            rank: float = LAST_RANK
+            for _ in range(AGED_RANKS):
+                found = self._sql.execute(
+                    "SELECT rank FROM task INDEXED BY task_lane WHERE state = 'ready' AND task_name = ? "
+                    "AND rank > ? AND rank < ? ORDER BY rank DESC LIMIT 1",
+                    (name, worst, rank),
+                ).fetchone()
+                if found is None:
+                    break
+                rank = found[0]
+                rows = self._sql.execute(
+                    "SELECT time_queue, seq FROM task INDEXED BY task_lane WHERE state = 'ready' "
+                    "AND task_name = ? AND rank = ? AND time_queue <= ? ORDER BY time_queue, seq LIMIT ?",
+                    (name, rank, before, fair.aged),
+                ).fetchall()
+                old.update((rank, time_queue, seq, name) for time_queue, seq in rows)
+        return sorted(old, key=itemgetter(1, 2))[: fair.aged]
 
     def _waiting_names(self) -> list[str]:
         names: list[str] = []
@@ -90,9 +137,7 @@ class Claims:
             names.append(last)
         return names
 
-    def _look(
-        self, name: str, limit: int, now: int, due: list[tuple[float, int, int]], ahead: list[int]
-    ) -> None:
+    def _look(self, name: str, limit: int, now: int, due: list[Due], ahead: list[int]) -> None:
         """Walk the priorities of *name* from the highest down until *limit* due tasks are found."""
         rank = -math.inf
         missing = limit
@@ -113,7 +158,7 @@ class Claims:
                 if time_queue > now:
                     ahead.append(time_queue)
                     break
-                due.append((rank, time_queue, seq))
+                due.append((rank, time_queue, seq, name))
                 missing -= 1
 
     def _take(self, worker: Instance, taken: list[int], now: int) -> list[MonQTask]:

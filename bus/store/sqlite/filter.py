@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from ...clock import Clock
-from ...model import Filter, State
+from ...model import WILDCARD, Filter, State
 from ...regex import searching
 from ..salvage import salvage
 from .rows import to_ms
@@ -35,25 +35,41 @@ def where_clause(which: Filter) -> tuple[str, list[Any]]:
         clauses.append(f"state IN ({holes(which.states)})")
         values.extend(which.states)
     if which.name:
-        clauses.append("substr(task_name, 1, ?) = ?")
-        values += [len(which.name), which.name]
+        clause, parts = _named(which.name)
+        clauses.append(clause)
+        values += parts
     if which.names:
         clauses.append(f"task_name IN ({holes(which.names)})")
         values.extend(which.names)
     if which.topic:
         clauses.append("topic = ?")
         values.append(which.topic)
-    if which.older is not None:
-        clauses.append("time_queue < ?")
-        values.append(to_ms(which.older))
-    if which.newer is not None:
-        clauses.append("time_queue > ?")
-        values.append(to_ms(which.newer))
+    for column, operator, moment in (
+        ("time_queue", "<", which.older),
+        ("time_queue", ">", which.newer),
+        ("time_stop", "<", which.ended_older),
+        ("time_stop", ">", which.ended_newer),
+    ):
+        if moment is not None:
+            clauses.append(f"{column} {operator} ?")
+            values.append(to_ms(moment))
     if which.error:
         # the last: SQLite evaluates in this order what no index answers, and this costs most
         clauses.append("result_matches(CAST(result AS BLOB), ?, ?)")
         values += [which.error, Clock().monotonic() + SEARCH_SECONDS]
     return " AND ".join(clauses), values
+
+
+def _named(name: str) -> tuple[str, list[Any]]:
+    """The condition that the task's name is *name*, in which only the wildcard means anything else."""
+    if WILDCARD not in name:
+        return "task_name = ?", [name]
+    head, _, rest = name.partition(WILDCARD)
+    if not rest.strip(WILDCARD):
+        return "substr(task_name, 1, ?) = ?", [len(head), head]
+    pattern = "".join(f"[{one}]" if one in "?[" else one for one in name)
+    # of a blob GLOB reads the text
+    return "(typeof(task_name) = 'text' AND task_name GLOB ?)", [pattern]
 
 
 def result_matches(result: bytes | None, pattern: str, deadline: float) -> bool:

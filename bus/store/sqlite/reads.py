@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from bson import ObjectId
 
-from ...model import STATES, Event, Filter, MonQTask
+from ...model import STATES, Event, EventFilter, Filter, MonQTask
+from ..contract import CountedBy
 from .connection import Connection
-from .filter import one_by_one, where_clause
+from .filter import holes, one_by_one, where_clause
 from .pages import page_of_events, page_of_ids, page_of_tasks
 from .rows import BRIEF, COLUMNS
 from .salvage import any_text, behind, order_of, place, read_events, read_tasks
@@ -34,40 +35,43 @@ class Reads:
         found = connection.look_up(lambda: read_tasks(connection.sql, f"WHERE {where}", (value,)))
         return found[0] if found else None
 
-    def find(self, which: Filter, limit: int, before: ObjectId | None, *, brief: bool) -> list[MonQTask]:
+    def find(self, which: Filter, limit: int, cursor: ObjectId | None, *, brief: bool) -> list[MonQTask]:
         """See the contract."""
         read = partial(page_of_tasks, columns=BRIEF if brief else COLUMNS)
-        return _newest(self._pages(read, which, limit, before), lambda task: order_of(task.id), limit)
+        return _newest(self._pages(read, which, limit, cursor), lambda task: order_of(task.id), limit)
 
-    def ids(self, which: Filter, limit: int, before: ObjectId | None) -> list[ObjectId]:
+    def ids(self, which: Filter, limit: int, cursor: ObjectId | None) -> list[ObjectId]:
         """See the contract."""
-        return _newest(self._pages(page_of_ids, which, limit, before), order_of, limit)
+        return _newest(self._pages(page_of_ids, which, limit, cursor), order_of, limit)
 
     def _pages(
-        self, read: Read[Item], which: Filter, limit: int, before: ObjectId | None
+        self, read: Read[Item], which: Filter, limit: int, cursor: ObjectId | None
     ) -> list[tuple[list[Item], bool]]:
         """A page for each state, so that an index gives the order and no sort is needed."""
         return [
-            self._page(read, dataclasses.replace(which, states=states), limit, before)
+            self._page(read, dataclasses.replace(which, states=states), limit, cursor)
             for states in one_by_one(which.states)
         ]
 
     def _page(
-        self, read: Read[Item], which: Filter, limit: int, before: ObjectId | None
+        self, read: Read[Item], which: Filter, limit: int, cursor: ObjectId | None
     ) -> tuple[list[Item], bool]:
         where, values = where_clause(which)
-        if before is not None:
-            condition, value = behind(before)
+        if cursor is not None:
+            condition, value = behind(cursor)
             where += f" AND {condition}"
             values.append(value)
         tail = f"WHERE {where} ORDER BY id DESC LIMIT ?"
         return self._connection.scan(lambda: read(self._connection.sql, tail, [*values, limit]))
 
-    def count(self, which: Filter) -> dict[str, int]:
+    def count(self, which: Filter, by: CountedBy) -> dict[str, int]:
         """See the contract."""
         where, values = where_clause(which)
-        rows = self._read(f"SELECT state, count(*) FROM task WHERE {where} GROUP BY state", values)
-        return {state: count for state, count in rows if state in STATES}
+        column = "state" if by == "state" else "task_name"
+        known = f"state IN ({holes(STATES)})"
+        sql = f"SELECT {column}, count(*) FROM task WHERE {where} AND {known} GROUP BY {column}"
+        rows = self._read(sql, [*values, *STATES])
+        return {word: count for word, count in rows if isinstance(word, str)}
 
     def depth(self, most: int) -> int:
         """See the contract."""
@@ -96,13 +100,18 @@ class Reads:
         found = connection.look_up(lambda: read_events(connection.sql, f"WHERE {where}", (value,)))
         return found[0] if found else None
 
-    def events(self, limit: int, before: ObjectId | None) -> list[Event]:
+    def events(self, limit: int, cursor: ObjectId | None, which: EventFilter) -> list[Event]:
         """See the contract."""
-        condition, values = ("1", list[Any]())
-        if before is not None:
-            condition, value = behind(before)
+        conditions, values = ["1"], list[Any]()
+        for column, text in (("topic", which.topic), ("hook", which.hook), ("kind", which.kind)):
+            if text:
+                conditions.append(f"{column} = ?")
+                values.append(text)
+        if cursor is not None:
+            condition, value = behind(cursor)
+            conditions.append(condition)
             values.append(value)
-        tail = f"WHERE {condition} ORDER BY id DESC LIMIT ?"
+        tail = f"WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?"
         page, _ = self._connection.scan(lambda: page_of_events(self._connection.sql, tail, [*values, limit]))
         return page
 

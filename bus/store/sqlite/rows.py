@@ -131,7 +131,7 @@ COLUMNS = (
 NO_BODY = encode({"args": [], "kwargs": {}, "context": {}}).hex()
 BRIEF = (
     "id, state, rank, time_queue, task_name, result_type, time_start, time_stop, process, attempt, crashes, "
-    f"worker, generation, key, event_id, topic, expire_at, NULL, x'{NO_BODY}', result, history, NULL"
+    f"worker, generation, key, event_id, topic, expire_at, NULL, x'{NO_BODY}', result, history, progress"
 )
 """COLUMNS without what may be large and is not listed."""
 INSERT_TASK = f"""

@@ -18,8 +18,22 @@ from bson import ObjectId
 
 from ...codec import encode
 from ...errors import NotStorable, StoreError
-from ...model import ENDED, Claim, Claimed, Event, Filter, Instance, MonQTask, Posting, Receipt, Report, State
-from ..contract import Heard, Notice
+from ...model import (
+    ENDED,
+    Claim,
+    Claimed,
+    Event,
+    EventFilter,
+    FairShare,
+    Filter,
+    Instance,
+    MonQTask,
+    Posting,
+    Receipt,
+    Report,
+    State,
+)
+from ..contract import EVERY_EVENT, CountedBy, Heard, Notice
 from ..documents import event_to_document, later, require_own, unclaimed, waiting
 from ..set_aside import SetAside
 from .backup import back_up
@@ -185,9 +199,16 @@ class SqliteStore:
 
     # claim, hold and end
 
-    def claim(self, worker: Instance, names: Collection[str], limit: int, now: datetime) -> Claimed:
+    def claim(
+        self,
+        worker: Instance,
+        names: Collection[str],
+        limit: int,
+        now: datetime,
+        fair: FairShare | None = None,
+    ) -> Claimed:
         """See the contract; one index seek for each task name and priority that waits."""
-        return self._claims.claim(worker, names, limit, now)
+        return self._claims.claim(worker, names, limit, now, fair)
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; the fence is in the WHERE clause."""
@@ -269,18 +290,18 @@ class SqliteStore:
         return self._looking.get(task_id)
 
     def find(
-        self, which: Filter, limit: int, before: ObjectId | None = None, *, brief: bool = False
+        self, which: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
     ) -> list[MonQTask]:
         """See the contract."""
-        return self._looking.find(which, limit, before, brief=brief)
+        return self._looking.find(which, limit, cursor, brief=brief)
 
-    def ids(self, which: Filter, limit: int, before: ObjectId | None = None) -> list[ObjectId]:
+    def ids(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
         """See the contract."""
-        return self._looking.ids(which, limit, before)
+        return self._looking.ids(which, limit, cursor)
 
-    def count(self, which: Filter) -> dict[str, int]:
+    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
         """See the contract."""
-        return self._looking.count(which)
+        return self._looking.count(which, by)
 
     def depth(self, most: int) -> int:
         """See the contract."""
@@ -294,9 +315,11 @@ class SqliteStore:
         """See the contract."""
         return self._looking.event(event_id)
 
-    def events(self, limit: int, before: ObjectId | None = None) -> list[Event]:
+    def events(
+        self, limit: int, cursor: ObjectId | None = None, which: EventFilter = EVERY_EVENT
+    ) -> list[Event]:
         """See the contract."""
-        return self._looking.events(limit, before)
+        return self._looking.events(limit, cursor, which)
 
     # elsewhere
 

@@ -1,0 +1,97 @@
+"""Calls as they will be stored, and those that a `hold()` block keeps back until its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
+
+from ..clock import Clock
+from ..codec import storable
+from ..errors import NotStorable
+from ..model import DEFAULT_PRIORITY, Event, MonQTask
+from .options import Options
+
+MOST_HELD: Final = 5000
+"""Calls of one write: the daemon stores them between two turns of its hub, about 10 µs each."""
+
+
+def prepare(  # noqa: PLR0917 - a call and all that surrounds it
+    clock: Clock,
+    name: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    options: Options,
+    context: Mapping[str, Any],
+) -> MonQTask:
+    """The MonQTask of one call, not yet stored. Raises NotStorable."""
+    kept = storable(list(args), dict(kwargs), dict(context))
+    return MonQTask(
+        id=clock.new_id(),
+        task_name=name,
+        args=kept.args,
+        kwargs=kept.kwargs,
+        context=kept.context,
+        time_queue=clock.now() + timedelta(seconds=options.delay),
+        priority=DEFAULT_PRIORITY if options.priority is None else options.priority,
+        result_type=options.result_type,
+        max_attempts=options.max_attempts,
+        timeout=options.timeout,
+        key=options.key,
+    )
+
+
+class Announcement(NamedTuple):
+    """A published *event* that has no tasks yet; its handlers are to run in *context*."""
+
+    event: Event
+    context: Mapping[str, Any]
+
+
+def announcement(
+    clock: Clock, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any], context: Mapping[str, Any]
+) -> Announcement:
+    """The event of one call of post_event, not yet stored. Raises NotStorable."""
+    event = Event(clock.new_id(), topic, clock.now())
+    event.args, event.kwargs, kept = storable(list(args), dict(kwargs), dict(context))
+    return Announcement(event, kept)
+
+
+@dataclass(slots=True)
+class Batch:
+    """What is stored in one write: *tasks* that were prepared, and *events* that were published."""
+
+    tasks: list[MonQTask] = field(default_factory=list)
+    events: list[Announcement] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.tasks) + len(self.events)
+
+    def require_room(self) -> None:
+        """Raise NotStorable when it takes no further call."""
+        if len(self) >= MOST_HELD:
+            raise NotStorable(
+                f"hold: expected at most {MOST_HELD} posts in one block, got more; store them in several"
+            )
+
+
+_held: ContextVar[Batch | None] = ContextVar("monqbus_held", default=None)
+
+
+def held() -> Batch | None:
+    """The batch of the `hold()` block that this code runs in; None outside of one."""
+    return _held.get()
+
+
+@contextmanager
+def holding() -> Iterator[Batch]:
+    """Let `held` be the batch that is given, until the block ends."""
+    batch = Batch()
+    token = _held.set(batch)
+    try:
+        yield batch
+    finally:
+        _held.reset(token)

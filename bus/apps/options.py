@@ -1,0 +1,82 @@
+"""How a task is stored and run: what a declaration says, and what one post may change of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import LONGEST_DELAY_SECONDS, BadDeclaration
+from ..safe_text import shown
+
+LARGEST_WHOLE = 2**31 - 1  # every store can count so far
+LONGEST_KEY = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a task is stored and run. `delay` and `timeout` in seconds; None = the daemon's default.
+
+    `cpu` belongs to the declaration: it runs in a process of its own, and cannot be changed by a post.
+    """
+
+    priority: int | None = None
+    delay: float = 0.0
+    max_attempts: int | None = None
+    timeout: float | None = None
+    key: str | None = None
+    result_type: str = "forget"
+    cpu: bool = False
+
+    def __post_init__(self) -> None:
+        _expect(
+            self.priority is None or _is_whole(self.priority), "priority", "a whole number", self.priority
+        )
+        _expect(_is_pause(self.delay), "delay", f"0 to {LONGEST_DELAY_SECONDS} seconds", self.delay)
+        attempts = self.max_attempts
+        _expect(
+            attempts is None or (_is_whole(attempts) and attempts > 0), "max_attempts", "1 or more", attempts
+        )
+        limit = self.timeout
+        _expect(limit is None or (_is_pause(limit) and limit > 0), "timeout", "seconds above 0", limit)
+        _expect(
+            self.key is None or _is_key(self.key), "key", f"text of 1 to {LONGEST_KEY} characters", self.key
+        )
+        _expect(self.result_type in ("keep", "forget"), "result_type", "'keep' or 'forget'", self.result_type)
+        _expect(isinstance(self.cpu, bool), "cpu", "True or False", self.cpu)
+
+    def but(self, changes: Mapping[str, Any]) -> Options:
+        """These options with *changes*; an unknown name raises BadDeclaration."""
+        known = {field.name for field in dataclasses.fields(self)}
+        for name in changes:
+            _expect(name in known, name, f"one of {', '.join(sorted(known))}", "an unknown option")
+        return dataclasses.replace(self, **changes)
+
+    def for_one_post(self, changes: Mapping[str, Any]) -> Options:
+        """As `but`, with what one post may change."""
+        _expect("cpu" not in changes, "cpu", "it in @task(...), where it belongs", "it for one post")
+        return self.but(changes) if changes else self
+
+
+def _expect(holds: bool, name: str, expectation: str, value: object) -> None:
+    if not holds:
+        raise BadDeclaration(f"task option {name}: expected {expectation}, got {shown(value, 80)}")
+
+
+def _is_key(value: object) -> bool:
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= LONGEST_KEY
+        and value.encode("utf-8", "replace").decode() == value
+    )
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_WHOLE
+
+
+def _is_pause(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return 0 <= value <= LONGEST_DELAY_SECONDS  # refuses NaN, too
