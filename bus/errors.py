@@ -183,11 +183,15 @@ class Refused(MonqbusError):
     """A request is answered with an RFC 9457 problem document instead of being accepted.
 
     *status* is the HTTP status, *code* a stable word for programs, *detail* one sentence for
-    people. None of them ever carries a secret or an expected signature.
+    people; *hint* is what the log says behind it and a stranger is not told. None of them ever carries a
+    secret or an expected signature.
     """
 
-    def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None, *, hint: str = ""
+    ) -> None:
         super().__init__(detail)
+        self.hint = hint
         self.status = status
         self.code = code
         self.detail = detail

@@ -157,11 +157,11 @@ def key_prefix(kind: str) -> str:
 class Event:
     """Something that happened; `kind` says what: a webhook's delivery, a published event, or another source.
 
-    A delivery has `headers` (lower-case names, secrets removed) and `body`, the exact bytes that
-    were verified. Every other event has `args` and `kwargs`. `delivery` is the sender's own id of
-    the delivery. `key` is what a repetition is recognised by, among events of one kind; that of a
-    delivery is its hook and the sender's id. Kind and key follow from `hook` and `delivery` where
-    they are not given.
+    A delivery has `headers` (lower-case names), `query`, the parameters of its URL, both without what may be
+    secret, and `body`, the exact bytes that were verified. What came several times is joined by commas.
+    Every other event has `args` and `kwargs`. `delivery` is the sender's own id of the delivery. `key` is
+    what a repetition is recognised by, among events of one kind; that of a delivery is its hook and the
+    sender's id. Kind and key follow from `hook` and `delivery` where they are not given.
     """
 
     id: ObjectId
@@ -177,9 +177,12 @@ class Event:
     expire_at: datetime | None = None
     kind: str = ""
     key: str | None = None
+    query: dict[str, str] = field(default_factory=dict)
     # in memory only
     fault: str = field(default="", repr=False, compare=False)
     """What of its stored form nobody can read: no handler gets it."""
+    is_test: bool = field(default=False, repr=False, compare=False)
+    """Its sender tries the hook with it, such as GitHub with a ping: it needs no handler."""
 
     def __post_init__(self) -> None:
         kind, key = kind_and_key(self.hook, self.delivery)
@@ -189,8 +192,11 @@ class Event:
 
     @property
     def json(self) -> Any:
-        """The body as JSON. Raises strictjson.BadJson, a ValueError, when it is not."""
-        return strict_json.parse(self.body)
+        """The body as JSON, or that in the field ``payload`` of a form; the charset of its type counts.
+
+        Raises strict_json.BadJson, a ValueError that says what is wrong with it, when there is none.
+        """
+        return strict_json.parse(strict_json.text_in(self.body, self.headers.get("content-type", "")))
 
     @property
     def is_delivery(self) -> bool:

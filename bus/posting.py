@@ -294,7 +294,8 @@ class PostOffice:
         elif receipt.repeated or receipt.event_id != event.id:
             emit("event.repeated", event=event, first=receipt.event_id)
         else:
-            emit("event.received" if tasks else "event.unhandled", event=event)
+            without = "hook.tried" if event.is_test else "event.unhandled"
+            emit("event.received" if tasks else without, event=event)
             for task in tasks:
                 emit("task.posted", task=task)
 

@@ -68,6 +68,7 @@ def event_details(event: Event) -> dict[str, Any]:
         "hook",
         "delivery",
         "headers",
+        "query",
         "args",
         "kwargs",
         "task_ids",

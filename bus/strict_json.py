@@ -11,6 +11,7 @@ begins and those that close what is open where it ends: ``[1,{"a":2,"b":3}]`` is
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -18,6 +19,17 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple, NoReturn
+from urllib.parse import unquote_to_bytes
+
+_FORM = "application/x-www-form-urlencoded"
+_CHARSET = re.compile(r"\bcharset\s*=\s*\"?([^\";\s]+)", re.IGNORECASE)
+_CODECS = {
+    **dict.fromkeys(("utf-8", "utf8", "us-ascii"), "utf-8"),
+    **dict.fromkeys(("iso-8859-1", "latin1"), "iso-8859-1"),
+    "iso-8859-15": "iso-8859-15",
+    "windows-1252": "windows-1252",
+    "utf-16": "utf-16",
+}
 
 MAX_DEPTH = 64
 MAX_KEYS = 10_000
@@ -54,6 +66,7 @@ def parse(
     *only*, `at_path` needs to find what is at these paths and nothing else, and most of a long text is
     not kept: as objects it takes thirty times its size, and whenever Python looks for garbage, time.
     """
+    body = body.removeprefix(codecs.BOM_UTF8)  # RFC 8259 section 8.1: may be ignored; .NET writes one
     if len(body) > PIECE_BYTES:
         return _Pieces(body, only, pause).parse()
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
@@ -61,6 +74,50 @@ def parse(
     value = _decoded(body, 0, len(body))
     _check_surrogates(body)
     return value
+
+
+def text_in(body: bytes, content_type: str, pause: Callable[[], object] = lambda: None) -> bytes:
+    """The JSON text in a *body* that came as *content_type*, in UTF-8: all of it, or a form's ``payload``.
+
+    GitHub and Slack send forms with JSON in that field. Raises BadJson for a body in which there is none;
+    whether it is JSON, `parse` says. *pause* is called between the pieces of a long form.
+    """
+    if not body:
+        raise BadJson("body: empty, which is no JSON")
+    media_type, _, parameters = content_type.partition(";")
+    if media_type.strip().lower() == _FORM:
+        return _payload(body, pause)
+    if not parameters:
+        return body
+    charset = _CHARSET.search(parameters)
+    codec = _CODECS.get(charset[1].lower()) if charset else "utf-8"
+    if codec is None:
+        raise BadJson(
+            f"body: expected a charset of {', '.join(_CODECS)}, got {charset and charset[1][:40]!r}"
+        )
+    if codec == "utf-8":
+        return body
+    try:
+        return body.decode(codec).encode("utf-8")
+    except UnicodeError:
+        raise BadJson(f"body: expected {codec}, as its type says, got bytes that are not") from None
+
+
+def _payload(body: bytes, pause: Callable[[], object]) -> bytes:
+    start = 0 if body.startswith(b"payload=") else body.find(b"&payload=") + 1
+    end = body.find(b"&", start)
+    if not body.startswith(b"payload=", start) or (end >= 0 and body.find(b"&payload=", end) >= 0):
+        raise BadJson("body: expected one field payload of a form, with JSON in it")
+    value = body[start + len(b"payload=") : end if end >= 0 else len(body)]
+    pieces, start = [], 0
+    while start < len(value):
+        end = start + PIECE_BYTES
+        if (escape := value.find(b"%", end - 2, end)) >= 0:
+            end = escape  # it is not cut in two
+        pieces.append(unquote_to_bytes(value[start:end].replace(b"+", b" ")))
+        start = end
+        pause()
+    return b"".join(pieces)
 
 
 def at_path(value: Any, path: str) -> str | None:

@@ -44,12 +44,32 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.WARNING,
         "no handler knows the topic; the event is recorded, and can be replayed",
     ),
+    "hook.tried": (
+        logging.INFO,
+        "a sender tries a hook, as GitHub does with a ping; no handler takes such events, and none need",
+    ),
+    "event.unreadable": (
+        logging.WARNING,
+        "a delivery says that it is JSON and is not, and why; it is stored, its handlers have the bytes",
+    ),
+    "topic.missed": (
+        logging.INFO,
+        "a delivery has no value for a placeholder of the hook's topic; it is stored under topic_fallback",
+    ),
+    "topic.shortened": (
+        logging.INFO,
+        "the topic of a delivery is over 128 characters; the end of it is a hash",
+    ),
+    "delivery.renamed": (
+        logging.INFO,
+        "the sender's id of a delivery is over 256 characters or not ASCII; its hash stands for it",
+    ),
     "handler.suspended": (
         logging.WARNING,
         "a command cannot be started, and why: its folder, program, interpreter or user; its tasks wait",
     ),
     "handler.resumed": (logging.INFO, "the command can be started again; its tasks run within a minute"),
-    "event.refused": (logging.WARNING, "a request was answered with an error"),
+    "event.refused": (logging.WARNING, "a request was answered with an error; what was asked, and by whom"),
     "refusals.omitted": (
         logging.WARNING,
         "so many more requests of this hook and kind were refused within a minute; they have no lines",

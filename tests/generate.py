@@ -15,6 +15,7 @@ from typing import Final
 
 from bus.cli.parser import build_parser
 from bus.config import hello, reference, sample
+from bus.senders import SENDERS
 from bus.telemetry import FACTS
 from tests.floors import FLOORS
 from tests.markdown import DOCS, ROOT
@@ -50,6 +51,28 @@ def _rows() -> Iterator[str]:
     yield "| fact | level | means |\n|---|---|---|\n"
     for fact, (level, means) in FACTS.items():
         yield f"| `{fact}` | {logging.getLevelName(level).lower()} | {means} |\n"
+
+
+def senders_page() -> str:
+    """The table of senders, from their rows."""
+    return "".join(_sender_rows())
+
+
+def _sender_rows() -> Iterator[str]:
+    yield "| `verify` | sender | proof | delivery id | `{event}` | a topic to begin with |\n"
+    yield "|---|---|---|---|---|---|\n"
+    for name, one in SENDERS.items():
+        title = f"[{one.title}]({one.link})" if one.link else one.title
+        proof = f"{one.proof}; the time at most `tolerance` from now" if one.timestamp else one.proof
+        event = _places(one.event) or "the hook's name"
+        delivery = _places((*one.delivery, "header:idempotency-key"))
+        yield f"| `{name}` | {title} | {proof} | {delivery} | {event} | `{one.topic}` |\n"
+
+
+def _places(places: Iterable[str]) -> str:
+    """Each place for people: a header's name as senders write it, a path with where it leads."""
+    parts = [place.partition(":")[::2] for place in places]
+    return ", else ".join(f"`{where}`" + (" in the body" if kind == "body" else "") for kind, where in parts)
 
 
 def rooms_page() -> str:
@@ -103,6 +126,7 @@ PAGES: Final[Mapping[Path, Callable[[], str]]] = {
     DOCS / "cli.md": help_page,
     DOCS / "facts.md": facts_page,
     DOCS / "rooms.md": rooms_page,
+    DOCS / "senders.md": senders_page,
 }
 
 if __name__ == "__main__":

@@ -23,10 +23,10 @@ from bus.config.settings import RENAMED
 from bus.daemon import RELOADED
 from bus.model import LEGAL_MOVES, STATES
 from bus.retry import backoff
+from bus.senders import SENDERS
 from bus.store import documents
 from bus.store.mongo import schema
 from bus.store.mongo.migration import SCHEMA
-from bus.webhook.presets import PRESETS
 from tests import generate, markdown
 from tests.markdown import DOCS, ROOT
 
@@ -157,9 +157,11 @@ def test_every_refusal_is_in_the_table_of_webhook_errors():
     assert raised | given_by_flask == listed
 
 
-def test_every_preset_is_told():
-    """In the table of who may send."""
-    assert list(PRESETS) == [row[0] for row in markdown.table(DOCS / "webhooks.md", "Who may send")]
+def test_every_sender_is_told():
+    """In the table of senders, with the topic of its row."""
+    listed = {row[0]: row[-1].removesuffix(" |") for row in markdown.table(DOCS / "senders.md", "Senders")}
+
+    assert {name: sender.topic for name, sender in SENDERS.items()} == listed
 
 
 def test_every_option_of_a_task_is_told():

@@ -314,6 +314,7 @@ def _told(event: Event) -> dict[str, Any]:
         "delivery": event.delivery,
         "received": plain(event.received),
         "headers": event.headers,
+        "query": event.query,
         "body": _body(event),
         "args": plain(event.args),
         "kwargs": plain(event.kwargs),
@@ -340,6 +341,8 @@ def _find(told: Mapping[str, Any], placeholder: Placeholder) -> str | None:
     found: str | None
     if kind == "header":
         found = told["headers"].get(where.lower())
+    elif kind == "query":
+        found = told["query"].get(where)
     else:
         found = strict_json.at_path(told[kind], where) if where else strict_json.at_path(told, kind)
     if found is not None and "\x00" in found:

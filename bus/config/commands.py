@@ -5,13 +5,15 @@ from __future__ import annotations
 import shlex
 from typing import Final
 
-from ..placeholders import ALONE, HEADER, ITEM, MEMBER, PATH, BadPlaceholder, Grammar
+from ..placeholders import ALONE, HEADER, ITEM, MEMBER, PARAMETER, PATH, BadPlaceholder, Grammar
+from .topics import require_kept
 from .value_types import Unfit, ValueType, quoted
 
 PLACEHOLDERS: Final = Grammar(
     {
         **dict.fromkeys(("topic", "id", "hook", "delivery"), ALONE),
         "header": HEADER,
+        "query": PARAMETER,
         "body": PATH,
         "args": ITEM,
         "kwargs": MEMBER,
@@ -44,6 +46,7 @@ def _check_placeholders(word: str) -> None:
         template = PLACEHOLDERS.compile(word)
     except BadPlaceholder as error:
         raise Unfit(quoted(error.got), expected=error.expected, remedy=error.remedy) from None
+    require_kept(template.placeholders)
     for first in template.parts[:1]:
         if not isinstance(first, str) and (first.default or "").startswith("-"):
             raise Unfit(

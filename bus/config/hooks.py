@@ -5,24 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from ..senders import SENDERS, Sender, either
 from .ini import Section
 from .secrets import SHORTEST, Secret, is_signing_key, is_weak
 from .section_kinds import Live, SectionKind, Values
 from .settings import Hook
+from .topics import PLACEHOLDERS
 
-_ONLY_FOR = {"header": "token", "tolerance": "standard"}
+_OWN: Final = frozenset().union(*(sender.takes for sender in SENDERS.values()))
+"""Settings that do something for some senders only."""
 _EXAMPLES: Final[Live] = {
     "hook:github": {
         "verify": "github",
         "secret": "env:GITHUB_WEBHOOK_SECRET",
         "topic": "github.{event}",
     },
-    "hook:gitlab": {
+    "hook:deploy": {
         "verify": "token",
-        "secret": "file:gitlab.token",
+        "secret": "file:deploy.token",
         "weak_secret": "no",
-        "header": "X-Gitlab-Token",
-        "topic": "gitlab.{body:object_kind}",
+        "header": "X-Deploy-Token",
+        "topic": "deploy.{body:kind}",
+        "topic_fallback": "deploy.other",
     },
     "hook:billing": {
         "verify": "standard",
@@ -54,36 +58,45 @@ def _demands(section: Section, values: Values, _: Path) -> list[tuple[int, str]]
     verify = values.read.get("verify")
     if verify is None:
         return []
-    if verify != "none" and "secret" not in values.given:
+    sender = SENDERS[verify]
+    if "secret" in sender.takes and "secret" not in values.given:
         remedy = "write for example secret = env:GITHUB_WEBHOOK_SECRET"
         return [(section.line, f"{subject}: expected a secret for verify = {verify}, got none; {remedy}")]
     secrets = values.read.get("secrets", ())
     is_allowed = values.read.get("weak_secret", False)
     return [
         *_idle(section, verify),
-        *_weak_keys(section, verify, secrets),
-        *([] if is_allowed else _weak_secrets(section, verify, secrets)),
+        *_proof_in_topic(section, sender, values),
+        *_bad_keys(section, sender, secrets),
+        *([] if is_allowed else _weak_secrets(section, sender, secrets)),
     ]
 
 
 def _idle(section: Section, verify: str) -> list[tuple[int, str]]:
     found = []
-    for key, entry in section.entries.items():
-        only = _ONLY_FOR.get(key)
-        if only and verify != only:
-            sentence = f"expected it with verify = {only} only, got it with verify = {verify}; remove it"
-            found.append((entry.line, f"[{section.name}] {key}: {sentence}"))
-        if key == "weak_secret" and verify in ("none", "standard"):
-            sentence = f"expected it with verify = token or github, got it with verify = {verify}; remove it"
-            found.append((entry.line, f"[{section.name}] weak_secret: {sentence}"))
-        if key == "secret" and verify == "none":
-            sentence = "expected none with verify = none, got one; remove it, or write verify = token"
-            found.append((entry.line, f"[{section.name}] secret: {sentence}"))
-    return found
+    for key in section.entries.keys() & (_OWN - SENDERS[verify].takes):
+        fitting = [name for name, sender in SENDERS.items() if key in sender.takes]
+        is_rare = len(fitting) < len(SENDERS) // 2
+        expected = f"it with verify = {either(fitting)} only, got it with" if is_rare else "none with"
+        got = "" if is_rare else ", got one"
+        remedy = "remove it, or write verify = token" if key == "secret" else "remove it"
+        sentence = f"expected {expected} verify = {verify}{got}; {remedy}"
+        found.append((section.entries[key].line, f"[{section.name}] {key}: {sentence}"))
+    return sorted(found)
 
 
-def _weak_secrets(section: Section, verify: str, secrets: tuple[Secret, ...]) -> list[tuple[int, str]]:
-    if verify not in ("token", "github") or not any(map(is_weak, secrets)):
+def _proof_in_topic(section: Section, sender: Sender, values: Values) -> list[tuple[int, str]]:
+    """The placeholder of the header that carries the proof: it is not stored either."""
+    header = values.read.get("header", "").lower() if "header" in sender.settings else sender.header
+    named = {one.where.lower() for one in PLACEHOLDERS.compile(values.read.get("topic", "")).placeholders}
+    if not header or header not in named:
+        return []
+    sentence = f"expected a header that is kept, got {header}, which carries the proof; name another one"
+    return [(section.entries["topic"].line, f"[{section.name}] topic: {sentence}")]
+
+
+def _weak_secrets(section: Section, sender: Sender, secrets: tuple[Secret, ...]) -> list[tuple[int, str]]:
+    if "weak_secret" not in sender.takes or not any(map(is_weak, secrets)):
         return []
     sentence = (
         f"expected at least {SHORTEST} bytes, got fewer; take a longer one, such as `openssl rand -hex 32` "
@@ -92,8 +105,8 @@ def _weak_secrets(section: Section, verify: str, secrets: tuple[Secret, ...]) ->
     return [(section.entries["secret"].line, f"[{section.name}] secret: {sentence}")]
 
 
-def _weak_keys(section: Section, verify: str, secrets: tuple[Secret, ...]) -> list[tuple[int, str]]:
-    if verify != "standard" or all(is_signing_key(secret) for secret in secrets):
+def _bad_keys(section: Section, sender: Sender, secrets: tuple[Secret, ...]) -> list[tuple[int, str]]:
+    if sender.key != "whsec" or all(is_signing_key(secret) for secret in secrets):
         return []
     sentence = "expected whsec_ and the base64 of 24 to 64 bytes, got something else; copy it from the sender"
     return [(section.entries["secret"].line, f"[{section.name}] secret: {sentence}")]

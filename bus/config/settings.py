@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
+from .. import senders
 from .commands import COMMAND
 from .secrets import SECRET, STORE, Secret
-from .topics import TOPIC, TOPICS
+from .topics import TOPIC, TOPIC_FALLBACK, TOPICS
 from .value_types import (
     ADDRESS,
     FOLDER,
@@ -42,7 +43,6 @@ LONGEST_SOCKET_PATH: Final = 107
 """Bytes: unix(7), sun_path has 108 with the NUL behind it."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
-Verify = Literal["none", "token", "github", "standard"]
 
 
 class Setting(NamedTuple):
@@ -222,41 +222,49 @@ class Hook:
     """
 
     name: str
-    verify: Verify = setting(
+    verify: str = setting(
         None,
-        choice("none", "token", "github", "standard"),
-        "How the sender is recognised: a token in a header, a signature as GitHub or as Standard Webhooks "
-        "makes it, or not at all.",
+        choice(*senders.names()),
+        "Who sends, and so how it is recognised: a service by its signature, token for any that sends a "
+        "secret in a header, standard for any that signs as Standard Webhooks, or none.",
     )
     secrets: tuple[Secret, ...] = setting(
         "",
         SECRET,
         "What the sender knows too; required unless verify is none. While it is being changed, the old and "
-        "the new one, one a line, the further lines indented. For verify = standard: whsec_ and base64.",
+        "the new one, one a line, the further lines indented. "
+        f"For verify = {senders.those(lambda one: one.key == 'whsec')}: whsec_ and base64.",
         key="secret",
     )
     weak_secret: bool = setting(
         "no",
         YES_OR_NO,
-        "For verify = token and github: yes takes secrets of less than 16 bytes, which can be guessed.",
+        "Whether secrets of less than 16 bytes are taken, which can be guessed; not for keys in base64.",
     )
     header: str = setting(
         "Authorization",
         HEADER,
-        "For verify = token only: the header that carries the token. Authorization carries it after the "
-        "word Bearer, any other header alone.",
+        f"For verify = {senders.those(lambda one: 'header' in one.settings)} only: the header that carries "
+        "the token. Authorization carries it after the word Bearer, any other header alone.",
     )
     topic: str = setting(
         "{name}",
         TOPIC,
         "The topic of the events, with placeholders: {name} of this hook, {event} as the sender names it "
-        "(the hook's name with verify = none or token), {header:X} and {body:dotted.path} from the request. "
+        f"(the hook's name with verify = {senders.those(lambda one: not one.event)}), "
+        "{header:X}, {query:x} and {body:dotted.path} from the request. "
         "Behind | stands what it is without a value: {body:action|none}.",
+    )
+    topic_fallback: str = setting(
+        "{name}",
+        TOPIC_FALLBACK,
+        "The topic of a delivery that has no value for a placeholder of topic without a default.",
     )
     tolerance: float = setting(
         "5m",
         duration("1s", "1d"),
-        "For verify = standard only: how far the time in a signature may be from now, both ways.",
+        f"For verify = {senders.those(lambda one: bool(one.timestamp))} only: how far the time in a "
+        "signature may be from now, both ways.",
     )
     where: str = ""
 
@@ -277,6 +285,7 @@ class Handler:
         COMMAND,
         "The program and its arguments, split like a shell would but never run by one. Placeholders are "
         "filled from the event, each within its one argument: {topic}, {id}, {hook}, {delivery}, {header:X}, "
+        "{query:x}, "
         "{body:dotted.path}, {args:0}, {kwargs:name}; behind | stands a default. An argument that a sender "
         "made look like an option fails the task, unless -- stands before it.",
     )

@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
-from ..placeholders import ALONE, HEADER, PATH, BadPlaceholder, Grammar
+from ..placeholders import ALONE, HEADER, PARAMETER, PATH, BadPlaceholder, Grammar, Placeholder
+from ..senders.kept import is_kept, is_kept_parameter
 from .value_types import Unfit, ValueType, quoted
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:-]*")
 LONGEST: Final = 128
 PLACEHOLDERS: Final = Grammar(
-    {"event": ALONE, "name": ALONE, "header": HEADER, "body": PATH}, re.compile(r"[A-Za-z0-9_.:-]+")
+    {"event": ALONE, "name": ALONE, "header": HEADER, "query": PARAMETER, "body": PATH},
+    re.compile(r"[A-Za-z0-9_.:-]+"),
 )
 
 
-def _read_topic(text: str) -> str:
+FALLBACK_PLACEHOLDERS: Final = Grammar({"name": ALONE}, re.compile(r"[A-Za-z0-9_.:-]+"))
+
+
+def require_kept(placeholders: Iterable[Placeholder]) -> None:
+    """Raise Unfit for a header or parameter that is never stored: it has no value for any delivery."""
+    for one in placeholders:
+        is_header = one.kind == "header"
+        if (is_header and not is_kept(one.where.lower())) or (
+            one.kind == "query" and not is_kept_parameter(one.where)
+        ):
+            raise Unfit(
+                quoted(str(one)),
+                expected=f"a {'header' if is_header else 'query parameter'} that is kept",
+                remedy="name another one: those that may hold a secret are never stored, nor are odd names",
+            )
+
+
+def _read_topic(text: str, grammar: Grammar = PLACEHOLDERS) -> str:
     try:
-        template = PLACEHOLDERS.compile(text)
+        template = grammar.compile(text)
     except BadPlaceholder as error:
         raise Unfit(quoted(error.got), expected=error.expected, remedy=error.remedy) from None
+    require_kept(template.placeholders)
     if not text or len(text) > LONGEST or not _PLAIN.fullmatch(template.fixed):
         raise Unfit
     return text
@@ -27,6 +48,13 @@ def _read_topic(text: str) -> str:
 
 TOPIC: Final = ValueType(
     f"a topic of letters, digits and _ . : -, at most {LONGEST} characters", "github.{event}", _read_topic
+)
+
+
+TOPIC_FALLBACK: Final = ValueType(
+    f"a topic of letters, digits and _ . : -, at most {LONGEST} characters, in which {{name}} is the hook's",
+    "{name}.other",
+    lambda text: _read_topic(text, FALLBACK_PLACEHOLDERS),
 )
 
 

@@ -14,7 +14,7 @@ from ..http.url_map import UrlMap
 from ..model import Event, Receipt
 from ..webhook.admission import Admission
 from ..webhook.delivery import Receiver
-from ..webhook.endpoint import deliveries
+from ..webhook.endpoint import deliveries, meant
 
 if TYPE_CHECKING:
     from ..webhook.endpoint import Hooks
@@ -43,5 +43,6 @@ def public_urls(
             "/hooks/NAME": deliveries(hooks, receiver),
             "/healthz": healthz,
             "/readyz": readyz(ready, clock, remark),
-        }
+        },
+        hint=lambda path: meant(path, hooks()),
     )

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ..errors import Refused
 from .body_budget import Share
-from .chunked import PIECE_BYTES, Chunks
+from .chunked import PIECE_BYTES, Chunks, too_large
 from .deadline_reader import DeadlineReader
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -46,11 +46,20 @@ class BodyStream:
         Raises Refused without room, or when they are cut short or badly chunked; OSError when the client
         is gone.
         """
+        return self._read(sys.maxsize if size < 0 else size, sys.maxsize)
+
+    def read_whole(self, limit: int) -> bytes:
+        """The body if it has at most *limit* bytes; blocks until it is there, and raises as `read` does.
+
+        A larger one is cut behind them, or refused with 413 as soon as a chunk announces it.
+        """
+        return self._read(limit + 1, limit)
+
+    def _read(self, wanted: int, limit: int) -> bytes:
         if self._waiting is not None:
             self._waiting.sendall(CONTINUE)
             self._waiting = None
-        wanted = sys.maxsize if size < 0 else size
-        body = self._chunks.read(wanted) if self._chunks is not None else self._rest(wanted)
+        body = self._chunks.read(wanted, limit) if self._chunks is not None else self._rest(wanted)
         if self.is_finished:
             self._share.arrived()
         return body
@@ -85,19 +94,15 @@ def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
     """
     check_size(environ, limit)
     try:
-        body: bytes = environ["wsgi.input"].read(limit + 1)
+        body: bytes = environ["wsgi.input"].read_whole(limit)
     except OSError as error:
         raise Refused(400, "bad_body", "body: cut short") from error
     if len(body) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     return body
 
 
 def check_size(environ: Mapping[str, Any], limit: int) -> None:
     """Raise Refused(413) when the head announces more than *limit* bytes. Never blocks."""
     if int(environ.get("CONTENT_LENGTH") or 0) > limit:
-        raise _too_large(limit)
-
-
-def _too_large(limit: int) -> Refused:
-    return Refused(413, "body_too_large", f"body: at most {limit} bytes")
+        raise too_large(limit)

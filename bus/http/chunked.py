@@ -8,6 +8,7 @@ Here a line is one call, has a bound, and all of them together have one.
 from __future__ import annotations
 
 import re
+import sys
 from io import BufferedReader, BytesIO
 from typing import Any, Final
 
@@ -34,7 +35,17 @@ class Chunks:
     raises Refused, or OSError when the client is gone.
     """
 
-    __slots__ = ("_count", "_framing", "_left", "_reader", "_room", "_share", "_stream", "is_finished")
+    __slots__ = (
+        "_count",
+        "_framing",
+        "_left",
+        "_limit",
+        "_reader",
+        "_room",
+        "_share",
+        "_stream",
+        "is_finished",
+    )
 
     def __init__(self, stream: BufferedReader[Any], reader: DeadlineReader, share: Share) -> None:
         self._stream = stream
@@ -44,10 +55,15 @@ class Chunks:
         self._room = 0
         self._count = 0
         self._framing = 0
+        self._limit = sys.maxsize
         self.is_finished = False
 
-    def read(self, most: int) -> bytes:
-        """At most *most* bytes; fewer are the end of the body, with its trailers read."""
+    def read(self, most: int, limit: int = sys.maxsize) -> bytes:
+        """At most *most* bytes; fewer are the end of the body, with its trailers read.
+
+        Raises Refused(413) as soon as a chunk announces that the body is larger than *limit*.
+        """
+        self._limit = limit
         body, missing = BytesIO(), most
         while missing and not self.is_finished:
             self._reader.meter.spend(1)
@@ -80,6 +96,8 @@ class Chunks:
             raise _bad("expected a chunk's size in hexadecimal digits, ended by CR LF")
         self._framing += len(line) + 2
         self._left = int(match[1], 16)
+        if self._count + self._left > self._limit:
+            raise too_large(self._limit)
         if self._framing > FREE_FRAMING_BYTES + (self._count + self._left) // 2:
             raise _bad("expected chunks of 16 bytes and more, got smaller ones or long extensions")
         if not self._left:
@@ -104,6 +122,11 @@ class Chunks:
         if not line.endswith(b"\n"):
             raise _bad("cut short")
         return line
+
+
+def too_large(limit: int) -> Refused:
+    """The refusal of a body of more than *limit* bytes, in chunks or not."""
+    return Refused(413, "body_too_large", f"body: at most {limit} bytes")
 
 
 def _bad(detail: str) -> Refused:

@@ -176,7 +176,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
     def refuse(self, refusal: Refused) -> None:
         """Answer with a problem document; where the next request would begin may be unknown after it."""
         if not self.gave_way:  # a flood of connections is not a flood of lines
-            problem.tell(refusal, request_id=self.request_id)
+            problem.tell(refusal, self.environ if self.command else self._peer())
         if self.response_length:
             self.close_connection = True  # a second answer inside the first one would only confuse
             return
@@ -254,7 +254,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         self.environ = self._environ(head)
 
     def _environ(self, head: Head) -> dict[str, Any]:
-        environ: dict[str, Any] = {
+        return {
             **self.server.environ,
             **head.fields,
             "REQUEST_METHOD": head.method,
@@ -263,12 +263,16 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
             "SERVER_PROTOCOL": head.version,
             "wsgi.input": self.wsgi_input,
             "wsgi.input_terminated": True,
-            problem.REQUEST_ID: self.request_id,
+            **self._peer(),
         }
+
+    def _peer(self) -> dict[str, Any]:
+        """What is known of a request before its head is read."""
+        known: dict[str, Any] = {problem.REQUEST_ID: self.request_id}
         if isinstance(self.client_address, tuple):
-            environ["REMOTE_ADDR"] = self.client_address[0]
-            environ["REMOTE_PORT"] = str(self.client_address[1])
-        return environ
+            known["REMOTE_ADDR"] = self.client_address[0]
+            known["REMOTE_PORT"] = str(self.client_address[1])
+        return known
 
     def _write_with_headers(self, data: bytes) -> None:
         # pywsgi sends headers and body apart: two system calls, two packets.

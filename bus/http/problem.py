@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from json import dumps
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from .. import telemetry
 from ..clock import Clock
@@ -48,13 +49,18 @@ def retry_after(clock: Clock) -> dict[str, str]:
     return {"Retry-After": str(1 + int(clock.chance() * LONGEST_PAUSE_SECONDS))}
 
 
-def tell(refusal: Refused, *, request_id: str, hook: str = "", reason: str = "") -> None:
-    """Emit the fact that a request was refused. A sender's words in it are few and quoted."""
+def tell(refusal: Refused, environ: Mapping[str, Any], *, hook: str = "", reason: str = "") -> None:
+    """Emit the fact that the request of *environ* was refused, which may hold as much as is known of it.
+
+    A sender's words in it are few and quoted; the query is not among them, it may hold a secret.
+    """
+    said = {"method": "REQUEST_METHOD", "path": "PATH_INFO", "peer": "REMOTE_ADDR"}
     telemetry.emit(
         "event.refused",
         hook=hook,
         status=refusal.status,
         code=refusal.code,
-        reason=reason or refusal.detail,
-        request=request_id,
+        reason=reason or "; ".join(filter(None, (refusal.detail, refusal.hint))),
+        **{field: environ[name] for field, name in said.items() if environ.get(name)},
+        request=environ.get(REQUEST_ID, ""),
     )

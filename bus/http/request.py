@@ -21,6 +21,7 @@ _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/(1\
 FIELD = re.compile(rb"(" + _TOKEN + rb"):([\t\x20-\x7e\x80-\xff]*)\r\n")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _ABSOLUTE = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?]+)(.*)")
+_EXPECTATIONS = frozenset({"", "100-continue"})  # an empty one, which proxies make, expects nothing
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
 _ONCE = frozenset(
@@ -43,7 +44,7 @@ class Head(NamedTuple):
     @property
     def expects_continue(self) -> bool:
         """The client waits for "100 Continue" before it sends the body."""
-        return self.version == "HTTP/1.1" and "HTTP_EXPECT" in self.fields
+        return self.version == "HTTP/1.1" and bool(self.fields.get("HTTP_EXPECT"))
 
 
 def read_head(stream: BufferedReader[Any], limits: Limits) -> Head:
@@ -139,7 +140,7 @@ def _check_host(fields: Mapping[str, str], version: str) -> None:
 
 
 def _check_expectation(fields: Mapping[str, str], version: str) -> None:
-    if version == "HTTP/1.1" and fields.get("HTTP_EXPECT", "100-continue").lower() != "100-continue":
+    if version == "HTTP/1.1" and fields.get("HTTP_EXPECT", "").lower() not in _EXPECTATIONS:
         raise Refused(417, "expectation_failed", "header Expect: only 100-continue is understood")
 
 

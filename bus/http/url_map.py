@@ -16,11 +16,13 @@ class UrlMap:
     """A WSGI application that gives each request to the endpoint of its path.
 
     A path matches letter by letter; its last segment, when it is NAME, stands for any one segment. The same
-    path with a slash more is another one. What endpoints raise propagates to the server: it answers a
+    path with a slash more is another one; *hint* says of a path without an endpoint what may have been meant,
+    for the log alone. What endpoints raise propagates to the server: it answers a
     Refused as the problem document that it is.
     """
 
-    def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
+    def __init__(self, endpoints: Mapping[str, Endpoint], hint: Callable[[str], str] = lambda _: "") -> None:
+        self._hint = hint
         self.paths = tuple(endpoints)
         """Every path that answers anything but 404."""
         self._exact = {path: one for path, one in endpoints.items() if not path.endswith("/NAME")}
@@ -36,7 +38,7 @@ class UrlMap:
             folder, _, name = path.rpartition("/")
             endpoint = self._folders.get(folder) if name else None
             if endpoint is None:
-                raise Refused(404, "not_found", "request: not found")
+                raise Refused(404, "not_found", "request: not found", hint=self._hint(path))
         status, headers, body = endpoint(environ)
         start_response(status, headers)
         return [body]

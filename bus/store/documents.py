@@ -88,6 +88,8 @@ def event_to_document(event: Event) -> dict[str, Any]:
         "args": event.args, "kwargs": event.kwargs, "task_ids": event.task_ids,
         "expire_at": event.expire_at, "kind": event.kind,
     }  # fmt: skip
+    if event.query:  # as pairs: a parameter may have any name, and a key in a document may not
+        document["query"] = [[name, value] for name, value in event.query.items()]
     if event.unique_key is not None:
         document["key"] = event.unique_key
     return document
@@ -111,6 +113,7 @@ def event_from_document(document: dict[str, Any]) -> Event:
         kwargs=document.get("kwargs") or {},
         task_ids=document.get("task_ids") or [],
         expire_at=document.get("expire_at"),
+        query=dict(document.get("query") or ()),
         kind=kind,
         key=key and key.removeprefix(key_prefix(kind)),
         fault=fault,

@@ -65,7 +65,7 @@ EVENT_FIELDS: Final[Mapping[str, Type]] = {
     "topic": _TEXT_OF_EVENT, "received": Type("a date", (datetime,), ("date",)), "hook": _TEXT,
     "delivery": _TEXT, "headers": _DOCUMENT, "body": Type("bytes", (bytes,), ("binData",)), "args": _LIST,
     "kwargs": _DOCUMENT, "task_ids": _LIST, "expire_at": _DATE,
-    "kind": _TEXT, "key": _TEXT,
+    "kind": _TEXT, "key": _TEXT, "query": _LIST,
 }  # fmt: skip
 
 
@@ -97,6 +97,8 @@ def event_holds(name: str, value: Any) -> bool:
         return not isinstance(value, Unreadable)
     if name == "task_ids" and isinstance(value, list):
         return all(isinstance(entry, ObjectId) for entry in value)
+    if name == "query" and isinstance(value, list):
+        return all(isinstance(pair, list) and [str, str] == [type(part) for part in pair] for pair in value)
     return _is(value, field)
 
 
@@ -152,6 +154,7 @@ def _is_as_we_write(event: Mapping[str, Any]) -> bool:
         and type(get("kind")) in _TEXT_OR_NONE
         and type(get("key")) in _TEXT_OR_NONE
         and type(get("expire_at")) in _DATE_OR_NONE
+        and ("query" not in event or event_holds("query", get("query")))
     )
 
 

@@ -1,18 +1,20 @@
 """Handles one delivery: checks it, stores one event with its tasks, answers 202.
 
 The order of the steps is the law: room 503 → encoding 415 → size 413 → a page in a browser 403 → the
-sender's headers 401 → raw bytes → sender 401 → JSON 400 → topic 400 → ONE durable write → answer. No
-body is read that the head condemns, nothing is parsed before it is verified, nothing is acknowledged
-before it is stored.
+sender's headers 401 → raw bytes → sender 401 → ONE durable write → answer. No body is read that the head
+condemns, nothing is parsed before it is verified, nothing is acknowledged before it is stored. A delivery
+that is verified is stored, whatever its content: what cannot be understood of it is told as a fact.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
 from functools import partial
 from json import dumps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import strict_json
 from ..clock import Clock
@@ -21,16 +23,17 @@ from ..http import Queue, check_size, problem, read_body
 from ..http.problem import Answer
 from ..model import Event, Receipt
 from ..safe_text import cached_if_short
+from ..senders import Sender, adapted
+from ..senders.kept import is_kept, is_kept_parameter
+from ..telemetry import emit
 from . import topic
 from .admission import Admission
-from .presets import Preset, preset_of
+from .request import Request, raw
 from .verify import Mismatch, claim_of
 
 if TYPE_CHECKING:
     from ..config import Hook
 
-_SECRET = re.compile(r"authorization|cookie|token|secret|signature|api-?key|password")
-_STORABLE = re.compile(r"[a-z0-9-]+")  # a "$" or "." in a key is not for every database
 _VERIFYING, _PARSING = Queue(), Queue()
 _DELIVERY_ID = re.compile(r"[\x20-\x7e]{1,256}")
 
@@ -49,46 +52,77 @@ class Receiver:
     def receive(self, hook: Hook, environ: Mapping[str, Any]) -> Answer:
         """Take the delivery that stands in *environ*. Blocks until it is durable or refused."""
         try:
-            event = self._read(hook, environ)
-            return _accepted(event, self._store(event))
+            event, remarks = self._read(hook, environ)
+            receipt = self._store(event)
         except Refused as refusal:
             return refuse(refusal, environ, hook=hook.name)
+        for fact, reason in remarks.items():
+            emit(fact, event=event, reason=reason)
+        return _accepted(event, receipt)
 
     def retry_after(self) -> dict[str, str]:
         """The header that says when to try again: jittered, so that senders do not come back as one."""
         return problem.retry_after(self._clock)
 
-    def _read(self, hook: Hook, environ: Mapping[str, Any]) -> Event:
+    def _read(self, hook: Hook, environ: Mapping[str, Any]) -> tuple[Event, dict[str, str]]:
         self._admission.check(self._clock)  # before the body is read: turning away must stay cheap
         _check_encoding(environ)
         check_size(environ, self._max_body)
-        headers = _headers(environ)
-        preset = preset_of(hook)
-        if preset.scheme == "none":
-            _require_no_page(headers)
+        sender = adapted(hook.verify, hook.header, hook.tolerance)
+        # the clock is asked twice only where the head alone can be too old
+        request = _request(environ, self._clock.wall().timestamp() if sender.timestamp else 0.0)
+        if sender.scheme == "none":
+            _require_no_page(request.headers)
         try:
-            claim = claim_of(preset, self._secrets(hook, preset), headers)
+            claim = claim_of(sender, self._secrets(hook, sender), request)
             body = read_body(environ, self._max_body)
             received = self._clock.now()
-            claim.check(body, self._clock.wall().timestamp(), _VERIFYING.step_back)
+            now = self._clock.wall().timestamp()
+            request = Request(request.method, request.url, request.headers, body, now)
+            claim.check(request, _VERIFYING.step_back)
         except Mismatch as mismatch:
-            raise _not_verified(preset) from mismatch
-        content = _parse(headers, body, topic.paths_in(hook.topic, preset.event))
-        kept = {name: value for name, value in headers.items() if _is_kept(name)}
-        kept.pop(preset.signature, None)
-        return Event(
+            raise _not_verified(sender) from mismatch
+        return self._event(hook, sender, request, received)
+
+    def _event(
+        self, hook: Hook, sender: Sender, request: Request, received: datetime
+    ) -> tuple[Event, dict[str, str]]:
+        """The event of a verified delivery, whatever its content is, and what is to be told of that."""
+        kept = {
+            name: value if value.isascii() else _text(value)
+            for name, value in request.headers.items()
+            if is_kept(name)
+        }
+        kept.pop(sender.header, None)
+        content, unreadable = _parse(request, topic.paths_in(hook.topic, sender))
+        sources = _Sources(kept, _kept_query(request), content)
+        # not a function in here that calls itself: such a one keeps all headers until garbage is collected
+        found = topic.fill(hook, partial(_value, hook, sender, sources))
+        given = _first(sender.delivery, sources) or kept.get("idempotency-key")
+        delivery = _delivery_id(given) if given else None
+        event = Event(
             id=self._clock.new_id(),
-            topic=_topic(hook, preset, kept, content),
+            topic=found.text,
             received=received,
             hook=hook.name,
-            delivery=_delivery_id(preset, kept),
+            delivery=delivery,
             headers=kept,
-            body=body,
+            body=request.body,
+            query=sources.query,
+            is_test=bool(sender.tests) and _first(sender.event, sources) in sender.tests,
         )
+        remarks = {"event.unreadable": unreadable} if unreadable else {}
+        if found.missing:
+            remarks["topic.missed"] = found.missing
+        if found.cut:
+            remarks["topic.shortened"] = found.cut
+        if given and given != delivery:
+            remarks["delivery.renamed"] = "delivery id: not 1 to 256 printable ASCII characters"
+        return event, remarks
 
-    def _secrets(self, hook: Hook, preset: Preset) -> tuple[str, ...]:
+    def _secrets(self, hook: Hook, sender: Sender) -> tuple[str, ...]:
         secrets = tuple(secret.reveal() for secret in hook.secrets)
-        if preset.scheme != "none" and not any(secrets):
+        if sender.scheme != "none" and not any(secrets):
             raise Refused(503, "hook_disabled", "hook: not usable, its secret is missing", self.retry_after())
         return secrets
 
@@ -115,28 +149,35 @@ def _require_no_page(headers: Mapping[str, str]) -> None:
         )
 
 
-def _not_verified(preset: Preset) -> Refused:
-    challenge = {"WWW-Authenticate": "Bearer"} if preset.signature == "authorization" else {}
+def _not_verified(sender: Sender) -> Refused:
+    challenge = {"WWW-Authenticate": "Bearer"} if sender.header == "authorization" else {}
     return Refused(401, "not_verified", "delivery: its sender could not be verified", challenge)
 
 
 def refuse(refusal: Refused, environ: Mapping[str, Any], *, hook: str = "") -> Answer:
     """The answer to a refused request; the fact tells the log more than the answer tells the sender."""
-    request_id = environ.get(problem.REQUEST_ID, "")
     cause = refusal.__cause__
-    reason = cause.reason if isinstance(cause, Mismatch) else refusal.detail
-    problem.tell(refusal, request_id=request_id, hook=hook, reason=reason)
-    return problem.answer(refusal, request_id)
+    reason = cause.reason if isinstance(cause, Mismatch) else ""
+    problem.tell(refusal, environ, hook=hook, reason=reason)
+    return problem.answer(refusal, environ.get(problem.REQUEST_ID, ""))
 
 
 def _check_encoding(environ: Mapping[str, Any]) -> None:
-    if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+    if environ.get("HTTP_CONTENT_ENCODING", "").lower() not in ("", "identity"):
         raise Refused(
             415,
             "unsupported_encoding",
             "header Content-Encoding: send the body uncompressed",
             {"Accept-Encoding": "identity"},
         )
+
+
+def _request(environ: Mapping[str, Any], now: float) -> Request:
+    """The head of the request in *environ*; its body is to be read yet."""
+    url = f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}{environ['PATH_INFO']}"
+    if query := environ["QUERY_STRING"]:
+        url = f"{url}?{query}"
+    return Request(environ["REQUEST_METHOD"], url, _headers(environ), received=now)
 
 
 def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
@@ -154,49 +195,78 @@ def _header_name(key: str) -> str:
 
 
 @cached_if_short(1024)
-def _is_kept(name: str) -> bool:
-    """Whether a header is stored with its event: GitHub once sent the hook's secret in one."""
-    return bool(_STORABLE.fullmatch(name)) and not _SECRET.search(name)
+def _is_json(content_type: str) -> bool:
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
 
 
-def _parse(headers: Mapping[str, str], body: bytes, paths: Collection[str]) -> Any:
-    """The body's JSON, of a long one what is at *paths*; None when its type is another one.
+def _parse(request: Request, paths: Collection[str]) -> tuple[Any, str]:
+    """The body's JSON, of a long one what is at *paths*, and why one that says it is JSON cannot be read.
 
-    Lets the hub turn between the pieces of a long one.
+    A body of another type is looked into for *paths* alone: Amazon SNS sends JSON as text. Lets the hub turn
+    between the pieces of a long one.
     """
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json" and not media_type.endswith("+json"):
-        return None
+    content_type = request.headers.get("content-type", "")
+    is_json = _is_json(content_type)
+    if not is_json and not paths:
+        return None, ""
     try:
-        return strict_json.parse(body, _PARSING.step_back, paths)
+        text = strict_json.text_in(request.body, content_type, _PARSING.step_back)
+        return strict_json.parse(text, _PARSING.step_back, paths), ""
     except strict_json.BadJson as error:
-        raise Refused(400, "bad_json", str(error)) from error
+        return None, str(error) if is_json else ""
 
 
-def _topic(hook: Hook, preset: Preset, headers: Mapping[str, str], content: Any) -> str:
-    # not a function in here that calls itself: such a one keeps all headers until Python looks for garbage
-    return topic.fill(hook.topic, partial(_value, hook, preset, headers, content))
+def _text(value: str) -> str:
+    """A header's value that is not ASCII, as its sender wrote it: UTF-8 where it is that, else Latin-1."""
+    try:
+        return raw(value).decode("utf-8")
+    except UnicodeDecodeError:
+        return value
 
 
-def _value(
-    hook: Hook, preset: Preset, headers: Mapping[str, str], content: Any, placeholder: str
-) -> str | None:
-    if placeholder == "event":
-        placeholder = preset.event or "name"
-    if placeholder == "name":
+def _kept_query(request: Request) -> dict[str, str]:
+    """The parameters that are stored; of one that came several times all values, joined by commas."""
+    query: dict[str, str] = {}
+    for name, value in request.query:
+        if is_kept_parameter(name):
+            query[name] = f"{query[name]},{value}" if name in query else value
+    return query
+
+
+class _Sources(NamedTuple):
+    """Where the values of places are found."""
+
+    header: Mapping[str, str]
+    query: dict[str, str]
+    content: Any
+
+    def at(self, place: str) -> str | None:
+        kind, _, where = place.partition(":")
+        if kind == "header":
+            return self.header.get(where.lower())
+        return self.query.get(where) if kind == "query" else strict_json.at_path(self.content, where)
+
+
+def _value(hook: Hook, sender: Sender, sources: _Sources, placeholder: str) -> str | None:
+    if placeholder == "name" or (placeholder == "event" and not sender.event):
         return hook.name
-    kind, _, where = placeholder.partition(":")
-    return headers.get(where.lower()) if kind == "header" else strict_json.at_path(content, where)
+    return _first(sender.event if placeholder == "event" else (placeholder,), sources)
 
 
-def _delivery_id(preset: Preset, headers: Mapping[str, str]) -> str | None:
-    """The sender's own id of the delivery, by which a second coming is recognised."""
-    given = headers.get(preset.delivery.removeprefix("header:")) or headers.get("idempotency-key")
-    if not given:
-        return None
-    if not _DELIVERY_ID.fullmatch(given):
-        raise Refused(400, "bad_delivery_id", "delivery id: expected 1 to 256 printable ASCII characters")
-    return given
+def _first(places: Iterable[str], sources: _Sources) -> str | None:
+    """The first value there is at one of *places*."""
+    for place in places:
+        if value := sources.at(place):
+            return value
+    return None
+
+
+def _delivery_id(given: str) -> str:
+    """The sender's own id of the delivery, by which a second coming is recognised; of an odd one its hash."""
+    if _DELIVERY_ID.fullmatch(given):
+        return given
+    return f"sha256:{hashlib.sha256(given.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def _accepted(event: Event, receipt: Receipt) -> Answer:

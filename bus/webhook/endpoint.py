@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import Refused
 from ..http import Endpoint
 from ..http.problem import Answer
 from .delivery import Receiver
 
+LONGEST_NAME: Final = 64
+MOST_COMPARED: Final = 64
+
 if TYPE_CHECKING:
     from ..config import Hook
 
     Hooks = Callable[[], Mapping[str, Hook]]
+
+
+def meant(path: str, names: Collection[str]) -> str:
+    """What the log says of a mistyped *path*: the hook of *names* that it resembles; "" for none.
+
+    Neither names of more than LONGEST_NAME characters nor more than MOST_COMPARED hooks are compared: a
+    stranger chooses the path and pays nothing for it.
+    """
+    name = path.strip("/ ").rpartition("/")[2].lower()
+    if not 1 <= len(name) <= LONGEST_NAME:
+        return ""
+    compared = {one.lower(): one for one in islice(names, MOST_COMPARED)}
+    near = [name] if name in compared else get_close_matches(name, compared, n=1)
+    return f"did you mean /hooks/{compared[near[0]]}?" if near else ""
 
 
 def deliveries(hooks: Hooks, receiver: Receiver) -> Endpoint:
@@ -27,9 +46,10 @@ def deliveries(hooks: Hooks, receiver: Receiver) -> Endpoint:
             # the same answer whether there is such a hook or not: its name is nobody's business
             raise Refused(405, "method_not_allowed", "method: a delivery is a POST", {"Allow": "POST"})
         path: str = environ["PATH_INFO"]
-        hook = hooks().get(path[path.rindex("/") + 1 :])
+        known = hooks()
+        hook = known.get(path[path.rindex("/") + 1 :])
         if hook is None:
-            raise Refused(404, "unknown_hook", "hook: there is none of this name")
+            raise Refused(404, "unknown_hook", "hook: there is none of this name", hint=meant(path, known))
         return receiver.receive(hook, environ)
 
     return deliver

@@ -1,43 +1,61 @@
 """Fills a hook's topic template from a delivery: ``github.{event}`` → ``github.push``. Pure.
 
 Placeholders: ``{event}`` the sender's event type, ``{name}`` the hook, ``{header:X}`` a header,
-``{body:dotted.path}`` a value of the JSON body, list indexes as numbers; ``|none`` behind one is its default.
+``{query:x}`` a parameter of the URL, ``{body:dotted.path}`` a value of the JSON body, list indexes as
+numbers; ``|none`` behind one is its default.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ..config.topics import PLACEHOLDERS
-from ..errors import Refused
+from ..config.topics import FALLBACK_PLACEHOLDERS, LONGEST, PLACEHOLDERS
 from ..placeholders import NoValue
+from ..senders import Sender
 
-MAX_LENGTH = 128
+if TYPE_CHECKING:
+    from ..config import Hook
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_.:-]")
+_HASH_CHARACTERS: Final = 16
 
 
-def fill(template: str, lookup: Callable[[str], str | None]) -> str:
-    """The topic: *lookup* gives each placeholder's value by its name, such as ``header:X``.
+class Topic(NamedTuple):
+    """A delivery's topic; why it is the fallback (*missing*), and why it was *cut*, "" where it was not."""
 
-    An empty value is none. Characters unfit for a topic become ``_``. Raises Refused(400) naming the
-    placeholder that has neither value nor default, or the length.
+    text: str
+    missing: str = ""
+    cut: str = ""
+
+
+def fill(hook: Hook, lookup: Callable[[str], str | None]) -> Topic:
+    """The topic by *hook*'s template: *lookup* gives the value of a name such as ``header:X``.
+
+    An empty value is none; where one without a default has none, the hook's fallback is the topic. Characters
+    unfit for a topic become ``_``; of a long one the end becomes a hash of all of it.
     """
+    missing = ""
     try:
-        topic = PLACEHOLDERS.compile(template).fill(lambda placeholder: lookup(placeholder.name) or None)
+        text = PLACEHOLDERS.compile(hook.topic).fill(lambda placeholder: lookup(placeholder.name) or None)
     except NoValue as error:
-        raise Refused(400, "bad_topic", f"topic: the delivery has no value for {error}") from None
-    topic = _UNFIT.sub("_", topic)
-    if not 1 <= len(topic) <= MAX_LENGTH:
-        raise Refused(400, "bad_topic", f"topic: expected 1 to {MAX_LENGTH} characters, got {len(topic)}")
-    return topic
+        missing = f"topic: the delivery has no value for {error}"
+        text = FALLBACK_PLACEHOLDERS.compile(hook.topic_fallback).fill(lambda _: hook.name)
+    text = _UNFIT.sub("_", text)
+    if len(text) <= LONGEST:
+        return Topic(text, missing)
+    mark = f"-{hashlib.sha256(text.encode('ascii')).hexdigest()[:_HASH_CHARACTERS]}"
+    cut = f"topic: expected at most {LONGEST} characters, got {len(text)}"
+    return Topic(text[: LONGEST - len(mark)] + mark, missing, cut)
 
 
-@lru_cache(maxsize=256)
-def paths_in(template: str, event: str) -> tuple[str, ...]:
-    """The paths into a body that *template* asks for, where *event* is the sender's place of ``{event}``."""
+@lru_cache(maxsize=1024)
+def paths_in(template: str, sender: Sender) -> tuple[str, ...]:
+    """The paths into a body that *template* asks for, and at which *sender* has its ids and tests."""
     names = [one.name for one in PLACEHOLDERS.compile(template).placeholders]
-    places = [event if name == "event" else name for name in names]
-    return tuple(place.partition(":")[2] for place in places if place.startswith("body:"))
+    events = sender.event if "event" in names or sender.tests else ()
+    places = (*names, *events, *sender.delivery)
+    return tuple({place[5:]: None for place in places if place.startswith("body:")})

@@ -1,6 +1,6 @@
-"""Verifies the signature of a delivery, and its age. Pure: no clock, no I/O.
+"""Verifies the signature of a delivery, and its age, by the row of its sender. Pure: no clock, no I/O.
 
-Headers are hostile: whatever they hold, the answer is None or Mismatch, never another exception.
+Requests are hostile: whatever they hold, the answer is None or Mismatch, never another exception.
 Only bytes are compared, in constant time, against every secret; a candidate is never decoded.
 """
 
@@ -10,17 +10,18 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from .presets import Preset
+from ..placeholders import Placeholder
+from ..senders import Sender
+from .request import Request, raw
 
 SLICE_BYTES: Final = 256 * 1024
 MOST_ITEMS: Final = 64
 """In the list of one header: a sender who changes its key sends two signatures, some of them twice."""
 
 _WHOLE = re.compile(r"[0-9]{1,15}")
-_HOLE = re.compile(r"\{(id|timestamp|body)\}")
 
 
 class Mismatch(Exception):
@@ -32,69 +33,76 @@ class Mismatch(Exception):
 
 
 class Claim(NamedTuple):
-    """What a delivery's headers claim, as far as they can be judged without its body."""
+    """What a delivery's head claims, as far as it can be judged without the body."""
 
-    preset: Preset
+    sender: Sender
     keys: tuple[bytes, ...] = ()
     candidates: tuple[bytes, ...] = ()
     moment: str = ""
     delivery: str = ""
 
-    def check(self, body: bytes, now: float, pause: Callable[[], object] = lambda: None) -> None:
-        """Return when *body* bears the claim out at *now* (Unix seconds), else raise Mismatch.
+    def check(self, request: Request, pause: Callable[[], object] = lambda: None) -> None:
+        """Return when *request*, whole now, bears the claim out, else raise Mismatch.
 
-        Signature first, age second: a stale but true delivery is told apart, in the log, from a forged
-        one. *pause* is called after each SLICE_BYTES of a long body.
+        *pause* is called after each SLICE_BYTES of a long body.
         """
-        if self.preset.scheme != "hmac":
+        if self.sender.scheme != "hmac":
             return
-        signed = self._signed(body)
-        _compare([_mac(self.preset, key, signed, pause) for key in self.keys], self.candidates)
-        _check_age(self.preset, self.moment, now)
+        signed = self._signed(request)
+        _compare([_mac(self.sender, key, signed, pause) for key in self.keys], self.candidates)
+        _check_age(self.sender, self.moment, request.received)
 
-    def _signed(self, body: bytes) -> list[bytes]:
-        if self.preset.signed == "{body}":
-            return [body]
-        values = {"id": _raw(self.delivery), "timestamp": _raw(self.moment), "body": body}
-        words = _HOLE.split(self.preset.signed)
-        return [values[word] if odd % 2 else word.encode() for odd, word in enumerate(words)]
+    def _signed(self, request: Request) -> list[bytes]:
+        if self.sender.signed == "{body}":
+            return [request.body]
+        parts = self.sender.content.parts
+        return [part.encode() if isinstance(part, str) else self._value(part, request) for part in parts]
+
+    def _value(self, part: Placeholder, request: Request) -> bytes:
+        if part.kind == "body":
+            return request.body
+        if part.kind == "form":
+            return request.sorted_form()
+        own = {"id": self.delivery, "timestamp": self.moment, "method": request.method, "url": request.url}
+        return raw(own[part.kind] if part.kind in own else request.at(part.name))
 
 
-def claim_of(preset: Preset, secrets: tuple[str, ...], headers: Mapping[str, str]) -> Claim:
-    """The claim in *headers*, which have lower-case names; a token is proven by it.
+def claim_of(sender: Sender, secrets: tuple[str, ...], request: Request) -> Claim:
+    """The claim of *request*, of which the head alone need be there; a token is proven by it.
 
     Raises Mismatch when no body could bear it out: then there is no need to read one.
     """
-    if preset.scheme == "none":
-        return Claim(preset)
-    keys = tuple(key for key in (_key(preset, secret) for secret in secrets) if key)
+    if sender.scheme == "none":
+        return Claim(sender)
+    keys = tuple(key for key in (_key(sender, secret) for secret in secrets) if key)
     if not keys:
         raise Mismatch("no_secret")
-    given = headers.get(preset.signature)
+    # nearly all proofs are in a header
+    given = request.headers.get(sender.header, "") if sender.header else request.at(sender.signature)
     if not given:
         raise Mismatch("missing")
-    candidates = tuple(_candidates(preset, given))
+    candidates = tuple(_candidates(sender, given))
     if not candidates:
         raise Mismatch("malformed")
-    if preset.scheme == "token":
+    if sender.scheme == "token":
         _compare(keys, candidates)
-        return Claim(preset)
-    moment = _at(preset, preset.timestamp, headers)
-    if preset.timestamp and not _WHOLE.fullmatch(moment):
+        return Claim(sender)
+    if not sender.timestamp:
+        moment = ""
+    elif not _WHOLE.fullmatch(moment := _at(sender, sender.timestamp, given, request)):
         raise Mismatch("malformed")
-    delivery = _at(preset, preset.delivery, headers) if "{id}" in preset.signed else ""
-    return Claim(preset, keys, candidates, moment, delivery)
+    _check_age(sender, moment, request.received)
+    delivery = _at(sender, sender.delivery[0], given, request) if "{id}" in sender.signed else ""
+    return Claim(sender, keys, candidates, moment, delivery)
 
 
-def verify(
-    preset: Preset, secrets: tuple[str, ...], headers: Mapping[str, str], body: bytes, now: float
-) -> None:
-    """Return when one of *secrets* proves the delivery at *now* (Unix seconds), else raise Mismatch."""
-    claim_of(preset, secrets, headers).check(body, now)
+def verify(sender: Sender, secrets: tuple[str, ...], request: Request) -> None:
+    """Return when one of *secrets* proves *request* at the time it was received, else raise Mismatch."""
+    claim_of(sender, secrets, request).check(request)
 
 
-def _key(preset: Preset, secret: str) -> bytes:
-    if preset.key == "raw":
+def _key(sender: Sender, secret: str) -> bytes:
+    if sender.key == "raw":
         return secret.encode("utf-8")
     try:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
@@ -102,21 +110,21 @@ def _key(preset: Preset, secret: str) -> bytes:
         return b""
 
 
-def _candidates(preset: Preset, given: str) -> Iterator[bytes]:
+def _candidates(sender: Sender, given: str) -> Iterator[bytes]:
     """The signatures in the header, without prefix. Other schemes' items in the list are passed over."""
-    prefix = preset.prefix.lower()
-    is_hex = preset.scheme == "hmac" and preset.encoding == "hex"
-    for item in _items(preset, given):
+    prefix = sender.prefix.lower()
+    is_hex = sender.scheme == "hmac" and sender.encoding == "hex"
+    for item in _items(sender, given):
         if item[: len(prefix)].lower() == prefix:
-            candidate = _raw(item[len(prefix) :].strip())
+            candidate = raw(item[len(prefix) :].strip())
             if candidate:
                 yield candidate.lower() if is_hex else candidate
 
 
-def _items(preset: Preset, given: str) -> list[str]:
-    if not preset.separator:
+def _items(sender: Sender, given: str) -> list[str]:
+    if not sender.separator:
         return [given.strip()]
-    items = given.split(preset.separator, MOST_ITEMS)
+    items = given.split(sender.separator, MOST_ITEMS)
     if len(items) > MOST_ITEMS:
         raise Mismatch("malformed")
     return [item.strip() for item in items]
@@ -128,12 +136,12 @@ def _compare(expected: Sequence[bytes], candidates: Sequence[bytes]) -> None:
         raise Mismatch("wrong")
 
 
-def _mac(preset: Preset, key: bytes, signed: list[bytes], pause: Callable[[], object]) -> bytes:
+def _mac(sender: Sender, key: bytes, signed: list[bytes], pause: Callable[[], object]) -> bytes:
     if sum(map(len, signed)) <= SLICE_BYTES:
-        mac = hmac.digest(key, b"".join(signed), preset.algorithm)
+        mac = hmac.digest(key, b"".join(signed), sender.algorithm)
     else:
-        mac = _slowly(hmac.new(key, digestmod=preset.algorithm), signed, pause)
-    return base64.b64encode(mac) if preset.encoding == "base64" else mac.hex().encode("ascii")
+        mac = _slowly(hmac.new(key, digestmod=sender.algorithm), signed, pause)
+    return base64.b64encode(mac) if sender.encoding == "base64" else mac.hex().encode("ascii")
 
 
 def _slowly(mac: hmac.HMAC, signed: list[bytes], pause: Callable[[], object]) -> bytes:
@@ -144,29 +152,24 @@ def _slowly(mac: hmac.HMAC, signed: list[bytes], pause: Callable[[], object]) ->
     return mac.digest()
 
 
-def _at(preset: Preset, place: str, headers: Mapping[str, str]) -> str:
+def _at(sender: Sender, place: str, given: str, request: Request) -> str:
     """The value at *place*, "" for no place. Raises Mismatch when it should be there and is not."""
     if not place:
         return ""
     kind, _, name = place.partition(":")
-    if kind == "header":
-        value = headers.get(name, "")
-    else:
-        items = _items(preset, headers.get(preset.signature, ""))
+    if kind == "item":
+        items = _items(sender, given)
         value = next((item[len(name) :] for item in items if item.startswith(name)), "")
+    else:
+        value = request.at(place)
     if not value:
         raise Mismatch("missing")
     return value
 
 
-def _check_age(preset: Preset, moment: str, now: float) -> None:
-    if not preset.timestamp:
+def _check_age(sender: Sender, moment: str, now: float) -> None:
+    if not sender.timestamp:
         return
-    then = int(moment) / (1000 if preset.unit == "ms" else 1)
-    if abs(now - then) > preset.tolerance:
+    then = int(moment) / (1000 if sender.unit == "ms" else 1)
+    if abs(now - then) > sender.tolerance:
         raise Mismatch("stale")
-
-
-def _raw(text: str) -> bytes:
-    """The bytes as they came: WSGI hands headers over as Latin-1."""
-    return text.encode("latin-1", "replace")

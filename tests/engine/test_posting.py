@@ -205,6 +205,17 @@ def test_a_handler_keeps_the_options_of_its_declaration(engine, office):
     assert 9 == (task.time_queue - engine.clock.now()).total_seconds()
 
 
+def test_an_event_that_only_tries_a_hook_is_no_warning_without_a_handler(engine, office, facts):
+    """A ping of GitHub is no event that somebody forgot to handle."""
+    event = delivery(engine)
+    event.is_test = True
+
+    receipt = office.deliver(event)
+
+    assert "a" == engine.store.event(receipt.event_id).topic
+    assert ["hook.tried"] == facts.names
+
+
 def test_an_event_that_nobody_handles_is_recorded_and_told(engine, office, facts):
     """Nothing is silently dropped."""
     receipt = office.deliver(delivery(engine))

@@ -19,11 +19,11 @@ from .inifile import ENVIRON, HOOK, problems, read, write
 pytestmark = pytest.mark.usefixtures("folder")
 
 DURATION = "expected a duration from 1s to 36500d (unit ms, s, m, h or d), got"
-HOOK_KEYS = "verify, secret, weak_secret, header, topic, tolerance"
+HOOK_KEYS = "verify, secret, weak_secret, header, topic, topic_fallback, tolerance"
 ALONE = "expected [SECTION] alone on its line, got something else; write for example [monqbus]"
 KEY_VALUE = "expected KEY = VALUE, got something else; indent the line if it goes on with the value above"
 TOPIC_EXPECTED = "expected a topic of letters, digits and _ . : -, at most 128 characters"
-KNOWN_PLACEHOLDERS = "{event}, {name}, {header:X} and {body:dotted.path}"
+KNOWN_PLACEHOLDERS = "{event}, {name}, {header:X}, {query:x} and {body:dotted.path}"
 STORE_EXPECTED = "expected sqlite or mongodb://HOST:PORT/DATABASE (mongodb+srv:// too)"
 STORE_EXAMPLE = "write for example mongodb://127.0.0.1:27017/monqbus"
 ENCODE = "percent-encode : / ? # [ ] @ % in its user name and password"
@@ -246,8 +246,7 @@ MISTAKES = [
     # hooks
     (
         "[hook:x]\nverify = none\nweak_secret = yes\n",
-        "3: [hook:x] weak_secret: expected it with verify = token or github, got it with verify = none; "
-        "remove it",
+        "3: [hook:x] weak_secret: expected none with verify = none, got one; remove it",
     ),
     (
         "[hook:a b]\nverify = none\n",
@@ -259,8 +258,34 @@ MISTAKES = [
         "1: [hook:x]: expected the key verify, got none; write for example verify = github",
     ),
     (
+        "[hook:x]\nverify = none\ntopic = a.{header:X-Gitlab-Token}\n",
+        "3: [hook:x] topic: expected a header that is kept, got '{header:X-Gitlab-Token}'; name another one: "
+        "those that may hold a secret are never stored, nor are odd names",
+    ),
+    (
+        "[hook:x]\nverify = none\ntopic = a.{query:token}\n",
+        "3: [hook:x] topic: expected a query parameter that is kept, got '{query:token}'; name another one: "
+        "those that may hold a secret are never stored, nor are odd names",
+    ),
+    (
+        f"[hook:x]\nverify = token\nsecret = {'x' * 16}\nheader = X-Hello\ntopic = a.{{header:x-hello}}\n",
+        "5: [hook:x] topic: expected a header that is kept, got x-hello, which carries the proof; "
+        "name another one",
+    ),
+    (
+        "[hook:x]\nverify = none\ntopic_fallback = {event}\n",
+        "3: [hook:x] topic_fallback: expected a known placeholder, got '{event}'; known are {name}",
+    ),
+    (
+        "[handler:x]\ntopic = a\ncommand = /bin/true {header:Authorization}\n",
+        "3: [handler:x] command: expected a header that is kept, got '{header:Authorization}'; name another "
+        "one: those that may hold a secret are never stored, nor are odd names",
+    ),
+    (
         "[hook:x]\nverify = githb\n",
-        "2: [hook:x] verify: expected one of none, token, github, standard, got 'githb'; "
+        "2: [hook:x] verify: expected one of none, token, github, standard, svix, gitlab, gitea, "
+        "forgejo, gogs, bitbucket, jira, slack, stripe, shopify, woocommerce, pagerduty, vercel, hookdeck, "
+        "got 'githb'; "
         "write for example github",
     ),
     (
@@ -283,7 +308,8 @@ MISTAKES = [
     ),
     (
         f"{HOOK}tolerance = 1m\n",
-        "4: [hook:x] tolerance: expected it with verify = standard only, got it with verify = token; "
+        "4: [hook:x] tolerance: expected it with verify = standard, svix, slack or stripe only, "
+        "got it with verify = token; "
         "remove it",
     ),
     (
@@ -296,8 +322,9 @@ MISTAKES = [
         "4: [hook:x] topic: expected a known placeholder, got '{evnt}'; did you mean {event}?",
     ),
     (
-        f"{HOOK}topic = a.{{query:x}}\n",
-        f"4: [hook:x] topic: expected a known placeholder, got '{{query:x}}'; known are {KNOWN_PLACEHOLDERS}",
+        f"{HOOK}topic = a.{{cookie:x}}\n",
+        "4: [hook:x] topic: expected a known placeholder, got '{cookie:x}'; "
+        f"known are {KNOWN_PLACEHOLDERS}",
     ),
     (
         f"{HOOK}topic = a.{{body:commits[0].id}}\n",

@@ -6,14 +6,17 @@ import copy
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from unittest.mock import patch
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bus import strict_json
-from bus.strict_json import BadJson, at_path, parse
+from bus.strict_json import BadJson, at_path, parse, text_in
 
 ROOT = Path(__file__).parents[2]
 PLAIN = st.recursive(
@@ -30,7 +33,6 @@ HOSTILE = [
     ("UTF-16", '{"a": 1}'.encode("utf-16"), "expected UTF-8, got byte 0xff at 0"),
     ("UTF-16 without a mark", '{"a": 1}'.encode("utf-16-le"), "not JSON"),
     ("UTF-32", '{"a": 1}'.encode("utf-32-be"), "not JSON"),
-    ("byte order mark", b"\xef\xbb\xbf{}", "not JSON"),
     ("bad UTF-8", b'["\xff"]', "expected UTF-8, got byte 0xff at 2"),
     ("overlong UTF-8", b'"\xc0\xaf"', "expected UTF-8"),
     ("surrogate in UTF-8", b'"\xed\xa0\x80"', "expected UTF-8"),
@@ -79,6 +81,7 @@ def test_hostile_json_is_refused(body, reason):
 @pytest.mark.parametrize(
     ("body", "value"),
     [
+        (b"\xef\xbb\xbf{}", {}),
         (b" [1, 2.5, -0, true, null] ", [1, 2.5, 0, True, None]),
         (b"-9223372036854775808", -(2**63)),
         (b"9223372036854775807", 2**63 - 1),
@@ -291,3 +294,42 @@ def test_between_two_pieces_there_is_a_pause_and_a_piece_is_short(monkeypatch):
     assert len(given_to_it) - 1 == len(pauses)
     assert len(body) < sum(given_to_it)
     assert strict_json.PIECE_BYTES + 100 > max(given_to_it)
+
+
+FORM = "application/x-www-form-urlencoded; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "reason"),
+    [
+        (b"", "application/json", "empty"),
+        (b"a=1&b=2", FORM, "one field payload"),
+        (b"apayload={}", FORM, "one field payload"),
+        (b"payload={}&payload={}", FORM, "one field payload"),
+        (b"{}", "application/json; charset=idna", "expected a charset of"),
+        (b"\x81", "text/plain; charset=windows-1252", "expected windows-1252"),
+        (b"\x00", "application/json;charset=UTF-16", "expected utf-16"),
+    ],
+)
+def test_a_body_without_a_json_text_is_refused(body, kind, reason):
+    """With a reason that an operator understands."""
+    with pytest.raises(BadJson, match=reason):
+        text_in(body, kind)
+
+
+@given(value=PLAIN, filler=st.integers(0, 5), name=st.sampled_from(["", "a=%7B&"]))
+def test_the_json_of_a_form_is_what_its_sender_wrote(value, filler, name):
+    """Cut into pieces nowhere inside of an escape."""
+    written = " " * filler + json.dumps(value, ensure_ascii=False)
+    body = (name + urlencode({"payload": written})).encode()
+
+    with patch.object(strict_json, "PIECE_BYTES", 7):
+        assert written.encode() == text_in(body, FORM)
+
+
+@given(body=st.binary(), kind=st.text())
+def test_any_body_of_any_type_has_a_text_or_is_refused(body, kind):
+    """Nothing else is raised, whatever a stranger calls it."""
+    for content_type in (kind, f"a/b;charset={kind}", FORM):
+        with suppress(BadJson):
+            parse(text_in(body, content_type))

@@ -1,0 +1,66 @@
+"""The request that a sender made, as one value: everything that a scheme may sign or carry a proof in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qsl
+
+MOST_FIELDS: Final = 1000
+"""Of one form or query: more are none at all."""
+
+Fields = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request. `url` is what its sender asked for, `received` when that was, in Unix seconds.
+
+    `headers` have lower-case names and values as they came, each byte a character (Latin-1); a header that
+    came several times has its values joined by commas, as RFC 9110 section 5.3 has it. Query and form are
+    taken apart when they are asked for.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+    received: float = 0.0
+
+    @property
+    def query(self) -> Fields:
+        """The parameters of the URL, in their order, percent-decoded."""
+        _, mark, query = self.url.partition("?")
+        return _fields(query) if mark else ()
+
+    @property
+    def form(self) -> Fields:
+        """The fields of the body, in their order; none when its type is another one."""
+        media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/x-www-form-urlencoded":
+            return ()
+        return _fields(self.body.decode("latin-1"))
+
+    def sorted_form(self) -> bytes:
+        """Each field of the form once, in the order of names and values, name and value joined."""
+        return "".join(name + value for name, value in sorted(set(self.form))).encode("utf-8", "replace")
+
+    def at(self, place: str) -> str:
+        """The value in the head at *place*, ``header:NAME`` or ``query:NAME``; "" for none."""
+        kind, _, name = place.partition(":")
+        if kind == "header":
+            return self.headers.get(name.lower(), "")
+        return dict(reversed(self.query)).get(name, "") if kind == "query" else ""
+
+
+def _fields(text: str) -> Fields:
+    try:
+        return tuple(parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS))
+    except ValueError:  # too many
+        return ()
+
+
+def raw(text: str) -> bytes:
+    """The bytes of a head's *text* as they came: WSGI hands it over as Latin-1."""
+    return text.encode("latin-1", "replace")
