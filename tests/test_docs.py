@@ -27,6 +27,7 @@ from bus.senders import SENDERS
 from bus.store import documents
 from bus.store.mongo import schema
 from bus.store.mongo.migration import SCHEMA
+from bus.testing import Bench
 from tests import generate, markdown
 from tests.markdown import DOCS, ROOT
 
@@ -323,3 +324,18 @@ def test_a_decision_is_one_page_of_four_parts(page):
     assert ["Context", "Choice", "Consequences", "What would change our mind"] == parts
     assert len(text.split()) <= 400
     assert f"({page.name})" in (DOCS / "decisions" / "README.md").read_text()
+
+
+def test_the_handler_of_the_readme_runs(capsys: pytest.CaptureFixture[str]):
+    """What a newcomer copies first."""
+    (code,) = [
+        block for block in markdown.blocks(ROOT / "README.md", "python") if "github.push" in block.text
+    ]
+    body = b'{"repository": {"full_name": "shop/web"}}'
+    with Bench() as bench:
+        exec(compile(code.text, "README.md", "exec"), {"__name__": "readme"})  # noqa: S102 - our own page
+        bench.deliver("github.push", body)
+        (task,) = bench.run_ready()
+
+    assert "complete" == task.state
+    assert "shop/web" in capsys.readouterr().out + (task.output or "")
