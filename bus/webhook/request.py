@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
 MOST_FIELDS: Final = 1000
@@ -13,8 +12,7 @@ MOST_FIELDS: Final = 1000
 Fields = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request. `url` is what its sender asked for, `received` when that was, in Unix seconds.
 
     `headers` have lower-case names and values as they came, each byte a character (Latin-1); a header that
