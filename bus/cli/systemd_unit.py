@@ -65,6 +65,8 @@ RestartSec=2
 # usage, configuration: the next start would fail the same way. What may pass is tried again: a store that
 # another process has (73), a folder, file or address that cannot be used for now (75), MongoDB away (69)
 RestartPreventExitStatus=64 78
+# the first start of a new version may upgrade a large store, or wait for another daemon that does
+TimeoutStartSec=15min
 # TERM reaches the daemon alone: it lets tasks end, with their workers and commands, and asks for the
 # time that [worker] drain needs. What is left then is killed.
 KillMode=mixed
