@@ -31,14 +31,18 @@ class DeadlineReader(io.RawIOBase):
         self.received = 0
         self.meter = Meter()
         self._deadline = 0.0
-        self._late = ""
+        self._allowed = (0.0, "")
         self._why_hung_up: Refused | None = None
         self._is_cut = False
 
     def allow(self, seconds: float, what: str) -> None:
         """From now on everything read must arrive within *seconds*; *what* is named if it does not."""
         self._deadline = _CLOCK.monotonic() + seconds
-        self._late = f"{what}: expected to be complete within {seconds:g} s"
+        self._allowed = (seconds, what)
+
+    def _too_slow(self) -> Refused:
+        seconds, what = self._allowed
+        return Refused(408, "too_slow", f"{what}: expected to be complete within {seconds:g} s")
 
     def hang_up(self, why: Refused | None = None) -> None:
         """Wake the reader: what has arrived can still be read, nothing is waited for any more.
@@ -64,14 +68,14 @@ class DeadlineReader(io.RawIOBase):
         """Read what is there, at least one byte; 0 at the end of the stream."""
         left = self._deadline - _CLOCK.monotonic()
         if left <= 0:
-            raise Refused(408, "too_slow", self._late)
+            raise self._too_slow()
         if self._is_cut and self._why_hung_up is not None:
             raise self._why_hung_up
         self._socket.settimeout(left)
         try:
             count: int = self._socket.recv_into(buffer)
         except TimeoutError:
-            raise Refused(408, "too_slow", self._late) from None
+            raise self._too_slow() from None
         except OSError:
             if self._why_hung_up is None:
                 raise
