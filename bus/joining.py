@@ -35,7 +35,8 @@ def _result_of(task: MonQTask) -> Any:
     text = task.result if isinstance(task.result, str) else repr(task.result)
     if task.state == SKIPPED:
         raise TaskSkipped(f"task {task.id} {task.task_name}: skipped: {text}")
-    raise TaskFailed(f"task {task.id} {task.task_name}: failed after {task.attempt} attempts", text)
+    attempts = "1 attempt" if task.attempt == 1 else f"{task.attempt} attempts"
+    raise TaskFailed(f"task {task.id} {task.task_name}: failed after {attempts}", text)
 
 
 def _still(task: MonQTask, timeout: float | None) -> str:

@@ -134,7 +134,10 @@ class MonQTask:
         after *timeout* seconds. Works on a task returned by ``.post()``.
         """
         if self.waiter is None:
-            raise RuntimeError(f"task {self.id}: only a task returned by .post() can be joined")
+            raise RuntimeError(
+                f"task {self.id}: expected one that .post() has stored, got one that is not: only that can "
+                "be joined; a hold() block stores at its end, and nothing when it raises"
+            )
         return self.waiter(self, timeout)
 
 

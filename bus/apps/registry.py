@@ -129,7 +129,16 @@ class Task(Generic[P, R]):
 
     def _post_many(self, options: Options, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
         with hold():
-            return [self._post(options, args, {}) for args in calls]
+            return [self._post(options, _arguments(self.name, args), {}) for args in calls]
+
+
+def _arguments(name: str, given: object) -> tuple[Any, ...]:
+    if not isinstance(given, (tuple, list)):  # a text would be taken for its characters
+        raise BadCall(
+            f"task {name}: post_many: expected a tuple of arguments for each call, got {shown(given, 80)}; "
+            "write [(1,), (2,)]"
+        )
+    return tuple(given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ examples:
   monqbus init shop && cd shop && monqbus run        a new place, running
   monqbus check --config monqbus.ini                 is everything right?
   monqbus post hello.count_letters --args '["world"]' --wait 10
-  monqbus list --state error --newer 1h              what failed in the last hour
-  monqbus retry --error 'ConnectionError' --newer 1d all of those again
+  monqbus list --state error --ended-newer 1h        what failed in the last hour
+  monqbus retry --error 'Timeout' --ended-newer 1d   all of those again
 
 FILE is --config, else $MONQBUS_CONFIG, else ./monqbus.ini.
 exit codes: 0 done · 1 failed or not found · 64 usage · 69 store unreachable ·
@@ -217,7 +217,9 @@ def _limit(sub: argparse.ArgumentParser, default: str) -> None:
 
 
 def _looking(command: Command) -> None:
-    listing = command("list", "queries", "list tasks, newest first", "monqbus list --state error --newer 1h")
+    listing = command(
+        "list", "queries", "list tasks, newest first", "monqbus list --state error --ended-newer 1h"
+    )
     _filters(listing)
     _limit(listing, "50")
     _filters(command("count", "queries", "count tasks by state", "monqbus count --name 'hello.*'"))

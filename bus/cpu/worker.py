@@ -13,8 +13,8 @@ from socket import socket as plain_socket
 from typing import Any, Final
 
 from ..apps import registry
-from ..apps.calling import raised, returned
 from ..apps.context import restored
+from ..apps.ending import raised, returned
 from ..apps.registry import Task
 from ..apps.running_task import Note, RunningTask
 from ..clock import Clock

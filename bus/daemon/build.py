@@ -39,9 +39,9 @@ from ..engine.pool import Pool
 from ..engine.recorder import Recorder
 from ..errors import Drained, Withdrawn
 from ..http import ControlSocket, Limits, Server
-from ..maintenance.collector import Collector
+from ..maintenance.feed_listener import Listener
 from ..maintenance.heartbeat import Heartbeat
-from ..maintenance.listener import Listener
+from ..maintenance.inbox_collector import Collector
 from ..maintenance.program_monitor import ProgramMonitor
 from ..maintenance.pruner import Pruner
 from ..maintenance.queue_depth import QueueDepth

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..apps.calling import raised, returned
 from ..apps.command import Command
 from ..apps.context import restored
+from ..apps.ending import raised, returned
 from ..apps.registry import Registry, Task
 from ..apps.running_task import RunningTask
 from ..clock import Clock

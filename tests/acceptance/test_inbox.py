@@ -285,7 +285,7 @@ def test_a_held_block_is_stored_at_its_end_and_not_at_all_when_it_raises(daemon:
     daemon.start()
     lines = said(daemon, HELD).splitlines()
 
-    assert "can be joined" in lines[0]
+    assert "only that can be joined" in lines[0]
     assert "['first'] ObjectId 1" == lines[1]
     assert ["first", "order.paid 2"] == sorted(ran(2))
     assert "ready              1\n" in daemon.monqbus("count").stdout

@@ -360,7 +360,7 @@ def test_a_join_of_a_failed_task_raises_its_traceback(engine):
     task = engine.office.post("t", [], {}, Options())
     perform_all(engine)
 
-    with pytest.raises(TaskFailed, match=r"failed after 1 attempts\nTraceback") as caught:
+    with pytest.raises(TaskFailed, match=r"failed after 1 attempt\nTraceback") as caught:
         task.join(0)
     assert "ZeroDivisionError: division by zero" in caught.value.traceback
 

@@ -16,7 +16,7 @@ from bus.engine.health import Health
 from bus.engine.loop import Loop
 from bus.engine.run import Run
 from bus.errors import StoreError, StoreUnavailable
-from bus.maintenance.listener import Listener
+from bus.maintenance.feed_listener import Listener
 from bus.maintenance.program_monitor import ProgramMonitor
 from bus.maintenance.pruner import Pruner
 from bus.maintenance.queue_depth import QueueDepth

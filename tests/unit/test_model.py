@@ -101,7 +101,7 @@ def test_the_fence_of_a_task_names_its_holder_and_its_turn():
 
 
 def test_only_a_posted_task_can_be_joined():
-    with pytest.raises(RuntimeError, match=r"only a task returned by \.post\(\) can be joined"):
+    with pytest.raises(RuntimeError, match=r"expected one that \.post\(\) has stored"):
         a_task().join()
 
 

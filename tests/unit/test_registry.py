@@ -20,7 +20,7 @@ from bus.apps.loading import load
 from bus.apps.options import Options
 from bus.apps.registry import Registry, Task, event_handler, g, post_event, task
 from bus.clock import FrozenClock
-from bus.errors import BadDeclaration, ConfigError, NotBound, NotStorable
+from bus.errors import BadCall, BadDeclaration, ConfigError, NotBound, NotStorable
 from bus.model import MonQTask, Receipt
 
 
@@ -520,6 +520,15 @@ def test_a_held_block_that_raises_stores_nothing(clerk: Clerk):
     assert [] == clerk.batches
     task(add).post(2)
     assert 1 == len(clerk.posts)
+
+
+@pytest.mark.parametrize("call", [1, "ab", {"a": 1}])
+def test_each_call_of_many_is_a_tuple(clerk: Clerk, call: object):
+    """A text would be taken for its characters."""
+    with pytest.raises(BadCall, match="post_many: expected a tuple of arguments for each call, got"):
+        task(add).post_many([call])  # type: ignore[list-item]
+
+    assert [] == clerk.batches
 
 
 def test_an_empty_block_asks_nobody():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from bus.errors import StoreUnavailable
-from bus.maintenance.listener import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Listener
+from bus.maintenance.feed_listener import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Listener
 from bus.store import Store
 
 
