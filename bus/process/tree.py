@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-ROUNDS: Final = 100
+ROUNDS: Final = 1000
 """How often is looked, at most, for what was forked while the others were being stopped."""
-QUIET_ROUNDS: Final = 3
+QUIET_ROUNDS: Final = 10
 """The kernel's list of children may leave some out while others end, see proc_pid_children(5)."""
 
 STOPPED: Final = "T"  # states of proc_pid_stat(5)
