@@ -118,12 +118,8 @@ class ApiClient:
         task.waiter = self.join
         return Posted(task, answer["known"], answer.get("near", ""))
 
-    def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
-        """Publish an event to the handlers that the daemon knows."""
-        return self.publish_named(topic, args, kwargs).receipt
-
     def publish_named(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Published:
-        """As publish, with the topic that was meant where this one has no handler."""
+        """Publish to the daemon's handlers; with the topic that was meant where this one has none."""
         kept = storable(list(args), dict(kwargs), capture())
         asked = {"id": self._clock.new_id(), "topic": topic, **kept._asdict()}
         answer = self._ask("POST", "/events", asked)

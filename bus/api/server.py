@@ -54,6 +54,7 @@ _PARSING: Final = Queue()
 PAGE_LIMIT: Final = 1000
 FINDS: Final = frozenset({"filter", "limit", "cursor"})
 COUNTS: Final = frozenset({"filter", "by"})
+_WITHOUT_TASKS: Final = frozenset({"facts", "status"})
 ABSOLUTE_PATH: Final = re.compile(r"/[^\x00]{1,4000}")
 _CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
     (BadFilter, 400, "bad_filter"),
@@ -88,7 +89,12 @@ class Api:
         self._began = clock.wall()
 
     def catch_up(self) -> None:
-        """Take over what has been posted before this request, so that it is seen and can be steered."""
+        """Take over what has been posted before this request, so that it is seen and can be steered.
+
+        Not for those that ask how the daemon is: they have to be answered while the store is away.
+        """
+        if request.path.rpartition("/")[2] in _WITHOUT_TASKS:
+            return
         with suppress(StoreError, OSError):
             self._catch_up()
 

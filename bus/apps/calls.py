@@ -70,6 +70,13 @@ class Batch:
     def __len__(self) -> int:
         return len(self.tasks) + len(self.events)
 
+    def parts(self, most: int) -> Iterator[Batch]:
+        """The same in batches of at most *most*, in order."""
+        for start in range(0, len(self.tasks), most):
+            yield Batch(tasks=self.tasks[start : start + most])
+        for start in range(0, len(self.events), most):
+            yield Batch(events=self.events[start : start + most])
+
     def require_room(self) -> None:
         """Raise NotStorable when it takes no further call."""
         if len(self) >= MOST_HELD:

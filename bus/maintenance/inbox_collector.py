@@ -10,6 +10,7 @@ from typing import Final
 import gevent.socket
 from gevent.lock import RLock
 
+from ..apps.calls import Batch
 from ..clock import Clock
 from ..engine.loop import Loop
 from ..engine.outage import Outage
@@ -22,8 +23,11 @@ from ..store.inbox.writer import BELL
 from ..telemetry import emit
 
 POLL_SECONDS: Final = 1.0
+PASS_SECONDS: Final = 0.5
+"""After so long a pass ends: however much is posted, the loop shows that it lives."""
+COLLECT_SECONDS: Final = 5.0
 BATCH: Final = 100
-"""Records a call of the store: the hub is held for about 3 ms by so many."""
+"""Posts a call of the store: the hub is held for about 3 ms by so many."""
 LARGEST_RING: Final = 1
 
 
@@ -66,16 +70,14 @@ class Bell:
             return self._socket
         self.close()
         bell = gevent.socket.socket(gevent.socket.AF_UNIX, gevent.socket.SOCK_DGRAM)
-        before = os.umask(0o177)
         try:
+            os.fchmod(bell.fileno(), 0o600)  # the file gets it from the socket, see listen_unix
             with suppress(FileNotFoundError):
                 self._path.unlink()
             bell.bind(str(self._path))
         except OSError:
             bell.close()
             return None
-        finally:
-            os.umask(before)
         self._socket = bell
         return bell
 
@@ -97,20 +99,28 @@ class Collector:
         self._outage = Outage("taking over from the inbox", clock)
 
     def tick(self) -> float:
-        """Take over all that is there, wait for the next posting."""
+        """Take over what is there, for a moment at most; when there is nothing, wait for the next posting."""
         try:
-            self.collect()
+            with self._turn:
+                has_found = self._pass()
         except (StoreError, OSError) as error:
             self.loop.health.fail(error, is_outage=None if isinstance(error, StoreError) else False)
             return self._outage.pause(error)
         self._outage.recovered()
-        self._bell.wait(POLL_SECONDS)
+        if not has_found:
+            self._bell.wait(POLL_SECONDS)
         return 0
 
     def collect(self) -> None:
-        """Take over everything that is there now. Blocks on disk and store; raises StoreError, OSError."""
+        """Take over all that is there now, or as much of it as COLLECT_SECONDS allow.
+
+        What comes meanwhile does not count, or it would never end. Blocks on disk and store; raises
+        StoreError, OSError.
+        """
         with self._turn:
-            while self._collect_once():
+            deadline = self._clock.monotonic() + COLLECT_SECONDS
+            goal = self._reader.sizes()
+            while not self._reader.has_read(goal) and self._clock.monotonic() < deadline and self._pass():
                 pass
 
     def close(self) -> None:
@@ -118,14 +128,18 @@ class Collector:
         self._bell.close()
         self._reader.close()
 
-    def _collect_once(self) -> bool:
+    def _pass(self) -> bool:
+        """Take over pieces of the files in turn until each has had one, or PASS_SECONDS are over."""
         has_found = False
+        deadline = self._clock.monotonic() + PASS_SECONDS
         for name, records in self._reader.pieces():
             has_found = True
             for start in range(0, len(records), BATCH):
                 batch = records[start : start + BATCH]
                 self._take_over(name, batch)
                 self._reader.taken(name, batch[-1].end)
+            if self._clock.monotonic() >= deadline:
+                break
         for complaint in self._reader.complaints():
             emit("inbox.damaged", error=complaint)
         return has_found
@@ -134,13 +148,22 @@ class Collector:
         """Store *records*; when one of them cannot be stored, the others are, and it is set aside."""
         try:
             now = self._clock.now()
-            self._office.take_over([from_payload(record.payload, now) for record in records])
+            self._store([from_payload(record.payload, now) for record in records])
         except NotAccepted as error:
             self._apart(name, records, error)
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one must not hold up the others
             self._apart(name, records, error)
+
+    def _store(self, batches: list[Batch]) -> None:
+        """Store *batches*, in several calls where one has many posts: the hub turns in between."""
+        if sum(map(len, batches)) <= BATCH:
+            self._office.take_over(batches)
+            return
+        for batch in batches:
+            for part in batch.parts(BATCH):
+                self._office.take_over([part])
 
     def _apart(self, name: str, records: list[Record], error: Exception) -> None:
         if len(records) == 1:

@@ -149,7 +149,7 @@ def test_the_context_of_the_poster_travels_with_a_task(place: Place, client: Api
 def test_the_context_of_the_publisher_travels_with_an_event(place: Place, client: ApiClient) -> None:
     """Each handler's task has the context of the process that published."""
     with surrounded(project="p1"):
-        receipt = client.publish("sold", [1], {"to": "you"})
+        receipt = client.publish_named("sold", [1], {"to": "you"}).receipt
 
     (task,) = place.stored()
     assert [task.id] == receipt.task_ids
@@ -174,7 +174,7 @@ def test_an_event_whose_answer_was_lost_is_published_once(
     """The same for events: their handlers get one task each."""
     lose_the_first_answer(client, monkeypatch)
 
-    receipt = client.publish("sold", [], {})
+    receipt = client.publish_named("sold", [], {}).receipt
 
     assert receipt.task_ids == [stored.id for stored in place.stored()]
 
@@ -282,7 +282,7 @@ def test_why_a_task_waits_is_told(place: Place, client: ApiClient) -> None:
 
 def test_an_event_that_no_handler_took_is_replayed_once(place: Place, client: ApiClient) -> None:
     """With the handlers there are now; asked again over a new connection it tells the same."""
-    event_id = client.publish("heard", [1], {}).event_id
+    event_id = client.publish_named("heard", [1], {}).receipt.event_id
     assert event_id is not None
     place.registry.subscribe(place.registry.tasks["shop.note"], ["heard"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -45,6 +45,8 @@ class InboxReader:
         self._folder = data_dir / FOLDER
         self._open: dict[str, _Source] = {}
         self._complaints: list[str] = []
+        self._last = ""  # the file that gave the last piece: the next pass begins behind it
+        self._closed: set[str] = set()  # files that could not be opened, and were told of
 
     def complaints(self) -> list[str]:
         """What was found to be damaged since the last call, each as one sentence with the remedy."""
@@ -52,21 +54,31 @@ class InboxReader:
         return found
 
     def pieces(self) -> Iterator[Piece]:
-        """Everything that is new, oldest file first. What is not marked as taken comes again.
+        """A piece of each file that has something new, in turn. What is not marked as taken comes again.
 
         Blocks for the disk. Files that are done with are deleted on the way. Raises OSError.
         """
         self._find()
-        for name, source in sorted(self._open.items()):
+        for name, source in sorted(self._open.items(), key=lambda item: (item[0] <= self._last, item[0])):
             try:
                 found = source.read()
             except Damaged as error:
                 self._set_aside(name, source, error)
                 continue
             if found:
+                self._last = name
                 yield Piece(name, found)
             elif source.is_done():
                 self._forget(name, source)
+
+    def sizes(self) -> dict[str, int]:
+        """How long each file is now."""
+        self._find()
+        return {name: source.size for name, source in self._open.items()}
+
+    def has_read(self, sizes: Mapping[str, int]) -> bool:
+        """Whether every file was taken over as far as *sizes*, or is done with."""
+        return all(name not in self._open or self._open[name].place >= size for name, size in sizes.items())
 
     def taken(self, name: str, end: int) -> None:
         """Mark all before *end* of a file as stored. Not waited for: the store knows the ids again."""
@@ -101,8 +113,20 @@ class InboxReader:
             return
         for name in names:
             if name not in self._open:
-                with suppress(FileNotFoundError, NotASource):
-                    self._open[name] = _Source(self._folder / name)
+                self._try_to_open(name)
+
+    def _try_to_open(self, name: str) -> None:
+        try:
+            self._open[name] = _Source(self._folder / name)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if name not in self._closed:
+                self._closed.add(name)
+                self._complaints.append(
+                    f"{self._folder / name}: expected a file of this user, got: {error.strerror}; what is "
+                    "posted there waits: give it to the daemon's user, or delete it"
+                )
 
     def _forget(self, name: str, source: _Source) -> None:
         with suppress(OSError):
@@ -145,37 +169,34 @@ def _taken(file: BinaryIO) -> int:
     return taken_of(file.read(HEADER.size))
 
 
-class NotASource(OSError):
-    """What has the name of an inbox file is a link, a folder, or belongs to somebody else."""
-
-
 class _Source:
     """One file, read from where the last daemon has stopped."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise NotASource(error.errno, error.strerror, str(path)) from error
-        self._place = 0  # until the header was read
+        self._descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        self.place = 0
+        """Everything before it is stored; 0 until the header was read."""
+
+    @property
+    def size(self) -> int:
+        """How long it is now."""
+        return os.fstat(self._descriptor).st_size
 
     def read(self) -> list[Record]:
         """The next whole records. Raises Damaged."""
-        if not self._place:
-            self._place = taken_of(os.pread(self._descriptor, HEADER.size, 0))
-        data = os.pread(self._descriptor, PIECE_BYTES, self._place)
+        if not self.place:
+            self.place = taken_of(os.pread(self._descriptor, HEADER.size, 0))
+        data = os.pread(self._descriptor, PIECE_BYTES, self.place)
         found = self._whole(data)
         if not found and data and (more := missing(data)):
-            found = self._whole(data + os.pread(self._descriptor, more, self._place + len(data)))
+            found = self._whole(data + os.pread(self._descriptor, more, self.place + len(data)))
         return found
 
     def _whole(self, data: bytes) -> list[Record]:
         """The records of *data* up to a damaged one. Raises Damaged when that is the first."""
         found = []
         try:
-            for record in records(data, self._place):
+            for record in records(data, self.place):
                 found.append(record)
         except Damaged:
             if not found:
@@ -184,7 +205,7 @@ class _Source:
 
     def take(self, end: int) -> None:
         """Remember in the file that everything before *end* is stored."""
-        self._place = end
+        self.place = end
         with suppress(OSError):  # of a deleted disk; what is read again, the store knows again
             os.pwrite(self._descriptor, TAKEN.pack(end), TAKEN_OFFSET)
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from bson import ObjectId
 
-from ...errors import ConfigError, StoreFull, StoreUnavailable
+from ...errors import ConfigError, NotStorable, StoreFull, StoreUnavailable
 from ..sqlite.data_dir import as_owner_of, make_data_dir
 from .format import SUFFIX, UNFINISHED, frame, new_header
 
@@ -45,10 +45,13 @@ class InboxWriter:
     def append(self, payload: bytes) -> None:
         """Store *payload* as one record; durable when it returns. Blocks for the disk.
 
-        Raises StoreFull, ConfigError where no file can be made, StoreUnavailable when the outcome is
-        unknown.
+        Raises NotStorable, StoreFull, ConfigError where no file can be made, StoreUnavailable when the
+        outcome is unknown.
         """
-        record = frame(payload)
+        try:
+            record = frame(payload)
+        except ValueError as error:
+            raise NotStorable(f"post: {error} in one write; post less at once") from error
         with self._writing:
             file = self._open_file()
             end = file.write(record)
