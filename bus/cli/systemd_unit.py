@@ -7,6 +7,8 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
+from ..config.value_types import host_port
+
 _HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
 
 _UNIT: Final = Template("""\
@@ -151,9 +153,7 @@ WantedBy=sockets.target
 
 def socket_unit(directory: Path, listen: tuple[str, int]) -> str:
     """The .socket unit of the place *directory*, whose configuration says *listen*."""
-    host, port = listen
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return _SOCKET.substitute(config=directory / "monqbus.ini", listen=address)
+    return _SOCKET.substitute(config=directory / "monqbus.ini", listen=host_port(*listen))
 
 
 def unit(program: Path, directory: Path, data_dir: Path) -> str:

@@ -79,6 +79,11 @@ def quoted(text: str) -> str:
     return repr(text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…")
 
 
+def host_port(host: str, port: int) -> str:
+    """An address as ADDRESS reads it: one of IPv6 stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def nearest(text: str, words: tuple[str, ...]) -> str:
     """The one of *words* that *text* was probably meant to be, or nothing."""
     return next(iter(get_close_matches(text.lower(), words, n=1)), "")

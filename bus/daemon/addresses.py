@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from ..config.value_types import host_port
 from ..errors import ConfigError
 from ..http import addresses_of, adopt, listen_tcp
 from ..process.activation import Passed
@@ -59,13 +60,13 @@ def _check_public(listener: Any, one: Passed, listen: tuple[str, int]) -> None:
     if (host, port) not in wanted and (host, 0) not in wanted:
         raise ConfigError(
             f"LISTEN_FDS: descriptor {one.number} ({one.name}): expected a socket at {SETTING} = "
-            f"{_printed(*listen)}, got one at {_printed(host, port)}; write the same address into "
+            f"{host_port(*listen)}, got one at {host_port(host, port)}; write the same address into "
             "ListenStream= of the .socket unit and into the configuration"
         )
 
 
 def _said(address: tuple[Any, ...] | str) -> str:
-    return _printed(*address[:2]) if isinstance(address, tuple) else address
+    return host_port(*address[:2]) if isinstance(address, tuple) else address
 
 
 def _check_control(listener: Any, one: Passed, path: Path) -> None:
@@ -85,7 +86,3 @@ def _check_control(listener: Any, one: Passed, path: Path) -> None:
             f"rights {mode:03o} of others; whoever can open it is the operator: write SocketMode=0600 into "
             "the .socket unit"
         )
-
-
-def _printed(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

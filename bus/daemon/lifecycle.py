@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import gevent
 import gevent.socket
@@ -20,6 +20,7 @@ from .. import __version__
 from ..apps import registry
 from ..clock import Clock
 from ..config import Config
+from ..config.value_types import host_port
 from ..engine.cpu_runner import renew_pool
 from ..errors import Drained, UsageError
 from ..process import parent_death
@@ -102,7 +103,7 @@ class Daemon:
 
     def _announce(self) -> None:
         parts, known = self._parts, registry.registry()
-        hooks, address = parts.config.hooks, _printed(parts.public.address)
+        hooks, address = parts.config.hooks, host_port(*parts.public.address[:2])
         emit(
             "daemon.started",
             version=__version__,
@@ -178,8 +179,3 @@ class Daemon:
         if not parts.store.shared and (complaint := parts.store_monitor.complaint):
             # the last word of the log: what deleted files hold ends with this process
             emit("store.failed", doing="closing", error=complaint)
-
-
-def _printed(address: tuple[Any, ...]) -> str:
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -89,8 +89,8 @@ def _call(words: Words) -> tuple[list[Any], dict[str, Any], Options, dict[str, A
 def start_pool(descriptor: int, config: Config, tasks: Tasks, on_lost: Callable[[], None]) -> WorkerPool:
     """A pool on the zygote at *descriptor*; imports its apps when *tasks* need them. Never blocks."""
     worker = config.worker
-    limits = PoolOptions(worker.cpu_workers, worker.max_tasks_per_worker, worker.max_memory_per_worker)
-    worker_pool = WorkerPool(descriptor, _apps(config), limits, on_lost)
+    options = PoolOptions(worker.cpu_workers, worker.max_tasks_per_worker, worker.max_memory_per_worker)
+    worker_pool = WorkerPool(descriptor, _apps(config), options, on_lost)
     if any_cpu(tasks):
         gevent.spawn(worker_pool.warm_up)
     return worker_pool
