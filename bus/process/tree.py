@@ -63,6 +63,8 @@ class ProcessTree:
 
     def kill(self) -> None:
         """SIGKILL all of it, and what is forked meanwhile: everybody is stopped before the first one dies."""
+        if not (self._members or self._mark):
+            return  # *root* was dead before it was looked at: nothing is known by which others could be found
         for number in (signal.SIGSTOP, signal.SIGKILL):
             self.signal(number)
             self._gather_all(number)
