@@ -65,9 +65,7 @@ class ForkSafe:
     def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
         """Store one event with a task for each handler. Raises BadDeclaration as `post` does."""
         own = self._own()
-        if isinstance(own, PostOffice):  # else the daemon finds the handlers
-            for handler in registry.registry().handlers_of(topic):
-                _expect_elsewhere(handler.name)
+        _expect_handlers_elsewhere(own, topic)
         return own.publish(topic, args, kwargs)
 
     @property
@@ -79,7 +77,10 @@ class ForkSafe:
         """Store all of *batch* in one write; durable when this returns. Raises as `post` does."""
         for task in batch.tasks:
             _expect_elsewhere(task.task_name)
-        self._own().store(batch)
+        own = self._own()
+        for event, _ in batch.events:
+            _expect_handlers_elsewhere(own, event.topic)
+        own.store(batch)
         for task in batch.tasks:
             task.waiter = self.join  # as in `post`
 
@@ -119,6 +120,13 @@ def _expect_elsewhere(name: str) -> None:
             f"imports as {module}; import {function} from a module of [monqbus] apps, or give it the name "
             f"that it has there: @task(name='my.{function}')"
         )
+
+
+def _expect_handlers_elsewhere(own: PostOffice | InboxPoster, topic: str) -> None:
+    """As `_expect_elsewhere`, for every handler of *topic* that this process would give a task."""
+    if isinstance(own, PostOffice):  # else the daemon finds the handlers
+        for handler in registry.registry().handlers_of(topic):
+            _expect_elsewhere(handler.name)
 
 
 class InboxPoster:

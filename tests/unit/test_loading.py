@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,10 @@ from bus import connecting
 from bus.apps import registry
 from bus.apps.loading import idle, load
 from bus.apps.registry import Registry, event_handler, task
+from bus.clock import FrozenClock
 from bus.errors import BadDeclaration, ConfigError
+from bus.posting import PostOffice
+from bus.store import open_memory_store
 
 LOGGED = """\
 import functools
@@ -214,3 +218,23 @@ def test_a_program_that_is_an_app_too_leaves_its_events_to_the_app(app, fresh):
     connecting._let_apps_handle()
 
     assert ["__main__.b", "app_script.a"] == [handler.name for handler in fresh.handlers_of("t")]
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_an_event_that_only_the_started_program_handles_is_not_published(app, fresh, is_held):
+    """In a block that is held as outside of one."""
+    (app / "app_script.py").write_text(
+        "from monqbus import event_handler\n@event_handler('t')\ndef a(topic): ...\n"
+    )
+    runpy.run_path(str(app / "app_script.py"), run_name="__main__")
+    store = open_memory_store()
+    registry.bind(connecting.ForkSafe(lambda: PostOffice(store, lambda: fresh, FrozenClock())))
+
+    with (
+        pytest.raises(BadDeclaration, match=r"task __main__.a: .* no daemon imports as __main__"),
+        registry.hold() if is_held else nullcontext(),
+    ):
+        registry.post_event("t")
+    registry.bind(None)
+    assert [] == store.events(10)
+    store.close()
