@@ -274,7 +274,7 @@ class Claimed(NamedTuple):
 class Instance:
     """One daemon in the store's eyes: a fresh `id` per start, `process` for people.
 
-    `birth` tells other daemons of its machine whether it still lives; None = they wait for its lease.
+    `identity` tells other daemons of its machine whether it still lives; None = they wait for its lease.
     """
 
     id: str

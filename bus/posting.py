@@ -42,7 +42,7 @@ class Reserved(Protocol):
 class Starter(Protocol):
     """What can run a task of this process at once: the engine's lanes."""
 
-    worker: Instance
+    instance: Instance
 
     def claims(self, name: str) -> bool:
         """Whether this daemon runs tasks of this name at all."""
@@ -389,7 +389,7 @@ class PostOffice:
         if reserved is not None:
             for task in tasks:
                 task.state, task.time_start = BUSY, now
-                task.worker, task.process = starter.worker.id, starter.worker.process
+                task.worker, task.process = starter.instance.id, starter.instance.process
                 task.attempt = task.generation = 1
         return reserved
 

@@ -60,13 +60,13 @@ class Queue(Protocol):
         nothing, whatever has become of it, and is told as repeated. Except that an event which was stored
         without tasks gets those of the posting, only once, whoever else brings some at this moment: they
         are stored as ready, and the receipt says *replayed*. A task whose `key` is held by an unfinished
-        task is not stored: its receipt names the holder. Tasks may come in `busy` with their worker set
+        task is not stored: its receipt names the holder. Tasks may come in `busy` with their `worker` set
         (direct start).
         """
 
     def claim(
         self,
-        worker: Instance,
+        instance: Instance,
         names: Collection[str],
         limit: int,
         now: datetime,
@@ -75,10 +75,10 @@ class Queue(Protocol):
         """Take up to *limit* ready tasks with `time_queue <= now` and a name in *names*.
 
         Highest priority first, then oldest `time_queue`. Each task goes to exactly one caller: it
-        becomes busy with this worker, generation + 1, attempt + 1, `time_start` now. An event with
-        a hook comes along in `task.event`; `task.is_bereft` says that it should and is gone. `next_due`
-        is filled only when fewer than *limit* came. When more are due than that, *fair* divides the
-        places, and none stays empty for its sake.
+        becomes busy, `worker` the id of this instance, generation + 1, attempt + 1, `time_start` now. An
+        event with a hook comes along in `task.event`; `task.is_bereft` says that it should and is gone.
+        `next_due` is filled only when fewer than *limit* came. When more are due than that, *fair* divides
+        the places, and none stays empty for its sake.
         """
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
@@ -113,20 +113,20 @@ class Queue(Protocol):
 class Leases(Protocol):
     """Which daemon holds what, and for how long yet."""
 
-    def renew(self, worker: Instance, lease_seconds: float) -> int:
+    def renew(self, instance: Instance, lease_seconds: float) -> int:
         """Extend the lease of this daemon, by the store's clock. 0 seconds ends it at once.
 
         Returns how often it had run out before it was renewed; always 0 where there are no leases.
         """
 
-    def held(self, worker: Instance) -> list[Claim]:
-        """Every claim that *worker* holds in the store's eyes, in no order."""
+    def held(self, instance: Instance) -> list[Claim]:
+        """Every claim that *instance* holds in the store's eyes, in no order."""
 
-    def workers(self) -> list[Instance]:
+    def instances(self) -> list[Instance]:
         """The daemons whose lease has not ended."""
 
-    def orphans(self, worker: Instance, limit: int) -> list[MonQTask]:
-        """Busy tasks whose daemon's lease is over, oldest first; never those of *worker* itself.
+    def orphans(self, instance: Instance, limit: int) -> list[MonQTask]:
+        """Busy tasks whose daemon's lease is over, oldest first; never those of *instance* itself.
 
         Fewer than *limit* when they are large.
         """

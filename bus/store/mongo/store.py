@@ -177,14 +177,14 @@ class MongoStore:
 
     def claim(
         self,
-        worker: Instance,
+        instance: Instance,
         names: Collection[str],
         limit: int,
         now: datetime,
         fair: FairShare | None = None,
     ) -> Claimed:
         """See the contract."""
-        return self._claims.claim(worker, names, limit, now, fair)
+        return self._claims.claim(instance, names, limit, now, fair)
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; True also for a report that an earlier, unanswered call has written."""
@@ -197,20 +197,20 @@ class MongoStore:
         answers = iter(self._reports.write([report for call in calls for report in call]))
         return [list(islice(answers, len(call))) for call in calls]
 
-    def renew(self, worker: Instance, lease_seconds: float) -> int:
+    def renew(self, instance: Instance, lease_seconds: float) -> int:
         """See the contract."""
         until = {"$add": ["$$NOW", int(lease_seconds * 1000)]}
         # $literal: a pipeline would evaluate a "$" in the name of a host
-        lease: Document = {"process": {"$literal": worker.process}, "lease_until": until}
-        if worker.identity is not None:
-            lease["birth"] = {"$literal": worker.identity._asdict()}
+        lease: Document = {"process": {"$literal": instance.process}, "lease_until": until}
+        if instance.identity is not None:
+            lease["birth"] = {"$literal": instance.identity._asdict()}
         # a missing lease compares as lower than any date
         had_ended = {"$and": [{"$gt": ["$lease_until", None]}, {"$lte": ["$lease_until", "$$NOW"]}]}
         before = {"$cond": [{"$isNumber": "$lapses"}, "$lapses", 0]}
         counted = {"$add": [before, {"$cond": [had_ended, 1, 0]}]}
         with self._connection.call() as database:
             document = database[WORKERS].find_one_and_update(
-                {"_id": worker.id},
+                {"_id": instance.id},
                 [{"$set": {"lapses": counted}}, {"$set": lease}],
                 projection={"lapses": 1},
                 upsert=True,
@@ -219,16 +219,16 @@ class MongoStore:
         lapses = document["lapses"] if document else 0
         return int(lapses) if math.isfinite(lapses) else 0
 
-    def held(self, worker: Instance) -> list[Claim]:
+    def held(self, instance: Instance) -> list[Claim]:
         """See the contract."""
-        query = {"state": BUSY, "worker": worker.id}
+        query = {"state": BUSY, "worker": instance.id}
         with self._connection.call() as database:
             tasks = database[TASKS]
             found = read(tasks, lambda sound: sound.find(query, {"generation": 1}))
             nameless = [document for document in found if not _has_a_claim(document)]
             self._end_nameless(tasks, nameless)
         return [
-            Claim(task["_id"], worker.id, task.get("generation") or 0)
+            Claim(task["_id"], instance.id, task.get("generation") or 0)
             for task in found
             if task not in nameless
         ]
@@ -239,14 +239,14 @@ class MongoStore:
             which = one_of([id_of(document) for document in nameless])
             set_aside(tasks, which, self._clock.now(), self._aside.add, state=BUSY, reason=UNSOUND)
 
-    def workers(self) -> list[Instance]:
+    def instances(self) -> list[Instance]:
         """See the contract."""
         query = {"$expr": {"$gt": ["$lease_until", "$$NOW"]}, "lease_until": {"$type": "date"}, **BY_NAME}
         with self._connection.call() as database:
             found = read(database[WORKERS], lambda sound: sound.find(query))
-        return [_worker(document) for document in found if isinstance(document["_id"], str)]
+        return [_instance(document) for document in found if isinstance(document["_id"], str)]
 
-    def orphans(self, worker: Instance, limit: int) -> list[MonQTask]:
+    def orphans(self, instance: Instance, limit: int) -> list[MonQTask]:
         """See the contract. Busy tasks without a `worker` belong to another program and stay."""
         if limit <= 0:
             return []
@@ -259,7 +259,7 @@ class MongoStore:
             ]
             groups = read(tasks, lambda sound: sound.aggregate(stages))
             holders = {group["_id"] for group in groups if is_text(group["_id"])}
-            dead = holders - _living(database, holders) - {worker.id}
+            dead = holders - _living(database, holders) - {instance.id}
             if not dead:
                 return []
             query = {"$and": [{"state": BUSY}, one_of(list(dead), "worker")]}
@@ -372,7 +372,7 @@ def _has_a_claim(document: Document) -> bool:
     return opened(id_of(document)) is None and is_number
 
 
-def _worker(document: Document) -> Instance:
+def _instance(document: Document) -> Instance:
     process = document.get("process")
     return Instance(
         document["_id"], process if isinstance(process, str) else "", _identity(document.get("birth"))
@@ -390,7 +390,7 @@ def _identity(document: Any) -> ProcessIdentity | None:
 
 
 def _living(database: Database[Document], holders: set[Any]) -> set[Any]:
-    """The workers whose lease holds, by the server's clock; long dead ones without tasks are forgotten."""
+    """The daemons whose lease holds, by the server's clock; long dead ones without tasks are forgotten."""
     until, now = "$lease_until", "$$NOW"
     stages = [
         {"$match": BY_NAME},
@@ -401,11 +401,13 @@ def _living(database: Database[Document], holders: set[Any]) -> set[Any]:
             }
         },
     ]
-    workers = read(database[WORKERS], lambda sound: sound.aggregate(stages))
-    forgotten = [worker["_id"] for worker in workers if worker["is_old"] and worker["_id"] not in holders]
+    instances = read(database[WORKERS], lambda sound: sound.aggregate(stages))
+    forgotten = [
+        instance["_id"] for instance in instances if instance["is_old"] and instance["_id"] not in holders
+    ]
     if forgotten:
         database[WORKERS].delete_many(one_of(forgotten))
-    return {worker["_id"] for worker in workers if worker["lives"]}
+    return {instance["_id"] for instance in instances if instance["lives"]}
 
 
 def _moved(error: BulkWriteError) -> int:

@@ -201,14 +201,14 @@ class SqliteStore:
 
     def claim(
         self,
-        worker: Instance,
+        instance: Instance,
         names: Collection[str],
         limit: int,
         now: datetime,
         fair: FairShare | None = None,
     ) -> Claimed:
         """See the contract; one index seek for each task name and priority that waits."""
-        return self._claims.claim(worker, names, limit, now, fair)
+        return self._claims.claim(instance, names, limit, now, fair)
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; the fence is in the WHERE clause."""
@@ -267,21 +267,21 @@ class SqliteStore:
             ).fetchone()
         )
 
-    def renew(self, worker: Instance, lease_seconds: float) -> int:
+    def renew(self, instance: Instance, lease_seconds: float) -> int:
         """Nothing to do: the file's lock is the lease, and it dies with the process."""
         return 0
 
-    def held(self, worker: Instance) -> list[Claim]:
+    def held(self, instance: Instance) -> list[Claim]:
         """See the contract."""
-        return self._claims.held(worker)
+        return self._claims.held(instance)
 
-    def workers(self) -> list[Instance]:
+    def instances(self) -> list[Instance]:
         """Nobody: the one daemon that can be is the one that asks."""
         return []
 
-    def orphans(self, worker: Instance, limit: int) -> list[MonQTask]:
-        """Busy tasks of every other worker: holding the lock proves that those are dead."""
-        return self._claims.orphans(worker, limit)
+    def orphans(self, instance: Instance, limit: int) -> list[MonQTask]:
+        """Busy tasks of every other instance: holding the lock proves that those are dead."""
+        return self._claims.orphans(instance, limit)
 
     # see
 
