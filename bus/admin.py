@@ -78,13 +78,13 @@ class Admin:
         self._wake = wake or store.ring
         self._known = known
 
-    def find(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[MonQTask]:
+    def find(self, filter: Filter, limit: int, cursor: ObjectId | None = None) -> list[MonQTask]:
         """Tasks that match, newest first: one page, which ends as in Store.find, of brief tasks."""
-        return self._store.find(self._resolved(which), limit, cursor, brief=True)
+        return self._store.find(self._resolved(filter), limit, cursor, brief=True)
 
-    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
+    def count(self, filter: Filter, by: CountedBy = "state") -> dict[str, int]:
         """How many tasks match, by state or by name."""
-        return self._store.count(self._resolved(which), by)
+        return self._store.count(self._resolved(filter), by)
 
     def show(self, task_id: ObjectId) -> MonQTask:
         """One task with everything that is stored. Raises NotFound."""
@@ -94,9 +94,9 @@ class Admin:
             raise NotFound(f"task {task_id}: not found; ended tasks are forgotten after their keep time")
         return task
 
-    def events(self, which: EventFilter, limit: int, cursor: ObjectId | None = None) -> list[Event]:
+    def events(self, filter: EventFilter, limit: int, cursor: ObjectId | None = None) -> list[Event]:
         """Events that match, newest first: one page, which ends as in Store.events."""
-        return self._store.events(limit, cursor, which)
+        return self._store.events(limit, cursor, filter)
 
     def event(self, event_id: ObjectId) -> Event:
         """One event. Raises NotFound."""
@@ -104,19 +104,19 @@ class Admin:
             raise NotFound(f"event {event_id}: not found; events are forgotten after keep_events")
         return event
 
-    def retry(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
+    def retry(self, filter: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """Give failed and skipped tasks that match a fresh start.
 
         A task whose key another unfinished task holds stays as it is.
         """
         forgotten = ("result", "output", "progress", "time_start", "time_stop", "expire_at")
         fields = ready_again(0, time_queue=self._clock.now(), crashes=0, **dict.fromkeys(forgotten))
-        step = self._move(which, MOVABLE["retry"], fields, cursor, limit)
+        step = self._move(filter, MOVABLE["retry"], fields, cursor, limit)
         if step.done:
             self._wake()
         return step
 
-    def cancel(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
+    def cancel(self, filter: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """Skip ready and busy tasks that match. A running one is interrupted."""
         now = self._clock.now()
         fields = {
@@ -125,22 +125,22 @@ class Admin:
             "time_stop": now,
             "expire_at": now + self.keep_failed,
         }
-        return self._move(which, MOVABLE["cancel"], fields, cursor, limit)
+        return self._move(filter, MOVABLE["cancel"], fields, cursor, limit)
 
-    def purge(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
+    def purge(self, filter: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """Forget ended tasks that match; never a ready or busy one."""
-        ids = self._page(which, MOVABLE["purge"], cursor, limit)
+        ids = self._page(filter, MOVABLE["purge"], cursor, limit)
         return Step(self._store.delete(ids, ENDED_STATES) if ids else 0, _end_of(ids, limit))
 
     def _move(
         self,
-        which: Filter,
+        filter: Filter,
         states: tuple[State, ...],
         fields: dict[str, Any],
         cursor: ObjectId | None,
         limit: int,
     ) -> Step:
-        ids = self._page(which, states, cursor, limit)
+        ids = self._page(filter, states, cursor, limit)
         moved = self._store.move(ids, states, fields) if ids else 0
         if moved:
             emit("task.moved", to=fields["state"], count=moved)
@@ -149,30 +149,30 @@ class Admin:
         return Step(moved, _end_of(ids, limit))
 
     def _page(
-        self, which: Filter, allowed: tuple[State, ...], cursor: ObjectId | None, limit: int
+        self, filter: Filter, allowed: tuple[State, ...], cursor: ObjectId | None, limit: int
     ) -> list[ObjectId]:
-        meant = narrowed(which, allowed)
+        meant = narrowed(filter, allowed)
         return [] if meant is None else self._store.ids(self._resolved(meant), min(limit, PAGE), cursor)
 
     def backup(self, path: Path) -> None:
         """Write the whole store to the new file *path* while the work goes on; see Store.backup."""
         self._store.backup(path)
 
-    def _resolved(self, which: Filter) -> Filter:
-        """*which* with the names of parked tasks in place of the word."""
-        if not which.parked:
-            return which
+    def _resolved(self, filter: Filter) -> Filter:
+        """*filter* with the names of parked tasks in place of the word."""
+        if not filter.parked:
+            return filter
         known = self._known() if self._known else None
         parked = [] if known is None else [name for name in self._store.waiting() if name not in known]
         # without a name everything would match; of so many names that no filter holds them, some do
         names = tuple(parked[:MOST_VALUES]) or (NOBODYS_NAME,)
-        return dataclasses.replace(which, parked=False, states=(READY,), names=names)
+        return dataclasses.replace(filter, parked=False, states=(READY,), names=names)
 
 
-def narrowed(which: Filter, allowed: tuple[State, ...]) -> Filter | None:
-    """*which* among the *allowed* states alone; None when it names none of them."""
-    states = tuple(state for state in which.states or allowed if state in allowed)
-    return dataclasses.replace(which, states=states) if states else None
+def narrowed(filter: Filter, allowed: tuple[State, ...]) -> Filter | None:
+    """*filter* among the *allowed* states alone; None when it names none of them."""
+    states = tuple(state for state in filter.states or allowed if state in allowed)
+    return dataclasses.replace(filter, states=states) if states else None
 
 
 def _end_of(ids: list[ObjectId], limit: int) -> ObjectId | None:

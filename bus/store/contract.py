@@ -139,7 +139,7 @@ class Archive(Protocol):
         """One task as it is now."""
 
     def find(
-        self, which: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
+        self, filter: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
     ) -> list[MonQTask]:
         """Tasks that match, newest id first; *cursor* continues behind the last one of a page.
 
@@ -148,10 +148,10 @@ class Archive(Protocol):
         are not even read, so its `fault` says nothing about them.
         """
 
-    def ids(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
+    def ids(self, filter: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
         """The ids of what `find` finds; nothing else of the tasks is read. Only *limit* ends a page."""
 
-    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
+    def count(self, filter: Filter, by: CountedBy = "state") -> dict[str, int]:
         """How many tasks match, by state or by task name; what has none is left out."""
 
     def move(self, ids: Sequence[ObjectId], states: Collection[State], fields: Mapping[str, Any]) -> int:
@@ -175,7 +175,7 @@ class Archive(Protocol):
         """One event as it was received."""
 
     def events(
-        self, limit: int, cursor: ObjectId | None = None, which: EventFilter = EVERY_EVENT
+        self, limit: int, cursor: ObjectId | None = None, filter: EventFilter = EVERY_EVENT
     ) -> list[Event]:
         """Events that match, newest id first; *cursor* continues behind the last one of a page.
 

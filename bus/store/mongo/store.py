@@ -279,18 +279,18 @@ class MongoStore:
         return self._looking.get(task_id)
 
     def find(
-        self, which: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
+        self, filter: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
     ) -> list[MonQTask]:
         """See the contract."""
-        return self._looking.find(which, limit, cursor, brief=brief)
+        return self._looking.find(filter, limit, cursor, brief=brief)
 
-    def ids(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
+    def ids(self, filter: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
         """See the contract."""
-        return self._looking.ids(which, limit, cursor)
+        return self._looking.ids(filter, limit, cursor)
 
-    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
+    def count(self, filter: Filter, by: CountedBy = "state") -> dict[str, int]:
         """See the contract; by states alone it reads an index and no document."""
-        return self._looking.count(which, by)
+        return self._looking.count(filter, by)
 
     def depth(self, most: int) -> int:
         """See the contract."""
@@ -305,10 +305,10 @@ class MongoStore:
         return self._looking.event(event_id)
 
     def events(
-        self, limit: int, cursor: ObjectId | None = None, which: EventFilter = EVERY_EVENT
+        self, limit: int, cursor: ObjectId | None = None, filter: EventFilter = EVERY_EVENT
     ) -> list[Event]:
         """See the contract."""
-        return self._looking.events(limit, cursor, which)
+        return self._looking.events(limit, cursor, filter)
 
     # elsewhere
 
