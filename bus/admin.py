@@ -175,6 +175,22 @@ def narrowed(filter: Filter, allowed: tuple[State, ...]) -> Filter | None:
     return dataclasses.replace(filter, states=states) if states else None
 
 
+def why_not(verb: str, task: MonQTask) -> str:
+    """Why *verb*, which is `retry`, `cancel` or `purge`, leaves *task* as it is, and what does help."""
+    if task.state in MOVABLE[verb]:
+        return f"task {task.id}: {verb} left it as it is; another unfinished task has its key, or it changed"
+    means = {
+        (READY, "retry"): "it waits to run already; `monqbus show` says for what",
+        (BUSY, "retry"): "it runs; `monqbus cancel` it first, or wait for its end",
+        (COMPLETE, "retry"): "it has done its work; `monqbus post` runs the function again",
+        (READY, "purge"): "`monqbus cancel` it first",
+        (BUSY, "purge"): "`monqbus cancel` it first",
+    }
+    remedy = means.get((task.state, verb), "it has ended")
+    expected = " or ".join(MOVABLE[verb])
+    return f"task {task.id}: {verb} expects one that is {expected}, got one that is {task.state}; {remedy}"
+
+
 def _end_of(ids: list[ObjectId], limit: int) -> ObjectId | None:
     """Where the next page begins; a page that is not full was the last one."""
     return ids[-1] if ids and len(ids) == min(limit, PAGE) else None

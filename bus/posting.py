@@ -17,16 +17,19 @@ from .apps.context import capture
 from .apps.options import Options
 from .apps.registry import Registry
 from .clock import Clock
-from .config import nearest
+from .config import nearest_name
 from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
 from .joining import await_end
 from .model import BUSY, Event, Instance, MonQTask, Posting, Receipt
+from .safe_text import cached_if_short
 from .store import Store
 from .store.documents import later, unclaimed
 from .store.fields import is_about_task_ids
 from .telemetry import emit
 
 MOST_NAMED: Final = 5
+MOST_REMEMBERED: Final = 256
+"""Topics without handlers whose neighbour is remembered: senders repeat them, and to compare costs."""
 
 
 class Reserved(Protocol):
@@ -109,6 +112,8 @@ class PostOffice:
         self._keep_events = keep_events
         self._starter = starter
         self._spooler = spooler
+        self._near_in: Registry | None = None
+        self._near: Callable[[str], str]
 
     def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
         """Store one task and return it; an unfinished task with the same key is returned instead."""
@@ -143,7 +148,7 @@ class PostOffice:
     def told(self, task: MonQTask, name: str) -> Posted:
         """*task*, which was posted as *name*, with what is known of that name."""
         known = self._registry().tasks
-        return Posted(task, name in known, "" if name in known else nearest(name, tuple(sorted(known))))
+        return Posted(task, name in known, "" if name in known else nearest_name(name, known))
 
     def submit(self, task: MonQTask) -> MonQTask:
         """Store a prepared task; one of the same id again changes nothing, and the first is returned."""
@@ -185,8 +190,16 @@ class PostOffice:
     ) -> Published:
         """As `publish`, with the topic that was meant where this one has no handler."""
         receipt = self.publish(topic, args, kwargs, context=context, event_id=event_id)
-        near = "" if receipt.task_ids else nearest(topic, tuple(sorted(self._registry().topics)))
+        near = "" if receipt.task_ids else self.topic_near(topic)
         return Published(receipt, near)
+
+    def topic_near(self, topic: str) -> str:
+        """The topic with handlers that *topic*, which has none, was probably meant to be, or nothing."""
+        registry = self._registry()
+        if registry is not self._near_in:
+            self._near_in = registry
+            self._near = cached_if_short(MOST_REMEMBERED)(lambda text: nearest_name(text, registry.topics))
+        return self._near(topic)
 
     def deliver(self, event: Event) -> Receipt:
         """Store a verified delivery and one task for each handler, called `(topic, event)`.
@@ -239,8 +252,9 @@ class PostOffice:
             raise StoreError(f"event {event_id}: {event.fault}")
         tasks = self._tasks_for(event, [event.topic, *event.args], event.kwargs, {})
         if not tasks:
+            meant = f", did you mean {near}?" if (near := self.topic_near(event.topic)) else ";"
             raise NotFound(
-                f"event {event_id}: no handler for topic {event.topic}; declare one, then replay it"
+                f"event {event_id}: no handler for topic {event.topic}{meant} declare one, then replay it"
             )
         tasks[0].id = first_id or tasks[0].id
         event.task_ids = [task.id for task in tasks]
@@ -294,10 +308,18 @@ class PostOffice:
         elif receipt.repeated or receipt.event_id != event.id:
             emit("event.repeated", event=event, first=receipt.event_id)
         else:
-            without = "hook.tried" if event.is_test else "event.unhandled"
-            emit("event.received" if tasks else without, event=event)
+            self._tell_received(event, tasks)
+
+    def _tell_received(self, event: Event, tasks: list[MonQTask]) -> None:
+        if tasks:
+            emit("event.received", event=event)
             for task in tasks:
                 emit("task.posted", task=task)
+        elif event.is_test:
+            emit("hook.tried", event=event)
+        else:
+            near = self.topic_near(event.topic)
+            emit("event.unhandled", event=event, **({"near": near} if near else {}))
 
     def _tasks_for(
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]

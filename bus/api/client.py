@@ -160,6 +160,11 @@ class ApiClient:
         """As Admin.event."""
         return event_from_document(self._ask("GET", f"/events/{event_id}")["event"])
 
+    def topics(self) -> list[str]:
+        """The topics that have a handler in the daemon."""
+        topics: list[str] = self._ask("GET", "/topics")["topics"]
+        return topics
+
     def replay(self, event_id: ObjectId) -> Receipt:
         """As PostOffice.replay."""
         asked = {"id": self._clock.new_id()}  # chosen here, so that asking twice replays once

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Generic, NoReturn, ParamSpec, Protocol, TypeVar, overload
 
 from bson import ObjectId
 
@@ -20,7 +20,7 @@ from ..clock import Clock
 from ..errors import BadCall, BadDeclaration, NotBound
 from ..model import MonQTask, Receipt
 from ..safe_text import shown
-from .callables import execution_of, runnable, written
+from .callables import execution_of, name_of, runnable, written
 from .calls import Batch, announcement, held, holding, prepare
 from .context import capture
 from .options import Options, for_one_post, without_controls
@@ -318,17 +318,13 @@ def event_handler(
     timeout: float | None = None,
     result_type: str = "forget",
     cpu: bool = False,
+    **unknown: NoReturn,
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Register a function for *topics*; every event becomes one MonQTask for each handler.
 
     Takes the options of `@task`. Raises BadDeclaration.
     """
-    for topic in topics or ("",):
-        if not isinstance(topic, str) or TOPIC.fullmatch(topic) is None:
-            raise BadDeclaration(
-                "@event_handler: expected topics of letters, digits and _.:- in quotes, "
-                f"got {shown(topic, 80)}"
-            )
+    _require_topics(topics)
     chosen = Options(
         priority=priority,
         delay=delay,
@@ -336,7 +332,7 @@ def event_handler(
         timeout=timeout,
         result_type=result_type,
         cpu=cpu,
-    )
+    ).but(unknown)
 
     def declare(function: Callable[P, R]) -> Task[P, R]:
         declared: Task[P, R] = _declare(function, name, chosen)
@@ -349,6 +345,24 @@ def event_handler(
         return declared
 
     return declare
+
+
+def _require_topics(topics: tuple[object, ...]) -> None:
+    if not topics:
+        raise BadDeclaration(
+            "@event_handler: expected at least one topic, got none; write @event_handler('shop.sold')"
+        )
+    for topic in topics:
+        if callable(topic):  # written without parentheses, it is given the function itself
+            raise BadDeclaration(
+                f"@event_handler: expected topics in parentheses, got the function {name_of(topic)}; write "
+                "@event_handler('shop.sold') above it"
+            )
+        if not isinstance(topic, str) or TOPIC.fullmatch(topic) is None:
+            raise BadDeclaration(
+                "@event_handler: expected topics of letters, digits and _.:- in quotes, "
+                f"got {shown(topic, 80)}"
+            )
 
 
 def post_event(topic: str, *args: Any, **kwargs: Any) -> ObjectId:

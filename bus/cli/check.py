@@ -15,7 +15,7 @@ from ..apps import loading, registry
 from ..apps.command import declare
 from ..apps.command_program import faults_of
 from ..apps.registry import Task
-from ..config import Config, nearest
+from ..config import Config, nearest_name
 from ..connecting import client, is_embedded
 from ..errors import ConfigError, MonqbusError
 from ..http import Limits, open_files, too_few_files
@@ -155,7 +155,7 @@ def _misfit(handler: Task[..., Any], topic: str, hook: str) -> str | None:
 
 
 def _near(topic: str, topics: Iterable[str]) -> str:
-    near = nearest(topic, tuple(topics))
+    near = nearest_name(topic, topics)
     return f", did you mean {near!r}? Its" if near else "; its"
 
 

@@ -8,7 +8,7 @@ from .loading import load
 from .sample import hello, reference, sample
 from .secrets import Secret, store_named
 from .settings import CONTROL_SOCKET, Config, Handler, Hook, Http, Monqbus, Worker
-from .value_types import is_loopback, nearest
+from .value_types import is_loopback, nearest_name
 
 __all__ = [
     "CONTROL_SOCKET",
@@ -22,7 +22,7 @@ __all__ = [
     "hello",
     "is_loopback",
     "load",
-    "nearest",
+    "nearest_name",
     "reference",
     "sample",
     "store_named",

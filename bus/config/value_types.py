@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import keyword
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -87,6 +87,18 @@ def host_port(host: str, port: int) -> str:
 def nearest(text: str, words: tuple[str, ...]) -> str:
     """The one of *words* that *text* was probably meant to be, or nothing."""
     return next(iter(get_close_matches(text.lower(), words, n=1)), "")
+
+
+def nearest_name(text: str, names: Iterable[str]) -> str:
+    """The task name or topic of *names* that *text* was probably meant to be, or nothing.
+
+    By the whole name; else by its last part, which is often all that somebody remembers.
+    """
+    words = tuple(sorted(names))
+    last_parts = {name.rpartition(".")[2].lower(): name for name in words}
+    if near := nearest(text, words) or last_parts.get(text.rpartition(".")[2].lower(), ""):
+        return near
+    return "" if "." in text else last_parts.get(nearest(text, tuple(last_parts)), "")
 
 
 def choice(*words: Word) -> ValueType[Word]:

@@ -224,6 +224,28 @@ MISTAKES = [
         "write for example env:GITHUB_WEBHOOK_SECRET",
     ),
     (
+        "[hook:x]\nverify = github\nsecret = env:GOOD, env:OTHER\n",
+        "3: [hook:x] secret: expected env:NAME, file:PATH or credential:NAME, got several behind 'env:'; "
+        "several stand one a line, each but the first on an indented line",
+    ),
+    (
+        "[hook:x]\nverify = github\nsecret = file:/a,file:/b\n",
+        "3: [hook:x] secret: expected env:NAME, file:PATH or credential:NAME, got several behind 'file:'; "
+        "several stand one a line, each but the first on an indented line",
+    ),
+    (
+        "[handler:x]\ntopic = t\ncommand = ls ${HOME}/x\n",
+        "3: [handler:x] command: expected a known placeholder, got '${HOME}'; a variable is not filled in "
+        "here: write out what it stands for; placeholders are {topic}, {id}, {hook}, {delivery}, {header:X}, "
+        "{query:x}, {body:dotted.path}, {args:0} and {kwargs:name}",
+    ),
+    (
+        "[hook:x]\nverify = none\ntopic = a.${USER}\n",
+        "3: [hook:x] topic: expected a known placeholder, got '${USER}'; a variable is not filled in here: "
+        "write out what it stands for; placeholders are {event}, {name}, {header:X}, {query:x} and "
+        "{body:dotted.path}",
+    ),
+    (
         "[hook:x]\nverify = github\nsecret = file:/nowhere\n",
         "3: [hook:x] secret: expected a secret in the file /nowhere, got none: No such file or directory; "
         "create it with mode 0600, or correct the path",
