@@ -42,7 +42,7 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "event.replayed": (logging.INFO, "an event that no handler had taken has got those there are now"),
     "event.unhandled": (
         logging.WARNING,
-        "no handler knows the topic; the event is recorded, can be replayed; near = one like it that has some",
+        "no handler knows the topic; the event is recorded, can be replayed; near = a topic like it",
     ),
     "hook.tried": (
         logging.INFO,
