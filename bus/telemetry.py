@@ -64,6 +64,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.INFO,
         "the sender's id of a delivery is over 256 characters or not ASCII; its hash stands for it",
     ),
+    "handler.mismatched": (
+        logging.WARNING,
+        "at the start and a reload: a handler does not take a hook's deliveries; each will end in error",
+    ),
     "handler.suspended": (
         logging.WARNING,
         "a command cannot be started, and why: its folder, program, interpreter or user; its tasks wait",

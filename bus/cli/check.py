@@ -9,12 +9,11 @@ from collections.abc import Iterable
 from contextlib import closing
 from json import dumps
 from pathlib import Path
-from typing import Any
 
 from ..apps import loading, registry
 from ..apps.command import declare
 from ..apps.command_program import faults_of
-from ..apps.registry import Task
+from ..apps.hook_fit import misfits
 from ..config import Config, nearest_name
 from ..connecting import client, is_embedded
 from ..errors import ConfigError, MonqbusError
@@ -35,8 +34,8 @@ def check(options: argparse.Namespace) -> int:
         return _report(options)
     config = read_config(options)
     problems = [*_app_problems(config), *_program_problems(config)]
-    misfits, doubtful = _misfits(config)
-    problems += misfits
+    unfit = misfits(config.hooks.values(), registry.registry())
+    problems += unfit.certain
     _print_declared(config)
     store_error = None if options.offline else _store_error(config)
     for warning in (
@@ -45,7 +44,7 @@ def check(options: argparse.Namespace) -> int:
         *_few_files(config),
         *_idle(config),
         *_unhandled(config),
-        *doubtful,
+        *unfit.possible,
     ):
         terminal.warning(warning)
     if problems:
@@ -123,35 +122,6 @@ def _unhandled(config: Config) -> list[str]:
         for hook in config.hooks.values()
         if "{" not in hook.topic and hook.topic not in topics
     ]
-
-
-def _misfits(config: Config) -> tuple[list[str], list[str]]:
-    """Handlers that do not take the deliveries of a hook: by its fixed topic, and by one that it may make."""
-    known = registry.registry()
-    certain: list[str] = []
-    possible: list[str] = []
-    for hook in config.hooks.values():
-        is_fixed = "{" not in hook.topic
-        for topic in known.topics:
-            if topic == hook.topic if is_fixed else _may_become(hook.topic, topic):
-                found = [_misfit(handler, topic, hook.name) for handler in known.handlers_of(topic)]
-                (certain if is_fixed else possible).extend(sentence for sentence in found if sentence)
-    return certain, possible
-
-
-def _may_become(template: str, topic: str) -> bool:
-    """Whether a hook's *template* may become *topic*, as far as its two ends tell."""
-    start, end = template.partition("{")[0], template.rpartition("}")[2]
-    return len(topic) > len(start) + len(end) and topic.startswith(start) and topic.endswith(end)
-
-
-def _misfit(handler: Task[..., Any], topic: str, hook: str) -> str | None:
-    if (fault := handler.parameters.misfit([topic, None], {})) is None:
-        return None
-    return (
-        f"{handler.where}: {handler.name}{handler.parameters}: a delivery of [hook:{hook}] for {topic!r} "
-        f"calls it with (topic, event): {fault}; declare it with these two"
-    )
 
 
 def _near(topic: str, topics: Iterable[str]) -> str:
