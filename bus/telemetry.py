@@ -154,7 +154,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         "a part of the daemon failed as it was stopped; the others are stopped, the exit code is 1",
     ),
     "loop.failed": (logging.ERROR, "a loop's tick failed; it goes on after a pause"),
-    "hub.blocked": (logging.ERROR, "a task keeps everything else from running; said while it does"),
+    "hub.blocked": (
+        logging.ERROR,
+        "a task keeps everything else from running: where, for how long, what helps; said while it does",
+    ),
     "hub.unblocked": (logging.WARNING, "the block is over; how long it was"),
     "spool.opened": (logging.WARNING, "the store is away, or was; deliveries go into the spool"),
     "spool.handed_over": (logging.INFO, "the spool is empty; deliveries go to the store again"),
