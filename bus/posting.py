@@ -7,7 +7,7 @@ already says `busy` and the task begins at once (direct start): two steps and a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
 
 from bson import ObjectId
@@ -21,6 +21,8 @@ from .config import nearest
 from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
 from .joining import await_end
 from .model import BUSY, Event, Instance, MonQTask, Posting, Receipt
+from .schedules import KIND as SCHEDULE_KIND
+from .schedules import Schedule
 from .store import Store
 from .store.documents import later, unclaimed
 from .store.fields import is_about_task_ids
@@ -83,6 +85,10 @@ class Published(NamedTuple):
 
     receipt: Receipt
     near: str = ""
+
+
+Tick = tuple[Schedule, datetime]
+"""A schedule and one of its moments."""
 
 
 class PostOffice:
@@ -224,6 +230,36 @@ class PostOffice:
         """One for each task, so that it may begin at once, and one for each event with its tasks."""
         tasks = [Posting([task]) for task in batch.tasks]
         return [*tasks, *(self._announced(one) for one in batch.events)]
+
+    def fire(self, ticks: Sequence[Tick]) -> list[Receipt]:
+        """Store each of *ticks*, an event with its tasks, in one call. Safe to repeat, by whatever daemon.
+
+        A tick that is stored already answers with the ids of the first time. Raises BadCall for a task that
+        does not take the schedule's arguments.
+        """
+        postings = [self._tick(*tick) for tick in ticks]
+        receipts = self._store_and_start_all(postings)
+        for posting, receipt in zip(postings, receipts, strict=True):
+            for task in _new(posting, receipt):
+                emit("task.posted", task=task)
+        return receipts
+
+    def _tick(self, schedule: Schedule, moment: datetime) -> Posting:
+        args, kwargs = list(schedule.args), dict(schedule.kwargs)
+        event = announcement(self._clock, schedule.event_topic, args, kwargs, {}).event
+        event.kind, event.key = SCHEDULE_KIND, schedule.key(moment)
+        posting = self._posting(event, [event.topic, *args], kwargs, {})
+        if schedule.task:
+            task = self.prepare_named(schedule.task, args, kwargs, {}, {})
+            task.event_id, task.topic = event.id, event.topic
+            posting = posting._replace(tasks=[task])
+            event.task_ids = [task.id]
+        for task in posting.tasks:
+            task.scheduled_for, task.time_queue = moment, moment + schedule.delay(moment)
+            task.priority = task.priority if schedule.priority is None else schedule.priority
+            if schedule.overlap == "skip":
+                task.key = f"{SCHEDULE_KIND}:{schedule.name}:{task.task_name}"
+        return posting
 
     def replay(self, event_id: ObjectId, first_id: ObjectId | None = None) -> Receipt:
         """Give an event that no handler took the handlers there are now, each with a task that waits.

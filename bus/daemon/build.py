@@ -47,6 +47,7 @@ from ..maintenance.pruner import Pruner
 from ..maintenance.queue_depth import QueueDepth
 from ..maintenance.reconciler import Reconciler
 from ..maintenance.rescuer import Rescuer
+from ..maintenance.scheduler import Scheduler
 from ..maintenance.spooler import Spooler
 from ..maintenance.store_monitor import StoreMonitor
 from ..maintenance.timekeeper import MarkFile, Timekeeper, queue_clock
@@ -340,6 +341,11 @@ class Parts:
     def listener(self) -> Listener:
         """Hears of other daemons' posts; for a shared store only."""
         return Listener(self.store, self.lanes.wake)
+
+    @cached_property
+    def scheduler(self) -> Scheduler:
+        """Stores the ticks of schedules."""
+        return Scheduler(self.store, registry.registry, self.office.fire, self.clock)
 
     @cached_property
     def collector(self) -> Collector:
