@@ -7,6 +7,7 @@ already says `busy` and the task begins at once (direct start): two steps and a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -237,17 +238,37 @@ class PostOffice:
         A tick that is stored already answers with the ids of the first time. Raises BadCall for a task that
         does not take the schedule's arguments.
         """
-        postings = [self._tick(*tick) for tick in ticks]
+        postings = [self._tick(schedule, moment, schedule.key(moment)) for schedule, moment in ticks]
         receipts = self._store_and_start_all(postings)
         for posting, receipt in zip(postings, receipts, strict=True):
             for task in _new(posting, receipt):
                 emit("task.posted", task=task)
         return receipts
 
-    def _tick(self, schedule: Schedule, moment: datetime) -> Posting:
+    def fire_now(self, name: str, event_id: ObjectId | None = None) -> Receipt:
+        """Store a tick of the schedule *name* that is not one of its moments. Raises NotFound, BadCall.
+
+        Under an *event_id* it is stored once. Its schedule's `overlap` counts, `jitter` does not.
+        """
+        schedules = self._registry().schedules
+        if (schedule := schedules.get(name)) is None:
+            near = nearest(name, tuple(schedules))
+            hint = f"did you mean {near}?" if near else "`monqbus schedules` lists them"
+            raise NotFound(f"schedule {name}: not declared; {hint}")
+        posting = self._tick(replace(schedule, jitter=0.0), self._clock.now(), None)
+        if posting.event is not None and event_id is not None:
+            posting.event.id = event_id
+            for task in posting.tasks:
+                task.event_id = event_id
+        receipt = self._store_and_start(posting)
+        for task in _new(posting, receipt):
+            emit("task.posted", task=task)
+        return receipt
+
+    def _tick(self, schedule: Schedule, moment: datetime, key: str | None) -> Posting:
         args, kwargs = list(schedule.args), dict(schedule.kwargs)
         event = announcement(self._clock, schedule.event_topic, args, kwargs, {}).event
-        event.kind, event.key = SCHEDULE_KIND, schedule.key(moment)
+        event.kind, event.key = SCHEDULE_KIND, key
         posting = self._posting(event, [event.topic, *args], kwargs, {})
         if schedule.task:
             task = self.prepare_named(schedule.task, args, kwargs, {}, {})

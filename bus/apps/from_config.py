@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..config import Config, schedule_of
+from ..errors import BadDeclaration, ConfigError
 from . import loading
 from .command import declare
 from .registry import Registry, being_filled
@@ -20,8 +21,16 @@ def load(config: Config, *, afresh: bool = False, folder: Path | None = None) ->
     place = folder or Path.cwd()
 
     def also() -> None:
-        declare(config.handlers.values(), place)
-        for section in config.schedules.values():
-            being_filled().plan(schedule_of(section))
+        try:
+            declare_all(config, place)
+        except BadDeclaration as error:
+            raise ConfigError(str(error)) from error
 
     return loading.load(settings.apps, settings.path, afresh=afresh, also=also)
+
+
+def declare_all(config: Config, folder: Path) -> None:
+    """Declare the handlers and the schedules of *config*. Raises BadDeclaration for a name that is taken."""
+    declare(config.handlers.values(), folder)
+    for section in config.schedules.values():
+        being_filled().plan(schedule_of(section))

@@ -42,39 +42,42 @@ def schedule(
 ) -> Callable[[Task[P, R]], Task[P, R]]:
     """Post the task below at set times: exactly one of *cron*, *every* and *at*.
 
-    *every* and the other spans in seconds, as a timedelta, or *every* as text like ``15m``. Without a *name* the
-    schedule is called as the task. The handler finds the moment in ``c.task.scheduled_for``. Raises
+    *every* and the other spans in seconds, as a timedelta, or *every* as text like ``15m``. Without a *name*
+    the schedule is called as the task. The handler finds the moment in ``c.task.scheduled_for``. Raises
     BadDeclaration.
     """
-    values = {"cron": cron, "every": every, "at": at, "start": start, "timezone": timezone}
     declared = Schedule(
         name or "",
-        _moments(values),
+        _moments({"cron": cron, "every": every, "at": at, "start": start, "timezone": timezone}),
         args=tuple(args),
         kwargs=dict(kwargs or {}),
-        priority=priority,
-        jitter=_seconds("jitter", jitter),
+        priority=Options(priority=priority).priority,
         missed=_one_of("missed", missed, MISSED),
-        missed_within=_seconds("missed_within", missed_within),
         overlap=_one_of("overlap", overlap, OVERLAP),
+        jitter=_seconds("jitter", jitter),
+        missed_within=_seconds("missed_within", missed_within),
         lateness=_seconds("lateness", lateness),
     )
-    Options(priority=priority)  # which refuses what is none
 
     def declare(task: Task[P, R]) -> Task[P, R]:
-        if not isinstance(task, Task):
-            raise BadDeclaration(
-                f"@schedule: expected a task, got {shown(task, 80)}; write it above @task or @event_handler"
-            )
-        try:
-            storable(list(declared.args), dict(declared.kwargs), {})
-        except NotStorable as error:
-            raise BadDeclaration(f"@schedule of {task.name}: {error}") from error
-        task.expect(declared.args, declared.kwargs)
-        being_filled().plan(replace(declared, name=name or task.name, task=task.name, where=task.where))
+        _plan(declared, task)
         return task
 
     return declare
+
+
+def _plan(schedule: Schedule, task: Task[P, R]) -> None:
+    if not isinstance(task, Task):
+        raise BadDeclaration(
+            f"@schedule: expected a task, got {shown(task, 80)}; write it above @task or @event_handler"
+        )
+    try:
+        storable(list(schedule.args), dict(schedule.kwargs), {})
+    except NotStorable as error:
+        raise BadDeclaration(f"@schedule of {task.name}: {error}") from error
+    task.expect(schedule.args, schedule.kwargs)
+    name = schedule.name or task.name
+    being_filled().plan(replace(schedule, name=name, task=task.name, where=task.where))
 
 
 def _moments(given: Mapping[str, Any]) -> Moments:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Final
@@ -64,8 +65,9 @@ def _read_array(text: str) -> tuple[Any, ...]:
     return tuple(_json(text, list))
 
 
-def _read_object(text: str) -> dict[str, Any]:
-    return _json(text, dict)
+def _read_object(text: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = _json(text, dict)
+    return found
 
 
 def _json(text: str, kind: type[Any]) -> Any:
@@ -79,8 +81,7 @@ def _json(text: str, kind: type[Any]) -> Any:
 
 
 CRON: Final = ValueType(
-    "a cron expression of five fields (minute hour day month weekday), or one of "
-    f"{', '.join(ALIASES)}",
+    f"a cron expression of five fields (minute hour day month weekday), or one of {', '.join(ALIASES)}",
     "15 3 * * *",
     _read_cron,
 )

@@ -24,7 +24,24 @@ _EXAMPLES: Final[Live] = {
         "task": "hello.clean_up",
         "missed": "once",
     },
-    "schedule:poll": {"every": "15m", "topic": "inventory.due", "kwargs": '{"shop": "north"}'},
+    "schedule:poll": {
+        "every": "15m",
+        "start": "2026-01-01T00:05:00Z",
+        "topic": "inventory.due",
+        "args": '["north"]',
+        "kwargs": '{"full": false}',
+        "jitter": "30s",
+        "overlap": "skip",
+    },
+    "schedule:christmas": {
+        "at": "2026-12-24T18:00:00",
+        "timezone": "Europe/Berlin",
+        "task": "hello.greet",
+        "priority": "20",
+        "missed": "all",
+        "missed_within": "6h",
+        "lateness": "5m",
+    },
 }
 
 _ABOUT: Final = """\

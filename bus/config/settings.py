@@ -334,7 +334,9 @@ class ScheduleSection:
     name: str
     cron: str = setting("", CRON, "When it comes, as a cron expression in the time of timezone.")
     every: int = setting("", EVERY, "How much time lies between two ticks, whatever the clocks show.")
-    at: datetime | None = setting("", MOMENT, "The one time at which it comes; without an offset in timezone.")
+    at: datetime | None = setting(
+        "", MOMENT, "The one time at which it comes; without an offset in timezone."
+    )
     start: datetime | None = setting(
         "", MOMENT, "For every only: from where the ticks are counted; without it from 1970-01-01T00:00:00Z."
     )
@@ -354,13 +356,13 @@ class ScheduleSection:
     missed: Missed = setting(
         "once",
         choice(*MISSED),
-        "What becomes of ticks for which no daemon was there in time: none of them runs, the last one, or all.",
+        "What becomes of ticks for which no daemon was there in time: none of them runs, the last one, all.",
     )
     missed_within: float = setting("1h", duration(), "Missed ticks that are older are left out.")
     overlap: Overlap = setting(
         "allow",
         choice(*OVERLAP),
-        "What becomes of a tick while a task of an earlier one is not finished: it runs, too, or is left out.",
+        "What becomes of a tick while a task of an earlier one is not finished: it runs too, or is left out.",
     )
     lateness: float = setting(
         "1m", duration("1s", "1d"), "How late a tick may be found until it counts as missed, and is told of."

@@ -376,6 +376,7 @@ class Parts:
             withdraw=lambda ids: self.lanes.interrupt(ids, Withdrawn),
             wake=self._look_again,
             known=lambda: registry.registry().tasks,
+            schedules=lambda: registry.registry().schedules,
         )
 
     def _look_again(self) -> None:

@@ -1,9 +1,9 @@
 """Stores the ticks of schedules when they come, each once, whatever number of daemons share the store.
 
-A tick is an event whose key is made of the schedule's name and its moment: whoever comes second finds it there.
-How far a schedule has come is a record of the store, written after its ticks; a daemon that dies between the two
-leaves ticks that the next one finds stored. A schedule that is new, or whose moments were changed, begins now:
-nothing fires for the past.
+A tick is an event whose key is made of the schedule's name and its moment: whoever comes second finds it
+there. How far a schedule has come is a record of the store, written after its ticks; a daemon that dies
+between the two leaves ticks that the next one finds stored. A schedule that is new, or whose moments were
+changed, begins now: nothing fires for the past.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from ..apps.registry import Registry
@@ -93,12 +93,14 @@ class Scheduler:
             return
         stored, now = self._stored(), self._clock.now()
         fresh = [
-            replace(stored.get(name, Record(KIND, name, {})), fields={"moments": one.moments.text, "seen": now})
+            replace(
+                stored.get(name, Record(KIND, name, {})), fields={"moments": one.moments.text, "seen": now}
+            )
             for name, one in schedules.items()
             if not _fits(stored.get(name), one)
         ]
         if fresh:
-            self._store.keep(fresh)  # or another daemon has just done so
+            self._store.keep_records(fresh)  # or another daemon has just done so
             stored = self._stored()
         self._progress = {
             name: Progress.of(one, stored[name])
@@ -107,7 +109,7 @@ class Scheduler:
         }
         if missing := schedules.keys() - self._progress.keys():
             raise StoreError(
-                f"schedule {min(missing)}: another daemon has other moments for it; reload or restart that one"
+                f"schedule {min(missing)}: another daemon has other moments for it; reload or restart it"
             )
         self._coming = [(one.next, name) for name, one in self._progress.items() if one.next is not None]
         heapq.heapify(self._coming)
@@ -177,7 +179,7 @@ class Scheduler:
             replace(one.record, fields=_fields(one, what, ids.get(one.schedule.name, [])))
             for one, what in changed
         ]
-        written = self._store.keep(records) if records else []
+        written = self._store.keep_records(records) if records else []
         again: dict[str, Record] = {} if all(written) else self._stored()
         for (one, _), record, is_written in zip(changed, records, written, strict=True):
             if is_written:
@@ -221,7 +223,7 @@ class Scheduler:
 
 
 def _is_of_the_store(error: MonqbusError) -> bool:
-    """Whether the store takes nothing at this moment, whatever it is; else something is wrong with one tick."""
+    """Whether the store takes nothing at this moment; else something is wrong with one tick."""
     return isinstance(error, StoreError) and not isinstance(error, NotAccepted)
 
 

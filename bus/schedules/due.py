@@ -16,8 +16,8 @@ FIRST_WINDOW: Final = timedelta(minutes=1)
 class Due(NamedTuple):
     """*ticks* are to be stored, in order; then everything up to *seen* is decided, and *next* comes after it.
 
-    *late* of them, the first ones, come later than the schedule's `lateness`. *dropped* is how many were missed
-    and are left out, counted up to MOST_TICKS.
+    *late* of them, the first ones, come later than the schedule's `lateness`. *dropped* is how many were
+    missed and are left out, counted up to MOST_TICKS.
     """
 
     ticks: list[datetime]
@@ -69,9 +69,7 @@ def _last(schedule: Schedule, after: datetime, until: datetime) -> list[datetime
     return []
 
 
-def _between(
-    schedule: Schedule, after: datetime, until: datetime, most: int | None = None
-) -> list[datetime]:
+def _between(schedule: Schedule, after: datetime, until: datetime, most: int | None = None) -> list[datetime]:
     """The first *most* moments later than *after* and not later than *until*."""
     return list(islice(takewhile(lambda moment: moment <= until, schedule.moments.after(after)), most))
 

@@ -93,7 +93,7 @@ class Cron:
 
 @dataclass(frozen=True)
 class Every:
-    """Every *seconds*, a whole number of at least 1, counted from *start*: elapsed time, whatever clocks show."""
+    """Every *seconds*, a whole number of at least 1, counted from *start*: by elapsed time."""
 
     seconds: int
     start: datetime = EPOCH
@@ -101,7 +101,8 @@ class Every:
     @property
     def text(self) -> str:
         """See Moments."""
-        return f"every {self.seconds}s from {self.start.isoformat()}"
+        start = "" if self.start == EPOCH else f" from {self.start.isoformat()}"
+        return f"every {self.seconds}s{start}"
 
     def after(self, moment: datetime) -> Iterator[datetime]:
         """See Moments."""

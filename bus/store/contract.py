@@ -202,11 +202,11 @@ class Records(Protocol):
     def records(self, kind: str) -> list[Record]:
         """Every record of *kind*, by name. One that nobody can read comes without fields."""
 
-    def keep(self, records: Sequence[Record]) -> list[bool]:
-        """Store each record if the version that is stored is still its own, as the next one; True where it was.
+    def keep_records(self, records: Sequence[Record]) -> list[bool]:
+        """Store each record as the next version if that in the store is still its own; True where it was.
 
-        One without fields is forgotten. Durable when it returns. Asked again after StoreUnavailable it may say
-        False for what it has written before: read what is there now.
+        One without fields is forgotten. Durable when it returns. Asked again after StoreUnavailable it may
+        say False for what it has written before: read what is there now.
         """
 
 

@@ -1,4 +1,4 @@
-"""A tick is stored once, by whatever daemon is there first; what nobody was there for goes as `missed` says."""
+"""A tick is stored once, by whatever daemon is there first; what nobody was there for goes by `missed`."""
 
 from __future__ import annotations
 
@@ -108,7 +108,8 @@ def test_of_several_daemons_whoever_comes_first_stores_it_and_the_others_find_it
 
 
 @pytest.mark.parametrize(
-    ("missed", "expected"), [("skip", [600.0]), ("once", [540.0, 600.0]), ("all", [60.0 * n for n in range(1, 11)])]
+    ("missed", "expected"),
+    [("skip", [600.0]), ("once", [540.0, 600.0]), ("all", [60.0 * n for n in range(1, 11)])],
 )
 def test_what_no_daemon_was_there_for_goes_as_missed_says(place, facts, missed, expected):
     place.plan(missed=missed)
@@ -139,7 +140,7 @@ def test_a_daemon_that_dies_between_the_ticks_and_its_record_repeats_none(place,
     daemon = place.daemon()
     place.turn(daemon)
     with monkeypatch.context() as patch:
-        patch.setattr(place.engine.store, "keep", failing(StoreUnavailable("away")))
+        patch.setattr(place.engine.store, "keep_records", failing(StoreUnavailable("away")))
         with pytest.raises(StoreUnavailable):
             place.turn(daemon, seconds=60)
     fired = place.fired
@@ -291,7 +292,9 @@ def test_a_record_that_nobody_can_read_is_begun_anew(place):
     place.plan(missed="all")
     place.turn(place.daemon())
     (record,) = place.engine.store.records("schedule")
-    place.engine.store.keep([replace(record, fields={"seen": "yesterday", "moments": record.fields["moments"]})])
+    place.engine.store.keep_records(
+        [replace(record, fields={"seen": "yesterday", "moments": record.fields["moments"]})]
+    )
     daemon = place.daemon()
     place.turn(daemon, seconds=600)
     place.turn(daemon, seconds=60)
@@ -314,7 +317,9 @@ def test_the_record_names_the_last_tick_and_its_tasks(place):
 def test_ten_thousand_missed_ticks_are_stored_in_calls_of_a_bounded_size(place, monkeypatch):
     sizes = []
     post = place.engine.store.post
-    monkeypatch.setattr(place.engine.store, "post", lambda postings: sizes.append(len(postings)) or post(postings))
+    monkeypatch.setattr(
+        place.engine.store, "post", lambda postings: sizes.append(len(postings)) or post(postings)
+    )
     one = place.plan(moments=Cron("* * * * *"), missed="once")
     place.registry.schedules = {f"s{number}": replace(one, name=f"s{number}") for number in range(10_000)}
     place.turn(place.daemon())

@@ -19,7 +19,7 @@ IS_NO_VERSION: Final[Document] = {"$not": {"$gte": 1}}
 
 
 class Records:
-    """Implements contract.Records. A record's ``_id`` is its kind and its name, so that no index is needed."""
+    """Implements contract.Records. A record's ``_id`` is its kind and name, so that no index is needed."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -31,7 +31,7 @@ class Records:
             found = read(database[RECORDS], lambda sound: sound.find(query).sort("_id", 1))
         return [_record(kind, document) for document in found if isinstance(document["_id"], str)]
 
-    def keep(self, records: Sequence[Record]) -> list[bool]:
+    def keep_records(self, records: Sequence[Record]) -> list[bool]:
         """See the contract; one by one, as each has a condition of its own."""
         with self._connection.call() as database:
             return [_keep(database[RECORDS], record) for record in records]

@@ -354,9 +354,9 @@ class MongoStore:
         """See the contract."""
         return self._records.records(kind)
 
-    def keep(self, records: Sequence[Record]) -> list[bool]:
+    def keep_records(self, records: Sequence[Record]) -> list[bool]:
         """See the contract."""
-        return self._records.keep(records)
+        return self._records.keep_records(records)
 
     # bell
 

@@ -37,7 +37,7 @@ class Records:
 
         return self._connection.scan(job)
 
-    def keep(self, records: Sequence[Record]) -> list[bool]:
+    def keep_records(self, records: Sequence[Record]) -> list[bool]:
         """See the contract; one transaction for all of *records*."""
         return self._connection.write(lambda: [self._keep(record) for record in records])
 
@@ -45,9 +45,7 @@ class Records:
         sql, place = self._connection.sql, (record.kind, record.name)
         if not record.fields:
             where = "kind = ? AND name = ? AND version = ?"
-            return bool(
-                sql.execute(f"DELETE FROM record WHERE {where}", (*place, record.version)).rowcount
-            )
+            return bool(sql.execute(f"DELETE FROM record WHERE {where}", (*place, record.version)).rowcount)
         document = encode(dict(record.fields))
         if record.version == 0:
             return bool(

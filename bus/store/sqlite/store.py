@@ -371,9 +371,9 @@ class SqliteStore:
         """See the contract."""
         return self._records.records(kind)
 
-    def keep(self, records: Sequence[Record]) -> list[bool]:
+    def keep_records(self, records: Sequence[Record]) -> list[bool]:
         """See the contract."""
-        return self._records.keep(records)
+        return self._records.keep_records(records)
 
     # bell
 
