@@ -17,7 +17,6 @@ from . import terminal
 from .session import open_admin, open_poster
 
 DEFAULT_COUNT: Final = 5
-ACTIONS: Final = ("list", "run", "next")
 
 
 def schedules(options: argparse.Namespace) -> int:
