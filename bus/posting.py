@@ -7,7 +7,8 @@ already says `busy` and the task begins at once (direct start): two steps and a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
 
 from bson import ObjectId
@@ -22,6 +23,8 @@ from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
 from .joining import await_end
 from .model import BUSY, Event, Instance, MonQTask, Posting, Receipt
 from .safe_text import cached_if_short
+from .schedules import KIND as SCHEDULE_KIND
+from .schedules import Schedule
 from .store import Store
 from .store.documents import later, unclaimed
 from .store.fields import is_about_task_ids
@@ -86,6 +89,10 @@ class Published(NamedTuple):
 
     receipt: Receipt
     near: str = ""
+
+
+Tick = tuple[Schedule, datetime]
+"""A schedule and one of its moments."""
 
 
 class PostOffice:
@@ -237,6 +244,56 @@ class PostOffice:
         """One for each task, so that it may begin at once, and one for each event with its tasks."""
         tasks = [Posting([task]) for task in batch.tasks]
         return [*tasks, *(self._announced(one) for one in batch.events)]
+
+    def fire(self, ticks: Sequence[Tick]) -> list[Receipt]:
+        """Store each of *ticks*, an event with its tasks, in one call. Safe to repeat, by whatever daemon.
+
+        A tick that is stored already answers with the ids of the first time. Raises BadCall for a task that
+        does not take the schedule's arguments.
+        """
+        postings = [self._tick(schedule, moment, schedule.key(moment)) for schedule, moment in ticks]
+        receipts = self._store_and_start_all(postings)
+        for posting, receipt in zip(postings, receipts, strict=True):
+            for task in _new(posting, receipt):
+                emit("task.posted", task=task)
+        return receipts
+
+    def fire_now(self, name: str, event_id: ObjectId | None = None) -> Receipt:
+        """Store a tick of the schedule *name* that is not one of its moments. Raises NotFound, BadCall.
+
+        Under an *event_id* it is stored once. Its schedule's `overlap` counts, `jitter` does not.
+        """
+        schedules = self._registry().schedules
+        if (schedule := schedules.get(name)) is None:
+            near = nearest_name(name, tuple(schedules))
+            hint = f"did you mean {near}?" if near else "`monqbus schedules` lists them"
+            raise NotFound(f"schedule {name}: not declared; {hint}")
+        posting = self._tick(replace(schedule, jitter=0.0), self._clock.now(), None)
+        if posting.event is not None and event_id is not None:
+            posting.event.id = event_id
+            for task in posting.tasks:
+                task.event_id = event_id
+        receipt = self._store_and_start(posting)
+        for task in _new(posting, receipt):
+            emit("task.posted", task=task)
+        return receipt
+
+    def _tick(self, schedule: Schedule, moment: datetime, key: str | None) -> Posting:
+        args, kwargs = list(schedule.args), dict(schedule.kwargs)
+        event = announcement(self._clock, schedule.event_topic, args, kwargs, {}).event
+        event.kind, event.key = SCHEDULE_KIND, key
+        posting = self._posting(event, [event.topic, *args], kwargs, {})
+        if schedule.task:
+            task = self.prepare_named(schedule.task, args, kwargs, {}, {})
+            task.event_id, task.topic = event.id, event.topic
+            posting = posting._replace(tasks=[task])
+            event.task_ids = [task.id]
+        for task in posting.tasks:
+            task.scheduled_for, task.time_queue = moment, moment + schedule.delay(moment)
+            task.priority = task.priority if schedule.priority is None else schedule.priority
+            if schedule.overlap == "skip":
+                task.key = f"{SCHEDULE_KIND}:{schedule.name}:{task.task_name}"
+        return posting
 
     def replay(self, event_id: ObjectId, first_id: ObjectId | None = None) -> Receipt:
         """Give an event that no handler took the handlers there are now, each with a task that waits.

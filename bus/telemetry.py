@@ -167,6 +167,20 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.ERROR,
         "what a process has posted cannot be read or stored; it stays in its file",
     ),
+    "schedule.fired": (logging.DEBUG, "a tick of a schedule is stored, by this daemon or by another one"),
+    "schedule.late": (
+        logging.WARNING,
+        "ticks were stored later than the schedule's lateness; how many, the first one's moment, the reason",
+    ),
+    "schedule.missed": (logging.WARNING, "ticks were missed and are left out, as the schedule's missed says"),
+    "schedule.skipped": (
+        logging.INFO,
+        "a tick was left out: a task of an earlier one is not finished, and overlap is skip",
+    ),
+    "schedule.refused": (
+        logging.ERROR,
+        "a tick cannot be stored: the task does not take the schedule's arguments, or a rule of the store",
+    ),
     "clock.stepped": (
         logging.WARNING,
         "the machine's clock was set by so many seconds; the queue's time goes on as it was",

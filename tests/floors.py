@@ -21,7 +21,7 @@ FLOORS: Final = (
         ("errors", "clock", "safe_text", "strict_json", "regex", "files", "diagnosis", "placeholders"),
     ),
     Floor("process", ("process",)),
-    Floor("words", ("model", "codec", "telemetry", "steady_clock", "senders")),
+    Floor("words", ("model", "codec", "telemetry", "steady_clock", "senders", "schedules")),
     Floor("rules", ("retry", "config", "joining", "presentation")),
     Floor("apps", ("apps",)),
     Floor("hands", ("store", "http", "cpu")),

@@ -14,10 +14,11 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from bson import ObjectId
 
-from ..admin import PAGE, Step
+from ..admin import PAGE, ScheduleState, Step
 from ..apps.context import capture
 from ..clock import Clock
 from ..codec import decode, encode, storable
@@ -169,6 +170,16 @@ class ApiClient:
         """As PostOffice.replay."""
         asked = {"id": self._clock.new_id()}  # chosen here, so that asking twice replays once
         answer = self._ask("POST", f"/events/{event_id}/replay", asked)
+        return Receipt(answer["tasks"], answer["event"])
+
+    def schedules(self) -> list[ScheduleState]:
+        """As Admin.schedules."""
+        return [ScheduleState(**one) for one in self._ask("GET", "/schedules")["schedules"]]
+
+    def fire_now(self, name: str) -> Receipt:
+        """As PostOffice.fire_now."""
+        asked = {"id": self._clock.new_id()}  # chosen here, so that asking twice fires once
+        answer = self._ask("POST", f"/schedules/{quote(name, safe='')}/run", asked)
         return Receipt(answer["tasks"], answer["event"])
 
     def retry(self, filter: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:

@@ -1,4 +1,4 @@
-"""What may run: `@task`, `@event_handler`, and the registry they fill.
+"""What may run: `@task`, `@event_handler`, and the registry that they and `@schedule` fill.
 
 A decorator only records. `.post()` goes to the poster that the process binds: the daemon binds its
 own store, a web application binds one with ``monqbus.connect()``. A task name read from a store is
@@ -20,6 +20,7 @@ from ..clock import Clock
 from ..errors import BadCall, BadDeclaration, NotBound
 from ..model import MonQTask, Receipt
 from ..safe_text import shown
+from ..schedules import Schedule
 from .callables import execution_of, name_of, runnable, written
 from .calls import Batch, announcement, held, holding, prepare
 from .context import capture
@@ -158,10 +159,11 @@ class Prepared(Generic[P]):
 
 
 class Registry:
-    """Every task by name, every handler by topic."""
+    """Every task by name, every handler by topic, every schedule by name."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, Task[..., Any]] = {}
+        self.schedules: dict[str, Schedule] = {}
         self._handlers: dict[str, list[Task[..., Any]]] = {}
 
     def add(self, task: Task[..., Any]) -> None:
@@ -180,6 +182,16 @@ class Registry:
             handlers = self._handlers.setdefault(topic, [])
             handlers[:] = [other for other in handlers if other.name != task.name] + [task]
             task.topics = (*task.topics, topic)
+
+    def plan(self, schedule: Schedule) -> None:
+        """Add *schedule*; two of one name are refused."""
+        known = self.schedules.get(schedule.name)
+        if known is not None and known.where != schedule.where:
+            raise BadDeclaration(
+                f"schedule {schedule.name}: declared at {known.where} and again at {schedule.where}; "
+                "give one of them a name of its own"
+            )
+        self.schedules[schedule.name] = schedule
 
     def unsubscribe(self, task: Task[..., Any]) -> None:
         """Let *task* handle nothing."""

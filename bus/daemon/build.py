@@ -47,6 +47,7 @@ from ..maintenance.pruner import Pruner
 from ..maintenance.queue_depth import QueueDepth
 from ..maintenance.reconciler import Reconciler
 from ..maintenance.rescuer import Rescuer
+from ..maintenance.scheduler import Scheduler
 from ..maintenance.spooler import Spooler
 from ..maintenance.store_monitor import StoreMonitor
 from ..maintenance.timekeeper import MarkFile, Timekeeper, queue_clock
@@ -342,6 +343,11 @@ class Parts:
         return Listener(self.store, self.lanes.wake)
 
     @cached_property
+    def scheduler(self) -> Scheduler:
+        """Stores the ticks of schedules."""
+        return Scheduler(self.store, registry.registry, self.office.fire, self.clock)
+
+    @cached_property
     def collector(self) -> Collector:
         """Takes over what other processes have posted."""
         return Collector(self.config.monqbus.data_dir, self.office, self.clock)
@@ -370,6 +376,7 @@ class Parts:
             withdraw=lambda ids: self.lanes.interrupt(ids, Withdrawn),
             wake=self._look_again,
             known=lambda: registry.registry().tasks,
+            schedules=lambda: registry.registry().schedules,
         )
 
     def _look_again(self) -> None:

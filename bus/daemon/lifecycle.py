@@ -159,6 +159,7 @@ class Daemon:
         parts.lanes.wake()
         parts.unknown_tasks.loop.wake()
         parts.program_monitor.loop.wake()
+        parts.scheduler.loop.wake()
         needs = {"needs_restart": later} if later else {}
         emit("config.reloaded", tasks=len(known.tasks), hooks=len(config.hooks), **needs)
         self._tell_of_misfits()
@@ -174,6 +175,7 @@ class Daemon:
     def _drain(self) -> None:
         parts = self._parts
         parts.reloader.loop.stop(0)
+        parts.scheduler.loop.retire()  # what comes from here on is missed, and the next daemon's to decide
         drain = Drain(
             parts.lanes,
             parts.recorder,

@@ -66,7 +66,7 @@ MISTAKES = [
     (
         "[DEFAULT]\n",
         "1: expected a known section, got '[DEFAULT]'; known are [monqbus], [worker], [http], [hook:NAME], "
-        "[handler:NAME]",
+        "[handler:NAME], [schedule:NAME]",
     ),
     ("[http]\nmax_waiting = 9\n", "2: [http] max_waiting: is called max_inflight now; rename it"),
     ("[http]\nlistn = a\n", "2: [http]: expected a known key, got 'listn'; did you mean listen?"),
