@@ -17,10 +17,10 @@ from .handlers import program_of, uid_of
 from .ini import Section, read
 from .secrets import SHORTEST, is_weak
 from .sections import KINDS, Reader, kind_of, unknown_section
-from .settings import CONTROL_SOCKET, LONGEST_SOCKET_PATH, Config
+from .settings import CONTROL_SOCKET, Config
 from .topics import PLACEHOLDERS
 from .trust import check_apps, check_program
-from .value_types import is_loopback
+from .value_types import LONGEST_SOCKET_PATH, is_loopback, listen_text
 
 LONGEST_RETRIES_SECONDS: Final = 76 * 3_600.0
 """Standard Webhooks 1.0.0: the schedule it proposes to senders ends after 75 h 35 min."""
@@ -222,8 +222,7 @@ def _careless_options(address: str) -> list[str]:
 
 
 def _warn_of_hooks(config: Config, lines: Lines, findings: Findings) -> None:
-    host, port = config.http.listen
-    is_reached = not is_loopback(config.http.listen)
+    reached = next((listen_text(one) for one in config.http.listen if not is_loopback(one)), None)
     for hook in config.hooks.values():
         name = f"hook:{hook.name}"
         first = PLACEHOLDERS.compile(hook.topic).parts[0]
@@ -234,6 +233,6 @@ def _warn_of_hooks(config: Config, lines: Lines, findings: Findings) -> None:
         if hook.weak_secret and any(map(is_weak, hook.secrets)):
             sentence = f"a secret of less than {SHORTEST} bytes can be guessed; take a longer one"
             findings.warning(lines[name, "weak_secret"], f"[{name}] weak_secret: {sentence}")
-        if hook.verify == "none" and is_reached:
-            sentence = f"none lets everyone in who reaches {host}:{port}; write verify = token and a secret"
+        if hook.verify == "none" and reached is not None:
+            sentence = f"none lets everyone in who reaches {reached}; write verify = token and a secret"
             findings.warning(lines[name, "verify"], f"[{name}] verify: {sentence}")

@@ -430,7 +430,7 @@ class Parts:
             max_body=http.max_body,
             admission=Admission(http.max_inflight, lambda: self.queue_depth.is_full),
         )
-        return Server(self.addresses.public, urls, Limits.of(http))
+        return Server(self.addresses.public, urls, Limits.of(http), removes=self.addresses.files)
 
     def serve_api(self) -> None:
         """Answer on the control socket. Never blocks."""
