@@ -15,12 +15,13 @@ from bson import ObjectId
 from .apps.calls import Announcement, Batch, announcement, prepare
 from .apps.context import capture
 from .apps.options import Options
-from .apps.registry import Registry
+from .apps.registry import Registry, Task
 from .clock import Clock
-from .config import nearest
+from .config import Hook, nearest
 from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
 from .joining import await_end
-from .model import BUSY, Event, Instance, MonQTask, Posting, Receipt
+from .model import BUSY, UNREAD, Event, Instance, MonQTask, Posting, Receipt
+from .rules import subject_of
 from .store import Store
 from .store.documents import later, unclaimed
 from .store.fields import is_about_task_ids
@@ -90,7 +91,8 @@ class PostOffice:
 
     *starter* is there only in the daemon, *spooler* only where a spool is configured. *keep_events*
     is how long an event is remembered, and with it the delivery id by which a repeated delivery is
-    recognised.
+    recognised. *hooks* are asked for their rules when a stored delivery is replayed; *pause* is called while
+    a long body is parsed for rules.
     """
 
     def __init__(
@@ -100,6 +102,8 @@ class PostOffice:
         clock: Clock,
         *,
         keep_events: timedelta = timedelta(days=30),
+        hooks: Callable[[], Mapping[str, Hook]] = dict,
+        pause: Callable[[], object] = lambda: None,
         starter: Starter | None = None,
         spooler: Spooler | None = None,
     ) -> None:
@@ -107,6 +111,8 @@ class PostOffice:
         self._registry = registry
         self._clock = clock
         self._keep_events = keep_events
+        self._hooks = hooks
+        self._pause = pause
         self._starter = starter
         self._spooler = spooler
 
@@ -237,7 +243,13 @@ class PostOffice:
             return Receipt(event.task_ids, event_id)
         if event.fault and not is_about_task_ids(event.fault):
             raise StoreError(f"event {event_id}: {event.fault}")
+        self._require_wanted(event)
         tasks = self._tasks_for(event, [event.topic, *event.args], event.kwargs, {})
+        if event.is_filtered:
+            raise NotFound(
+                f"event {event_id}: filtered, the rule (`when`) of no handler for topic {event.topic} holds "
+                "for it; change one, then replay it"
+            )
         if not tasks:
             raise NotFound(
                 f"event {event_id}: no handler for topic {event.topic}; declare one, then replay it"
@@ -284,6 +296,7 @@ class PostOffice:
     ) -> Posting:
         """*event* with a task for each of its handlers."""
         tasks = self._tasks_for(event, args, kwargs, context)
+        event.content = UNREAD
         event.task_ids = [task.id for task in tasks]
         event.expire_at = event.received + self._keep_events
         return Posting(tasks, event)
@@ -293,6 +306,8 @@ class PostOffice:
             self._tell_replayed(event, tasks, receipt)
         elif receipt.repeated or receipt.event_id != event.id:
             emit("event.repeated", event=event, first=receipt.event_id)
+        elif event.is_filtered and not event.is_test:
+            emit("event.filtered", event=event, hook=event.hook or "")
         else:
             without = "hook.tried" if event.is_test else "event.unhandled"
             emit("event.received" if tasks else without, event=event)
@@ -302,15 +317,46 @@ class PostOffice:
     def _tasks_for(
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
     ) -> list[MonQTask]:
-        """One task for each handler that *event* has now."""
-        tasks = []
-        for handler in self._registry().handlers_of(event.topic):
+        """One task for each handler that takes *event* now; notes on it when its handlers' rules let none.
+
+        None for what the rule of its hook has filtered.
+        """
+        tasks: list[MonQTask] = []
+        for handler in () if event.is_filtered else self._takers(event):
             task = prepare(self._clock, handler.name, args, kwargs, handler.defaults, context)
             task.event_id, task.topic = event.id, event.topic
             if event.is_delivery:
                 task.event = event
             tasks.append(task)
         return tasks
+
+    def _takers(self, event: Event) -> Sequence[Task[..., Any]]:
+        """The handlers whose rules hold for *event*."""
+        handlers = self._registry().handlers_of(event.topic)
+        rules = [rule for handler in handlers if (rule := handler.rules.get(event.topic))]
+        if rules:
+            subject = subject_of(event, rules, pause=self._pause)
+            takers = [
+                handler
+                for handler in handlers
+                if (rule := handler.rules.get(event.topic)) is None or rule.holds(subject)
+            ]
+            event.is_filtered = not takers
+            return takers
+        return handlers
+
+    def _require_wanted(self, event: Event) -> None:
+        """Ask the rule of *event*'s hook as it is now. Raises NotFound when it does not hold."""
+        event.is_filtered = False
+        hook = self._hooks().get(event.hook or "")
+        if hook is None or hook.when is None or not event.is_delivery:
+            return
+        subject = subject_of(event, (hook.when,), sender=hook.verify, pause=self._pause)
+        if not hook.when.holds(subject):
+            raise NotFound(
+                f"event {event.id}: filtered, the rule (`when`) of [hook:{hook.name}] does not hold for it; "
+                "change the rule, then replay it"
+            )
 
     def _tell_replayed(self, event: Event, tasks: list[MonQTask], receipt: Receipt) -> None:
         """Tell of those of *tasks* that an event without any has got; they were stored as ready."""

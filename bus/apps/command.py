@@ -244,6 +244,7 @@ def declare(handlers: Iterable[Handler], folder: Path) -> None:
         )
         event_handler(
             *handler.topics,
+            when=handler.when,
             name=task_name(handler),
             priority=handler.priority,
             max_attempts=handler.max_attempts or None,

@@ -19,6 +19,7 @@ from ..config import Config, nearest
 from ..connecting import client, is_embedded
 from ..errors import ConfigError, MonqbusError
 from ..http import Limits, open_files, too_few_files
+from ..rules import Rule
 from ..store import has_file, open_store, require_data_dir, require_room
 from ..store.checks import examine
 from . import terminal
@@ -93,10 +94,18 @@ def _print_declared(config: Config) -> None:
     for topic in known.topics:
         for handler in known.handlers_of(topic):
             terminal.line(f"handler  {topic} → {handler.name}  {handler.where}")
+            if rule := handler.rules.get(topic):
+                terminal.line(f"rule     {topic} → {handler.name} when {_on_one_line(rule)}")
     most = Limits.of(config.http).most_bytes
     terminal.line(f"memory   at most about {most / 2**20:.0f} MiB for requests on their way in")
     for hook in config.hooks.values():
         terminal.line(f"hook     /hooks/{hook.name} → {hook.topic} (verify = {hook.verify})  {hook.where}")
+        if hook.when:
+            terminal.line(f"rule     /hooks/{hook.name} when {_on_one_line(hook.when)}")
+
+
+def _on_one_line(rule: Rule) -> str:
+    return " ".join(rule.text.split("\n"))
 
 
 def _few_files(config: Config) -> list[str]:

@@ -71,7 +71,7 @@ def _list(options: argparse.Namespace) -> int:
             row = event_row(event)
             moment = f"{str(row['received'] or '')[:19].replace('T', ' ')}Z"
             source = f"  hook {event.hook}" if event.hook else ""
-            fault = f"  {event.fault[:160]}" if event.fault else ""
+            fault = f"  {event.fault[:160]}" if event.fault else "  filtered" if event.is_filtered else ""
             count = len(event.task_ids)
             terminal.line(
                 f"{row['id']!s:<24}  {moment}  {event.kind:<10}  {count:>5}  {event.topic}{source}{fault}"
@@ -98,8 +98,11 @@ def show_event(event: Event, *, as_json: bool) -> None:
         if value not in (None, [], {}):
             terminal.line(f"{name:<14}", _written(value))
     if not event.task_ids:
-        remedy = f"`monqbus events replay {event.id}` once there is one"
-        terminal.line(f"{'tasks':<14}none: no handler took it; {remedy}")
+        why, wanted = "no handler took it", "there is one"
+        if event.is_filtered:
+            why, wanted = "a rule (`when`) has filtered it", "the rule lets it through"
+        remedy = f"`monqbus events replay {event.id}` once {wanted}"
+        terminal.line(f"{'tasks':<14}none: {why}; {remedy}")
     if body is not None:
         terminal.line("body:")
         terminal.text(_written(body), indent="    ")

@@ -18,6 +18,7 @@ _EXAMPLES: Final[Live] = {
     "handler:announce": {
         "topic": "github.push, github.release",
         "command": "/bin/echo {topic} in {body:repository.full_name}",
+        "when": 'body.ref == "refs/heads/main"',
         "timeout": "2m",
         "max_attempts": "3",
         "max_concurrent": "1",

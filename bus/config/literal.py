@@ -43,6 +43,8 @@ def mended(kind: ValueType[Any], text: str) -> str:
 
 def literal(kind: ValueType[Any], entry: Entry) -> Iterator[str]:
     """A sentence about each thing in *entry* that is taken as it stands though another program would not."""
+    if kind.is_language:
+        return
     if kind is COMMAND:
         yield from _in_command(entry)
         return

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+from .. import networks
 from ..errors import ConfigError
 from .environment import OURS, misfit, packages_of
 from .findings import Findings
@@ -231,6 +232,11 @@ def _warn_of_hooks(config: Config, lines: Lines, findings: Findings) -> None:
             sentence = "lets its sender choose any topic, those of other hooks too"
             remedy = f"begin with fixed text, {hook.name}.{hook.topic} for example"
             findings.warning(lines[name, "topic"], f"[{name}] topic: {sentence}; {remedy}")
+        own = networks.address("127.0.0.1" if host == "localhost" else host)
+        is_alone = not (is_reached or config.http.trusted_proxies)
+        if hook.allow_ips and is_alone and not networks.is_within(own, hook.allow_ips):
+            sentence = f"everybody comes from {host} here, unless [http] trusted_proxies names the proxy"
+            findings.warning(lines[name, "allow_ips"], f"[{name}] allow_ips: {sentence}; name it there")
         if hook.weak_secret and any(map(is_weak, hook.secrets)):
             sentence = f"a secret of less than {SHORTEST} bytes can be guessed; take a longer one"
             findings.warning(lines[name, "weak_secret"], f"[{name}] weak_secret: {sentence}")

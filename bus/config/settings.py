@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
 from .. import senders
+from ..networks import Network
+from ..rules import Rule
 from .commands import COMMAND
+from .conditions import HANDLER_RULE, HOOK_RULE
 from .secrets import SECRET, STORE, Secret
 from .topics import TOPIC, TOPIC_FALLBACK, TOPICS
 from .value_types import (
@@ -28,7 +31,6 @@ from .value_types import (
     VARIABLES,
     YES_OR_NO,
     Address,
-    Network,
     ValueType,
     choice,
     duration,
@@ -266,6 +268,18 @@ class Hook:
         f"For verify = {senders.those(lambda one: bool(one.timestamp))} only: how far the time in a "
         "signature may be from now, both ways.",
     )
+    when: Rule | None = setting(
+        "",
+        HOOK_RULE,
+        'A rule, such as body.ref == "refs/heads/main". A delivery for which it does not hold is '
+        "answered 202 and stored as filtered, without tasks. Nothing: every delivery has its tasks.",
+    )
+    allow_ips: tuple[Network, ...] = setting(
+        "",
+        NETWORKS,
+        "The addresses that may send; others get 403 before their body is read. Behind trusted_proxies of "
+        "[http] the address is that in X-Forwarded-For. Nothing: any address.",
+    )
     where: str = ""
 
 
@@ -288,6 +302,12 @@ class Handler:
         "{query:x}, "
         "{body:dotted.path}, {args:0}, {kwargs:name}; behind | stands a default. An argument that a sender "
         "made look like an option fails the task, unless -- stands before it.",
+    )
+    when: Rule | None = setting(
+        "",
+        HANDLER_RULE,
+        'A rule, such as body.action in ("opened", "closed"). Of an event for which it does not hold '
+        "this handler gets no task; others may.",
     )
     timeout: float = setting(
         "1h", duration("1s", "30d"), "How long one run may take; then it and all its descendants are killed."

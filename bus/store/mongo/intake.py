@@ -165,7 +165,7 @@ def _replay(
     for i, first in list(earlier.items()):
         if not postings[i].tasks or first.task_ids or not isinstance(first.id, ObjectId):
             continue
-        change = {"$set": _replaying(first, postings[i]), "$unset": {"fanned_out": ""}}
+        change = {"$set": _replaying(first, postings[i]), "$unset": {"fanned_out": "", "filtered": ""}}
         if events.update_one({"_id": first.id, **WITHOUT_TASKS}, change).matched_count:
             replayed.add(i)
         # else others have brought the same delivery, perhaps in this call
