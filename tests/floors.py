@@ -18,7 +18,10 @@ class Floor(NamedTuple):
 FLOORS: Final = (
     Floor(
         "ground",
-        ("errors", "clock", "safe_text", "strict_json", "regex", "files", "diagnosis", "placeholders", "networks"),
+        (
+            *("errors", "clock", "safe_text", "strict_json", "regex", "files", "diagnosis", "placeholders"),
+            "networks",
+        ),
     ),
     Floor("process", ("process",)),
     Floor("words", ("model", "codec", "telemetry", "steady_clock", "senders")),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
+from ..strict_json import ALL
 from .subject import Subject
 
 Getter = Callable[[Subject], Any]
@@ -102,7 +103,7 @@ def body_path(steps: tuple[Step, ...]) -> str:
         if "." in key:
             break
         keys.append(key)
-    return ".".join([*keys, "*"])
+    return ".".join([*keys, ALL])
 
 
 def written(root: str, steps: tuple[Step, ...]) -> str:

@@ -2,8 +2,9 @@
 
 The order of the steps is the law: address 403 → room 503 → encoding 415 → size 413 → a page in a browser
 403 → the sender's headers 401 → raw bytes → sender 401 → the rule → ONE durable write → answer. No body is
-read that the head condemns, nothing is parsed before it is verified, nothing is acknowledged before it is stored. A delivery
-that is verified is stored, whatever its content: what cannot be understood of it is told as a fact.
+read that the head condemns, nothing is parsed before it is verified, nothing is acknowledged before it is
+stored. A delivery that is verified is stored, whatever its content: what cannot be understood of it is told
+as a fact.
 """
 
 from __future__ import annotations
