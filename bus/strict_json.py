@@ -123,15 +123,25 @@ def _payload(body: bytes, pause: Callable[[], object]) -> bytes:
     return b"".join(pieces)
 
 
-def at_path(value: Any, path: str) -> str | None:
-    """The text of the scalar at *path* in parsed JSON; None when there is none."""
+def value_at(value: Any, path: str, missing: Any = None) -> Any:
+    """What is at *path* in parsed JSON, whatever it is; *missing* when the path leads nowhere."""
     for step in path.split("."):
-        if isinstance(value, Mapping):
-            value = value.get(step)
+        if isinstance(value, Mapping) and step in value:
+            value = value[step]
         elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
             value = value[int(step)]
         else:
-            return None
+            return missing
+    return value
+
+
+def at_path(value: Any, path: str) -> str | None:
+    """The text of the scalar at *path* in parsed JSON; None when there is none."""
+    return scalar_text(value_at(value, path))
+
+
+def scalar_text(value: Any) -> str | None:
+    """The text of a scalar of JSON; None for what is none, and for null."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, (str, int, float)) else None

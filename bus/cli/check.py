@@ -66,7 +66,19 @@ def _app_problems(config: Config) -> list[str]:
             loading.load([app], config.monqbus.path)
         except ConfigError as error:
             problems += error.problems
-    declare(config.handlers.values(), place)
+    if not problems:  # what a handler calls may be of an app that cannot be imported
+        problems += _handler_problems(config, place)
+    return problems
+
+
+def _handler_problems(config: Config, place: Path) -> list[str]:
+    """The mistake of each handler of the configuration; they are declared one by one to find all."""
+    problems: list[str] = []
+    for handler in config.handlers.values():
+        try:
+            declare([handler], place)
+        except ConfigError as error:
+            problems += error.problems
     return problems
 
 

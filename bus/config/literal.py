@@ -83,6 +83,8 @@ def _sign(found: re.Match[str]) -> str:
 
 def _in_command(entry: Entry) -> Iterator[str]:
     """A command is no shell's line, unless its program is a shell."""
+    if not entry.text:
+        return
     text = _BRACED.sub("_", entry.text)
     if entry.is_cut:
         yield f"{CUT}; a second command has no place behind it: put both into a script and name that"

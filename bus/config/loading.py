@@ -90,7 +90,7 @@ def _require_absolute(config: Config, lines: Lines, findings: Findings) -> None:
     named += [
         ((f"handler:{one.name}", "working_dir"), one.working_dir or Path())
         for one in config.handlers.values()
-        if one.working_dir or ("/" in one.command[0] and not one.command[0].startswith("/"))
+        if one.working_dir or (one.command and "/" in one.command[0] and not one.command[0].startswith("/"))
     ]
     for (section, key), path in named:
         if not path.is_absolute():
@@ -189,6 +189,8 @@ def _warn(config: Config, lines: Lines, findings: Findings) -> None:
         sentence = f"expected maxPoolSize={LEAST_POOL} or more, got {pool}: calls wait for each other"
         findings.warning(lines["monqbus", "store"], f"[monqbus] store: {sentence}; remove it")
     for handler in config.handlers.values():
+        if not handler.command:
+            continue
         line = lines[f"handler:{handler.name}", "command"]
         check_program(
             program_of(handler), uid_of(handler), f"[handler:{handler.name}] command", line, findings

@@ -16,6 +16,7 @@ from ..networks import Network
 from ..rules import Rule
 from .commands import COMMAND
 from .conditions import HANDLER_RULE, HOOK_RULE
+from .mapping import ARGS, KWARGS, TASK
 from .secrets import SECRET, STORE, Secret
 from .topics import TOPIC, TOPIC_FALLBACK, TOPICS
 from .value_types import (
@@ -285,7 +286,7 @@ class Hook:
 
 @dataclass(frozen=True)
 class Handler:
-    """[handler:NAME]: a command that is run for each event of its topics. Seconds.
+    """[handler:NAME]: a command that is run, or a task that is called, for each event of its topics. Seconds.
 
     *where* is the section's place, such as ``monqbus.ini:40``, for messages about this handler.
     """
@@ -295,7 +296,7 @@ class Handler:
         None, TOPICS, "The topics whose events it is run for, separated by commas.", key="topic"
     )
     command: tuple[str, ...] = setting(
-        None,
+        "",
         COMMAND,
         "The program and its arguments, split like a shell would but never run by one. Placeholders are "
         "filled from the event, each within its one argument: {topic}, {id}, {hook}, {delivery}, {header:X}, "
@@ -303,6 +304,18 @@ class Handler:
         "{body:dotted.path}, {args:0}, {kwargs:name}; behind | stands a default. An argument that a sender "
         "made look like an option fails the task, unless -- stands before it.",
     )
+    task: str = setting(
+        "",
+        TASK,
+        "In place of a command: the task of an app that is called, with args and kwargs.",
+    )
+    args: tuple[Any, ...] = setting(
+        "[]",
+        ARGS,
+        "What the task is called with, in JSON. Texts have the placeholders of command; one that is a "
+        "placeholder alone is the value itself, of any type.",
+    )
+    kwargs: tuple[tuple[str, Any], ...] = setting("{}", KWARGS, "The same, by names.")
     when: Rule | None = setting(
         "",
         HANDLER_RULE,

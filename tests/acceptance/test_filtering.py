@@ -18,7 +18,7 @@ APP = """\
 import os
 from pathlib import Path
 
-from monqbus import event_handler
+from monqbus import event_handler, task
 
 def _write(*words):
     with Path(os.environ["RAN"]).open("a") as file:
@@ -31,6 +31,10 @@ def every(topic, event):
 @event_handler("github.push", when='body.number >= 10 and header.X-GitHub-Event == "push"')
 def large(topic, event):
     _write("large", event.json["number"])
+
+@task
+def record(number, words, team="nobody"):
+    _write("record", number, words, team)
 
 @event_handler("order", when='args.0 > 100 and kwargs.currency == "EUR"')
 def expensive(topic, amount, currency):
@@ -63,6 +67,12 @@ topic = github.push
 when = body.number == 7
 command = /bin/sh -c 'echo shell "$1" >> "$RAN"' sh {{body:number}}
 environment = RAN
+[handler:mapped]
+topic = github.push
+when = body.number in (7, 11)
+task = ruled.record
+args = ["{{body:number}}", "{{topic}}:{{body:gone|none}}"]
+kwargs = {{"team": "{{query:team|none}}"}}
 """
 MAIN = {"ref": "refs/heads/main"}
 
@@ -109,9 +119,11 @@ def test_what_no_rule_wants_has_no_task(daemon, ran):
     daemon.monqbus("event", "order", "--args", "[7]", "--kwargs", '{"currency": "EUR"}')
 
     assert [202] * 5 == [status for status, _ in answers]
-    assert [1, 0, 2, 2, 0] == [len(answer["tasks"]) for _, answer in answers]
+    assert [1, 0, 3, 3, 0] == [len(answer["tasks"]) for _, answer in answers]
     assert [False, True, False, False, True] == ["filtered" in answer for _, answer in answers]
-    assert ["every 1", "every 11", "every 7", "expensive 700 EUR", "large 11", "shell 7"] == sorted(ran(6))
+    ran_ = ["every 1", "every 11", "every 7", "expensive 700 EUR", "large 11"]
+    ran_ += ["record 11 github.push:none none", "record 7 github.push:none none", "shell 7"]
+    assert ran_ == sorted(ran(8))
     daemon.wait_for("event.filtered", times=2)  # on MongoDB the command has published by itself
     assert not [line for line in daemon.lines if "event.unhandled" in line]
 
@@ -152,11 +164,15 @@ def test_addresses_are_those_of_clients_behind_the_proxy(daemon):
 def test_check_prints_the_rules_and_shows_where_a_wrong_one_is_wrong(daemon):
     """The line, and a caret below it."""
     printed = daemon.monqbus("check").stdout
-    daemon.config.write_text(daemon.config.read_text().replace("body.number == 7", "body.number = 7"))
+    written = daemon.config.read_text()
+    daemon.config.write_text(written.replace("body.number == 7", "body.number = 7"))
     refused = daemon.monqbus("check")
+    daemon.config.write_text(written.replace("ruled.record", "ruled.recrod"))
+    missing = daemon.monqbus("check")
 
     assert 'rule     /hooks/github when body.ref == "refs/heads/main" and header' in printed
     assert "rule     github.push → handler:shell when body.number == 7" in printed
     assert 'rule     order → ruled.expensive when args.0 > 100 and kwargs.currency == "EUR"' in printed
-    assert 78 == refused.returncode
+    assert [78, 78] == [refused.returncode, missing.returncode]
+    assert "expected one that an app declares, got ruled.recrod; did you mean ruled.record?" in missing.stderr
     assert "    body.number = 7\n                ^\n" in refused.stderr
