@@ -80,10 +80,14 @@ class Posted(NamedTuple):
 
 
 class Published(NamedTuple):
-    """What an event became; *near* is the topic with handlers that resembles one without."""
+    """What an event became; *near* is the topic with handlers that resembles one without.
+
+    *is_filtered*: its topic has handlers, and the rule of none holds for it.
+    """
 
     receipt: Receipt
     near: str = ""
+    is_filtered: bool = False
 
 
 class PostOffice:
@@ -191,8 +195,9 @@ class PostOffice:
     ) -> Published:
         """As `publish`, with the topic that was meant where this one has no handler."""
         receipt = self.publish(topic, args, kwargs, context=context, event_id=event_id)
-        near = "" if receipt.task_ids else nearest(topic, tuple(sorted(self._registry().topics)))
-        return Published(receipt, near)
+        if receipt.task_ids or self._registry().handlers_of(topic):
+            return Published(receipt, is_filtered=not receipt.task_ids)
+        return Published(receipt, nearest(topic, tuple(sorted(self._registry().topics))))
 
     def deliver(self, event: Event) -> Receipt:
         """Store a verified delivery and one task for each handler, called `(topic, event)`.

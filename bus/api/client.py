@@ -123,7 +123,8 @@ class ApiClient:
         kept = storable(list(args), dict(kwargs), capture())
         asked = {"id": self._clock.new_id(), "topic": topic, **kept._asdict()}
         answer = self._ask("POST", "/events", asked)
-        return Published(Receipt(answer["tasks"], answer["event"]), answer.get("near", ""))
+        receipt = Receipt(answer["tasks"], answer["event"])
+        return Published(receipt, answer.get("near", ""), answer.get("filtered", False))
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended; see MonQTask.join."""

@@ -183,6 +183,7 @@ class Registry:
             handlers = self._handlers.setdefault(topic, [])
             handlers[:] = [other for other in handlers if other.name != task.name] + [task]
             task.topics = (*task.topics, topic)
+            task.rules.pop(topic, None)
             if when is not None:
                 task.rules[topic] = when
 

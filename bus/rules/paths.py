@@ -26,7 +26,8 @@ OF_AN_EVENT: Final[Names] = _OF_BOTH | TREES | {"kind"}
 ADDRESSES: Final[Names] = frozenset({"ip", "peer"})
 
 MOST_STEPS: Final = 16
-LARGEST_PLACE: Final = 10**9
+LONGEST_PLACE: Final = 9
+"""Digits of a place in a list."""
 
 
 class Step(NamedTuple):
@@ -38,7 +39,7 @@ class Step(NamedTuple):
 
 def step(key: str) -> Step:
     """The step that *key*, as written, is."""
-    is_place = key.isascii() and key.isdigit() and len(key) < 10
+    is_place = key.isascii() and key.isdigit() and len(key) <= LONGEST_PLACE
     return Step(key, int(key) if is_place else -1)
 
 
@@ -104,8 +105,3 @@ def body_path(steps: tuple[Step, ...]) -> str:
             break
         keys.append(key)
     return ".".join([*keys, ALL])
-
-
-def written(root: str, steps: tuple[Step, ...]) -> str:
-    """A path for a sentence."""
-    return ".".join([root, *(one.key for one in steps)])

@@ -116,8 +116,9 @@ def test_what_no_rule_wants_has_no_task(daemon, ran):
         push(daemon, 12),
     ]
     daemon.monqbus("event", "order", "--args", "[700]", "--kwargs", '{"currency": "EUR"}')
-    daemon.monqbus("event", "order", "--args", "[7]", "--kwargs", '{"currency": "EUR"}')
+    cheap = daemon.monqbus("event", "order", "--args", "[7]", "--kwargs", '{"currency": "EUR"}')
 
+    assert "filtered: the rule (`when`) of no handler holds for it; the event is recorded" in cheap.stderr
     assert [202] * 5 == [status for status, _ in answers]
     assert [1, 0, 3, 3, 0] == [len(answer["tasks"]) for _, answer in answers]
     assert [False, True, False, False, True] == ["filtered" in answer for _, answer in answers]

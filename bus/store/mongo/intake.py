@@ -137,7 +137,7 @@ def _receipt(
         if posting.event is not None and named:
             marks.add(posting.event.id, ids, named)
         return Receipt(ids, posting.event.id if posting.event else None, duplicate=ids != named)
-    if first.fanned_out:
+    if first.fanned_out or not posting.tasks:  # nobody takes it now: what was begun stays to be finished
         ids = first.task_ids  # they may have ended, and be forgotten, since
     else:
         marks.add(first.id, ids, first.task_ids)
