@@ -74,7 +74,7 @@ COMPARED: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 def contains(whole: Any, part: Any) -> bool:
     """Whether a list has *part* as an item, or a text has it as a piece."""
     if isinstance(whole, str):
-        return isinstance(part, str) and part in whole
+        return isinstance(part, str) and part in whole[:LONGEST_SEARCHED]
     if isinstance(whole, list):
         if isinstance(part, str):
             return part in whole[:MOST_ITEMS]  # equal to texts alone, so Python's own search is right

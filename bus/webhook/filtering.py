@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 def require_allowed(hook: Hook, environ: Mapping[str, Any], trusted: Collection[Network]) -> None:
     """Refuse a sender whose address is not one of `allow_ips`. Asked before anything of a body is read."""
-    if hook.allow_ips and not networks.is_within(client(environ, trusted), hook.allow_ips):
-        raise Refused(403, "address_not_allowed", "delivery: the hook takes none from this address")
+    if not hook.allow_ips or networks.is_within(found := client(environ, trusted), hook.allow_ips):
+        return
+    hint = f"the client is {found}" if found else "the proxy names no client"
+    raise Refused(403, "address_not_allowed", "delivery: the hook takes none from this address", hint=hint)
 
 
 def let_through(

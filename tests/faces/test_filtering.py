@@ -204,9 +204,12 @@ def test_another_address_is_refused_before_its_body_is_read(server, place):
     assert (403, "address_not_allowed") == (answer.status, answer.json["code"])
     assert answer.is_last
     assert [] == place.events
-    assert [("away", "address_not_allowed", "127.0.0.1")] == [
-        (fields["hook"], fields["code"], fields["peer"]) for fact, fields in facts if fact == "event.refused"
-    ]
+    ((_, refused),) = [one for one in facts if one[0] == "event.refused"]
+    assert ("away", "address_not_allowed", "127.0.0.1") == (
+        refused["hook"], refused["code"], refused["peer"],
+    )  # fmt: skip
+    assert "the client is 127.0.0.1" in refused["reason"]
+    assert "127.0.0.1" not in answer.body.decode()
 
 
 def test_it_is_refused_though_it_waits_to_be_told_to_go_on(server, place):
