@@ -104,6 +104,8 @@ class MonQTask:
     progress: dict[str, Any] | None = None
     output: str | None = None
     expire_at: datetime | None = None
+    scheduled_for: datetime | None = None
+    """The moment of the schedule's tick that it comes from; it may run later."""
     # in memory only
     is_bereft: bool = field(default=False, repr=False, compare=False)
     """It was claimed for a delivery that is no longer stored."""
@@ -282,12 +284,25 @@ class Claimed(NamedTuple):
 class Instance:
     """One daemon in the store's eyes: a fresh `id` per start, `process` for people.
 
-    `birth` tells other daemons of its machine whether it still lives; None = they wait for its lease.
+    `identity` tells other daemons of its machine whether it still lives; None = they wait for its lease.
     """
 
     id: str
     process: str
     identity: ProcessIdentity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What monqbus keeps under a *name* of a *kind*, such as how far a schedule has come: a few small values.
+
+    No colon stands in a kind. Versions are counted from 1; 0 is that of one which is not stored yet.
+    """
+
+    kind: str
+    name: str
+    fields: Mapping[str, Any]
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,27 +7,33 @@ already says `busy` and the task begins at once (direct start): two steps and a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
-from typing import Any, Final, NamedTuple, Protocol
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
 
 from bson import ObjectId
 
-from .apps.calls import Announcement, Batch, announcement, prepare
+from .apps.calls import Announcement, Batch, Posted, Published, announcement, prepare
 from .apps.context import capture
 from .apps.options import Options
-from .apps.registry import Registry, Task
+from .apps.registry import Registry
+from .apps.takers import no_taker, require_let_through, takers
 from .clock import Clock
-from .config import Hook, nearest
+from .config import Hook, nearest_name
 from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
 from .joining import await_end
 from .model import BUSY, UNREAD, Event, Instance, MonQTask, Posting, Receipt
-from .rules import subject_of
+from .safe_text import cached_if_short
+from .schedules import KIND as SCHEDULE_KIND
+from .schedules import Schedule
 from .store import Store
 from .store.documents import later, unclaimed
 from .store.fields import is_about_task_ids
 from .telemetry import emit
 
 MOST_NAMED: Final = 5
+MOST_REMEMBERED: Final = 256
+"""Topics without handlers whose neighbour is remembered: senders repeat them, and to compare costs."""
 
 
 class Reserved(Protocol):
@@ -43,7 +49,7 @@ class Reserved(Protocol):
 class Starter(Protocol):
     """What can run a task of this process at once: the engine's lanes."""
 
-    worker: Instance
+    instance: Instance
 
     def claims(self, name: str) -> bool:
         """Whether this daemon runs tasks of this name at all."""
@@ -68,26 +74,8 @@ class Spooler(Protocol):
         """Keep *posting*, durable when it returns. Raises StoreUnavailable when it cannot."""
 
 
-class Posted(NamedTuple):
-    """A stored task, and whether an app declares its name; one that none declares waits until one does.
-
-    *near* is the declared name that resembles one that is not.
-    """
-
-    task: MonQTask
-    is_known: bool
-    near: str = ""
-
-
-class Published(NamedTuple):
-    """What an event became; *near* is the topic with handlers that resembles one without.
-
-    *is_filtered*: its topic has handlers, and the rule of none holds for it.
-    """
-
-    receipt: Receipt
-    near: str = ""
-    is_filtered: bool = False
+Tick = tuple[Schedule, datetime]
+"""A schedule and one of its moments."""
 
 
 class PostOffice:
@@ -119,6 +107,8 @@ class PostOffice:
         self._pause = pause
         self._starter = starter
         self._spooler = spooler
+        self._near_in: Registry | None = None
+        self._near: Callable[[str], str]
 
     def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
         """Store one task and return it; an unfinished task with the same key is returned instead."""
@@ -153,7 +143,7 @@ class PostOffice:
     def told(self, task: MonQTask, name: str) -> Posted:
         """*task*, which was posted as *name*, with what is known of that name."""
         known = self._registry().tasks
-        return Posted(task, name in known, "" if name in known else nearest(name, tuple(sorted(known))))
+        return Posted(task, name in known, "" if name in known else nearest_name(name, known))
 
     def submit(self, task: MonQTask) -> MonQTask:
         """Store a prepared task; one of the same id again changes nothing, and the first is returned."""
@@ -197,7 +187,15 @@ class PostOffice:
         receipt = self.publish(topic, args, kwargs, context=context, event_id=event_id)
         if receipt.task_ids or self._registry().handlers_of(topic):
             return Published(receipt, is_filtered=not receipt.task_ids)
-        return Published(receipt, nearest(topic, tuple(sorted(self._registry().topics))))
+        return Published(receipt, self.topic_near(topic))
+
+    def topic_near(self, topic: str) -> str:
+        """The topic with handlers that *topic*, which has none, was probably meant to be, or nothing."""
+        registry = self._registry()
+        if registry is not self._near_in:
+            self._near_in = registry
+            self._near = cached_if_short(MOST_REMEMBERED)(lambda text: nearest_name(text, registry.topics))
+        return self._near(topic)
 
     def deliver(self, event: Event) -> Receipt:
         """Store a verified delivery and one task for each handler, called `(topic, event)`.
@@ -236,6 +234,56 @@ class PostOffice:
         tasks = [Posting([task]) for task in batch.tasks]
         return [*tasks, *(self._announced(one) for one in batch.events)]
 
+    def fire(self, ticks: Sequence[Tick]) -> list[Receipt]:
+        """Store each of *ticks*, an event with its tasks, in one call. Safe to repeat, by whatever daemon.
+
+        A tick that is stored already answers with the ids of the first time. Raises BadCall for a task that
+        does not take the schedule's arguments.
+        """
+        postings = [self._tick(schedule, moment, schedule.key(moment)) for schedule, moment in ticks]
+        receipts = self._store_and_start_all(postings)
+        for posting, receipt in zip(postings, receipts, strict=True):
+            for task in _new(posting, receipt):
+                emit("task.posted", task=task)
+        return receipts
+
+    def fire_now(self, name: str, event_id: ObjectId | None = None) -> Receipt:
+        """Store a tick of the schedule *name* that is not one of its moments. Raises NotFound, BadCall.
+
+        Under an *event_id* it is stored once. Its schedule's `overlap` counts, `jitter` does not.
+        """
+        schedules = self._registry().schedules
+        if (schedule := schedules.get(name)) is None:
+            near = nearest_name(name, tuple(schedules))
+            hint = f"did you mean {near}?" if near else "`monqbus schedules` lists them"
+            raise NotFound(f"schedule {name}: not declared; {hint}")
+        posting = self._tick(replace(schedule, jitter=0.0), self._clock.now(), None)
+        if posting.event is not None and event_id is not None:
+            posting.event.id = event_id
+            for task in posting.tasks:
+                task.event_id = event_id
+        receipt = self._store_and_start(posting)
+        for task in _new(posting, receipt):
+            emit("task.posted", task=task)
+        return receipt
+
+    def _tick(self, schedule: Schedule, moment: datetime, key: str | None) -> Posting:
+        args, kwargs = list(schedule.args), dict(schedule.kwargs)
+        event = announcement(self._clock, schedule.event_topic, args, kwargs, {}).event
+        event.kind, event.key = SCHEDULE_KIND, key
+        posting = self._posting(event, [event.topic, *args], kwargs, {})
+        if schedule.task:
+            task = self.prepare_named(schedule.task, args, kwargs, {}, {})
+            task.event_id, task.topic = event.id, event.topic
+            posting = posting._replace(tasks=[task])
+            event.task_ids = [task.id]
+        for task in posting.tasks:
+            task.scheduled_for, task.time_queue = moment, moment + schedule.delay(moment)
+            task.priority = task.priority if schedule.priority is None else schedule.priority
+            if schedule.overlap == "skip":
+                task.key = f"{SCHEDULE_KIND}:{schedule.name}:{task.task_name}"
+        return posting
+
     def replay(self, event_id: ObjectId, first_id: ObjectId | None = None) -> Receipt:
         """Give an event that no handler took the handlers there are now, each with a task that waits.
 
@@ -248,17 +296,10 @@ class PostOffice:
             return Receipt(event.task_ids, event_id)
         if event.fault and not is_about_task_ids(event.fault):
             raise StoreError(f"event {event_id}: {event.fault}")
-        self._require_wanted(event)
+        require_let_through(event, self._hooks(), self._pause)
         tasks = self._tasks_for(event, [event.topic, *event.args], event.kwargs, {})
-        if event.is_filtered:
-            raise NotFound(
-                f"event {event_id}: filtered, the rule (`when`) of no handler for topic {event.topic} holds "
-                "for it; change one, then replay it"
-            )
         if not tasks:
-            raise NotFound(
-                f"event {event_id}: no handler for topic {event.topic}; declare one, then replay it"
-            )
+            raise no_taker(event, self.topic_near(event.topic))
         tasks[0].id = first_id or tasks[0].id
         event.task_ids = [task.id for task in tasks]
         event.expire_at = later(event.expire_at, self._clock.now() + self._keep_events)
@@ -314,54 +355,31 @@ class PostOffice:
         elif event.is_filtered and not event.is_test:
             emit("event.filtered", event=event, hook=event.hook or "")
         else:
-            without = "hook.tried" if event.is_test else "event.unhandled"
-            emit("event.received" if tasks else without, event=event)
+            self._tell_received(event, tasks)
+
+    def _tell_received(self, event: Event, tasks: list[MonQTask]) -> None:
+        if tasks:
+            emit("event.received", event=event)
             for task in tasks:
                 emit("task.posted", task=task)
+        elif event.is_test:
+            emit("hook.tried", event=event)
+        else:
+            near = self.topic_near(event.topic)
+            emit("event.unhandled", event=event, **({"near": near} if near else {}))
 
     def _tasks_for(
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
     ) -> list[MonQTask]:
-        """One task for each handler that takes *event* now; notes on it when its handlers' rules let none.
-
-        None for what the rule of its hook has filtered.
-        """
+        """One task for each handler that takes *event* now."""
         tasks: list[MonQTask] = []
-        for handler in () if event.is_filtered else self._takers(event):
+        for handler in takers(event, self._registry().handlers_of(event.topic), self._pause):
             task = prepare(self._clock, handler.name, args, kwargs, handler.defaults, context)
             task.event_id, task.topic = event.id, event.topic
             if event.is_delivery:
                 task.event = event
             tasks.append(task)
         return tasks
-
-    def _takers(self, event: Event) -> Sequence[Task[..., Any]]:
-        """The handlers whose rules hold for *event*."""
-        handlers = self._registry().handlers_of(event.topic)
-        rules = [rule for handler in handlers if (rule := handler.rules.get(event.topic))]
-        if rules:
-            subject = subject_of(event, rules, pause=self._pause)
-            takers = [
-                handler
-                for handler in handlers
-                if (rule := handler.rules.get(event.topic)) is None or rule.holds(subject)
-            ]
-            event.is_filtered = not takers
-            return takers
-        return handlers
-
-    def _require_wanted(self, event: Event) -> None:
-        """Ask the rule of *event*'s hook as it is now. Raises NotFound when it does not hold."""
-        event.is_filtered = False
-        hook = self._hooks().get(event.hook or "")
-        if hook is None or hook.when is None or not event.is_delivery:
-            return
-        subject = subject_of(event, (hook.when,), sender=hook.verify, pause=self._pause)
-        if not hook.when.holds(subject):
-            raise NotFound(
-                f"event {event.id}: filtered, the rule (`when`) of [hook:{hook.name}] does not hold for it; "
-                "change the rule, then replay it"
-            )
 
     def _tell_replayed(self, event: Event, tasks: list[MonQTask], receipt: Receipt) -> None:
         """Tell of those of *tasks* that an event without any has got; they were stored as ready."""
@@ -440,7 +458,7 @@ class PostOffice:
         if reserved is not None:
             for task in tasks:
                 task.state, task.time_start = BUSY, now
-                task.worker, task.process = starter.worker.id, starter.worker.process
+                task.worker, task.process = starter.instance.id, starter.instance.process
                 task.attempt = task.generation = 1
         return reserved
 

@@ -46,7 +46,7 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     ),
     "event.unhandled": (
         logging.WARNING,
-        "no handler knows the topic; the event is recorded, and can be replayed",
+        "no handler knows the topic; the event is recorded, can be replayed; near = a topic like it",
     ),
     "hook.tried": (
         logging.INFO,
@@ -67,6 +67,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "delivery.renamed": (
         logging.INFO,
         "the sender's id of a delivery is over 256 characters or not ASCII; its hash stands for it",
+    ),
+    "handler.mismatched": (
+        logging.WARNING,
+        "at the start and a reload: a handler does not take a hook's deliveries; each will end in error",
     ),
     "handler.suspended": (
         logging.WARNING,
@@ -154,7 +158,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         "a part of the daemon failed as it was stopped; the others are stopped, the exit code is 1",
     ),
     "loop.failed": (logging.ERROR, "a loop's tick failed; it goes on after a pause"),
-    "hub.blocked": (logging.ERROR, "a task keeps everything else from running; said while it does"),
+    "hub.blocked": (
+        logging.ERROR,
+        "a task keeps everything else from running: where, for how long, what helps; said while it does",
+    ),
     "hub.unblocked": (logging.WARNING, "the block is over; how long it was"),
     "spool.opened": (logging.WARNING, "the store is away, or was; deliveries go into the spool"),
     "spool.handed_over": (logging.INFO, "the spool is empty; deliveries go to the store again"),
@@ -163,6 +170,20 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "inbox.damaged": (
         logging.ERROR,
         "what a process has posted cannot be read or stored; it stays in its file",
+    ),
+    "schedule.fired": (logging.DEBUG, "a tick of a schedule is stored, by this daemon or by another one"),
+    "schedule.late": (
+        logging.WARNING,
+        "ticks were stored later than the schedule's lateness; how many, the first one's moment, the reason",
+    ),
+    "schedule.missed": (logging.WARNING, "ticks were missed and are left out, as the schedule's missed says"),
+    "schedule.skipped": (
+        logging.INFO,
+        "a tick was left out: a task of an earlier one is not finished, and overlap is skip",
+    ),
+    "schedule.refused": (
+        logging.ERROR,
+        "a tick cannot be stored: the task does not take the schedule's arguments, or a rule of the store",
     ),
     "clock.stepped": (
         logging.WARNING,

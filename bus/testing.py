@@ -125,9 +125,9 @@ class Bench:
 
         *name* is a whole one, in which each ``*`` stands for any text.
         """
-        which = Filter(states=states, name=name)
+        filter = Filter(states=states, name=name)
         found: list[MonQTask] = []
-        while page := self.store.find(which, PAGE, found[-1].id if found else None):
+        while page := self.store.find(filter, PAGE, found[-1].id if found else None):
             found += page
         return found[::-1]
 

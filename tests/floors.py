@@ -24,7 +24,7 @@ FLOORS: Final = (
         ),
     ),
     Floor("process", ("process",)),
-    Floor("words", ("model", "codec", "telemetry", "steady_clock", "senders")),
+    Floor("words", ("model", "codec", "telemetry", "steady_clock", "senders", "schedules")),
     Floor("expressions", ("rules",)),
     Floor("rules", ("retry", "config", "joining", "presentation")),
     Floor("apps", ("apps",)),

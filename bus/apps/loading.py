@@ -82,7 +82,7 @@ def _import(app: str) -> None:
     try:
         importlib.import_module(app)
     except BadDeclaration as error:
-        raise ConfigError(f"app {app}: {error}") from error
+        raise ConfigError(f"app {app}: {_last_place(error, beyond=OURS)}{error}") from error
     except ModuleNotFoundError as error:
         raise ConfigError(f"app {app}: {missing_module(app, error)}") from error
     except (Exception, SystemExit) as error:  # an app may do anything while it is imported
@@ -173,13 +173,18 @@ def _refuse_twins(known: Registry) -> None:
             )
 
 
-def _last_place(error: BaseException) -> str:
+def _last_place(error: BaseException, beyond: Set[str] = frozenset()) -> str:
+    """``file:line: `` of the innermost frame that is in none of the packages *beyond*."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: "
+    place = ""
     step = error.__traceback__
-    while step and step.tb_next:
+    while step:
+        frame = step.tb_frame
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in beyond:
+            place = f"{frame.f_code.co_filename}:{step.tb_lineno}: "
         step = step.tb_next
-    return f"{step.tb_frame.f_code.co_filename}:{step.tb_lineno}: " if step else ""
+    return place
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from .. import strict_json
-from ..config import Handler, nearest
+from ..config import Handler, nearest_name
 from ..config.commands import PLACEHOLDERS
 from ..errors import BadArguments, ConfigError
 from ..model import Event
@@ -45,7 +45,7 @@ def target_of(handler: Handler) -> Task[..., Any]:
     known = being_filled().tasks
     subject = f"{handler.where}: [handler:{handler.name}]"
     if (task := known.get(handler.task)) is None:
-        near = nearest(handler.task, tuple(sorted(known)))
+        near = nearest_name(handler.task, known)
         remedy = f"did you mean {near}?" if near else "see `monqbus check` for those that are"
         raise ConfigError(f"{subject} task: expected one that an app declares, got {handler.task}; {remedy}")
     if task.defaults.cpu:

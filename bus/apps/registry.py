@@ -1,4 +1,4 @@
-"""What may run: `@task`, `@event_handler`, and the registry they fill.
+"""What may run: `@task`, `@event_handler`, and the registry that they and `@schedule` fill.
 
 A decorator only records. `.post()` goes to the poster that the process binds: the daemon binds its
 own store, a web application binds one with ``monqbus.connect()``. A task name read from a store is
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Generic, NoReturn, ParamSpec, Protocol, TypeVar, overload
 
 from bson import ObjectId
 
@@ -21,7 +21,8 @@ from ..errors import BadCall, BadDeclaration, NotBound
 from ..model import MonQTask, Receipt
 from ..rules import Rule
 from ..safe_text import shown
-from .callables import execution_of, runnable, written
+from ..schedules import Schedule
+from .callables import execution_of, name_of, runnable, written
 from .calls import Batch, announcement, held, holding, prepare
 from .context import capture
 from .options import Options, for_one_post, without_controls
@@ -161,10 +162,11 @@ class Prepared(Generic[P]):
 
 
 class Registry:
-    """Every task by name, every handler by topic."""
+    """Every task by name, every handler by topic, every schedule by name."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, Task[..., Any]] = {}
+        self.schedules: dict[str, Schedule] = {}
         self._handlers: dict[str, list[Task[..., Any]]] = {}
 
     def add(self, task: Task[..., Any]) -> None:
@@ -186,6 +188,16 @@ class Registry:
             task.rules.pop(topic, None)
             if when is not None:
                 task.rules[topic] = when
+
+    def plan(self, schedule: Schedule) -> None:
+        """Add *schedule*; two of one name are refused."""
+        known = self.schedules.get(schedule.name)
+        if known is not None and known.where != schedule.where:
+            raise BadDeclaration(
+                f"schedule {schedule.name}: declared at {known.where} and again at {schedule.where}; "
+                "give one of them a name of its own"
+            )
+        self.schedules[schedule.name] = schedule
 
     def unsubscribe(self, task: Task[..., Any]) -> None:
         """Let *task* handle nothing."""
@@ -326,18 +338,14 @@ def event_handler(
     timeout: float | None = None,
     result_type: str = "forget",
     cpu: bool = False,
+    **unknown: NoReturn,
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Register a function for *topics*; every event becomes one MonQTask for each handler.
 
     *when* is a rule, such as ``body.action == "opened"``: of an event for which it does not hold this handler
     gets no task. Takes the options of `@task`. Raises BadDeclaration.
     """
-    for topic in topics or ("",):
-        if not isinstance(topic, str) or TOPIC.fullmatch(topic) is None:
-            raise BadDeclaration(
-                "@event_handler: expected topics of letters, digits and _.:- in quotes, "
-                f"got {shown(topic, 80)}"
-            )
+    _require_topics(topics)
     rule = _rule(when)
     chosen = Options(
         priority=priority,
@@ -346,7 +354,7 @@ def event_handler(
         timeout=timeout,
         result_type=result_type,
         cpu=cpu,
-    )
+    ).but(unknown)
 
     def declare(function: Callable[P, R]) -> Task[P, R]:
         declared: Task[P, R] = _declare(function, name, chosen)
@@ -373,6 +381,24 @@ def _rule(when: str | Rule | None) -> Rule | None:
         return HANDLER_RULE.read(when)
     except Unfit as error:
         raise BadDeclaration(f"@event_handler when: {HANDLER_RULE.complaint(when, error)}") from None
+
+
+def _require_topics(topics: tuple[object, ...]) -> None:
+    if not topics:
+        raise BadDeclaration(
+            "@event_handler: expected at least one topic, got none; write @event_handler('shop.sold')"
+        )
+    for topic in topics:
+        if callable(topic):  # written without parentheses, it is given the function itself
+            raise BadDeclaration(
+                f"@event_handler: expected topics in parentheses, got the function {name_of(topic)}; write "
+                "@event_handler('shop.sold') above it"
+            )
+        if not isinstance(topic, str) or TOPIC.fullmatch(topic) is None:
+            raise BadDeclaration(
+                "@event_handler: expected topics of letters, digits and _.:- in quotes, "
+                f"got {shown(topic, 80)}"
+            )
 
 
 def post_event(topic: str, *args: Any, **kwargs: Any) -> ObjectId:

@@ -60,11 +60,12 @@ class OwnAdmin(Admin):
             clock,
             keep_failed=timedelta(seconds=config.monqbus.keep_failed),
             known=lambda: from_config.load(config).tasks,
+            schedules=lambda: from_config.load(config).schedules,
         )
         self._config = config
 
     def why_waiting(self, task: MonQTask) -> str | None:
-        """As Remote.why_waiting, by the apps of the config: imports them."""
+        """As ApiClient.why_waiting, by the apps of the config: imports them."""
         if task.state == READY and is_embedded(self._config):
             return "no daemon runs on this store; start one with `monqbus run`"
         now = self._clock.now()
@@ -73,6 +74,13 @@ class OwnAdmin(Admin):
         except ConfigError:
             return why_waiting(task, now, lambda _: True)
         return why_waiting(task, now, known.__contains__)
+
+    def topics(self) -> list[str]:
+        """The topics that have a handler by the apps of the config: imports them."""
+        try:
+            return from_config.load(self._config).topics
+        except ConfigError:
+            return []
 
 
 @contextmanager
@@ -105,6 +113,7 @@ class Local:
         self.post_named = office.post_named
         self.publish_named = office.publish_named
         self.replay = office.replay
+        self.fire_now = office.fire_now
         self.join = office.join
         self.is_attended = is_attended
 

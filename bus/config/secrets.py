@@ -23,6 +23,7 @@ COMMENT: Final = "#"
 WRITTEN: Final = "env:NAME, file:PATH or credential:NAME"
 
 _REFERENCE = re.compile(r"(env|file|credential):\s*(.*)")
+_NEXT = re.compile(r",\s*(?:env|file|credential):")
 _NAME = {
     "env": re.compile(r"[A-Za-z_][A-Za-z0-9_]*"),
     "file": re.compile(r".+"),
@@ -90,6 +91,9 @@ def resolve(text: str, folder: Path, environ: Mapping[str, str]) -> Found:
     if not match:
         return Found(() if not text or text.startswith(COMMENT) else (text,), referred=False)
     scheme, name = match.groups()
+    if _NEXT.search(name):
+        remedy = "several stand one a line, each but the first on an indented line"
+        raise Unfit(f"several behind '{scheme}:'", expected=WRITTEN, remedy=remedy)
     if not _NAME[scheme].fullmatch(name):
         raise Unfit(f"'{scheme}:…'", expected=WRITTEN, remedy="write for example env:GITHUB_WEBHOOK_SECRET")
     if scheme == "env":

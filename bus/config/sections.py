@@ -14,6 +14,7 @@ from .handlers import HANDLER
 from .hooks import HOOK
 from .ini import Entry, Section
 from .literal import literal, mended
+from .schedules import SCHEDULE
 from .secrets import SECRET, Found, resolve
 from .section_kinds import SectionKind, Values
 from .settings import RENAMED, Http, Monqbus, Setting, Worker
@@ -28,6 +29,7 @@ KINDS: Final = (
     SectionKind("http", "http", Http, "What the outside world reaches."),
     HOOK,
     HANDLER,
+    SCHEDULE,
 )
 """In the order of the pages; the file's reader, the sample, the reference and the messages walk them."""
 

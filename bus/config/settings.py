@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
 from .. import senders
 from ..networks import Network
 from ..rules import Rule
+from ..schedules import MISSED, OVERLAP, Missed, Overlap
 from .commands import COMMAND
 from .conditions import HANDLER_RULE, HOOK_RULE
 from .mapping import ARGS, KWARGS, TASK
+from .moments import ARRAY, CRON, EVERY, MOMENT, OBJECT, ZONE
 from .secrets import SECRET, STORE, Secret
-from .topics import TOPIC, TOPIC_FALLBACK, TOPICS
+from .topics import FIXED_TOPIC, TOPIC, TOPIC_FALLBACK, TOPICS
 from .value_types import (
     ADDRESS,
     FOLDER,
@@ -27,7 +30,9 @@ from .value_types import (
     HEADER,
     MODULES,
     NETWORKS,
+    OPTIONAL_PRIORITY,
     PROCESSES,
+    TASK_NAME,
     USER,
     VARIABLES,
     YES_OR_NO,
@@ -63,7 +68,10 @@ def setting(default: str | None, kind: ValueType[T], does: str, *, key: str = ""
     metadata = {"default": default, "kind": kind, "does": does, "key": key}
     if default is None:
         return cast("T", field(metadata=metadata))
-    return field(default=kind.read(default), metadata=metadata)
+    value = kind.read(default)
+    if isinstance(value, dict):  # dataclasses take no mutable default
+        return field(default_factory=lambda: kind.read(default), metadata=metadata)
+    return field(default=value, metadata=metadata)
 
 
 def rows(group: type[Any]) -> Iterator[Setting]:
@@ -350,6 +358,52 @@ class Handler:
 
 
 @dataclass(frozen=True)
+class ScheduleSection:
+    """[schedule:NAME]: a task or an event at set times. Seconds.
+
+    *where* is the section's place, such as ``monqbus.ini:40``, for messages about this schedule.
+    """
+
+    name: str
+    cron: str = setting("", CRON, "When it comes, as a cron expression in the time of timezone.")
+    every: int = setting("", EVERY, "How much time lies between two ticks, whatever the clocks show.")
+    at: datetime | None = setting(
+        "", MOMENT, "The one time at which it comes; without an offset in timezone."
+    )
+    start: datetime | None = setting(
+        "", MOMENT, "For every only: from where the ticks are counted; without it from 1970-01-01T00:00:00Z."
+    )
+    timezone: str = setting("UTC", ZONE, "For cron and at only: the zone in whose time they are written.")
+    task: str = setting("", TASK_NAME, "The task to post at each tick.")
+    topic: str = setting("", FIXED_TOPIC, "The topic of the event to publish at each tick, in place of task.")
+    args: tuple[Any, ...] = setting("[]", ARRAY, "The positional arguments of the task, or of the event.")
+    kwargs: Mapping[str, Any] = setting("{}", OBJECT, "The keyword arguments of the task, or of the event.")
+    priority: int | None = setting(
+        "", OPTIONAL_PRIORITY, "The priority of its tasks; nothing means that of their declaration."
+    )
+    jitter: float = setting(
+        "0s",
+        duration(most="1d"),
+        "Up to how much later each tick runs: an even spread, the same for every daemon.",
+    )
+    missed: Missed = setting(
+        "once",
+        choice(*MISSED),
+        "What becomes of ticks for which no daemon was there in time: none of them runs, the last one, all.",
+    )
+    missed_within: float = setting("1h", duration(), "Missed ticks that are older are left out.")
+    overlap: Overlap = setting(
+        "allow",
+        choice(*OVERLAP),
+        "What becomes of a tick while a task of an earlier one is not finished: it runs too, or is left out.",
+    )
+    lateness: float = setting(
+        "1m", duration("1s", "1d"), "How late a tick may be found until it counts as missed, and is told of."
+    )
+    where: str = ""
+
+
+@dataclass(frozen=True)
 class Config:
     """All of the configuration, checked. *path* is None when there was no file; *warnings* are sentences."""
 
@@ -359,6 +413,7 @@ class Config:
     http: Http = Http()
     hooks: Mapping[str, Hook] = field(default_factory=dict)
     handlers: Mapping[str, Handler] = field(default_factory=dict)
+    schedules: Mapping[str, ScheduleSection] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 

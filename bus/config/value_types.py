@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import keyword
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -35,6 +35,7 @@ _EVERYWHERE = re.compile(r"(?:\*|\[\*\])?:([0-9]{1,5})")
 _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_TASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")  # as registry.NAME, which is a floor above
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 
 
@@ -91,6 +92,18 @@ def nearest(text: str, words: tuple[str, ...]) -> str:
     return next(iter(get_close_matches(text.lower(), words, n=1)), "")
 
 
+def nearest_name(text: str, names: Iterable[str]) -> str:
+    """The task name or topic of *names* that *text* was probably meant to be, or nothing.
+
+    By the whole name; else by its last part, which is often all that somebody remembers.
+    """
+    words = tuple(sorted(names))
+    last_parts = {name.rpartition(".")[2].lower(): name for name in words}
+    if near := nearest(text, words) or last_parts.get(text.rpartition(".")[2].lower(), ""):
+        return near
+    return "" if "." in text else last_parts.get(nearest(text, tuple(last_parts)), "")
+
+
 def choice(*words: Word) -> ValueType[Word]:
     """Exactly one of *words*."""
 
@@ -116,6 +129,10 @@ def whole_number(least: int, most: int) -> ValueType[int]:
         return int(text)
 
     return ValueType(f"a whole number from {least} to {most}", str(max(10, least)), read)
+
+
+def _read_priority(text: str) -> int | None:
+    return whole_number(0, 1000).read(text) if text else None
 
 
 def _read_processes(text: str) -> int:
@@ -222,6 +239,12 @@ def _read_header(text: str) -> str:
     return text
 
 
+def _read_task_name(text: str) -> str:
+    if text and not _TASK_NAME.fullmatch(text):
+        raise Unfit
+    return text
+
+
 def _read_networks(text: str) -> tuple[Network, ...]:
     networks = []
     for item in _items(text):
@@ -261,6 +284,8 @@ PROCESSES: Final = ValueType(
     f"a whole number from 1 to {MOST_PROCESSES}, or auto", "auto", _read_processes, ("auto",)
 )
 ADDRESS: Final = ValueType("HOST:PORT", "127.0.0.1:8080", _read_address)
+TASK_NAME: Final = ValueType("the name of a task", "hello.clean_up", _read_task_name)
+OPTIONAL_PRIORITY: Final = ValueType("a whole number from 0 to 1000", "20", _read_priority)
 MODULES: Final = ValueType("dotted module names, separated by commas", "hello, myteam.billing", _read_modules)
 FOLDER: Final = ValueType("a folder, absolute or relative to this file", "./data", _read_path)
 FOLDERS: Final = ValueType(

@@ -47,6 +47,7 @@ from ..maintenance.pruner import Pruner
 from ..maintenance.queue_depth import QueueDepth
 from ..maintenance.reconciler import Reconciler
 from ..maintenance.rescuer import Rescuer
+from ..maintenance.scheduler import Scheduler
 from ..maintenance.spooler import Spooler
 from ..maintenance.store_monitor import StoreMonitor
 from ..maintenance.timekeeper import MarkFile, Timekeeper, queue_clock
@@ -211,7 +212,7 @@ class Parts:
         return lanes_of(self.config, known, self.names.of(known))
 
     @cached_property
-    def worker(self) -> Instance:
+    def instance(self) -> Instance:
         """This daemon, as the store knows it."""
         title = f"monqbus/{socket.gethostname()} pid {os.getpid()}"
         return Instance(uuid.uuid4().hex, title, identity.of_this_process())
@@ -243,14 +244,14 @@ class Parts:
         def new_pool(slots: int) -> Pool:
             return Pool(slots, self.executor.run, self.clock)
 
-        lanes = Lanes(self.worker, self.clock, new_pool, self._new_claimer)
+        lanes = Lanes(self.instance, self.clock, new_pool, self._new_claimer)
         lanes.arrange(self.plan)
         return lanes
 
     def _new_claimer(self, pool: Pool, names: Callable[[], frozenset[str]]) -> Claimer:
         return Claimer(
             self.store,
-            self.worker,
+            self.instance,
             pool,
             self.recorder,
             self.clock,
@@ -282,7 +283,7 @@ class Parts:
         """Renews the lease; for a shared store only."""
         return Heartbeat(
             lambda: self._open_store(daemon=False),
-            self.worker,
+            self.instance,
             self.clock,
             lease_seconds=self.config.worker.lease,
             fence=lambda: self.lanes.interrupt(None, Drained),
@@ -307,7 +308,7 @@ class Parts:
     @cached_property
     def rescuer(self) -> Rescuer:
         """Rescues tasks of dead daemons."""
-        return Rescuer(self.store, self.worker, self.clock, lambda: self.executor.policy, self.lanes.wake)
+        return Rescuer(self.store, self.instance, self.clock, lambda: self.executor.policy, self.lanes.wake)
 
     @cached_property
     def pruner(self) -> Pruner:
@@ -317,7 +318,7 @@ class Parts:
     @cached_property
     def reconciler(self) -> Reconciler:
         """Reconciles runs with claims."""
-        return Reconciler(self.store, self.worker, self.lanes, self.recorder, self.clock)
+        return Reconciler(self.store, self.instance, self.lanes, self.recorder, self.clock)
 
     @cached_property
     def unknown_tasks(self) -> UnknownTasks:
@@ -340,6 +341,11 @@ class Parts:
     def listener(self) -> Listener:
         """Hears of other daemons' posts; for a shared store only."""
         return Listener(self.store, self.lanes.wake)
+
+    @cached_property
+    def scheduler(self) -> Scheduler:
+        """Stores the ticks of schedules."""
+        return Scheduler(self.store, registry.registry, self.office.fire, self.clock)
 
     @cached_property
     def collector(self) -> Collector:
@@ -372,6 +378,7 @@ class Parts:
             withdraw=lambda ids: self.lanes.interrupt(ids, Withdrawn),
             wake=self._look_again,
             known=lambda: registry.registry().tasks,
+            schedules=lambda: registry.registry().schedules,
         )
 
     def _look_again(self) -> None:

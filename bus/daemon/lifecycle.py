@@ -18,6 +18,7 @@ from gevent.event import Event
 
 from .. import __version__
 from ..apps import registry
+from ..apps.hook_fit import misfits
 from ..clock import Clock
 from ..config import Config
 from ..config.value_types import host_port
@@ -116,10 +117,17 @@ class Daemon:
         )
         if sentence := parts.names.unmatched(known.tasks):
             emit("names.unmatched", reason=sentence)
+        self._tell_of_misfits()
         for hook in hooks.values():
             if hook.verify == "none":
                 parts.log.print(f"try it:  curl -d World http://{address}/hooks/{hook.name}")
                 break
+
+    def _tell_of_misfits(self) -> None:
+        """`check` refuses these handlers; here the others must not wait for them."""
+        unfit = misfits(self._parts.config.hooks.values(), registry.registry())
+        for sentence in (*unfit.certain, *unfit.possible):
+            emit("handler.mismatched", reason=sentence)
 
     # what signals ask
 
@@ -151,8 +159,10 @@ class Daemon:
         parts.lanes.wake()
         parts.unknown_tasks.loop.wake()
         parts.program_monitor.loop.wake()
+        parts.scheduler.loop.wake()
         needs = {"needs_restart": later} if later else {}
         emit("config.reloaded", tasks=len(known.tasks), hooks=len(config.hooks), **needs)
+        self._tell_of_misfits()
 
     def _describe(self) -> None:
         """Log what every slot is doing (USR1)."""
@@ -165,6 +175,7 @@ class Daemon:
     def _drain(self) -> None:
         parts = self._parts
         parts.reloader.loop.stop(0)
+        parts.scheduler.loop.retire()  # what comes from here on is missed, and the next daemon's to decide
         drain = Drain(
             parts.lanes,
             parts.recorder,

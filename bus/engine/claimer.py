@@ -38,7 +38,7 @@ class Claimer:
     def __init__(
         self,
         store: Store,
-        worker: Instance,
+        instance: Instance,
         pool: Pool,
         recorder: Recorder,
         clock: Clock,
@@ -46,7 +46,7 @@ class Claimer:
         names: Callable[[], Collection[str]],
         may_claim: Callable[[], bool],
     ) -> None:
-        self.worker = worker
+        self.instance = instance
         self.loop = Loop("claimer", self.tick, POLL_SECONDS, clock)
         self.is_stopping = False
         self.pool = pool
@@ -117,7 +117,7 @@ class Claimer:
         try:
             self._settle_doubts()
             now = self._clock.now()
-            claimed = self._store.claim(self.worker, names, limit, now, self._fair_share(names, now))
+            claimed = self._store.claim(self.instance, names, limit, now, self._fair_share(names, now))
         finally:
             self.pool.give_back(limit)
         self._unaged = self._unaged % AGED_EACH + len(claimed.tasks)

@@ -84,9 +84,9 @@ class Lanes:
     """
 
     def __init__(
-        self, worker: Instance, clock: Clock, new_pool: Callable[[int], Pool], new_claimer: NewClaimer
+        self, instance: Instance, clock: Clock, new_pool: Callable[[int], Pool], new_claimer: NewClaimer
     ) -> None:
-        self.worker = worker
+        self.instance = instance
         self._clock = clock
         self._new_pool = new_pool
         self._new_claimer = new_claimer

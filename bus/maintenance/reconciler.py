@@ -29,11 +29,11 @@ class Reconciler:
     """Looks every PAUSE_SECONDS. The store's word counts: its claims decide who may run what."""
 
     def __init__(
-        self, store: Store, worker: Instance, lanes: Lanes, recorder: Recorder, clock: Clock
+        self, store: Store, instance: Instance, lanes: Lanes, recorder: Recorder, clock: Clock
     ) -> None:
         self.loop = Loop("reconciler", self.tick, PAUSE_SECONDS, clock)
         self._store = store
-        self._worker = worker
+        self._instance = instance
         self._lanes = lanes
         self._recorder = recorder
         self._clock = clock
@@ -43,7 +43,7 @@ class Reconciler:
     def tick(self) -> float:
         """One audit. Raises StoreError, which the loop tells."""
         begun_before = self._lanes.running
-        held = set(self._store.held(self._worker))
+        held = set(self._store.held(self._instance))
         for run in begun_before:
             if run.task.claim not in held and not run.is_over:
                 self._stop(run)

@@ -25,7 +25,7 @@ PLAIN = (
 )  # fmt: skip
 OURS = (
     "attempt", "max_attempts", "crashes", "worker", "generation", "key", "event_id", "topic",
-    "timeout", "history", "progress", "output", "expire_at",
+    "timeout", "history", "progress", "output", "expire_at", "scheduled_for",
 )  # fmt: skip
 
 

@@ -139,6 +139,7 @@ def test_a_broken_rule_changes_nothing_and_a_changed_one_is_asked_from_then_on(d
     refused = daemon.monqbus("events", "replay", first["event"])
     assert (1, True) == (refused.returncode, "[hook:github] does not hold for it" in refused.stderr)
     assert "filtered" in daemon.monqbus("events", "list").stdout
+    assert "a rule (`when`) has filtered it" in daemon.monqbus("events", "show", first["event"]).stdout
     assert "config.reloaded" in reconfigure(daemon, "body.ref == ", 'body.ref != "x" or body.ref == ')
     replayed = daemon.monqbus("events", "replay", first["event"])
     again = push(daemon, 2, ref="refs/heads/other")

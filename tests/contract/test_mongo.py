@@ -390,14 +390,14 @@ def test_a_result_too_large_for_its_document_does_not_stop_the_end(store: MongoS
 # leases
 
 
-def test_long_dead_workers_are_forgotten_unless_they_hold_tasks(
+def test_long_dead_instances_are_forgotten_unless_they_hold_tasks(
     store: MongoStore, database: Documents
 ) -> None:
     """One document a daemon start would add up."""
     old = datetime.now(UTC) - timedelta(days=2)
     database.monq_worker.insert_many([{"_id": name, "lease_until": old} for name in ("gone", ONE.id)])
     store.renew(Instance("recent", "p"), 0)
-    (task,) = held(store, worker=ONE)
+    (task,) = held(store, instance=ONE)
 
     assert [task] == store.orphans(TWO, 10)
     assert {ONE.id, "recent"} == set(database.monq_worker.distinct("_id"))
@@ -496,7 +496,7 @@ def test_writing_without_an_answer_is_refused() -> None:
 def test_a_claim_that_is_given_back_late_does_not_undo_the_next_one(
     standalone: Deployment, store: MongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A packet held up by the network arrives when the same worker has claimed the task again."""
+    """A packet held up by the network arrives when the same instance has claimed the task again."""
     (task,) = post(store, a_task())
     with standalone.failing("find", skip=1, errorCode=11601), pytest.raises(StoreUnavailable):
         store.claim(ONE, {NAME}, 1, NOW)
@@ -534,7 +534,7 @@ def test_what_another_version_says_of_its_process_stops_no_rescue(
     """A newer daemon may say more than this one understands."""
     lease = {"process": "p", "lease_until": Clock().now() + timedelta(hours=1), "birth": identity}
     database.monq_worker.insert_one({"_id": "newer", **lease})
-    (other,) = store.workers()
+    (other,) = store.instances()
 
     assert "newer" == other.id
     assert (identity is not None and isinstance(identity, dict) and "pid" in identity) == (
@@ -585,7 +585,7 @@ def test_the_store_is_ready_when_it_can_write(store: MongoStore, standalone: Dep
         with pytest.raises(StoreUnavailable):
             store.ping()
 
-    assert [] == store.workers()
+    assert [] == store.instances()
 
 
 def test_no_call_lasts_longer_than_the_contract_says(standalone: Deployment) -> None:

@@ -72,7 +72,7 @@ def test_commands_and_applications_leave_the_version(version_1: str, *, looks: b
         assert version_in(store) is None
         assert AS_IT_WAS == kinds(store)
         for topic, kind in UPGRADED:
-            assert [topic] == [event.topic for event in store.events(9, which=EventFilter(kind=kind))]
+            assert [topic] == [event.topic for event in store.events(9, filter=EventFilter(kind=kind))]
 
 
 @pytest.mark.parametrize(("daemon", "looks"), [(True, False), (False, False), (False, True)])
@@ -208,7 +208,7 @@ def test_an_event_that_others_rules_refuse_stops_nothing(version_1: str) -> None
 
     with opened(version_1) as store:
         assert {("push", None), ("order.paid", "published")} == kinds(store)
-        assert ["push"] == [event.topic for event in store.events(9, which=EventFilter(kind="delivery"))]
+        assert ["push"] == [event.topic for event in store.events(9, filter=EventFilter(kind="delivery"))]
 
 
 def test_every_id_gets_its_kind(version_1: str) -> None:

@@ -35,7 +35,7 @@ def changing(new_laboratory: New, tmp_path: Path) -> Laboratory:
 def begin(laboratory: Laboratory, *args: object):
     """A run of `version`."""
     task = laboratory.waiting(*args, name="changing.version")
-    (claimed,) = laboratory.store.claim(laboratory.worker, ["changing.version"], 1, task.time_queue).tasks
+    (claimed,) = laboratory.store.claim(laboratory.instance, ["changing.version"], 1, task.time_queue).tasks
     from bus.engine.run import Run
 
     run = Run(claimed, 0.0)

@@ -75,13 +75,13 @@ class Engine:
         self.clock = clock or FrozenClock()
         self.faulty = FaultyStore(open_memory_store())
         self.store = cast(Store, self.faulty)
-        self.worker = Instance("w1", "monqbus/here pid 1", identity.of_this_process())
+        self.instance = Instance("w1", "monqbus/here pid 1", identity.of_this_process())
         self.registry = Registry()
         self.is_safe = True
         self.gate = Signal()
         self.recorder = Recorder(self.store, self.clock)
         self.executor = Executor(lambda: self.registry, self.recorder, self.clock, Policy())
-        self.lanes = Lanes(self.worker, self.clock, self._new_pool, self._new_claimer)
+        self.lanes = Lanes(self.instance, self.clock, self._new_pool, self._new_claimer)
         self.recorder.waiting_again = self.lanes.expect_at
         self.slots = {"greenlets": slots}
         self.names: dict[str, set[str]] = {"greenlets": set()}
@@ -105,7 +105,7 @@ class Engine:
 
     def _new_claimer(self, pool: Pool, names: Callable[[], frozenset[str]]) -> Claimer:
         self.claimer = Claimer(
-            self.store, self.worker, pool, self.recorder, self.clock,
+            self.store, self.instance, pool, self.recorder, self.clock,
             names=names, may_claim=lambda: self.is_safe,
         )  # fmt: skip
         return self.claimer
@@ -137,7 +137,7 @@ class Engine:
 
     def perform(self, task: MonQTask) -> MonQTask:
         """Claim *task* (the only one that is due), run it, record its end; the task as stored then."""
-        (claimed,) = self.store.claim(self.worker, self.registry.tasks, 1, self.clock.now()).tasks
+        (claimed,) = self.store.claim(self.instance, self.registry.tasks, 1, self.clock.now()).tasks
         assert task.id == claimed.id
         self.run(Run(claimed, self.clock.monotonic()))
         self.recorder.tick()

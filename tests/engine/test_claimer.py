@@ -252,13 +252,17 @@ def test_a_task_that_goes_back_to_ready_is_looked_at_when_it_is_due(engine):
 
 
 def test_a_post_begins_at_once_while_nothing_waits(engine):
-    """It is stored as busy by this worker, first attempt, and never claimed."""
+    """It is stored as busy by this daemon, first attempt, and never claimed."""
     idle(engine)
     task = engine.office.post("held", [1], {}, Options())
     stored = engine.now(task)
 
     assert [1] == begun(engine)
-    assert ("busy", engine.worker.id, engine.worker.process) == (stored.state, stored.worker, stored.process)
+    assert ("busy", engine.instance.id, engine.instance.process) == (
+        stored.state,
+        stored.worker,
+        stored.process,
+    )
     assert (1, 1, engine.clock.now()) == (stored.attempt, stored.generation, stored.time_start)
     assert {"busy": 1} == counts(engine)
 

@@ -224,6 +224,16 @@ def test_an_event_that_nobody_handles_is_recorded_and_told(engine, office, facts
     assert ["event.unhandled"] == facts.names
 
 
+def test_an_event_that_nobody_handles_is_told_with_the_topic_that_was_meant(engine, facts):
+    """A hook whose topic is mistyped shows itself in the log; a topic like no other has no such word."""
+    engine.declare(lambda topic: None, "handler", topic="github.push")
+    for topic in ("github.psuh", "elsewhere", "github.psuh"):
+        engine.office.publish(topic, [], {})
+
+    told = facts.of("event.unhandled")
+    assert ["github.push", None, "github.push"] == [fields.get("near") for fields in told]
+
+
 @pytest.mark.parametrize("office_of", ["the daemon", "another process"])
 def test_a_repeated_delivery_gives_the_first_ids(engine, office, facts, office_of):
     """And changes nothing, whatever its body says the second time."""

@@ -22,7 +22,7 @@ def ended(engine, count: int = 1, ending=None) -> list[Run]:
     for _ in range(count):
         engine.waiting(name="ended")
     runs = []
-    for task in engine.store.claim(engine.worker, ["ended"], count, engine.clock.now()).tasks:
+    for task in engine.store.claim(engine.instance, ["ended"], count, engine.clock.now()).tasks:
         runs.append(Run(task, engine.clock.monotonic()))
         outcome = decide(task, ending or Returned(1), engine.clock.now(), Policy())
         engine.recorder.put(runs[-1], outcome)
@@ -133,7 +133,7 @@ def test_whoever_claims_is_told_of_tasks_that_wait_again(engine, state, when):
     (run,) = ended(engine)
     engine.recorder.tick()
     engine.waiting(name="ended")
-    (task,) = engine.store.claim(engine.worker, ["ended"], 1, engine.clock.now()).tasks
+    (task,) = engine.store.claim(engine.instance, ["ended"], 1, engine.clock.now()).tasks
     fields = {"state": state} | ({"time_queue": engine.clock.now()} if when else {})
     engine.recorder.put(Run(task, 0.0), Outcome("retry" if when else "complete", fields))
     engine.recorder.tick()

@@ -38,7 +38,7 @@ ID = re.compile(r"[0-9a-f]{24}")
         (["--conf", "a.ini", "run"], 64, "unknown argument '--conf', did you mean --config?"),
         (["--debug", "--versio"], 64, "unknown argument '--versio', did you mean --version?"),
         (["docter"], 64, "unknown command 'docter', did you mean doctor?"),
-        (["schedules"], 64, "unknown command 'schedules'"),
+        (["dashboard"], 64, "unknown command 'dashboard'"),
         (["list", "--staet", "error"], 64, "'--staet', did you mean --state?; see `monqbus list --help`"),
         (["list", "extra"], 64, "unknown argument 'extra'"),
         (["count", "--limit", "3"], 64, "unknown argument '--limit'"),
@@ -66,7 +66,7 @@ ID = re.compile(r"[0-9a-f]{24}")
         (["post", "a.b", "--priority", "9" * 30], 64, "task option priority"),
         (["event", "a b"], 64, "TOPIC: expected letters"),
         (["retry"], 64, "retry: expected IDs or a filter; --all means every task that can be"),
-        (["purge", NOBODY], 1, "1 of 1 tasks: not found, or in a state that forbids it"),
+        (["purge", NOBODY], 1, f"task {NOBODY}: not found; ended tasks are forgotten after their keep time"),
         (["run", "--only", "a,,b"], 64, "--only: expected a comma list of task names"),
     ],
 )  # fmt: skip

@@ -66,7 +66,7 @@ MISTAKES = [
     (
         "[DEFAULT]\n",
         "1: expected a known section, got '[DEFAULT]'; known are [monqbus], [worker], [http], [hook:NAME], "
-        "[handler:NAME]",
+        "[handler:NAME], [schedule:NAME]",
     ),
     ("[http]\nmax_waiting = 9\n", "2: [http] max_waiting: is called max_inflight now; rename it"),
     ("[http]\nlistn = a\n", "2: [http]: expected a known key, got 'listn'; did you mean listen?"),
@@ -222,6 +222,28 @@ MISTAKES = [
         "[hook:x]\nverify = github\nsecret = env:\n",
         "3: [hook:x] secret: expected env:NAME, file:PATH or credential:NAME, got 'env:…'; "
         "write for example env:GITHUB_WEBHOOK_SECRET",
+    ),
+    (
+        "[hook:x]\nverify = github\nsecret = env:GOOD, env:OTHER\n",
+        "3: [hook:x] secret: expected env:NAME, file:PATH or credential:NAME, got several behind 'env:'; "
+        "several stand one a line, each but the first on an indented line",
+    ),
+    (
+        "[hook:x]\nverify = github\nsecret = file:/a,file:/b\n",
+        "3: [hook:x] secret: expected env:NAME, file:PATH or credential:NAME, got several behind 'file:'; "
+        "several stand one a line, each but the first on an indented line",
+    ),
+    (
+        "[handler:x]\ntopic = t\ncommand = ls ${HOME}/x\n",
+        "3: [handler:x] command: expected a known placeholder, got '${HOME}'; a variable is not filled in "
+        "here: write out what it stands for; placeholders are {topic}, {id}, {hook}, {delivery}, {header:X}, "
+        "{query:x}, {body:dotted.path}, {args:0} and {kwargs:name}",
+    ),
+    (
+        "[hook:x]\nverify = none\ntopic = a.${USER}\n",
+        "3: [hook:x] topic: expected a known placeholder, got '${USER}'; a variable is not filled in here: "
+        "write out what it stands for; placeholders are {event}, {name}, {header:X}, {query:x} and "
+        "{body:dotted.path}",
     ),
     (
         "[hook:x]\nverify = github\nsecret = file:/nowhere\n",

@@ -67,7 +67,9 @@ def test_two_functions_of_an_app_under_one_name_are_refused(app, text, is_afresh
     """They were compared by the place of their code, which a decorator or a loop shares: one never ran."""
     (app / "app_two.py").write_text(LOGGED + text)
 
-    with pytest.raises(ConfigError, match=r"app_two: task [\w.]+: declared at .* and again at .*; give"):
+    with pytest.raises(
+        ConfigError, match=r"app_two.py:\d+: task [\w.]+: declared at .* and again at .*; give"
+    ):
         load(["app_two"], [app], afresh=is_afresh)
 
 

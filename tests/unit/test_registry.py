@@ -234,8 +234,32 @@ def test_handlers_may_be_stacked(fresh):
 @pytest.mark.parametrize("topics", [(), ("",), ("a b",), ("*",), (add,), (b"a",), ("x" * 129,)])
 def test_a_topic_is_a_plain_word(topics):
     """Also where the decorator was written without parentheses."""
-    with pytest.raises(BadDeclaration, match="@event_handler: expected topics"):
+    with pytest.raises(BadDeclaration, match=r"@event_handler: expected (topics|at least one topic)"):
         event_handler(*topics)
+
+
+@pytest.mark.parametrize(
+    ("decorator", "sentence"),
+    [
+        ("event_handler", "@event_handler: expected topics in parentheses, got the function sold; write "
+         "@event_handler('shop.sold') above it"),
+        ("event_handler()", "@event_handler: expected at least one topic, got none; write @event_handler("),
+        ("event_handler('a', max_attempt=3)", "task option max_attempt: expected one of cpu, delay, key, "
+         "max_attempts, priority, result_type, timeout, got an unknown option, did you mean max_attempts?"),
+        ("task(timeuot=3)", "task option timeuot: expected one of cpu, delay, key, max_attempts, priority, "
+         "result_type, timeout, got an unknown option, did you mean timeout?"),
+        ("task('my.name')", "@task: expected a function, got the text 'my.name'; a name is an option"),
+    ],
+)  # fmt: skip
+def test_a_decorator_written_wrongly_names_its_line_and_the_remedy(app, decorator, sentence):
+    """Parentheses, topics and options are what a first handler lacks."""
+    text = f"from monqbus import event_handler, task\n\n@{decorator}\ndef sold(topic): ...\n"
+    (app / "app_wrong.py").write_text(text)
+
+    with pytest.raises(ConfigError) as caught:
+        load(["app_wrong"], [app])
+
+    assert f"app app_wrong: {app}/app_wrong.py:3: {sentence}" in str(caught.value)
 
 
 # posting
@@ -340,7 +364,7 @@ def test_an_edit_in_the_second_of_the_last_import_is_seen(app):
         ("import app_missing\n", r"no module named 'app_missing'; install it"),
         (
             "from monqbus import task\n@task\ndef one(): pass\ntask(lambda: 1)\n",
-            r"app_bad: @task: .*<lambda>",
+            r"app_bad: .*app_bad.py:4: @task: .*<lambda>",
         ),
     ],
 )

@@ -63,7 +63,7 @@ class Wanted(NamedTuple):
 
 
 class Claims:
-    """Takes tasks for a worker. One claim at a time; others of this store wait for their turn.
+    """Takes tasks for a daemon. One claim at a time; others of this store wait for their turn.
 
     *tell* hears of tasks that cannot be begun. Those that the server lets nobody change are passed over
     for PASSED_SECONDS, MOST_PASSED of them; when there are more the claim fails, as the queue is unusable.
@@ -80,12 +80,12 @@ class Claims:
         self._nothing_aged_until = 0.0
 
     def claim(
-        self, worker: Instance, names: Collection[str], limit: int, now: datetime, fair: FairShare | None
+        self, instance: Instance, names: Collection[str], limit: int, now: datetime, fair: FairShare | None
     ) -> Claimed:
         """See contract.claim. What another error or interrupt leaves behind, the next claim gives back."""
         with self._my_turn() as database:
             self._give_back(database)
-            claimed = self._claim(database, worker, Wanted(sorted(names), limit, now, fair))
+            claimed = self._claim(database, instance, Wanted(sorted(names), limit, now, fair))
             self._doubted = Doubt()
         return claimed
 
@@ -113,7 +113,7 @@ class Claims:
         worker, ids, since = self._doubted
         if not ids:
             return
-        # the moment of the claim: a packet that comes late must not undo the next claim by the same worker
+        # the moment of the claim: a packet that comes late must not undo the next claim by the same daemon
         fence = {"_id": {"$in": ids}, "state": BUSY, "worker": worker, "time_start": since}
         change = {
             "$set": {"state": READY, "process": None, "time_start": None},
@@ -123,7 +123,7 @@ class Claims:
         database[TASKS].update_many(fence, change)
         self._doubted = Doubt()
 
-    def _claim(self, database: Database[Document], worker: Instance, wanted: Wanted) -> Claimed:
+    def _claim(self, database: Database[Document], instance: Instance, wanted: Wanted) -> Claimed:
         names, limit, now, _ = wanted
         taken: list[MonQTask] = []
         self._look_again_at_passed()
@@ -133,7 +133,7 @@ class Claims:
                 return Claimed(taken)
             ids = self._due(database[TASKS], wanted._replace(limit=missing))
             if ids:
-                taken += self._take(database, worker, ids, now)
+                taken += self._take(database, instance, ids, now)
             if len(ids) < missing:
                 return Claimed(taken, _next_due(database[TASKS], names, now))
         # other daemons take what is found here: there is more, look again at once
@@ -230,22 +230,22 @@ class Claims:
         return [document for document in page if opened(id_of(document)) is None]
 
     def _take(
-        self, database: Database[Document], worker: Instance, ids: list[Any], now: datetime
+        self, database: Database[Document], instance: Instance, ids: list[Any], now: datetime
     ) -> list[MonQTask]:
         """Those of *ids* that were still ready, in the order of *ids*."""
         tasks = database[TASKS]
-        self._doubted = Doubt(worker.id, [*self._doubted.ids, *ids], now)
+        self._doubted = Doubt(instance.id, [*self._doubted.ids, *ids], now)
         mine = {
             "state": BUSY,
-            "worker": worker.id,
-            "process": worker.process,
+            "worker": instance.id,
+            "process": instance.process,
             "time_start": now,
             "time_stop": None,
         }
         change = {"$set": mine, "$inc": {"generation": 1, "attempt": 1}}
         if self._begin(tasks, ids, change) < len(ids):
             self._pass_over(set_aside(tasks, unsound(ids), now, self._tell, reason=UNSOUND))
-        fence = {"_id": {"$in": ids}, "state": BUSY, "worker": worker.id}
+        fence = {"_id": {"$in": ids}, "state": BUSY, "worker": instance.id}
         found = {document["_id"]: document for document in read(tasks, lambda sound: sound.find(fence))}
         taken = [task_from_document(found[task_id]) for task_id in ids if task_id in found]
         _attach_deliveries(database[EVENTS], taken)

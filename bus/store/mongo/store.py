@@ -34,6 +34,7 @@ from ...model import (
     MonQTask,
     Posting,
     Receipt,
+    Record,
     Report,
     State,
 )
@@ -53,6 +54,7 @@ from .migration import migrate, require_known
 from .pages import read_page
 from .pruning import Pruning
 from .reads import Reads, task_of
+from .records import Records
 from .reports import Reports, change
 from .schema import INDEX_SECONDS, TASKS, WORKERS, create_indexes, require_fit, require_server
 
@@ -89,6 +91,7 @@ class MongoStore:
         self._reports = Reports(self._connection, self._intake)
         self._looking = Reads(self._connection)
         self._pruning = Pruning()
+        self._records = Records(self._connection)
         self._feed = Feed(self._connection, daemon=daemon)
         self._watch = Integrity(self._connection, self._clock)
         self._posts: GroupCommit[list[Posting], list[Receipt | Exception]] | None = None
@@ -177,14 +180,14 @@ class MongoStore:
 
     def claim(
         self,
-        worker: Instance,
+        instance: Instance,
         names: Collection[str],
         limit: int,
         now: datetime,
         fair: FairShare | None = None,
     ) -> Claimed:
         """See the contract."""
-        return self._claims.claim(worker, names, limit, now, fair)
+        return self._claims.claim(instance, names, limit, now, fair)
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; True also for a report that an earlier, unanswered call has written."""
@@ -197,20 +200,20 @@ class MongoStore:
         answers = iter(self._reports.write([report for call in calls for report in call]))
         return [list(islice(answers, len(call))) for call in calls]
 
-    def renew(self, worker: Instance, lease_seconds: float) -> int:
+    def renew(self, instance: Instance, lease_seconds: float) -> int:
         """See the contract."""
         until = {"$add": ["$$NOW", int(lease_seconds * 1000)]}
         # $literal: a pipeline would evaluate a "$" in the name of a host
-        lease: Document = {"process": {"$literal": worker.process}, "lease_until": until}
-        if worker.identity is not None:
-            lease["birth"] = {"$literal": worker.identity._asdict()}
+        lease: Document = {"process": {"$literal": instance.process}, "lease_until": until}
+        if instance.identity is not None:
+            lease["birth"] = {"$literal": instance.identity._asdict()}
         # a missing lease compares as lower than any date
         had_ended = {"$and": [{"$gt": ["$lease_until", None]}, {"$lte": ["$lease_until", "$$NOW"]}]}
         before = {"$cond": [{"$isNumber": "$lapses"}, "$lapses", 0]}
         counted = {"$add": [before, {"$cond": [had_ended, 1, 0]}]}
         with self._connection.call() as database:
             document = database[WORKERS].find_one_and_update(
-                {"_id": worker.id},
+                {"_id": instance.id},
                 [{"$set": {"lapses": counted}}, {"$set": lease}],
                 projection={"lapses": 1},
                 upsert=True,
@@ -219,16 +222,16 @@ class MongoStore:
         lapses = document["lapses"] if document else 0
         return int(lapses) if math.isfinite(lapses) else 0
 
-    def held(self, worker: Instance) -> list[Claim]:
+    def held(self, instance: Instance) -> list[Claim]:
         """See the contract."""
-        query = {"state": BUSY, "worker": worker.id}
+        query = {"state": BUSY, "worker": instance.id}
         with self._connection.call() as database:
             tasks = database[TASKS]
             found = read(tasks, lambda sound: sound.find(query, {"generation": 1}))
             nameless = [document for document in found if not _has_a_claim(document)]
             self._end_nameless(tasks, nameless)
         return [
-            Claim(task["_id"], worker.id, task.get("generation") or 0)
+            Claim(task["_id"], instance.id, task.get("generation") or 0)
             for task in found
             if task not in nameless
         ]
@@ -239,14 +242,14 @@ class MongoStore:
             which = one_of([id_of(document) for document in nameless])
             set_aside(tasks, which, self._clock.now(), self._aside.add, state=BUSY, reason=UNSOUND)
 
-    def workers(self) -> list[Instance]:
+    def instances(self) -> list[Instance]:
         """See the contract."""
         query = {"$expr": {"$gt": ["$lease_until", "$$NOW"]}, "lease_until": {"$type": "date"}, **BY_NAME}
         with self._connection.call() as database:
             found = read(database[WORKERS], lambda sound: sound.find(query))
-        return [_worker(document) for document in found if isinstance(document["_id"], str)]
+        return [_instance(document) for document in found if isinstance(document["_id"], str)]
 
-    def orphans(self, worker: Instance, limit: int) -> list[MonQTask]:
+    def orphans(self, instance: Instance, limit: int) -> list[MonQTask]:
         """See the contract. Busy tasks without a `worker` belong to another program and stay."""
         if limit <= 0:
             return []
@@ -259,7 +262,7 @@ class MongoStore:
             ]
             groups = read(tasks, lambda sound: sound.aggregate(stages))
             holders = {group["_id"] for group in groups if is_text(group["_id"])}
-            dead = holders - _living(database, holders) - {worker.id}
+            dead = holders - _living(database, holders) - {instance.id}
             if not dead:
                 return []
             query = {"$and": [{"state": BUSY}, one_of(list(dead), "worker")]}
@@ -279,18 +282,18 @@ class MongoStore:
         return self._looking.get(task_id)
 
     def find(
-        self, which: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
+        self, filter: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
     ) -> list[MonQTask]:
         """See the contract."""
-        return self._looking.find(which, limit, cursor, brief=brief)
+        return self._looking.find(filter, limit, cursor, brief=brief)
 
-    def ids(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
+    def ids(self, filter: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
         """See the contract."""
-        return self._looking.ids(which, limit, cursor)
+        return self._looking.ids(filter, limit, cursor)
 
-    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
+    def count(self, filter: Filter, by: CountedBy = "state") -> dict[str, int]:
         """See the contract; by states alone it reads an index and no document."""
-        return self._looking.count(which, by)
+        return self._looking.count(filter, by)
 
     def depth(self, most: int) -> int:
         """See the contract."""
@@ -305,10 +308,10 @@ class MongoStore:
         return self._looking.event(event_id)
 
     def events(
-        self, limit: int, cursor: ObjectId | None = None, which: EventFilter = EVERY_EVENT
+        self, limit: int, cursor: ObjectId | None = None, filter: EventFilter = EVERY_EVENT
     ) -> list[Event]:
         """See the contract."""
-        return self._looking.events(limit, cursor, which)
+        return self._looking.events(limit, cursor, filter)
 
     # elsewhere
 
@@ -345,6 +348,16 @@ class MongoStore:
         with self._connection.call() as database:
             return self._pruning.prune(database, now, limit)
 
+    # records
+
+    def records(self, kind: str) -> list[Record]:
+        """See the contract."""
+        return self._records.records(kind)
+
+    def keep_records(self, records: Sequence[Record]) -> list[bool]:
+        """See the contract."""
+        return self._records.keep_records(records)
+
     # bell
 
     def ring(self) -> None:
@@ -372,7 +385,7 @@ def _has_a_claim(document: Document) -> bool:
     return opened(id_of(document)) is None and is_number
 
 
-def _worker(document: Document) -> Instance:
+def _instance(document: Document) -> Instance:
     process = document.get("process")
     return Instance(
         document["_id"], process if isinstance(process, str) else "", _identity(document.get("birth"))
@@ -390,7 +403,7 @@ def _identity(document: Any) -> ProcessIdentity | None:
 
 
 def _living(database: Database[Document], holders: set[Any]) -> set[Any]:
-    """The workers whose lease holds, by the server's clock; long dead ones without tasks are forgotten."""
+    """The daemons whose lease holds, by the server's clock; long dead ones without tasks are forgotten."""
     until, now = "$lease_until", "$$NOW"
     stages = [
         {"$match": BY_NAME},
@@ -401,11 +414,13 @@ def _living(database: Database[Document], holders: set[Any]) -> set[Any]:
             }
         },
     ]
-    workers = read(database[WORKERS], lambda sound: sound.aggregate(stages))
-    forgotten = [worker["_id"] for worker in workers if worker["is_old"] and worker["_id"] not in holders]
+    instances = read(database[WORKERS], lambda sound: sound.aggregate(stages))
+    forgotten = [
+        instance["_id"] for instance in instances if instance["is_old"] and instance["_id"] not in holders
+    ]
     if forgotten:
         database[WORKERS].delete_many(one_of(forgotten))
-    return {worker["_id"] for worker in workers if worker["lives"]}
+    return {instance["_id"] for instance in instances if instance["lives"]}
 
 
 def _moved(error: BulkWriteError) -> int:

@@ -30,6 +30,7 @@ from ...model import (
     MonQTask,
     Posting,
     Receipt,
+    Record,
     Report,
     State,
 )
@@ -43,6 +44,7 @@ from .file import MEMORY
 from .filter import holes
 from .pruning import Pruning
 from .reads import Reads
+from .records import Records
 from .rows import (
     HAS_EVENT,
     HAS_TASK,
@@ -88,6 +90,7 @@ class SqliteStore:
         self._looking = Reads(self._connection)
         self._examine = examine
         self._pruning = Pruning()
+        self._records = Records(self._connection)
 
     # life
 
@@ -201,14 +204,14 @@ class SqliteStore:
 
     def claim(
         self,
-        worker: Instance,
+        instance: Instance,
         names: Collection[str],
         limit: int,
         now: datetime,
         fair: FairShare | None = None,
     ) -> Claimed:
         """See the contract; one index seek for each task name and priority that waits."""
-        return self._claims.claim(worker, names, limit, now, fair)
+        return self._claims.claim(instance, names, limit, now, fair)
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; the fence is in the WHERE clause."""
@@ -267,21 +270,21 @@ class SqliteStore:
             ).fetchone()
         )
 
-    def renew(self, worker: Instance, lease_seconds: float) -> int:
+    def renew(self, instance: Instance, lease_seconds: float) -> int:
         """Nothing to do: the file's lock is the lease, and it dies with the process."""
         return 0
 
-    def held(self, worker: Instance) -> list[Claim]:
+    def held(self, instance: Instance) -> list[Claim]:
         """See the contract."""
-        return self._claims.held(worker)
+        return self._claims.held(instance)
 
-    def workers(self) -> list[Instance]:
+    def instances(self) -> list[Instance]:
         """Nobody: the one daemon that can be is the one that asks."""
         return []
 
-    def orphans(self, worker: Instance, limit: int) -> list[MonQTask]:
-        """Busy tasks of every other worker: holding the lock proves that those are dead."""
-        return self._claims.orphans(worker, limit)
+    def orphans(self, instance: Instance, limit: int) -> list[MonQTask]:
+        """Busy tasks of every other instance: holding the lock proves that those are dead."""
+        return self._claims.orphans(instance, limit)
 
     # see
 
@@ -290,18 +293,18 @@ class SqliteStore:
         return self._looking.get(task_id)
 
     def find(
-        self, which: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
+        self, filter: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
     ) -> list[MonQTask]:
         """See the contract."""
-        return self._looking.find(which, limit, cursor, brief=brief)
+        return self._looking.find(filter, limit, cursor, brief=brief)
 
-    def ids(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
+    def ids(self, filter: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
         """See the contract."""
-        return self._looking.ids(which, limit, cursor)
+        return self._looking.ids(filter, limit, cursor)
 
-    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
+    def count(self, filter: Filter, by: CountedBy = "state") -> dict[str, int]:
         """See the contract."""
-        return self._looking.count(which, by)
+        return self._looking.count(filter, by)
 
     def depth(self, most: int) -> int:
         """See the contract."""
@@ -316,10 +319,10 @@ class SqliteStore:
         return self._looking.event(event_id)
 
     def events(
-        self, limit: int, cursor: ObjectId | None = None, which: EventFilter = EVERY_EVENT
+        self, limit: int, cursor: ObjectId | None = None, filter: EventFilter = EVERY_EVENT
     ) -> list[Event]:
         """See the contract."""
-        return self._looking.events(limit, cursor, which)
+        return self._looking.events(limit, cursor, filter)
 
     # elsewhere
 
@@ -361,6 +364,16 @@ class SqliteStore:
     def prune(self, now: datetime, limit: int) -> int:
         """See the contract."""
         return self._connection.scan(lambda: self._pruning.prune(self._sql, to_ms(now) or 0, limit))
+
+    # records
+
+    def records(self, kind: str) -> list[Record]:
+        """See the contract."""
+        return self._records.records(kind)
+
+    def keep_records(self, records: Sequence[Record]) -> list[bool]:
+        """See the contract."""
+        return self._records.keep_records(records)
 
     # bell
 
