@@ -143,6 +143,8 @@ class MonQTask:
         return self.waiter(self, timeout)
 
 
+UNREAD: Final = object()
+"""The content of an event whose body nobody has parsed yet."""
 DELIVERY: Final = "delivery"
 PUBLISHED: Final = "published"
 
@@ -183,7 +185,13 @@ class Event:
     kind: str = ""
     key: str | None = None
     query: dict[str, str] = field(default_factory=dict)
+    is_filtered: bool = False
+    """The rule of its hook, or those of all its handlers, do not hold for it: it has no tasks."""
+    request: dict[str, str] = field(default_factory=dict)
+    """Of a delivery whose hook's rule reads them: `method`, `ip` and `peer`."""
     # in memory only
+    content: Any = field(default=UNREAD, repr=False, compare=False)
+    """What was parsed of its body, as far as rules read it; it is dropped when they have been asked."""
     fault: str = field(default="", repr=False, compare=False)
     """What of its stored form nobody can read: no handler gets it."""
     is_test: bool = field(default=False, repr=False, compare=False)

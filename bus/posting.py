@@ -9,19 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from bson import ObjectId
 
-from .apps.calls import Announcement, Batch, announcement, prepare
+from .apps.calls import Announcement, Batch, Posted, Published, announcement, prepare
 from .apps.context import capture
 from .apps.options import Options
 from .apps.registry import Registry
+from .apps.takers import no_taker, require_let_through, takers
 from .clock import Clock
-from .config import nearest_name
+from .config import Hook, nearest_name
 from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
 from .joining import await_end
-from .model import BUSY, Event, Instance, MonQTask, Posting, Receipt
+from .model import BUSY, UNREAD, Event, Instance, MonQTask, Posting, Receipt
 from .safe_text import cached_if_short
 from .schedules import KIND as SCHEDULE_KIND
 from .schedules import Schedule
@@ -73,24 +74,6 @@ class Spooler(Protocol):
         """Keep *posting*, durable when it returns. Raises StoreUnavailable when it cannot."""
 
 
-class Posted(NamedTuple):
-    """A stored task, and whether an app declares its name; one that none declares waits until one does.
-
-    *near* is the declared name that resembles one that is not.
-    """
-
-    task: MonQTask
-    is_known: bool
-    near: str = ""
-
-
-class Published(NamedTuple):
-    """What an event became; *near* is the topic with handlers that resembles one without."""
-
-    receipt: Receipt
-    near: str = ""
-
-
 Tick = tuple[Schedule, datetime]
 """A schedule and one of its moments."""
 
@@ -100,7 +83,8 @@ class PostOffice:
 
     *starter* is there only in the daemon, *spooler* only where a spool is configured. *keep_events*
     is how long an event is remembered, and with it the delivery id by which a repeated delivery is
-    recognised.
+    recognised. *hooks* are asked for their rules when a stored delivery is replayed; *pause* is called while
+    a long body is parsed for rules.
     """
 
     def __init__(
@@ -110,6 +94,8 @@ class PostOffice:
         clock: Clock,
         *,
         keep_events: timedelta = timedelta(days=30),
+        hooks: Callable[[], Mapping[str, Hook]] = dict,
+        pause: Callable[[], object] = lambda: None,
         starter: Starter | None = None,
         spooler: Spooler | None = None,
     ) -> None:
@@ -117,6 +103,8 @@ class PostOffice:
         self._registry = registry
         self._clock = clock
         self._keep_events = keep_events
+        self._hooks = hooks
+        self._pause = pause
         self._starter = starter
         self._spooler = spooler
         self._near_in: Registry | None = None
@@ -197,8 +185,9 @@ class PostOffice:
     ) -> Published:
         """As `publish`, with the topic that was meant where this one has no handler."""
         receipt = self.publish(topic, args, kwargs, context=context, event_id=event_id)
-        near = "" if receipt.task_ids else self.topic_near(topic)
-        return Published(receipt, near)
+        if receipt.task_ids or self._registry().handlers_of(topic):
+            return Published(receipt, is_filtered=not receipt.task_ids)
+        return Published(receipt, self.topic_near(topic))
 
     def topic_near(self, topic: str) -> str:
         """The topic with handlers that *topic*, which has none, was probably meant to be, or nothing."""
@@ -307,12 +296,10 @@ class PostOffice:
             return Receipt(event.task_ids, event_id)
         if event.fault and not is_about_task_ids(event.fault):
             raise StoreError(f"event {event_id}: {event.fault}")
+        require_let_through(event, self._hooks(), self._pause)
         tasks = self._tasks_for(event, [event.topic, *event.args], event.kwargs, {})
         if not tasks:
-            meant = f", did you mean {near}?" if (near := self.topic_near(event.topic)) else ";"
-            raise NotFound(
-                f"event {event_id}: no handler for topic {event.topic}{meant} declare one, then replay it"
-            )
+            raise no_taker(event, self.topic_near(event.topic))
         tasks[0].id = first_id or tasks[0].id
         event.task_ids = [task.id for task in tasks]
         event.expire_at = later(event.expire_at, self._clock.now() + self._keep_events)
@@ -355,6 +342,7 @@ class PostOffice:
     ) -> Posting:
         """*event* with a task for each of its handlers."""
         tasks = self._tasks_for(event, args, kwargs, context)
+        event.content = UNREAD
         event.task_ids = [task.id for task in tasks]
         event.expire_at = event.received + self._keep_events
         return Posting(tasks, event)
@@ -364,6 +352,8 @@ class PostOffice:
             self._tell_replayed(event, tasks, receipt)
         elif receipt.repeated or receipt.event_id != event.id:
             emit("event.repeated", event=event, first=receipt.event_id)
+        elif event.is_filtered and not event.is_test:
+            emit("event.filtered", event=event, hook=event.hook or "")
         else:
             self._tell_received(event, tasks)
 
@@ -381,9 +371,9 @@ class PostOffice:
     def _tasks_for(
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
     ) -> list[MonQTask]:
-        """One task for each handler that *event* has now."""
-        tasks = []
-        for handler in self._registry().handlers_of(event.topic):
+        """One task for each handler that takes *event* now."""
+        tasks: list[MonQTask] = []
+        for handler in takers(event, self._registry().handlers_of(event.topic), self._pause):
             task = prepare(self._clock, handler.name, args, kwargs, handler.defaults, context)
             task.event_id, task.topic = event.id, event.topic
             if event.is_delivery:

@@ -40,6 +40,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "event.received": (logging.INFO, "a delivery or published event is stored"),
     "event.repeated": (logging.INFO, "a delivery came again; nothing new was stored"),
     "event.replayed": (logging.INFO, "an event that no handler had taken has got those there are now"),
+    "event.filtered": (
+        logging.INFO,
+        "the rule of a hook, or of each handler, does not hold for an event; it is recorded, without tasks",
+    ),
     "event.unhandled": (
         logging.WARNING,
         "no handler knows the topic; the event is recorded, can be replayed; near = a topic like it",

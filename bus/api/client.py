@@ -19,6 +19,7 @@ from urllib.parse import quote
 from bson import ObjectId
 
 from ..admin import PAGE, ScheduleState, Step
+from ..apps.calls import Posted, Published
 from ..apps.context import capture
 from ..clock import Clock
 from ..codec import decode, encode, storable
@@ -34,7 +35,6 @@ from ..errors import (
 )
 from ..joining import await_end
 from ..model import Event, EventFilter, Filter, MonQTask, Receipt
-from ..posting import Posted, Published
 from ..store.contract import CountedBy
 from ..store.documents import event_from_document, task_from_document
 
@@ -124,7 +124,8 @@ class ApiClient:
         kept = storable(list(args), dict(kwargs), capture())
         asked = {"id": self._clock.new_id(), "topic": topic, **kept._asdict()}
         answer = self._ask("POST", "/events", asked)
-        return Published(Receipt(answer["tasks"], answer["event"]), answer.get("near", ""))
+        receipt = Receipt(answer["tasks"], answer["event"])
+        return Published(receipt, answer.get("near", ""), answer.get("filtered", False))
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended; see MonQTask.join."""

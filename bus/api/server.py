@@ -162,13 +162,14 @@ class Api:
     def publish_event(self) -> Response:
         """Publish an event to the handlers of this daemon."""
         document = _asked()
-        receipt, near = self._office.publish_named(
+        receipt, near, is_filtered = self._office.publish_named(
             _text(document, "topic", TOPIC),
             *_call(document),
             context=_part(document, "context", dict),
             event_id=_optional_id(document.get("id")),
         )
-        return _answer({"event": receipt.event_id, "tasks": receipt.task_ids, "near": near}, 201)
+        answer = {"event": receipt.event_id, "tasks": receipt.task_ids, "near": near, "filtered": is_filtered}
+        return _answer(answer, 201)
 
     def find_events(self) -> Response:
         """One page of events, newest first, without headers, body and arguments; *cursor* as for tasks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ..config import Config, schedule_of
@@ -29,8 +30,28 @@ def load(config: Config, *, afresh: bool = False, folder: Path | None = None) ->
     return loading.load(settings.apps, settings.path, afresh=afresh, also=also)
 
 
+def problems_of(config: Config, folder: Path) -> list[str]:
+    """The mistake of each handler and schedule of *config*; they are declared one by one to find all."""
+    problems: list[str] = []
+    for handler in config.handlers.values():
+        problems += _mistakes(lambda one=handler: declare([one], folder))  # type: ignore[misc]
+    for section in config.schedules.values():
+        problems += _mistakes(lambda one=section: being_filled().plan(schedule_of(one)))  # type: ignore[misc]
+    return problems
+
+
+def _mistakes(step: Callable[[], None]) -> list[str]:
+    try:
+        step()
+    except ConfigError as error:
+        return [*error.problems]
+    except BadDeclaration as error:
+        return [str(error)]
+    return []
+
+
 def declare_all(config: Config, folder: Path) -> None:
-    """Declare the handlers and the schedules of *config*. Raises BadDeclaration for a name that is taken."""
+    """Declare the handlers and the schedules of *config*. Raises BadDeclaration, ConfigError."""
     declare(config.handlers.values(), folder)
     for section in config.schedules.values():
         being_filled().plan(schedule_of(section))

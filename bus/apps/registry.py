@@ -19,6 +19,7 @@ from bson import ObjectId
 from ..clock import Clock
 from ..errors import BadCall, BadDeclaration, NotBound
 from ..model import MonQTask, Receipt
+from ..rules import Rule
 from ..safe_text import shown
 from ..schedules import Schedule
 from .callables import execution_of, name_of, runnable, written
@@ -61,6 +62,8 @@ class Task(Generic[P, R]):
         self.name = name
         self.defaults = options
         self.topics: tuple[str, ...] = ()
+        self.rules: dict[str, Rule] = {}
+        """By topic: of an event for which it does not hold, this gets no task."""
         self.execution = execution_of(function)
         self._parameters: Parameters | None = None
         self.__name__ = getattr(function, "__name__", name)
@@ -176,12 +179,15 @@ class Registry:
             )
         self.tasks[task.name] = task
 
-    def subscribe(self, task: Task[..., Any], topics: Iterable[str]) -> None:
-        """Let *task* handle *topics*; handlers of one topic keep the order of declaration."""
+    def subscribe(self, task: Task[..., Any], topics: Iterable[str], when: Rule | None = None) -> None:
+        """Let *task* handle *topics*, those events for which *when* holds; in the order of declaration."""
         for topic in topics:
             handlers = self._handlers.setdefault(topic, [])
             handlers[:] = [other for other in handlers if other.name != task.name] + [task]
             task.topics = (*task.topics, topic)
+            task.rules.pop(topic, None)
+            if when is not None:
+                task.rules[topic] = when
 
     def plan(self, schedule: Schedule) -> None:
         """Add *schedule*; two of one name are refused."""
@@ -198,6 +204,7 @@ class Registry:
         for topic in task.topics:
             self._handlers[topic].remove(task)
         task.topics = ()
+        task.rules.clear()
 
     def handlers_of(self, topic: str) -> list[Task[..., Any]]:
         """The tasks that handle *topic*."""
@@ -323,6 +330,7 @@ def task(function: Any = None, /, *, name: str | None = None, **options: Any) ->
 
 def event_handler(
     *topics: str,
+    when: str | Rule | None = None,
     name: str | None = None,
     priority: int | None = None,
     delay: float = 0.0,
@@ -334,9 +342,11 @@ def event_handler(
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Register a function for *topics*; every event becomes one MonQTask for each handler.
 
-    Takes the options of `@task`. Raises BadDeclaration.
+    *when* is a rule, such as ``body.action == "opened"``: of an event for which it does not hold this handler
+    gets no task. Takes the options of `@task`. Raises BadDeclaration.
     """
     _require_topics(topics)
+    rule = _rule(when)
     chosen = Options(
         priority=priority,
         delay=delay,
@@ -353,10 +363,24 @@ def event_handler(
                 f"@event_handler: {declared.name}{declared.parameters} takes no topic; write it as "
                 "(topic, event) for deliveries of a hook, as (topic, *args, **kwargs) for published events"
             )
-        being_filled().subscribe(declared, topics)
+        being_filled().subscribe(declared, topics, rule)
         return declared
 
     return declare
+
+
+def _rule(when: str | Rule | None) -> Rule | None:
+    if when is None or isinstance(when, Rule):
+        return when
+    if not isinstance(when, str):
+        raise BadDeclaration(f"@event_handler when: expected a rule in quotes, got {shown(when, 80)}")
+    from ..config.conditions import HANDLER_RULE  # only whoever has rules needs the configuration
+    from ..config.value_types import Unfit
+
+    try:
+        return HANDLER_RULE.read(when)
+    except Unfit as error:
+        raise BadDeclaration(f"@event_handler when: {HANDLER_RULE.complaint(when, error)}") from None
 
 
 def _require_topics(topics: tuple[object, ...]) -> None:

@@ -17,8 +17,9 @@ from ..clock import Clock
 from ..config import Config, nearest_name
 from ..config.schedules import never_comes
 from ..connecting import client, is_embedded
-from ..errors import BadDeclaration, ConfigError, MonqbusError
+from ..errors import ConfigError, MonqbusError
 from ..http import Limits, open_files, too_few_files
+from ..rules import Rule
 from ..schedules import next_moments
 from ..store import has_file, open_store, require_data_dir, require_room
 from ..store.checks import examine
@@ -67,10 +68,8 @@ def _app_problems(config: Config) -> list[str]:
             loading.load([app], config.monqbus.path)
         except ConfigError as error:
             problems += error.problems
-    try:
-        from_config.declare_all(config, place)
-    except BadDeclaration as error:
-        problems.append(str(error))
+    if not problems:  # what a handler calls may be of an app that cannot be imported
+        problems += from_config.problems_of(config, place)
     return problems
 
 
@@ -127,6 +126,8 @@ def _print_declared(config: Config) -> None:
     for topic in known.topics:
         for handler in known.handlers_of(topic):
             terminal.line(f"handler  {topic} → {handler.name}  {handler.where}")
+            if rule := handler.rules.get(topic):
+                terminal.line(f"rule     {topic} → {handler.name} when {_on_one_line(rule)}")
     for name, one in sorted(known.schedules.items()):
         coming = ", ".join(
             f"{moment:%Y-%m-%d %H:%M:%SZ}" for moment in next_moments(one.moments, Clock().now(), 3)
@@ -139,6 +140,12 @@ def _print_declared(config: Config) -> None:
     terminal.line(f"memory   at most about {most / 2**20:.0f} MiB for requests on their way in")
     for hook in config.hooks.values():
         terminal.line(f"hook     /hooks/{hook.name} → {hook.topic} (verify = {hook.verify})  {hook.where}")
+        if hook.when:
+            terminal.line(f"rule     /hooks/{hook.name} when {_on_one_line(hook.when)}")
+
+
+def _on_one_line(rule: Rule) -> str:
+    return " ".join(rule.text.split("\n"))
 
 
 def _few_files(config: Config) -> list[str]:

@@ -131,7 +131,7 @@ def open_poster(options: argparse.Namespace) -> Iterator[Local | ApiClient]:
             return
         keep = timedelta(seconds=config.monqbus.keep_events)
         clock = _queue_clock(config)
-        office = PostOffice(place, registry.registry, clock, keep_events=keep)
+        office = PostOffice(place, registry.registry, clock, keep_events=keep, hooks=lambda: config.hooks)
         yield Local(office, is_attended=place.shared)
 
 

@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
 from .. import senders
+from ..networks import Network
+from ..rules import Rule
 from ..schedules import MISSED, OVERLAP, Missed, Overlap
 from .commands import COMMAND
+from .conditions import HANDLER_RULE, HOOK_RULE
+from .mapping import ARGS, KWARGS, TASK
 from .moments import ARRAY, CRON, EVERY, MOMENT, OBJECT, ZONE
 from .secrets import SECRET, STORE, Secret
 from .topics import FIXED_TOPIC, TOPIC, TOPIC_FALLBACK, TOPICS
@@ -33,7 +37,6 @@ from .value_types import (
     VARIABLES,
     YES_OR_NO,
     Listen,
-    Network,
     ValueType,
     choice,
     duration,
@@ -276,12 +279,24 @@ class Hook:
         f"For verify = {senders.those(lambda one: bool(one.timestamp))} only: how far the time in a "
         "signature may be from now, both ways.",
     )
+    when: Rule | None = setting(
+        "",
+        HOOK_RULE,
+        'A rule, such as body.ref == "refs/heads/main". A delivery for which it does not hold is '
+        "answered 202 and stored as filtered, without tasks. Nothing: every delivery has its tasks.",
+    )
+    allow_ips: tuple[Network, ...] = setting(
+        "",
+        NETWORKS,
+        "The addresses that may send; others get 403 before their body is read. Behind trusted_proxies of "
+        "[http] the address is that in X-Forwarded-For. Nothing: any address.",
+    )
     where: str = ""
 
 
 @dataclass(frozen=True)
 class Handler:
-    """[handler:NAME]: a command that is run for each event of its topics. Seconds.
+    """[handler:NAME]: a command that is run, or a task that is called, for each event of its topics. Seconds.
 
     *where* is the section's place, such as ``monqbus.ini:40``, for messages about this handler.
     """
@@ -291,13 +306,31 @@ class Handler:
         None, TOPICS, "The topics whose events it is run for, separated by commas.", key="topic"
     )
     command: tuple[str, ...] = setting(
-        None,
+        "",
         COMMAND,
         "The program and its arguments, split like a shell would but never run by one. Placeholders are "
         "filled from the event, each within its one argument: {topic}, {id}, {hook}, {delivery}, {header:X}, "
         "{query:x}, "
         "{body:dotted.path}, {args:0}, {kwargs:name}; behind | stands a default. An argument that a sender "
         "made look like an option fails the task, unless -- stands before it.",
+    )
+    task: str = setting(
+        "",
+        TASK,
+        "In place of a command: the task of an app that is called, with args and kwargs.",
+    )
+    args: tuple[Any, ...] = setting(
+        "[]",
+        ARGS,
+        "What the task is called with, in JSON. Texts have the placeholders of command; one that is a "
+        "placeholder alone is the value itself, of any type.",
+    )
+    kwargs: tuple[tuple[str, Any], ...] = setting("{}", KWARGS, "The same, by names.")
+    when: Rule | None = setting(
+        "",
+        HANDLER_RULE,
+        'A rule, such as body.action in ("opened", "closed"). Of an event for which it does not hold '
+        "this handler gets no task; others may.",
     )
     timeout: float = setting(
         "1h", duration("1s", "30d"), "How long one run may take; then it and all its descendants are killed."

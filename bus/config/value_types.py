@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
+from ..networks import Network, network
 from ..process import cpu_quota
 
 T = TypeVar("T")
@@ -23,7 +24,6 @@ Word = TypeVar("Word", bound=str)
 Address = tuple[str, int]
 Listen = Address | Path
 """Where a listener is: a host and a port, or the path of a Unix socket."""
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 UNIX: Final = "unix:"
 LONGEST_SOCKET_PATH: Final = 107
@@ -63,7 +63,8 @@ class Unfit(ValueError):
 class ValueType(Generic[T]):
     """One way of writing a value: *expected* completes "expected …", *example* is a good one.
 
-    *read* raises Unfit. The text of a *secret* kind may stand elsewhere and is never shown.
+    *read* raises Unfit. The text of a *secret* kind may stand elsewhere and is never shown. One that
+    *is_language* has quotes of its own, and may go on over lines.
     """
 
     expected: str
@@ -71,6 +72,7 @@ class ValueType(Generic[T]):
     read: Callable[[str], T]
     words: tuple[str, ...] = ()
     secret: bool = False
+    is_language: bool = False
 
     def complaint(self, text: str, unfit: Unfit) -> str:
         """Expectation, value and remedy about a *text* that *read* refused with *unfit*."""
@@ -286,7 +288,7 @@ def _read_networks(text: str) -> tuple[Network, ...]:
     networks = []
     for item in _items(text):
         try:
-            networks.append(ipaddress.ip_network(item))
+            networks.append(network(item))
         except ValueError as error:
             host_bits = "host bits" in str(error)
             remedy = f"write {ipaddress.ip_network(item, strict=False)}" if host_bits else ""

@@ -38,7 +38,7 @@ from ..engine.output import Capture
 from ..engine.pool import Pool
 from ..engine.recorder import Recorder
 from ..errors import Drained, Withdrawn
-from ..http import ControlSocket, Limits, Server
+from ..http import ControlSocket, Limits, Queue, Server
 from ..maintenance.feed_listener import Listener
 from ..maintenance.heartbeat import Heartbeat
 from ..maintenance.inbox_collector import Collector
@@ -362,6 +362,8 @@ class Parts:
             registry.registry,
             self.clock,
             keep_events=timedelta(seconds=self.config.monqbus.keep_events),
+            hooks=lambda: self.config.hooks,
+            pause=Queue().step_back,
             starter=self.lanes,
             spooler=self.spooler if self.spooler is not None and self.spooler.takes else None,
         )
@@ -429,6 +431,7 @@ class Parts:
             clock=self.clock,
             max_body=http.max_body,
             admission=Admission(http.max_inflight, lambda: self.queue_depth.is_full),
+            trusted_proxies=http.trusted_proxies,
         )
         return Server(self.addresses.public, urls, Limits.of(http), removes=self.addresses.files)
 

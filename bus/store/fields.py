@@ -66,6 +66,7 @@ EVENT_FIELDS: Final[Mapping[str, Type]] = {
     "delivery": _TEXT, "headers": _DOCUMENT, "body": Type("bytes", (bytes,), ("binData",)), "args": _LIST,
     "kwargs": _DOCUMENT, "task_ids": _LIST, "expire_at": _DATE,
     "kind": _TEXT, "key": _TEXT, "query": _LIST,
+    "request": _DOCUMENT,
 }  # fmt: skip
 
 
@@ -99,6 +100,8 @@ def event_holds(name: str, value: Any) -> bool:
         return all(isinstance(entry, ObjectId) for entry in value)
     if name == "query" and isinstance(value, list):
         return all(isinstance(pair, list) and [str, str] == [type(part) for part in pair] for pair in value)
+    if name == "request" and isinstance(value, dict):
+        return all(isinstance(word, str) for word in value.values())
     return _is(value, field)
 
 
@@ -155,6 +158,7 @@ def _is_as_we_write(event: Mapping[str, Any]) -> bool:
         and type(get("key")) in _TEXT_OR_NONE
         and type(get("expire_at")) in _DATE_OR_NONE
         and ("query" not in event or event_holds("query", get("query")))
+        and ("request" not in event or event_holds("request", get("request")))
     )
 
 

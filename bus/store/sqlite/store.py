@@ -158,7 +158,7 @@ class SqliteStore:
     def _replay(self, first: Event, tasks: Sequence[MonQTask], event: Event) -> Receipt:
         """Give *first* the *tasks* that came with *event*, the same delivery: it had no handler then."""
         kept = dataclasses.replace(event, id=first.id) if first.fault else first
-        kept.topic = event.topic
+        kept.topic, kept.is_filtered = event.topic, False
         kept.task_ids = [self._insert(unclaimed(task, first.id))[0] for task in tasks]
         kept.expire_at = later(first.expire_at, event.expire_at)
         self._rewrite(kept)
