@@ -170,6 +170,10 @@ class InboxPoster:
         for task in batch.tasks:
             task.waiter = self.join
 
+    def close(self) -> None:
+        """Let the daemon have all of it; the next post begins a new file."""
+        self._inbox.close()
+
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended, through restarts of the daemon; see MonQTask.join."""
 
