@@ -21,7 +21,7 @@ from ..apps.options import Options
 from ..clock import Clock
 from ..config import Config, nearest
 from ..connecting import is_embedded
-from ..errors import BadCall, BadDeclaration, MonqbusError, NotStorable, UsageError
+from ..errors import BadCall, BadDeclaration, MonqbusError, NotAccepted, NotStorable, UsageError
 from ..model import MonQTask
 from . import terminal
 from .journal import SUFFIX, Journal, id_of
@@ -34,7 +34,8 @@ BYTES: Final = 1024**2
 OPTIONS: Final = ("delay", "priority", "key")
 _SINGLE: Final = {"args": "[]", "kwargs": "{}", "wait": None, "key": None}
 
-Make = Callable[[Clock, Call, ObjectId], "MonQTask | Announcement"]
+Made = MonQTask | Announcement
+Make = Callable[[Clock, Call, ObjectId], Made]
 
 
 class Progress:
@@ -182,7 +183,7 @@ def _go_on(lines: Lines, journal: Journal) -> None:
 
 def _made(
     lines: Lines, known: tuple[str, ...], make: Make, clock: Clock, seed: ObjectId
-) -> Iterator[tuple[int, MonQTask | Announcement]]:
+) -> Iterator[tuple[int, Made]]:
     """The bytes of each line, and what it asks for. Raises for a bad one, which it names."""
     for line in lines:
         try:
@@ -203,12 +204,12 @@ class Run:
         self._lines = lines
         self._journal = journal
         self._store = store
-        self._batch = Batch()
+        self._calls: list[tuple[Mark, Made]] = []
         self._bytes = 0
         self._stored = self._reached = Mark(lines.number, lines.digest)
         self._progress = Progress(lines)
 
-    def all(self, made: Iterator[tuple[int, MonQTask | Announcement]]) -> None:
+    def all(self, made: Iterator[tuple[int, Made]]) -> None:
         """Store all of *made*; when one is bad, those before it. Says how to go on after an interruption."""
         try:
             bad = self._gather(made)
@@ -221,7 +222,7 @@ class Run:
             raise
         self._progress.clear()
 
-    def _gather(self, made: Iterator[tuple[int, MonQTask | Announcement]]) -> MonqbusError | None:
+    def _gather(self, made: Iterator[tuple[int, Made]]) -> MonqbusError | None:
         """Store *made* write by write, up to the last; what is wrong with the first that is bad."""
         while True:
             try:
@@ -232,31 +233,54 @@ class Run:
                 self._reached = Mark(self._lines.number, self._lines.digest)
                 return None
             size, call = found
-            if self._bytes + size > BYTES or len(self._batch) >= CALLS:
+            if self._bytes + size > BYTES or len(self._calls) >= CALLS:
                 self._write()
             self._bytes += size
-            if isinstance(call, MonQTask):
-                self._batch.tasks.append(call)
-            else:
-                self._batch.events.append(call)
             self._reached = Mark(self._lines.number, self._lines.digest)
+            self._calls.append((self._reached, call))
 
     def _write(self, *, is_complete: bool = False) -> None:
         """Store what was gathered, then remember it: in between it may be stored once more."""
-        count = len(self._batch)
-        if count:
-            self._store(self._batch)
-            self._batch, self._bytes = Batch(), 0
+        if self._calls:
+            try:
+                self._store(_batch(call for _, call in self._calls))
+            except (NotStorable, NotAccepted):
+                self._write_apart()
+        self._remember(self._reached, len(self._calls), is_complete=is_complete)
+
+    def _write_apart(self) -> None:
+        """Store one by one what the store did not take together; raises for the first bad one."""
+        for done, (mark, call) in enumerate(self._calls):
+            try:
+                self._store(_batch([call]))
+            except (NotStorable, NotAccepted) as error:
+                if done:
+                    self._remember(self._calls[done - 1][0], done)
+                raise type(error)(f"{self._lines.name} line {mark.lines}: {error}") from error
+
+    def _remember(self, mark: Mark, count: int, *, is_complete: bool = False) -> None:
+        """Keep in mind that all up to *mark* is stored, the first *count* of what was gathered."""
         if self._journal is not None:
-            self._journal.stored(*self._reached, is_complete=is_complete)
-        self._stored = self._reached
+            self._journal.stored(*mark, is_complete=is_complete)
+        self._stored = mark
         self.posted += count
+        self._calls, self._bytes = self._calls[count:], 0
         self._progress.show(self.posted)
 
     def _how_to_go_on(self) -> str:
         said = f"{self._lines.name}: the first {self._stored.lines} lines are posted"
         if self._journal is not None:
             return f"{said}; run the same command again to post the others"
-        if len(self._batch):
+        if self._calls:
             said += f", and perhaps those up to line {self._reached.lines}"
         return f"{said}; with --journal FILE the same command can be run again and posts the others only"
+
+
+def _batch(calls: Iterable[Made]) -> Batch:
+    batch = Batch()
+    for call in calls:
+        if isinstance(call, MonQTask):
+            batch.tasks.append(call)
+        else:
+            batch.events.append(call)
+    return batch

@@ -9,7 +9,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import pymongo
 import pytest
 
 from bus.cli import journal
@@ -19,9 +21,10 @@ from bus.store.inbox.postings import from_payload
 from bus.store.inbox.reader import InboxReader
 from bus.store.inbox.writer import InboxWriter
 from tests.acceptance.daemons import until
+from tests.mongod import Deployment
 from tests.program import PROGRAM
 
-from .console import Command
+from .console import Command, write_place
 
 CALLS = 2500
 NUMBERS = list(range(CALLS))
@@ -175,6 +178,30 @@ def test_what_is_wrong_with_a_line_is_said(
     assert code == said.code
     assert says in said.err
     assert [1] == numbers(tmp_path)
+
+
+def test_a_line_that_the_store_does_not_take_is_named_too(
+    run: Command, standalone: Deployment, tmp_path: Path
+) -> None:
+    """A validator of the database; what stands before it is stored."""
+    address = standalone.address(f"lines_{uuid4().hex[:8]}")
+    config = write_place(tmp_path, address)
+    file = tmp_path / "calls.jsonl"
+    file.write_text("[0]\n\n[1]\n[2]\n[3]\n")
+    run("post", "cliapp.double", "--args", "[9]", "--config", config)
+    with pymongo.MongoClient[dict[str, Any]](address) as client:
+        database = client.get_default_database()
+        database.command("collMod", "monq_task", validator={"args": {"$ne": 2}})
+        bad = run("post", "cliapp.double", "--from", file, "--config", config)
+        database.command("collMod", "monq_task", validator={})
+        mended = run("post", "cliapp.double", "--from", file, "--config", config)
+        stored = [task["args"] for task in database["monq_task"].find().sort("_id")]
+
+    assert 1 == bad.code
+    assert "calls.jsonl line 4: " in bad.err
+    assert "calls.jsonl: the first 3 lines are posted" in bad.err
+    assert (0, "posted 2\n") == (mended.code, mended.out)
+    assert sorted([[9], [0], [1], [2], [3]]) == sorted(stored)
 
 
 @pytest.mark.parametrize(
