@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from bus import __version__
 from bus.apps.context import c, carry
-from bus.apps.registry import Task, event_handler, g, hold, post_event, task
+from bus.apps.registry import Task, event_handler, g, hold, hold_async, post_event, post_event_async, task
 from bus.errors import (
     Cancel,
     JoinTimeout,
@@ -52,8 +52,10 @@ __all__ = [
     "event_handler",
     "g",
     "hold",
+    "hold_async",
     "main",
     "post_event",
+    "post_event_async",
     "task",
 ]
 

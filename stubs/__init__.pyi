@@ -10,7 +10,9 @@ from bus.apps.registry import Task as Task
 from bus.apps.registry import event_handler as event_handler
 from bus.apps.registry import g as g
 from bus.apps.registry import hold as hold
+from bus.apps.registry import hold_async as hold_async
 from bus.apps.registry import post_event as post_event
+from bus.apps.registry import post_event_async as post_event_async
 from bus.apps.registry import task as task
 from bus.errors import Cancel as Cancel
 from bus.errors import JoinTimeout as JoinTimeout

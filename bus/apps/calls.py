@@ -66,6 +66,8 @@ class Batch:
 
     tasks: list[MonQTask] = field(default_factory=list)
     events: list[Announcement] = field(default_factory=list)
+    is_over: bool = False
+    """Its block has ended: what was started in it and goes on posts for itself."""
 
     def __len__(self) -> int:
         return len(self.tasks) + len(self.events)
@@ -90,7 +92,8 @@ _held: ContextVar[Batch | None] = ContextVar("monqbus_held", default=None)
 
 def held() -> Batch | None:
     """The batch of the `hold()` block that this code runs in; None outside of one."""
-    return _held.get()
+    batch = _held.get()
+    return None if batch is None or batch.is_over else batch
 
 
 @contextmanager
@@ -101,4 +104,5 @@ def holding() -> Iterator[Batch]:
     try:
         yield batch
     finally:
+        batch.is_over = True  # an asyncio task that was started in the block has a copy of the context
         _held.reset(token)

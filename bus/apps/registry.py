@@ -8,8 +8,8 @@ a key into the registry and nothing else: no stored text is ever imported or loo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
@@ -17,8 +17,10 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 from bson import ObjectId
 
 from ..clock import Clock
+from ..codec import storable
 from ..errors import BadCall, BadDeclaration, NotBound
 from ..model import MonQTask, Receipt
+from ..process.off_loop import look_off_loop, write_off_loop
 from ..safe_text import shown
 from .callables import execution_of, runnable, written
 from .calls import Batch, announcement, held, holding, prepare
@@ -113,6 +115,18 @@ class Task(Generic[P, R]):
         """Store one task for each tuple of arguments, in their order and in one write; see `hold`."""
         return self._post_many(self.defaults, calls)
 
+    async def post_async(self, *args: P.args, **kwargs: P.kwargs) -> MonQTask:
+        """As `post`, for asyncio: the loop turns meanwhile; see `write_off_loop` for a cancellation.
+
+        Raises MonqbusError in a process whose threads are greenlets, such as the daemon.
+        """
+        return await _post_async(self.post, args, kwargs)
+
+    async def post_many_async(self, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
+        """As `post_many`, for asyncio; the arguments must not change meanwhile."""
+        given = list(calls)
+        return await _off_loop(lambda: self.post_many(given), _all_stored)
+
     def options(self, **changes: Any) -> Prepared[P]:
         """The same task with other options for one post: delay, priority, key, max_attempts, timeout, …"""
         return Prepared(self, for_one_post(self.defaults, changes))
@@ -155,6 +169,35 @@ class Prepared(Generic[P]):
     def post_many(self, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
         """As Task.post_many."""
         return self.task._post_many(self.chosen, calls)
+
+    async def post_async(self, *args: P.args, **kwargs: P.kwargs) -> MonQTask:
+        """As Task.post_async."""
+        return await _post_async(self.post, args, kwargs)
+
+    async def post_many_async(self, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
+        """As Task.post_many_async."""
+        given = list(calls)
+        return await _off_loop(lambda: self.post_many(given), _all_stored)
+
+
+async def _post_async(
+    post: Callable[..., MonQTask], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> MonQTask:
+    kept = storable(list(args), dict(kwargs), {})  # the loop may change the arguments before they are posted
+    return await _off_loop(lambda: post(*kept.args, **kept.kwargs), lambda task: f"task {task.id} is stored")
+
+
+def _all_stored(tasks: Sequence[MonQTask]) -> str:
+    return f"all {len(tasks)} tasks are stored"
+
+
+async def _off_loop(post: Callable[[], R], stored: Callable[[R], str]) -> R:
+    """What *post* returns, done in a thread; in a `hold()` block, which only gathers, here and now."""
+    if held() is not None:
+        await look_off_loop(lambda: poster().clock)  # connects at the first use after a fork
+        if held() is not None:
+            return post()
+    return await write_off_loop(post, stored)
 
 
 class Registry:
@@ -370,6 +413,11 @@ def post_event(topic: str, *args: Any, **kwargs: Any) -> ObjectId:
     return event_id
 
 
+async def post_event_async(topic: str, *args: Any, **kwargs: Any) -> ObjectId:
+    """As `post_event`, for asyncio: the loop turns meanwhile; the arguments must not change."""
+    return await _off_loop(lambda: post_event(topic, *args, **kwargs), lambda own: f"event {own} is stored")
+
+
 @contextmanager
 def hold() -> Iterator[None]:
     """Store what is posted and published in the block at its end, in one write; nothing when it raises.
@@ -385,6 +433,21 @@ def hold() -> Iterator[None]:
         yield
     if len(batch):
         poster().store(batch)
+
+
+@asynccontextmanager
+async def hold_async() -> AsyncIterator[None]:
+    """As `hold`, for asyncio: the loop turns while the block's posts are stored.
+
+    Tasks of asyncio that were started in the block belong to it until it ends.
+    """
+    if held() is not None:
+        yield
+        return
+    with holding() as batch:
+        yield
+    if len(batch):
+        await write_off_loop(lambda: poster().store(batch), lambda _: f"all {len(batch)} posts are stored")
 
 
 class Globals:
