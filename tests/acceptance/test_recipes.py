@@ -162,7 +162,7 @@ def test_the_program_for_asyncio_posts_and_joins(daemon: Daemon, run: Run) -> No
     (block,) = blocks_below(PAGE, "From asyncio")
     daemon.start()
 
-    assert "None\n" == run("-c", block)  # the result of a task is forgotten, unless it says otherwise
+    assert "7\n" == run("-c", block)
     assert ["monqbus"] == counted_letters(daemon, 1)
 
 
@@ -316,7 +316,7 @@ def test_cells_of_a_notebook_post_and_join(daemon: Daemon, run: Run) -> None:
     daemon.start()
     said = json.loads(run("-c", KERNEL, json.dumps([cells["cell 1"], cells["cell 2"], own])))
 
-    assert "None" not in said
+    assert "7" == said[0]
     assert said[-1].startswith("BadDeclaration: task __main__.here: expected one of an app")
     until(lambda: [line for line in daemon.lines if "'monqbus' has 7 letters" in line], 1)
 
