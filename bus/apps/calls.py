@@ -79,9 +79,15 @@ class Batch:
         for start in range(0, len(self.events), most):
             yield Batch(events=self.events[start : start + most])
 
-    def require_room(self) -> None:
-        """Raise NotStorable when it takes no further call."""
-        if len(self) >= MOST_HELD:
+    def take(self, other: Batch) -> None:
+        """Add all of *other*. Raises NotStorable when that is too much; then nothing of it."""
+        self.require_room(len(other))
+        self.tasks += other.tasks
+        self.events += other.events
+
+    def require_room(self, calls: int = 1) -> None:
+        """Raise NotStorable when it does not take so many *calls* more."""
+        if len(self) + calls > MOST_HELD:
             raise NotStorable(
                 f"hold: expected at most {MOST_HELD} posts in one block, got more; store them in several"
             )

@@ -422,16 +422,16 @@ async def post_event_async(topic: str, *args: Any, **kwargs: Any) -> ObjectId:
 def hold() -> Iterator[None]:
     """Store what is posted and published in the block at its end, in one write; nothing when it raises.
 
-    Ids are known in the block, `join` works after it. Another `hold` inside belongs to the outer one; what
-    other threads post does not. At most 5,000 posts. Raises at the end as `.post()` does: all or nothing is
-    stored then, except on MongoDB, where an outage may leave a part of it.
+    Ids are known in the block, `join` works after it. Another `hold` inside adds to the outer one at its end,
+    and nothing when it raises; what other threads post does not belong to it. At most 5,000 posts. Raises at
+    the end as `.post()` does: all or nothing is stored then, except on MongoDB, where an outage may leave a
+    part of it.
     """
-    if held() is not None:
-        yield
-        return
     with holding() as batch:
         yield
-    if len(batch):
+    if (outer := held()) is not None:
+        outer.take(batch)
+    elif len(batch):
         poster().store(batch)
 
 
@@ -441,12 +441,11 @@ async def hold_async() -> AsyncIterator[None]:
 
     Tasks of asyncio that were started in the block belong to it until it ends.
     """
-    if held() is not None:
-        yield
-        return
     with holding() as batch:
         yield
-    if len(batch):
+    if (outer := held()) is not None:
+        outer.take(batch)
+    elif len(batch):
         await write_off_loop(lambda: poster().store(batch), lambda _: f"all {len(batch)} posts are stored")
 
 

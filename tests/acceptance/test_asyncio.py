@@ -52,7 +52,8 @@ cpu_workers = 1
 listen = 127.0.0.1:0
 """
 PRELUDE = f"""\
-import asyncio, gc, json, os, sys, threading
+import asyncio, gc, json, logging, os, sys, threading
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of a slow machine too
 sys.path[:0] = [{str(ROOT)!r}, "."]
 import monqbus
 from bus.apps import registry
