@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -15,7 +16,7 @@ from .conftest import New
 from .daemons import PATIENCE, Daemon, until
 
 CALLS = 6_000
-KILLS = 3
+KILLS = (signal.SIGKILL, signal.SIGINT, signal.SIGKILL)
 APP = """\
 from monqbus import event_handler, task
 
@@ -44,16 +45,16 @@ listen = 127.0.0.1:0
 def test_a_run_that_is_killed_again_and_again_posts_each_line_once(
     address: str, new_daemon: New, tmp_path: Path, verb: str, name: str
 ) -> None:
-    """SIGKILL wherever it is, then the same command: nothing twice, nothing lost, on both stores."""
+    """SIGKILL or Ctrl-C wherever it is, then the same command: nothing twice and nothing lost."""
     (tmp_path / "listed.py").write_text(APP)
     daemon = new_daemon(address, text=CONFIG).start()
     lines, journal = tmp_path / "calls.jsonl", tmp_path / "calls.jsonl.journal"
     lines.write_text("".join(f"[{number}]\n" for number in range(CALLS)))
     words = [verb, name, "--from", str(lines)]
-    for kill in range(KILLS):
+    for number, kill in enumerate(KILLS):
         with subprocess.Popen([*PROGRAM, *words, "--config", str(daemon.config)], cwd=tmp_path) as run:
-            until(lambda: journal.read_text().splitlines() if journal.exists() else [], 2 + 2 * kill)
-            run.kill()
+            until(lambda: journal.read_text().splitlines() if journal.exists() else [], 2 + 2 * number)
+            run.send_signal(kill)
     ended = daemon.monqbus(*words)
 
     assert 0 == ended.returncode

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ import pytest
 from bus.cli import journal
 from bus.clock import Clock
 from bus.errors import StoreUnavailable
+from bus.store.inbox import writer
 from bus.store.inbox.postings import from_payload
 from bus.store.inbox.reader import InboxReader
 from bus.store.inbox.writer import InboxWriter
@@ -119,6 +121,22 @@ def test_a_run_that_was_interrupted_is_run_again_and_posts_the_others(  # noqa: 
     assert code == first.code
     assert f"calls.jsonl: the first {write * 1000} lines are posted; run the same command again" in first.err
     assert 0 == second.code
+    assert NUMBERS == numbers(tmp_path)
+
+
+def test_a_full_disk_ends_the_run_which_goes_on_when_there_is_room(
+    alone: Command, lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the watermark says it is full: nothing is stored behind it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.os, "fstatvfs", lambda _: SimpleNamespace(f_bavail=0, f_frsize=4096))
+        full = alone("post", "cliapp.double", "--from", lines)
+    again = alone("post", "cliapp.double", "--from", lines)
+
+    assert (69, "") == (full.code, full.out)
+    assert "calls.jsonl: the first 0 lines are posted; run the same command again" in full.err
+    assert "low on disk space" in full.err
+    assert (0, "posted 2500\n") == (again.code, again.out)
     assert NUMBERS == numbers(tmp_path)
 
 
