@@ -118,7 +118,7 @@ def say(place: Daemon) -> Say:
             capture_output=True, text=True, timeout=2 * PATIENCE, cwd=place.config.parent,
             env=place.environ, check=False,
         )  # fmt: skip
-        assert (0, "") == (done.returncode, done.stderr)
+        assert (0, "") == (done.returncode, done.stderr), done.stderr
         return json.loads(done.stdout)
 
     return run
@@ -377,3 +377,103 @@ def test_a_process_that_was_forked_after_the_first_loop_has_threads_of_its_own(
     place.start()
 
     assert set(ids) == set(ran(place, 3))
+
+
+PROGRAMS = """
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from hypothesis import given, settings, strategies as st
+from bus.clock import Clock
+from bus.store.inbox.postings import from_payload
+from bus.store.inbox.reader import InboxReader
+
+class Broken(Exception):
+    pass
+
+leaf = st.sampled_from([("post",), ("event",), ("many",), ("cancelled",), ("raise",)])
+programs = st.lists(st.recursive(leaf, lambda steps: st.one_of(
+    st.tuples(st.sampled_from(["hold", "hold_async", "try"]), st.lists(steps, max_size=4)),
+    st.tuples(st.just("gather"), st.lists(st.lists(steps, max_size=3), max_size=3)),
+), max_leaves=12), max_size=5)
+numbers, heard = count(), []
+
+async def run(program, into):
+    for verb, *more in program:
+        number = next(numbers)
+        if verb == "post":
+            await double.post_async(number)
+            into.append(number)
+        elif verb == "event":
+            await post_event_async("order.paid", number)
+            into.append(number)
+        elif verb == "many":
+            await double.post_many_async([(number,), (next(numbers),)])
+            into += [number, number + 1]
+        elif verb == "cancelled":
+            post = asyncio.create_task(double.post_async(number))
+            await turns(number % 4)
+            post.cancel()
+            said = await cancelled(post)
+            heard.append((number, said))
+            if said is None or said.startswith("task "):
+                into.append(number)
+        elif verb == "raise":
+            raise Broken
+        elif verb == "try":
+            with suppress(Broken):
+                await run(more[0], into)
+        elif verb == "gather":
+            ends = await asyncio.gather(*(run(one, into) for one in more[0]), return_exceptions=True)
+            for end in ends:
+                if end is not None:
+                    raise end
+        else:
+            inner = []
+            if verb == "hold":
+                with hold():
+                    await run(more[0], inner)
+            else:
+                async with hold_async():
+                    await run(more[0], inner)
+            into += inner
+
+reader, clock, examples = InboxReader(Path("data")), Clock(), []
+
+def stored():
+    found = []
+    while pieces := list(reader.pieces()):
+        for piece in pieces:
+            for record in piece.records:
+                batch = from_payload(record.payload, clock.now())
+                found += [task.args[0] for task in batch.tasks]
+                found += [made.event.args[0] for made in batch.events]
+            reader.taken(piece.name, piece.records[-1].end)
+    return sorted(found)
+
+@settings(max_examples=150, deadline=None, database=None)
+@given(programs)
+def agrees(program):
+    async def whole(into):
+        with suppress(Broken):
+            await run(program, into)
+
+    expected = []
+    asyncio.run(whole(expected))
+    examples.append(program)
+    found = stored()
+    assert sorted(expected) == found, (program, sorted(expected), found, heard[-5:])
+
+agrees()
+
+async def main():
+    return len(examples) > 100
+"""
+
+
+@pytest.mark.parametrize("address", ["sqlite"], indirect=True)
+def test_whatever_is_awaited_held_gathered_cancelled_and_raised_the_model_has_what_is_stored(
+    say: Say,
+) -> None:
+    """Blocks of both kinds, in concurrent tasks, on a real loop; and cancelled posts say the truth."""
+    assert say(PROGRAMS)
