@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from collections import Counter
@@ -52,9 +53,10 @@ def test_a_run_that_is_killed_again_and_again_posts_each_line_once(
     lines.write_text("".join(f"[{number}]\n" for number in range(CALLS)))
     words = [verb, name, "--from", str(lines)]
     for number, kill in enumerate(KILLS):
-        with subprocess.Popen([*PROGRAM, *words, "--config", str(daemon.config)], cwd=tmp_path) as run:
+        command = [*PROGRAM, *words, "--config", str(daemon.config)]
+        with subprocess.Popen(command, cwd=tmp_path, start_new_session=True) as run:
             until(lambda: journal.read_text().splitlines() if journal.exists() else [], 2 + 2 * number)
-            run.send_signal(kill)
+            os.killpg(run.pid, kill)  # an executable has a process in front of it
     ended = daemon.monqbus(*words)
 
     assert 0 == ended.returncode
