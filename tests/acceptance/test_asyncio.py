@@ -88,7 +88,7 @@ async def cancelled(task):
     try:
         await task
     except asyncio.CancelledError as error:
-        return str(error)
+        return str(error) or str(error.__context__ or "")  # where Python 3.10 has it
 
 def threads():
     return [one.name for one in threading.enumerate() if one.name.startswith("monqbus-async")]
