@@ -17,6 +17,7 @@ from .apps import from_config, registry
 from .apps.calls import Batch, announcement, prepare
 from .apps.context import capture
 from .apps.options import Options
+from .apps.poster import bind
 from .clock import Clock
 from .config import CONTROL_SOCKET, Config, load
 from .errors import BadDeclaration, StoreUnavailable
@@ -34,15 +35,15 @@ def connect(path: Path) -> None:
     """Bind the registry to the store of the config at *path*; see monqbus.connect."""
     config = load(path, os.environ)
     if is_embedded(config):
-        registry.bind(ForkSafe(lambda: InboxPoster.of(config)))
+        bind(ForkSafe(lambda: InboxPoster.of(config)))
         return
     from_config.load(config)  # so that events find their handlers
     _let_apps_handle()
-    registry.bind(ForkSafe(lambda: _office(config)))
+    bind(ForkSafe(lambda: _office(config)))
 
 
 class ForkSafe:
-    """Implements registry.Poster by one that *make* makes, and by another one in every process.
+    """Implements poster.Poster by one that *make* makes, and by another one in every process.
 
     A server that forks its workers calls `connect()` before: a connection that parent and children
     shared would give the answers of one to the other. Forgotten, and not closed, is what the parent has:
@@ -130,7 +131,7 @@ def _expect_handlers_elsewhere(own: PostOffice | InboxPoster, topic: str) -> Non
 
 
 class InboxPoster:
-    """Implements registry.Poster beside an embedded store, whether its daemon runs or not.
+    """Implements poster.Poster beside an embedded store, whether its daemon runs or not.
 
     What is posted is durable in the inbox; the daemon takes it over at once or when it comes. Only a post
     with a key asks the daemon first, who knows which task holds it.
@@ -169,6 +170,10 @@ class InboxPoster:
         self._inbox.append(to_payload(batch, self.clock.now()))
         for task in batch.tasks:
             task.waiter = self.join
+
+    def close(self) -> None:
+        """Let the daemon have all of it; the next post begins a new file."""
+        self._inbox.close()
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended, through restarts of the daemon; see MonQTask.join."""

@@ -168,7 +168,20 @@ class TaskSkipped(TaskFailed):
 
 
 class JoinTimeout(MonqbusError, TimeoutError):
-    """The awaited task has not ended within the time given to join()."""
+    """The awaited task has not ended within the time given to join().
+
+    *sentence* says how it stands, *timeout* seconds later, *last* what is behind that.
+    """
+
+    def __init__(self, sentence: str, timeout: float | None = None, last: str = "") -> None:
+        super().__init__(sentence if timeout is None else f"{sentence} after {timeout:g} s{last}")
+        self.sentence = sentence
+        self.timeout = timeout
+        self.last = last
+
+    def within(self, timeout: float) -> JoinTimeout:
+        """The same after another time."""
+        return self if self.timeout is None else JoinTimeout(self.sentence, timeout, self.last)
 
 
 class CommandFailed(MonqbusError):

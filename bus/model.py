@@ -23,6 +23,7 @@ from . import regex, strict_json
 from .clock import UTC
 from .errors import BadFilter
 from .process.identity import ProcessIdentity
+from .process.off_loop import join_off_loop
 from .safe_text import shown
 
 State = Literal["ready", "busy", "complete", "error", "skipped"]
@@ -141,6 +142,13 @@ class MonQTask:
                 "be joined; a hold() block stores at its end, and nothing when it raises"
             )
         return self.waiter(self, timeout)
+
+    async def join_async(self, timeout: float | None = None) -> Any:
+        """As `join`, for asyncio: the loop turns meanwhile, and no thread waits between two looks.
+
+        Raises MonqbusError in a process whose threads are greenlets, such as the daemon.
+        """
+        return await join_off_loop(lambda: self.join(0), timeout)
 
 
 UNREAD: Final = object()

@@ -79,7 +79,7 @@ Tick = tuple[Schedule, datetime]
 
 
 class PostOffice:
-    """Implements registry.Poster on a store of this process.
+    """Implements poster.Poster on a store of this process.
 
     *starter* is there only in the daemon, *spooler* only where a spool is configured. *keep_events*
     is how long an event is remembered, and with it the delivery id by which a repeated delivery is

@@ -6,11 +6,13 @@ from pathlib import Path
 from bus import __version__ as __version__
 from bus.apps.context import c as c
 from bus.apps.context import carry as carry
+from bus.apps.events import g as g
+from bus.apps.events import post_event as post_event
+from bus.apps.events import post_event_async as post_event_async
+from bus.apps.poster import hold as hold
+from bus.apps.poster import hold_async as hold_async
 from bus.apps.registry import Task as Task
 from bus.apps.registry import event_handler as event_handler
-from bus.apps.registry import g as g
-from bus.apps.registry import hold as hold
-from bus.apps.registry import post_event as post_event
 from bus.apps.registry import task as task
 from bus.apps.scheduling import schedule as schedule
 from bus.errors import Cancel as Cancel

@@ -88,6 +88,8 @@ class Batch:
 
     tasks: list[MonQTask] = field(default_factory=list)
     events: list[Announcement] = field(default_factory=list)
+    is_over: bool = False
+    """Its block has ended: what was started in it and goes on posts for itself."""
 
     def __len__(self) -> int:
         return len(self.tasks) + len(self.events)
@@ -99,9 +101,15 @@ class Batch:
         for start in range(0, len(self.events), most):
             yield Batch(events=self.events[start : start + most])
 
-    def require_room(self) -> None:
-        """Raise NotStorable when it takes no further call."""
-        if len(self) >= MOST_HELD:
+    def take(self, other: Batch) -> None:
+        """Add all of *other*. Raises NotStorable when that is too much; then nothing of it."""
+        self.require_room(len(other))
+        self.tasks += other.tasks
+        self.events += other.events
+
+    def require_room(self, calls: int = 1) -> None:
+        """Raise NotStorable when it does not take so many *calls* more."""
+        if len(self) + calls > MOST_HELD:
             raise NotStorable(
                 f"hold: expected at most {MOST_HELD} posts in one block, got more; store them in several"
             )
@@ -112,7 +120,8 @@ _held: ContextVar[Batch | None] = ContextVar("monqbus_held", default=None)
 
 def held() -> Batch | None:
     """The batch of the `hold()` block that this code runs in; None outside of one."""
-    return _held.get()
+    batch = _held.get()
+    return None if batch is None or batch.is_over else batch
 
 
 @contextmanager
@@ -123,4 +132,5 @@ def holding() -> Iterator[Batch]:
     try:
         yield batch
     finally:
+        batch.is_over = True  # an asyncio task that was started in the block has a copy of the context
         _held.reset(token)

@@ -12,20 +12,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Generic, NoReturn, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
-from bson import ObjectId
-
-from ..clock import Clock
-from ..errors import BadCall, BadDeclaration, NotBound
-from ..model import MonQTask, Receipt
+from ..codec import storable
+from ..errors import BadCall, BadDeclaration
+from ..model import MonQTask
 from ..rules import Rule
 from ..safe_text import shown
 from ..schedules import Schedule
 from .callables import execution_of, name_of, runnable, written
-from .calls import Batch, announcement, held, holding, prepare
+from .calls import held, prepare
 from .context import capture
 from .options import Options, for_one_post, without_controls
+from .poster import hold, off_loop, poster
 from .signature import Parameters, called_with
 
 P = ParamSpec("P")
@@ -35,23 +34,6 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
 PROGRAM = frozenset({"__main__", "__mp_main__"})
 """What Python calls the program that was started, whatever its file is called."""
 TOPIC = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-
-
-class Poster(Protocol):
-    """Where `.post()` and `post_event()` go. Both block until the store says durable."""
-
-    def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
-        """Store one task; raises NotStorable, StoreUnavailable."""
-
-    def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
-        """Store one event with a task for each handler."""
-
-    @property
-    def clock(self) -> Clock:
-        """The queue's time."""
-
-    def store(self, batch: Batch) -> None:
-        """Store all of *batch* in one write: all or none where the store can."""
 
 
 class Task(Generic[P, R]):
@@ -117,6 +99,18 @@ class Task(Generic[P, R]):
         """Store one task for each tuple of arguments, in their order and in one write; see `hold`."""
         return self._post_many(self.defaults, calls)
 
+    async def post_async(self, *args: P.args, **kwargs: P.kwargs) -> MonQTask:
+        """As `post`, for asyncio: the loop turns meanwhile; see `write_off_loop` for a cancellation.
+
+        Raises MonqbusError in a process whose threads are greenlets, such as the daemon.
+        """
+        return await _post_async(self.post, args, kwargs)
+
+    async def post_many_async(self, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
+        """As `post_many`, for asyncio; the arguments must not change meanwhile."""
+        given = list(calls)
+        return await off_loop(lambda: self.post_many(given), _all_stored)
+
     def options(self, **changes: Any) -> Prepared[P]:
         """The same task with other options for one post: delay, priority, key, max_attempts, timeout, …"""
         return Prepared(self, for_one_post(self.defaults, changes))
@@ -159,6 +153,26 @@ class Prepared(Generic[P]):
     def post_many(self, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
         """As Task.post_many."""
         return self.task._post_many(self.chosen, calls)
+
+    async def post_async(self, *args: P.args, **kwargs: P.kwargs) -> MonQTask:
+        """As Task.post_async."""
+        return await _post_async(self.post, args, kwargs)
+
+    async def post_many_async(self, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
+        """As Task.post_many_async."""
+        given = list(calls)
+        return await off_loop(lambda: self.post_many(given), _all_stored)
+
+
+async def _post_async(
+    post: Callable[..., MonQTask], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> MonQTask:
+    kept = storable(list(args), dict(kwargs), {})  # the loop may change the arguments before they are posted
+    return await off_loop(lambda: post(*kept.args, **kept.kwargs), lambda task: f"task {task.id} is stored")
+
+
+def _all_stored(tasks: Sequence[MonQTask]) -> str:
+    return f"all {len(tasks)} tasks are stored"
 
 
 class Registry:
@@ -235,7 +249,6 @@ def _is_again(known: Task[..., Any], task: Task[..., Any]) -> bool:
 _registry = Registry()
 # While apps are imported anew, what is in use must not change: an import may wait, and others go on
 _filling: ContextVar[Registry | None] = ContextVar("monqbus_filling", default=None)
-_poster: Poster | None = None
 
 
 def registry() -> Registry:
@@ -262,19 +275,6 @@ def filling(new: Registry) -> Iterator[None]:
 def being_filled() -> Registry:
     """The registry that decorators fill, in this greenlet."""
     return _filling.get() or _registry
-
-
-def bind(new: Poster | None) -> None:
-    """Let every `.post()` of this process go to *new*."""
-    global _poster  # noqa: PLW0603 - one process, one store: the only other global is the registry
-    _poster = new
-
-
-def poster() -> Poster:
-    """The bound poster. Raises NotBound."""
-    if _poster is None:
-        raise NotBound
-    return _poster
 
 
 def _declare(given: Any, name: str | None, options: Options) -> Any:
@@ -399,48 +399,3 @@ def _require_topics(topics: tuple[object, ...]) -> None:
                 "@event_handler: expected topics of letters, digits and _.:- in quotes, "
                 f"got {shown(topic, 80)}"
             )
-
-
-def post_event(topic: str, *args: Any, **kwargs: Any) -> ObjectId:
-    """Publish an event: one task for each handler of *topic*, stored in one step. Returns its id.
-
-    Handlers are called with ``(topic, *args, **kwargs)``. Blocks on the store. Raises NotStorable,
-    NotBound, StoreUnavailable, and BadDeclaration for a topic that no handler could have.
-    """
-    if not isinstance(topic, str) or TOPIC.fullmatch(topic) is None:
-        raise BadDeclaration(
-            f"post_event: expected a topic of letters, digits and _.:-, got {shown(topic, 80)}"
-        )
-    if (batch := held()) is not None:
-        batch.require_room()
-        batch.events.append(announcement(poster().clock, topic, args, kwargs, capture()))
-        return batch.events[-1].event.id
-    event_id = poster().publish(topic, args, kwargs).event_id
-    assert event_id is not None  # noqa: S101 - an event's receipt always names it
-    return event_id
-
-
-@contextmanager
-def hold() -> Iterator[None]:
-    """Store what is posted and published in the block at its end, in one write; nothing when it raises.
-
-    Ids are known in the block, `join` works after it. Another `hold` inside belongs to the outer one; what
-    other threads post does not. At most 5,000 posts. Raises at the end as `.post()` does: all or nothing is
-    stored then, except on MongoDB, where an outage may leave a part of it.
-    """
-    if held() is not None:
-        yield
-        return
-    with holding() as batch:
-        yield
-    if len(batch):
-        poster().store(batch)
-
-
-class Globals:
-    """Allura's `g`, as far as events go: ``g.post_event(topic, ...)``."""
-
-    post_event = staticmethod(post_event)
-
-
-g = Globals()

@@ -190,12 +190,29 @@ def _posting(command: Command) -> None:
     post.add_argument(
         "--key", help="store nothing while an unfinished task has this key; print the id of that one"
     )
+    _lines(post, "task", ', "key", "delay", "priority"')
     event = command(
         "event", "post", "publish an event, print its id and one task id per handler",
         """monqbus event order.paid --kwargs '{"number": 7}'""",
     )  # fmt: skip
     event.add_argument("topic", metavar="TOPIC", help="what happened")
     _arguments(event)
+    _lines(event, "event")
+
+
+def _lines(sub: argparse.ArgumentParser, noun: str, more: str = "") -> None:
+    sub.add_argument(
+        "--from",
+        dest="source",
+        metavar="FILE",
+        help=f"one {noun} for each line of FILE, or of standard input for -: a JSON array of arguments, "
+        f'or an object with "args", "kwargs"{more}; run again after an interruption, it posts the others',
+    )
+    sub.add_argument(
+        "--journal",
+        metavar="FILE",
+        help="where --from remembers how far it is (default: its FILE with .journal; none for a pipe)",
+    )
 
 
 def _filters(sub: argparse.ArgumentParser) -> None:

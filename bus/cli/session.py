@@ -20,7 +20,7 @@ from ..api.client import ApiClient
 from ..apps import from_config, registry
 from ..clock import Clock
 from ..config import CONTROL_SOCKET, Config, load
-from ..connecting import client, is_embedded
+from ..connecting import InboxPoster, client, is_embedded
 from ..errors import ConfigError, StoreHeld, StoreUnavailable
 from ..model import READY, MonQTask
 from ..posting import PostOffice
@@ -133,6 +133,23 @@ def open_poster(options: argparse.Namespace) -> Iterator[Local | ApiClient]:
         clock = _queue_clock(config)
         office = PostOffice(place, registry.registry, clock, keep_events=keep, hooks=lambda: config.hooks)
         yield Local(office, is_attended=place.shared)
+
+
+@contextmanager
+def open_bulk(config: Config) -> Iterator[PostOffice | InboxPoster]:
+    """What takes many posts a write: MongoDB, or the inbox, whether a daemon runs or not.
+
+    The apps are imported for what they declare. A long run must not keep a daemon from the embedded file.
+    """
+    from_config.load(config)
+    if is_embedded(config):
+        with closing(InboxPoster.of(config)) as inbox:
+            yield inbox
+        return
+    place = open_store(config.monqbus.store.reveal(), config.monqbus.data_dir)
+    keep = timedelta(seconds=config.monqbus.keep_events)
+    with closing(place):
+        yield PostOffice(place, registry.registry, _queue_clock(config), keep_events=keep)
 
 
 def _queue_clock(config: Config) -> Clock:

@@ -33,7 +33,7 @@ OUTLIVED: Final = (
 
 
 class DaemonClient:
-    """Implements registry.Poster in a worker. Any thread of the handler may use it; one is served at a time.
+    """Implements poster.Poster in a worker. Any thread of the handler may use it; one is served at a time.
 
     It carries nothing outside of a run, nothing for a thread that has outlived its run, and nothing for
     a process that the handler has forked.
@@ -48,7 +48,7 @@ class DaemonClient:
         self._run: str | None = None
         self._strays: frozenset[threading.Thread] = frozenset()
 
-    # registry.Poster
+    # poster.Poster
 
     def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
         """Have one task stored by the daemon; durable when this returns."""

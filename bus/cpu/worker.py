@@ -15,6 +15,7 @@ from typing import Any, Final
 from ..apps import registry
 from ..apps.context import restored
 from ..apps.ending import raised, returned
+from ..apps.poster import bind
 from ..apps.registry import Task
 from ..apps.running_task import Note, RunningTask
 from ..clock import Clock
@@ -120,7 +121,7 @@ class Worker:
     def serve(self) -> None:
         """Run tasks until the daemon says goodbye or is gone. Blocks."""
         self._interrupts.guard()
-        registry.bind(self._daemon_client)
+        bind(self._daemon_client)
         try:
             while (frame := self._frames.receive()) is not None:
                 self._carry_out(frame)

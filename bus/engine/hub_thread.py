@@ -17,7 +17,7 @@ import gevent
 
 from ..apps.calls import Batch
 from ..apps.options import Options
-from ..apps.registry import Poster
+from ..apps.poster import Poster
 from ..clock import Clock
 from ..errors import NotBound
 from ..model import MonQTask, Receipt

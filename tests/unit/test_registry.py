@@ -16,9 +16,11 @@ from bson import ObjectId
 
 from bus.apps import registry
 from bus.apps.calls import MOST_HELD, Batch, prepare
+from bus.apps.events import g, post_event
 from bus.apps.loading import load
 from bus.apps.options import Options
-from bus.apps.registry import Registry, Task, event_handler, g, post_event, task
+from bus.apps.poster import bind, hold
+from bus.apps.registry import Registry, Task, event_handler, task
 from bus.clock import FrozenClock
 from bus.errors import BadCall, BadDeclaration, ConfigError, NotBound, NotStorable
 from bus.model import MonQTask, Receipt
@@ -56,9 +58,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Registry:
 @pytest.fixture
 def clerk() -> Iterator[Clerk]:
     clerk = Clerk()
-    registry.bind(clerk)
+    bind(clerk)
     yield clerk
-    registry.bind(None)
+    bind(None)
 
 
 @pytest.fixture
@@ -196,9 +198,9 @@ def test_an_option_out_of_its_range_is_refused_by_name(options):
         lambda: declared.post(1, **{f"__task_{name}": options[name]}),
     ):
         with pytest.raises(BadDeclaration, match=f"task option {name}: expected .*, got"):
-            registry.bind(Clerk())
+            bind(Clerk())
             act()
-    registry.bind(None)
+    bind(None)
 
 
 def test_an_unknown_option_is_refused_with_the_known_ones():
@@ -521,10 +523,10 @@ def test_cpu_belongs_to_the_declaration(clerk):
 
 def test_a_held_block_is_one_batch_in_the_order_of_its_posts(clerk: Clerk):
     declared = task(add)
-    with registry.hold():
+    with hold():
         first = declared.post(1)
         event_id = post_event("sold", 2)
-        with registry.hold():
+        with hold():
             rest = declared.options(priority=3).post_many([(3,), (4, 5)])
         assert [] == clerk.batches
     (batch,) = clerk.batches
@@ -537,7 +539,7 @@ def test_a_held_block_is_one_batch_in_the_order_of_its_posts(clerk: Clerk):
 
 
 def test_a_held_block_that_raises_stores_nothing(clerk: Clerk):
-    with pytest.raises(ZeroDivisionError), registry.hold():
+    with pytest.raises(ZeroDivisionError), hold():
         task(add).post(1)
         raise ZeroDivisionError
 
@@ -556,7 +558,7 @@ def test_each_call_of_many_is_a_tuple(clerk: Clerk, call: object):
 
 
 def test_an_empty_block_asks_nobody():
-    with registry.hold():
+    with hold():
         pass
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from bus.apps import registry
-from bus.apps.registry import Registry, event_handler, g, task
+from bus.apps.events import g
+from bus.apps.registry import Registry, event_handler, task
 from bus.errors import (
     JoinTimeout,
     MonqbusError,
