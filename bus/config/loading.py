@@ -18,10 +18,10 @@ from .handlers import program_of, uid_of
 from .ini import Section, read
 from .secrets import SHORTEST, is_weak
 from .sections import KINDS, Reader, kind_of, unknown_section
-from .settings import CONTROL_SOCKET, LONGEST_SOCKET_PATH, Config
+from .settings import CONTROL_SOCKET, Config, Http
 from .topics import PLACEHOLDERS
 from .trust import check_apps, check_program
-from .value_types import is_loopback
+from .value_types import LONGEST_SOCKET_PATH, is_loopback, listen_text
 
 LONGEST_RETRIES_SECONDS: Final = 76 * 3_600.0
 """Standard Webhooks 1.0.0: the schedule it proposes to senders ends after 75 h 35 min."""
@@ -224,9 +224,19 @@ def _careless_options(address: str) -> list[str]:
     ]
 
 
+def _own_addresses(http: Http) -> list[networks.Address]:
+    """The addresses from which alone connections come: this machine's, and no proxy is trusted; else none."""
+    if http.trusted_proxies or not all(isinstance(one, tuple) and is_loopback(one) for one in http.listen):
+        return []
+    hosts = [
+        "127.0.0.1" if one[0] == "localhost" else one[0] for one in http.listen if isinstance(one, tuple)
+    ]
+    return [found for host in hosts if (found := networks.address(host))]
+
+
 def _warn_of_hooks(config: Config, lines: Lines, findings: Findings) -> None:
-    host, port = config.http.listen
-    is_reached = not is_loopback(config.http.listen)
+    own = _own_addresses(config.http)
+    reached = next((listen_text(one) for one in config.http.listen if not is_loopback(one)), None)
     for hook in config.hooks.values():
         name = f"hook:{hook.name}"
         first = PLACEHOLDERS.compile(hook.topic).parts[0]
@@ -234,14 +244,12 @@ def _warn_of_hooks(config: Config, lines: Lines, findings: Findings) -> None:
             sentence = "lets its sender choose any topic, those of other hooks too"
             remedy = f"begin with fixed text, {hook.name}.{hook.topic} for example"
             findings.warning(lines[name, "topic"], f"[{name}] topic: {sentence}; {remedy}")
-        own = networks.address("127.0.0.1" if host == "localhost" else host)
-        is_alone = not (is_reached or config.http.trusted_proxies)
-        if hook.allow_ips and is_alone and not networks.is_within(own, hook.allow_ips):
-            sentence = f"everybody comes from {host} here, unless [http] trusted_proxies names the proxy"
+        if hook.allow_ips and own and not any(networks.is_within(one, hook.allow_ips) for one in own):
+            sentence = f"everybody comes from {own[0]} here, unless [http] trusted_proxies names the proxy"
             findings.warning(lines[name, "allow_ips"], f"[{name}] allow_ips: {sentence}; name it there")
         if hook.weak_secret and any(map(is_weak, hook.secrets)):
             sentence = f"a secret of less than {SHORTEST} bytes can be guessed; take a longer one"
             findings.warning(lines[name, "weak_secret"], f"[{name}] weak_secret: {sentence}")
-        if hook.verify == "none" and is_reached:
-            sentence = f"none lets everyone in who reaches {host}:{port}; write verify = token and a secret"
+        if hook.verify == "none" and reached is not None:
+            sentence = f"none lets everyone in who reaches {reached}; write verify = token and a secret"
             findings.warning(lines[name, "verify"], f"[{name}] verify: {sentence}")

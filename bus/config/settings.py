@@ -23,11 +23,11 @@ from .moments import ARRAY, CRON, EVERY, MOMENT, OBJECT, ZONE
 from .secrets import SECRET, STORE, Secret
 from .topics import FIXED_TOPIC, TOPIC, TOPIC_FALLBACK, TOPICS
 from .value_types import (
-    ADDRESS,
     FOLDER,
     FOLDER_OR_NONE,
     FOLDERS,
     HEADER,
+    LISTEN,
     MODULES,
     NETWORKS,
     OPTIONAL_PRIORITY,
@@ -36,7 +36,7 @@ from .value_types import (
     USER,
     VARIABLES,
     YES_OR_NO,
-    Address,
+    Listen,
     ValueType,
     choice,
     duration,
@@ -47,8 +47,6 @@ from .value_types import (
 T = TypeVar("T")
 CONTROL_SOCKET: Final = "control.sock"
 """In data_dir: where commands find the daemon."""
-LONGEST_SOCKET_PATH: Final = 107
-"""Bytes: unix(7), sun_path has 108 with the NUL behind it."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 
@@ -169,7 +167,11 @@ class Worker:
 class Http:
     """[http]: what the outside world reaches. Bytes and seconds."""
 
-    listen: Address = setting("127.0.0.1:8080", ADDRESS, "The address to listen on; port 0 takes a free one.")
+    listen: tuple[Listen, ...] = setting(
+        "127.0.0.1:8080",
+        LISTEN,
+        "The addresses to listen on; port 0 takes a free one. The file of a Unix socket gets mode 0660.",
+    )
     max_body: int = setting("1MiB", size("8MiB"), "The largest request body; more is answered with 413.")
     max_body_memory: int = setting(
         "64MiB",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import keyword
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,7 +22,12 @@ from ..process import cpu_quota
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
 Address = tuple[str, int]
+Listen = Address | Path
+"""Where a listener is: a host and a port, or the path of a Unix socket."""
 
+UNIX: Final = "unix:"
+LONGEST_SOCKET_PATH: Final = 107
+"""Bytes: unix(7), sun_path has 108 with the NUL behind it."""
 MOST_PROCESSES: Final = 1024
 LONGEST_SHOWN: Final = 60
 UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
@@ -192,6 +198,37 @@ def _read_address(text: str) -> Address:
     return host, int(match[3])
 
 
+def _read_listen(text: str) -> tuple[Listen, ...]:
+    found = tuple(_read_one_listen(item) for item in _items(text))
+    if not found:
+        raise Unfit
+    for place, one in enumerate(found):
+        if one in found[:place] and not (isinstance(one, tuple) and one[1] == 0):
+            raise Unfit(f"{quoted(listen_text(one))} twice", remedy="remove one")
+    return found
+
+
+def _read_one_listen(item: str) -> Listen:
+    if not item.startswith(UNIX):
+        try:
+            return _read_address(item)
+        except Unfit as unfit:
+            if item.startswith("/"):
+                unfit.remedy = f"write {UNIX}{item} for a Unix socket"
+            unfit.got = quoted(item)
+            raise
+    path = Path(item.removeprefix(UNIX))
+    if not path.is_absolute() or len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        expected = f"an absolute path of at most {LONGEST_SOCKET_PATH} bytes behind {UNIX}"
+        raise Unfit(quoted(item), expected=expected, remedy=f"write for example {UNIX}/run/monqbus/http.sock")
+    return path
+
+
+def listen_text(one: Listen) -> str:
+    """*one* as LISTEN reads it."""
+    return f"{UNIX}{one}" if isinstance(one, Path) else host_port(*one)
+
+
 def _looks_numeric(host: str) -> bool:
     return host.replace(".", "").isdigit()
 
@@ -204,8 +241,10 @@ def _is_ip(host: str) -> bool:
     return True
 
 
-def is_loopback(address: Address) -> bool:
+def is_loopback(address: Listen) -> bool:
     """True when only this machine can reach *address*."""
+    if isinstance(address, Path):
+        return True
     host = address[0]
     return ipaddress.ip_address(host).is_loopback if _is_ip(host) else host == "localhost"
 
@@ -283,9 +322,12 @@ YES_OR_NO: Final = ValueType("yes or no", "yes", _read_yes_or_no, ("yes", "no"))
 PROCESSES: Final = ValueType(
     f"a whole number from 1 to {MOST_PROCESSES}, or auto", "auto", _read_processes, ("auto",)
 )
-ADDRESS: Final = ValueType("HOST:PORT", "127.0.0.1:8080", _read_address)
+
 TASK_NAME: Final = ValueType("the name of a task", "hello.clean_up", _read_task_name)
 OPTIONAL_PRIORITY: Final = ValueType("a whole number from 0 to 1000", "20", _read_priority)
+LISTEN: Final = ValueType(
+    f"HOST:PORT or {UNIX}/PATH, several separated by commas", "127.0.0.1:8080", _read_listen
+)
 MODULES: Final = ValueType("dotted module names, separated by commas", "hello, myteam.billing", _read_modules)
 FOLDER: Final = ValueType("a folder, absolute or relative to this file", "./data", _read_path)
 FOLDERS: Final = ValueType(

@@ -433,7 +433,7 @@ class Parts:
             admission=Admission(http.max_inflight, lambda: self.queue_depth.is_full),
             trusted_proxies=http.trusted_proxies,
         )
-        return Server(self.addresses.public, urls, Limits.of(http))
+        return Server(self.addresses.public, urls, Limits.of(http), removes=self.addresses.files)
 
     def serve_api(self) -> None:
         """Answer on the control socket. Never blocks."""

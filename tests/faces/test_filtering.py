@@ -12,7 +12,7 @@ from bus import networks
 from bus.clock import FrozenClock
 from bus.config import Hook
 from bus.daemon.url_maps import public_urls
-from bus.http import Limits, Server, listen_tcp
+from bus.http import Limits, Server, listen_tcp, listen_unix
 from bus.model import Event
 from bus.rules import OF_A_DELIVERY, compiled
 from bus.rules import parser as rules_parser
@@ -302,3 +302,19 @@ def test_a_refused_address_learns_nothing_else(server, place):
     place.hooks["away"] = Hook(name="away", verify="github", allow_ips=nets("198.51.100.0/24"))
 
     assert 403 == ask(server.address, post("/hooks/away", PUSH)).status
+
+
+def test_behind_a_proxy_on_a_unix_socket_the_client_is_the_one_it_names(place, tmp_path):
+    """Without a word about it the client is nobody, and no list lets it in."""
+    path = tmp_path / "http.sock"
+    server = Server([listen_unix(path)], place.app(), Limits())
+    server.start()
+    try:
+        statuses = [
+            ask(str(path), post("/hooks/away", PUSH, {**signed(PUSH), **more})).status
+            for more in ({}, {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "198.51.100.7"})
+        ]
+    finally:
+        server.stop(0.0)
+
+    assert [403, 403, 202] == statuses

@@ -24,6 +24,7 @@ ALONE = "expected [SECTION] alone on its line, got something else; write for exa
 KEY_VALUE = "expected KEY = VALUE, got something else; indent the line if it goes on with the value above"
 TOPIC_EXPECTED = "expected a topic of letters, digits and _ . : -, at most 128 characters"
 KNOWN_PLACEHOLDERS = "{event}, {name}, {header:X}, {query:x} and {body:dotted.path}"
+LISTEN_EXPECTED = "expected HOST:PORT or unix:/PATH, several separated by commas"
 STORE_EXPECTED = "expected sqlite or mongodb://HOST:PORT/DATABASE (mongodb+srv:// too)"
 STORE_EXAMPLE = "write for example mongodb://127.0.0.1:27017/monqbus"
 ENCODE = "percent-encode : / ? # [ ] @ % in its user name and password"
@@ -81,38 +82,38 @@ MISTAKES = [
     # values
     (
         "[http]\nlisten = abc\n",
-        "2: [http] listen: expected HOST:PORT, got 'abc'; write for example 127.0.0.1:8080",
+        f"2: [http] listen: {LISTEN_EXPECTED}, got 'abc'; write for example 127.0.0.1:8080",
     ),
     (
         "[http]\nlisten =\n",
-        "2: [http] listen: expected HOST:PORT, got nothing; write for example 127.0.0.1:8080",
+        f"2: [http] listen: {LISTEN_EXPECTED}, got nothing; write for example 127.0.0.1:8080",
     ),
     (
         "[http]\nlisten = ::1:80\n",
-        "2: [http] listen: expected HOST:PORT, got '::1:80'; write for example 127.0.0.1:8080",
+        f"2: [http] listen: {LISTEN_EXPECTED}, got '::1:80'; write for example 127.0.0.1:8080",
     ),
     (
         "[http]\nlisten = *:8080\n",
-        "2: [http] listen: expected HOST:PORT, got '*:8080'; "
+        f"2: [http] listen: {LISTEN_EXPECTED}, got '*:8080'; "
         "write 0.0.0.0:8080 for all IPv4 addresses, or [::]:8080 for IPv6 too",
     ),
     (
         "[http]\nlisten = :8080\n",
-        "2: [http] listen: expected HOST:PORT, got ':8080'; "
+        f"2: [http] listen: {LISTEN_EXPECTED}, got ':8080'; "
         "write 0.0.0.0:8080 for all IPv4 addresses, or [::]:8080 for IPv6 too",
     ),
     (
         "[http]\nlisten = 8080\n",
-        "2: [http] listen: expected HOST:PORT, got '8080'; "
+        f"2: [http] listen: {LISTEN_EXPECTED}, got '8080'; "
         "write 127.0.0.1:8080 for this machine alone, or 0.0.0.0:8080 for all addresses",
     ),
     (
         "[http]\nlisten = 127.0.0.256:80\n",
-        "2: [http] listen: expected HOST:PORT, got '127.0.0.256:80'; write for example 127.0.0.1:8080",
+        f"2: [http] listen: {LISTEN_EXPECTED}, got '127.0.0.256:80'; write for example 127.0.0.1:8080",
     ),
     (
         "[http]\nlisten = localhost:65536\n",
-        "2: [http] listen: expected HOST:PORT, got 'localhost:65536'; write for example 127.0.0.1:8080",
+        f"2: [http] listen: {LISTEN_EXPECTED}, got 'localhost:65536'; write for example 127.0.0.1:8080",
     ),
     (
         "[http]\nmax_body = 9MiB\n",
