@@ -18,7 +18,7 @@ from .handlers import program_of, uid_of
 from .ini import Section, read
 from .secrets import SHORTEST, is_weak
 from .sections import KINDS, Reader, kind_of, unknown_section
-from .settings import CONTROL_SOCKET, Config, Http
+from .settings import CONTROL_SOCKET, Config, Hook, Http
 from .topics import PLACEHOLDERS
 from .trust import check_apps, check_program
 from .value_types import LONGEST_SOCKET_PATH, is_loopback, listen_text
@@ -224,18 +224,21 @@ def _careless_options(address: str) -> list[str]:
     ]
 
 
-def _own_addresses(http: Http) -> list[networks.Address]:
-    """The addresses from which alone connections come: this machine's, and no proxy is trusted; else none."""
-    if http.trusted_proxies or not all(isinstance(one, tuple) and is_loopback(one) for one in http.listen):
-        return []
+def _nobody_let_in(http: Http, hook: Hook) -> str:
+    """Why *hook* lets nobody in at listeners that only this machine reaches; "" when it does."""
     hosts = [
         "127.0.0.1" if one[0] == "localhost" else one[0] for one in http.listen if isinstance(one, tuple)
     ]
-    return [found for host in hosts if (found := networks.address(host))]
+    names_clients = http.trusted_proxies or len(hosts) < len(
+        http.listen
+    )  # through a Unix socket proxies come
+    if names_clients or any(networks.is_within(networks.address(one), hook.allow_ips) for one in hosts):
+        return ""
+    everybody = f"everybody comes from {hosts[0]} here, unless [http] trusted_proxies names the proxy"
+    return f"{everybody}; name it there"
 
 
 def _warn_of_hooks(config: Config, lines: Lines, findings: Findings) -> None:
-    own = _own_addresses(config.http)
     reached = next((listen_text(one) for one in config.http.listen if not is_loopback(one)), None)
     for hook in config.hooks.values():
         name = f"hook:{hook.name}"
@@ -244,9 +247,8 @@ def _warn_of_hooks(config: Config, lines: Lines, findings: Findings) -> None:
             sentence = "lets its sender choose any topic, those of other hooks too"
             remedy = f"begin with fixed text, {hook.name}.{hook.topic} for example"
             findings.warning(lines[name, "topic"], f"[{name}] topic: {sentence}; {remedy}")
-        if hook.allow_ips and own and not any(networks.is_within(one, hook.allow_ips) for one in own):
-            sentence = f"everybody comes from {own[0]} here, unless [http] trusted_proxies names the proxy"
-            findings.warning(lines[name, "allow_ips"], f"[{name}] allow_ips: {sentence}; name it there")
+        if hook.allow_ips and reached is None and (sentence := _nobody_let_in(config.http, hook)):
+            findings.warning(lines[name, "allow_ips"], f"[{name}] allow_ips: {sentence}")
         if hook.weak_secret and any(map(is_weak, hook.secrets)):
             sentence = f"a secret of less than {SHORTEST} bytes can be guessed; take a longer one"
             findings.warning(lines[name, "weak_secret"], f"[{name}] weak_secret: {sentence}")
