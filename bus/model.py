@@ -152,7 +152,7 @@ class MonQTask:
 
 
 UNREAD: Final = object()
-"""The content of an event whose body nobody has parsed yet."""
+"""In place of what was parsed of a body that nobody has parsed yet."""
 DELIVERY: Final = "delivery"
 PUBLISHED: Final = "published"
 
@@ -198,7 +198,7 @@ class Event:
     request: dict[str, str] = field(default_factory=dict)
     """Of a delivery whose hook's rule reads them: `method`, `ip` and `peer`."""
     # in memory only
-    content: Any = field(default=UNREAD, repr=False, compare=False)
+    parsed: Any = field(default=UNREAD, repr=False, compare=False)
     """What was parsed of its body, as far as rules read it; it is dropped when they have been asked."""
     fault: str = field(default="", repr=False, compare=False)
     """What of its stored form nobody can read: no handler gets it."""

@@ -342,7 +342,7 @@ class PostOffice:
     ) -> Posting:
         """*event* with a task for each of its handlers."""
         tasks = self._tasks_for(event, args, kwargs, context)
-        event.content = UNREAD
+        event.parsed = UNREAD
         event.task_ids = [task.id for task in tasks]
         event.expire_at = event.received + self._keep_events
         return Posting(tasks, event)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ..config import Config, schedule_of
+from ..config.settings import ScheduleSection
 from ..errors import BadDeclaration, ConfigError
 from . import loading
 from .command import declare
@@ -30,14 +32,15 @@ def load(config: Config, *, afresh: bool = False, folder: Path | None = None) ->
     return loading.load(settings.apps, settings.path, afresh=afresh, also=also)
 
 
-def problems_of(config: Config, folder: Path) -> list[str]:
-    """The mistake of each handler and schedule of *config*; they are declared one by one to find all."""
-    problems: list[str] = []
-    for handler in config.handlers.values():
-        problems += _mistakes(lambda one=handler: declare([one], folder))  # type: ignore[misc]
-    for section in config.schedules.values():
-        problems += _mistakes(lambda one=section: being_filled().plan(schedule_of(one)))  # type: ignore[misc]
-    return problems
+def problems_of(config: Config, folder: Path, *, calls: bool) -> list[str]:
+    """The mistake of each handler and schedule of *config*; they are declared one by one to find all.
+
+    Handlers that call a task are among them only with *calls*: it may be of an app that cannot be imported.
+    """
+    handlers = [one for one in config.handlers.values() if calls or not one.task]
+    steps: list[Callable[[], None]] = [partial(declare, [one], folder) for one in handlers]
+    steps += [partial(_plan, one) for one in config.schedules.values()]
+    return [problem for step in steps for problem in _mistakes(step)]
 
 
 def _mistakes(step: Callable[[], None]) -> list[str]:
@@ -54,4 +57,8 @@ def declare_all(config: Config, folder: Path) -> None:
     """Declare the handlers and the schedules of *config*. Raises BadDeclaration, ConfigError."""
     declare(config.handlers.values(), folder)
     for section in config.schedules.values():
-        being_filled().plan(schedule_of(section))
+        _plan(section)
+
+
+def _plan(section: ScheduleSection) -> None:
+    being_filled().plan(schedule_of(section))

@@ -68,9 +68,7 @@ def _app_problems(config: Config) -> list[str]:
             loading.load([app], config.monqbus.path)
         except ConfigError as error:
             problems += error.problems
-    if not problems:  # what a handler calls may be of an app that cannot be imported
-        problems += from_config.problems_of(config, place)
-    return problems
+    return problems + from_config.problems_of(config, place, calls=not problems)
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -229,13 +229,10 @@ def _nobody_let_in(http: Http, hook: Hook) -> str:
     hosts = [
         "127.0.0.1" if one[0] == "localhost" else one[0] for one in http.listen if isinstance(one, tuple)
     ]
-    if not hosts:
-        return (
-            "who comes through a Unix socket has no address; listen on 127.0.0.1, and let the proxy ask there"
-        )
-    if http.trusted_proxies or any(
-        networks.is_within(networks.address(one), hook.allow_ips) for one in hosts
-    ):
+    names_clients = http.trusted_proxies or len(hosts) < len(
+        http.listen
+    )  # through a Unix socket proxies come
+    if names_clients or any(networks.is_within(networks.address(one), hook.allow_ips) for one in hosts):
         return ""
     everybody = f"everybody comes from {hosts[0]} here, unless [http] trusted_proxies names the proxy"
     return f"{everybody}; name it there"

@@ -46,10 +46,13 @@ def client(environ: Mapping[str, Any], trusted: Collection[Network]) -> Address 
 
     X-Forwarded-For is read from its end, where each proxy writes the address that asked it: the first that is
     no proxy of ours is the client, and what stands before it is the client's own claim. From any other peer
-    the header is not read at all. None where a proxy of ours says no address that can be understood.
+    the header is not read at all. Whoever comes through a Unix socket has no address and may write to its
+    file, as only our user and group may: it is a proxy. None where a proxy says no address that can be
+    understood.
     """
-    peer = networks.address(environ.get("REMOTE_ADDR", ""))
-    if not trusted or not networks.is_within(peer, trusted):
+    own: str | None = environ.get("REMOTE_ADDR")
+    peer = networks.address(own or "")
+    if own is not None and not networks.is_within(peer, trusted):
         return peer
     hops: str | None = environ.get("HTTP_X_FORWARDED_FOR")
     if hops is None:

@@ -66,8 +66,8 @@ def subject_of(
 
 
 def _body(event: Event, paths: Collection[str], pause: Callable[[], object]) -> Any:
-    if event.content is not UNREAD:
-        return event.content
+    if event.parsed is not UNREAD:
+        return event.parsed
     try:
         text = strict_json.text_in(event.body, event.headers.get("content-type", ""), pause)
         return strict_json.parse(text, pause, paths)

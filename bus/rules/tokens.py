@@ -18,6 +18,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _TEXT = re.compile(r"\"((?:[^\"\\\n]|\\.)*)\"|'((?:[^'\\\n]|\\.)*)'")
 _ESCAPE = re.compile(r"\\([\\\"'])")
+_DIGITS = re.compile(r"[0-9]+")
 _SIGN = re.compile(r"==|!=|<=|>=|<|>|[()\[\],.]")
 _MEANT: Final = {
     "=": "write == to compare",
@@ -69,7 +70,7 @@ def tokens(text: str) -> Iterator[Token]:
 
 
 def _token(text: str, place: int, *, after_dot: bool) -> Token:
-    if after_dot and (digits := re.compile(r"[0-9]+").match(text, place)):
+    if after_dot and (digits := _DIGITS.match(text, place)):
         return Token("number", digits[0], place, digits[0])  # a place in a list: not 0.5
     if (foreign := _FOREIGN.match(text, place)) and foreign[0] in _MEANT and not _is_ours(text, place):
         raise BadRule(text, place, "an operator", repr(foreign[0]), _MEANT[foreign[0]])

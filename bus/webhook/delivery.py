@@ -126,7 +126,7 @@ class Receiver:
             body=request.body,
             query=sources.query,
             is_test=bool(sender.tests) and _first(sender.event, sources) in sender.tests,
-            content=content,
+            parsed=content,
         )
         remarks = {"event.unreadable": unreadable} if unreadable else {}
         if found.missing:

@@ -43,5 +43,5 @@ def for_handlers(event: Event) -> None:
 
     Of a long one only what the hook asks for was kept; a charset may make the text twice as long.
     """
-    if event.content is None or 2 * len(event.body) > PIECE_BYTES:
-        event.content = UNREAD
+    if event.parsed is None or 2 * len(event.body) > PIECE_BYTES:
+        event.parsed = UNREAD

@@ -100,11 +100,11 @@ def test_each_handler_reads_what_it_asks_for_of_a_long_body(engine, office, rows
 def test_what_the_door_has_parsed_is_not_parsed_again_and_not_kept(engine, office):
     """Objects of a body take thirty times its size, and the event waits in memory with its task."""
     declare(engine, "opened", 'body.action == "opened"')
-    event = delivery(engine, b"no JSON at all", content=OPENED)
+    event = delivery(engine, b"no JSON at all", parsed=OPENED)
     office.deliver(event)
 
     assert ["opened"] == names(engine)
-    assert event.content is UNREAD
+    assert event.parsed is UNREAD
 
 
 def test_a_handler_may_have_another_rule_for_each_topic(engine, office):

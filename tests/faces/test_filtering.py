@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bus import networks
 from bus.clock import FrozenClock
 from bus.config import Hook
 from bus.daemon.url_maps import public_urls
-from bus.http import Limits, Server, listen_tcp
+from bus.http import Limits, Server, listen_tcp, listen_unix
 from bus.model import Event
 from bus.rules import OF_A_DELIVERY, compiled
 from bus.rules import parser as rules_parser
@@ -302,3 +304,57 @@ def test_a_refused_address_learns_nothing_else(server, place):
     place.hooks["away"] = Hook(name="away", verify="github", allow_ips=nets("198.51.100.0/24"))
 
     assert 403 == ask(server.address, post("/hooks/away", PUSH)).status
+
+
+def test_behind_a_proxy_on_a_unix_socket_the_client_is_the_one_it_names(place, tmp_path):
+    """Without a word about it the client is nobody, and no list lets it in."""
+    path = tmp_path / "http.sock"
+    server = Server([listen_unix(path)], place.app(), Limits())
+    server.start()
+    try:
+        statuses = [
+            ask(str(path), post("/hooks/away", PUSH, {**signed(PUSH), **more})).status
+            for more in ({}, {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "198.51.100.7"})
+        ]
+    finally:
+        server.stop(0.0)
+
+    assert [403, 403, 202] == statuses
+
+
+ANY_RULE = (
+    'body.a.0 in (1, "x") or "y" in body.a or length(body) > 2 or header.X-Any matches "^[a-z]+$" or '
+    'in_network(header.X-Any, "10.0.0.0/8") or number(query.n) > 3 or ip in "::/0" or lower(body.b) == "z"'
+)
+BODIES = st.binary(max_size=60) | st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=4)
+    | st.sampled_from(["x", "y"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner),
+    max_leaves=8,
+).map(lambda value: json.dumps(value).encode())
+TYPES = st.sampled_from(
+    ["application/json", "text/plain", "application/x-www-form-urlencoded", "a/b; charset=x"]
+)
+
+
+def test_whatever_is_delivered_a_rule_lets_it_through_or_filters_it(server, place):
+    """Bodies, headers and parameters of strangers: 202 in any case, never an error of the rule."""
+    place.hooks["any"] = hook("any", "none", when=rule(ANY_RULE))
+    seen = set()
+
+    @given(BODIES, TYPES, st.text("az.01:é\xff ", max_size=9), st.text("049.-%e", max_size=6))
+    @settings(deadline=None)
+    def deliver(body: bytes, content_type: str, header: str, number: str) -> None:
+        head = post(f"/hooks/any?n={number}", body, {"Content-Type": content_type})
+        head = head.replace(b"\r\n", b"\r\nX-Any: " + header.encode("latin-1") + b"\r\n", 1)
+        answer = ask(server.address, head)
+        seen.add(place.events[-1].is_filtered)
+
+        assert (202, place.events[-1].is_filtered) == said(answer)
+
+    deliver()
+    assert {True, False} == seen

@@ -46,7 +46,7 @@ def heavy(number: int) -> float:
     return number / 2
 
 
-@event_handler("project.updated", timeout=5, cpu=True)
+@event_handler("project.updated", when="args.0 > 100", timeout=5, cpu=True)
 def on_update(topic: str, project: int) -> None: ...
 
 
@@ -151,6 +151,9 @@ def wrong_declarations_are_errors() -> None:
 
     @event_handler("a", retries=3)  # type: ignore[arg-type]
     def seven(topic: str) -> None: ...
+
+    @event_handler("a", when=1)  # type: ignore[arg-type]
+    def eight(topic: str) -> None: ...
 
     @event_handler("a", max_attempts="3")  # type: ignore[arg-type]
     def three(topic: str) -> None: ...

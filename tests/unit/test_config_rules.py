@@ -125,6 +125,8 @@ def test_a_mapped_network_of_proxies_is_one_of_ipv4():
         ("listen = [::1]:80\n", "192.0.2.1", 1),
         ("listen = localhost:80\n", "127.0.0.1", 0),
         ("listen = 0.0.0.0:80\n", "192.0.2.1", 0),
+        ("listen = unix:/run/monqbus-http.sock\n", "192.0.2.1", 0),
+        ("listen = 127.0.0.1:80, unix:/run/monqbus-http.sock\n", "192.0.2.1", 0),
     ],
 )
 def test_a_list_that_lets_nobody_in_is_warned_of(http, allowed, warned):

@@ -64,8 +64,8 @@ def test_what_is_no_network_is_refused(text):
         networks.network(text)
 
 
-def asked(peer: str, forwarded: str | None = None, trusted=PROXIES) -> str:
-    environ = {"REMOTE_ADDR": peer}
+def asked(peer: str | None, forwarded: str | None = None, trusted=PROXIES) -> str:
+    environ = {} if peer is None else {"REMOTE_ADDR": peer}
     if forwarded is not None:
         environ["HTTP_X_FORWARDED_FOR"] = forwarded
     return str(client(environ, trusted))
@@ -104,6 +104,13 @@ def test_only_trusted_proxies_say_for_which_client_they_ask(peer, forwarded, exp
 def test_without_trusted_proxies_the_header_is_never_read():
     """Neither from this machine: whoever reaches the listener could write it."""
     assert "127.0.0.1" == asked("127.0.0.1", "198.51.100.7", ())
+
+
+@pytest.mark.parametrize("trusted", [(), PROXIES])
+def test_who_comes_through_a_unix_socket_is_a_proxy(trusted):
+    """Only our user and group may write to its file; it has no address of its own."""
+    assert "198.51.100.7" == asked(None, "203.0.113.9, 198.51.100.7", trusted)
+    assert "None" == asked(None, None, trusted)
 
 
 def test_of_a_long_header_the_last_hops_are_looked_at():
