@@ -93,9 +93,10 @@ def test_of_a_deep_stack_the_handlers_own_line_is_told_too(engine: Engine, dog: 
     engine.declare(handler, "app.deep")
     engine.perform(engine.waiting(name="app.deep"))
 
-    at = told[0][1]["at"].split(" < ")
-    assert ["burn_until", "deep", "deep"] == [line.split()[-1] for line in at if line != "…"][-4:-1]
-    assert ("…", "handler") == (at[-2], at[-1].split()[-1])
+    *inner, gap, own = told[0][1]["at"].split(" < ")
+    assert watchdog.PLACES == len(inner)
+    assert "deep" == inner[-1].split()[-1]
+    assert ("…", "handler") == (gap, own.split()[-1])
 
 
 def test_a_blocking_c_call_is_noticed_as_well(engine: Engine, dog: Watchdog, told: Told, facts: Facts):
