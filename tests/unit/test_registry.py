@@ -395,6 +395,10 @@ def test_an_app_that_is_not_there_is_refused_with_the_remedy(app):
         ("app_shop.taks", "no module named 'app_shop.taks'; did you mean app_shop.tasks?"),
         ("app_shop.xyz", "no module named 'app_shop.xyz'; app_shop has mails, tasks"),
         ("app_shop.tasks.more", "app_shop.tasks is a single file, which has no modules in it"),
+        (
+            "app_shop.tasks.py",
+            "app_shop.tasks is a single file, which has no modules in it; write app_shop.tasks",
+        ),
         ("app_shpo", "add its folder to [monqbus] path, or did you mean app_shop?"),
     ],
 )
