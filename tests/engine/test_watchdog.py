@@ -93,10 +93,9 @@ def test_of_a_deep_stack_the_handlers_own_line_is_told_too(engine: Engine, dog: 
     engine.declare(handler, "app.deep")
     engine.perform(engine.waiting(name="app.deep"))
 
-    *inner, gap, own = told[0][1]["at"].split(" < ")
-    assert watchdog.PLACES == len(inner)
-    assert "deep" == inner[-1].split()[-1]
-    assert ("…", "handler") == (gap, own.split()[-1])
+    *nearest, gap, own = [line.split()[-1] for line in told[0][1]["at"].split(" < ")]
+    assert (3, "deep") == (len(nearest), nearest[-1])  # the look may find it in the lambda, too
+    assert ("…", "handler") == (gap, own)
 
 
 def test_a_blocking_c_call_is_noticed_as_well(engine: Engine, dog: Watchdog, told: Told, facts: Facts):

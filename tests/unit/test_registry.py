@@ -244,6 +244,11 @@ def test_a_topic_is_a_plain_word(topics):
         ("event_handler", "@event_handler: expected topics in parentheses, got the function sold; write "
          "@event_handler('shop.sold') above it"),
         ("event_handler()", "@event_handler: expected at least one topic, got none; write @event_handler("),
+        ("event_handler(['a', 'b'])", "@event_handler: expected topics of letters, digits and _.:- in "
+         "quotes, got ['a', 'b']; write each as an argument of its own: @event_handler('shop.sold', 'shop."),
+        ("event_handler('github.*')", "@event_handler: expected topics of letters, digits and _.:- in "
+         "quotes, got 'github.*'; there are no wildcards, name each topic"),
+        ("task(cpu='yes')", "task option cpu: expected True or False, got 'yes'"),
         ("event_handler('a', max_attempt=3)", "task option max_attempt: expected one of cpu, delay, key, "
          "max_attempts, priority, result_type, timeout, got an unknown option, did you mean max_attempts?"),
         ("task(timeuot=3)", "task option timeuot: expected one of cpu, delay, key, max_attempts, priority, "
