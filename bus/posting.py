@@ -21,15 +21,14 @@ from .config import nearest_name
 from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
 from .joining import await_end
 from .model import BUSY, Event, Instance, MonQTask, Posting, Receipt
-from .safe_text import cached_if_short
 from .store import Store
 from .store.documents import later, unclaimed
 from .store.fields import is_about_task_ids
 from .telemetry import emit
 
 MOST_NAMED: Final = 5
-MOST_REMEMBERED: Final = 256
-"""Topics without handlers whose neighbour is remembered: senders repeat them, and to compare costs."""
+MOST_COMPARED: Final = 256
+"""Topics without handlers that are compared with those of the apps: each costs a millisecond, once."""
 
 
 class Reserved(Protocol):
@@ -113,7 +112,7 @@ class PostOffice:
         self._starter = starter
         self._spooler = spooler
         self._near_in: Registry | None = None
-        self._near: Callable[[str], str]
+        self._compared: dict[str, str] = {}
 
     def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
         """Store one task and return it; an unfinished task with the same key is returned instead."""
@@ -190,16 +189,8 @@ class PostOffice:
     ) -> Published:
         """As `publish`, with the topic that was meant where this one has no handler."""
         receipt = self.publish(topic, args, kwargs, context=context, event_id=event_id)
-        near = "" if receipt.task_ids else self.topic_near(topic)
+        near = "" if receipt.task_ids else nearest_name(topic, self._registry().topics)
         return Published(receipt, near)
-
-    def topic_near(self, topic: str) -> str:
-        """The topic with handlers that *topic*, which has none, was probably meant to be, or nothing."""
-        registry = self._registry()
-        if registry is not self._near_in:
-            self._near_in = registry
-            self._near = cached_if_short(MOST_REMEMBERED)(lambda text: nearest_name(text, registry.topics))
-        return self._near(topic)
 
     def deliver(self, event: Event) -> Receipt:
         """Store a verified delivery and one task for each handler, called `(topic, event)`.
@@ -252,7 +243,8 @@ class PostOffice:
             raise StoreError(f"event {event_id}: {event.fault}")
         tasks = self._tasks_for(event, [event.topic, *event.args], event.kwargs, {})
         if not tasks:
-            meant = f", did you mean {near}?" if (near := self.topic_near(event.topic)) else ";"
+            near = nearest_name(event.topic, self._registry().topics)
+            meant = f", did you mean {near}?" if near else ";"
             raise NotFound(
                 f"event {event_id}: no handler for topic {event.topic}{meant} declare one, then replay it"
             )
@@ -318,8 +310,20 @@ class PostOffice:
         elif event.is_test:
             emit("hook.tried", event=event)
         else:
-            near = self.topic_near(event.topic)
+            near = self._near(event.topic)
             emit("event.unhandled", event=event, **({"near": near} if near else {}))
+
+    def _near(self, topic: str) -> str:
+        """The topic with handlers that *topic* was probably meant to be; of the first topics alone.
+
+        Senders may choose ever new ones, and their deliveries must not pay for it.
+        """
+        registry = self._registry()
+        if registry is not self._near_in:
+            self._near_in, self._compared = registry, {}
+        if topic not in self._compared and len(self._compared) < MOST_COMPARED:
+            self._compared[topic] = nearest_name(topic, registry.topics)
+        return self._compared.get(topic, "")
 
     def _tasks_for(
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
