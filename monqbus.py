@@ -17,6 +17,7 @@ from typing import NoReturn
 from bus import __version__
 from bus.apps.context import c, carry
 from bus.apps.registry import Task, event_handler, g, hold, post_event, task
+from bus.apps.scheduling import schedule
 from bus.errors import (
     Cancel,
     JoinTimeout,
@@ -54,6 +55,7 @@ __all__ = [
     "hold",
     "main",
     "post_event",
+    "schedule",
     "task",
 ]
 

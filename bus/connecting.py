@@ -199,4 +199,5 @@ def _office(config: Config) -> PostOffice:
         registry.registry,
         LazySteadyClock(Clock(), None, ""),
         keep_events=timedelta(seconds=config.monqbus.keep_events),
+        hooks=lambda: config.hooks,
     )

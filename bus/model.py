@@ -104,6 +104,8 @@ class MonQTask:
     progress: dict[str, Any] | None = None
     output: str | None = None
     expire_at: datetime | None = None
+    scheduled_for: datetime | None = None
+    """The moment of the schedule's tick that it comes from; it may run later."""
     # in memory only
     is_bereft: bool = field(default=False, repr=False, compare=False)
     """It was claimed for a delivery that is no longer stored."""
@@ -141,6 +143,8 @@ class MonQTask:
         return self.waiter(self, timeout)
 
 
+UNREAD: Final = object()
+"""The content of an event whose body nobody has parsed yet."""
 DELIVERY: Final = "delivery"
 PUBLISHED: Final = "published"
 
@@ -181,7 +185,13 @@ class Event:
     kind: str = ""
     key: str | None = None
     query: dict[str, str] = field(default_factory=dict)
+    is_filtered: bool = False
+    """The rule of its hook, or those of all its handlers, do not hold for it: it has no tasks."""
+    request: dict[str, str] = field(default_factory=dict)
+    """Of a delivery whose hook's rule reads them: `method`, `ip` and `peer`."""
     # in memory only
+    content: Any = field(default=UNREAD, repr=False, compare=False)
+    """What was parsed of its body, as far as rules read it; it is dropped when they have been asked."""
     fault: str = field(default="", repr=False, compare=False)
     """What of its stored form nobody can read: no handler gets it."""
     is_test: bool = field(default=False, repr=False, compare=False)
@@ -280,6 +290,19 @@ class Instance:
     id: str
     process: str
     identity: ProcessIdentity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What monqbus keeps under a *name* of a *kind*, such as how far a schedule has come: a few small values.
+
+    No colon stands in a kind. Versions are counted from 1; 0 is that of one which is not stored yet.
+    """
+
+    kind: str
+    name: str
+    fields: Mapping[str, Any]
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,24 @@ already says `busy` and the task begins at once (direct start): two steps and a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
-from typing import Any, Final, NamedTuple, Protocol
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
 
 from bson import ObjectId
 
-from .apps.calls import Announcement, Batch, announcement, prepare
+from .apps.calls import Announcement, Batch, Posted, Published, announcement, prepare
 from .apps.context import capture
 from .apps.options import Options
 from .apps.registry import Registry
+from .apps.takers import no_taker, require_let_through, takers
 from .clock import Clock
-from .config import nearest_name
+from .config import Hook, nearest_name
 from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
 from .joining import await_end
-from .model import BUSY, Event, Instance, MonQTask, Posting, Receipt
+from .model import BUSY, UNREAD, Event, Instance, MonQTask, Posting, Receipt
+from .schedules import KIND as SCHEDULE_KIND
+from .schedules import Schedule
 from .store import Store
 from .store.documents import later, unclaimed
 from .store.fields import is_about_task_ids
@@ -69,22 +73,8 @@ class Spooler(Protocol):
         """Keep *posting*, durable when it returns. Raises StoreUnavailable when it cannot."""
 
 
-class Posted(NamedTuple):
-    """A stored task, and whether an app declares its name; one that none declares waits until one does.
-
-    *near* is the declared name that resembles one that is not.
-    """
-
-    task: MonQTask
-    is_known: bool
-    near: str = ""
-
-
-class Published(NamedTuple):
-    """What an event became; *near* is the topic with handlers that resembles one without."""
-
-    receipt: Receipt
-    near: str = ""
+Tick = tuple[Schedule, datetime]
+"""A schedule and one of its moments."""
 
 
 class PostOffice:
@@ -92,7 +82,8 @@ class PostOffice:
 
     *starter* is there only in the daemon, *spooler* only where a spool is configured. *keep_events*
     is how long an event is remembered, and with it the delivery id by which a repeated delivery is
-    recognised.
+    recognised. *hooks* are asked for their rules when a stored delivery is replayed; *pause* is called while
+    a long body is parsed for rules.
     """
 
     def __init__(
@@ -102,6 +93,8 @@ class PostOffice:
         clock: Clock,
         *,
         keep_events: timedelta = timedelta(days=30),
+        hooks: Callable[[], Mapping[str, Hook]] = dict,
+        pause: Callable[[], object] = lambda: None,
         starter: Starter | None = None,
         spooler: Spooler | None = None,
     ) -> None:
@@ -109,6 +102,8 @@ class PostOffice:
         self._registry = registry
         self._clock = clock
         self._keep_events = keep_events
+        self._hooks = hooks
+        self._pause = pause
         self._starter = starter
         self._spooler = spooler
         self._near_in: Registry | None = None
@@ -189,8 +184,9 @@ class PostOffice:
     ) -> Published:
         """As `publish`, with the topic that was meant where this one has no handler."""
         receipt = self.publish(topic, args, kwargs, context=context, event_id=event_id)
-        near = "" if receipt.task_ids else nearest_name(topic, self._registry().topics)
-        return Published(receipt, near)
+        if receipt.task_ids or self._registry().handlers_of(topic):
+            return Published(receipt, is_filtered=not receipt.task_ids)
+        return Published(receipt, nearest_name(topic, self._registry().topics))
 
     def deliver(self, event: Event) -> Receipt:
         """Store a verified delivery and one task for each handler, called `(topic, event)`.
@@ -229,6 +225,56 @@ class PostOffice:
         tasks = [Posting([task]) for task in batch.tasks]
         return [*tasks, *(self._announced(one) for one in batch.events)]
 
+    def fire(self, ticks: Sequence[Tick]) -> list[Receipt]:
+        """Store each of *ticks*, an event with its tasks, in one call. Safe to repeat, by whatever daemon.
+
+        A tick that is stored already answers with the ids of the first time. Raises BadCall for a task that
+        does not take the schedule's arguments.
+        """
+        postings = [self._tick(schedule, moment, schedule.key(moment)) for schedule, moment in ticks]
+        receipts = self._store_and_start_all(postings)
+        for posting, receipt in zip(postings, receipts, strict=True):
+            for task in _new(posting, receipt):
+                emit("task.posted", task=task)
+        return receipts
+
+    def fire_now(self, name: str, event_id: ObjectId | None = None) -> Receipt:
+        """Store a tick of the schedule *name* that is not one of its moments. Raises NotFound, BadCall.
+
+        Under an *event_id* it is stored once. Its schedule's `overlap` counts, `jitter` does not.
+        """
+        schedules = self._registry().schedules
+        if (schedule := schedules.get(name)) is None:
+            near = nearest_name(name, tuple(schedules))
+            hint = f"did you mean {near}?" if near else "`monqbus schedules` lists them"
+            raise NotFound(f"schedule {name}: not declared; {hint}")
+        posting = self._tick(replace(schedule, jitter=0.0), self._clock.now(), None)
+        if posting.event is not None and event_id is not None:
+            posting.event.id = event_id
+            for task in posting.tasks:
+                task.event_id = event_id
+        receipt = self._store_and_start(posting)
+        for task in _new(posting, receipt):
+            emit("task.posted", task=task)
+        return receipt
+
+    def _tick(self, schedule: Schedule, moment: datetime, key: str | None) -> Posting:
+        args, kwargs = list(schedule.args), dict(schedule.kwargs)
+        event = announcement(self._clock, schedule.event_topic, args, kwargs, {}).event
+        event.kind, event.key = SCHEDULE_KIND, key
+        posting = self._posting(event, [event.topic, *args], kwargs, {})
+        if schedule.task:
+            task = self.prepare_named(schedule.task, args, kwargs, {}, {})
+            task.event_id, task.topic = event.id, event.topic
+            posting = posting._replace(tasks=[task])
+            event.task_ids = [task.id]
+        for task in posting.tasks:
+            task.scheduled_for, task.time_queue = moment, moment + schedule.delay(moment)
+            task.priority = task.priority if schedule.priority is None else schedule.priority
+            if schedule.overlap == "skip":
+                task.key = f"{SCHEDULE_KIND}:{schedule.name}:{task.task_name}"
+        return posting
+
     def replay(self, event_id: ObjectId, first_id: ObjectId | None = None) -> Receipt:
         """Give an event that no handler took the handlers there are now, each with a task that waits.
 
@@ -241,13 +287,10 @@ class PostOffice:
             return Receipt(event.task_ids, event_id)
         if event.fault and not is_about_task_ids(event.fault):
             raise StoreError(f"event {event_id}: {event.fault}")
+        require_let_through(event, self._hooks(), self._pause)
         tasks = self._tasks_for(event, [event.topic, *event.args], event.kwargs, {})
         if not tasks:
-            near = nearest_name(event.topic, self._registry().topics)
-            meant = f", did you mean {near}?" if near else ";"
-            raise NotFound(
-                f"event {event_id}: no handler for topic {event.topic}{meant} declare one, then replay it"
-            )
+            raise no_taker(event, nearest_name(event.topic, self._registry().topics))
         tasks[0].id = first_id or tasks[0].id
         event.task_ids = [task.id for task in tasks]
         event.expire_at = later(event.expire_at, self._clock.now() + self._keep_events)
@@ -290,6 +333,7 @@ class PostOffice:
     ) -> Posting:
         """*event* with a task for each of its handlers."""
         tasks = self._tasks_for(event, args, kwargs, context)
+        event.content = UNREAD
         event.task_ids = [task.id for task in tasks]
         event.expire_at = event.received + self._keep_events
         return Posting(tasks, event)
@@ -299,6 +343,8 @@ class PostOffice:
             self._tell_replayed(event, tasks, receipt)
         elif receipt.repeated or receipt.event_id != event.id:
             emit("event.repeated", event=event, first=receipt.event_id)
+        elif event.is_filtered and not event.is_test:
+            emit("event.filtered", event=event, hook=event.hook or "")
         else:
             self._tell_received(event, tasks)
 
@@ -328,9 +374,9 @@ class PostOffice:
     def _tasks_for(
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
     ) -> list[MonQTask]:
-        """One task for each handler that *event* has now."""
-        tasks = []
-        for handler in self._registry().handlers_of(event.topic):
+        """One task for each handler that takes *event* now."""
+        tasks: list[MonQTask] = []
+        for handler in takers(event, self._registry().handlers_of(event.topic), self._pause):
             task = prepare(self._clock, handler.name, args, kwargs, handler.defaults, context)
             task.event_id, task.topic = event.id, event.topic
             if event.is_delivery:

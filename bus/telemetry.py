@@ -40,6 +40,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "event.received": (logging.INFO, "a delivery or published event is stored"),
     "event.repeated": (logging.INFO, "a delivery came again; nothing new was stored"),
     "event.replayed": (logging.INFO, "an event that no handler had taken has got those there are now"),
+    "event.filtered": (
+        logging.INFO,
+        "the rule of a hook, or of each handler, does not hold for an event; it is recorded, without tasks",
+    ),
     "event.unhandled": (
         logging.WARNING,
         "no handler knows the topic; the event is recorded, can be replayed; near = a topic like it",
@@ -166,6 +170,20 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "inbox.damaged": (
         logging.ERROR,
         "what a process has posted cannot be read or stored; it stays in its file",
+    ),
+    "schedule.fired": (logging.DEBUG, "a tick of a schedule is stored, by this daemon or by another one"),
+    "schedule.late": (
+        logging.WARNING,
+        "ticks were stored later than the schedule's lateness; how many, the first one's moment, the reason",
+    ),
+    "schedule.missed": (logging.WARNING, "ticks were missed and are left out, as the schedule's missed says"),
+    "schedule.skipped": (
+        logging.INFO,
+        "a tick was left out: a task of an earlier one is not finished, and overlap is skip",
+    ),
+    "schedule.refused": (
+        logging.ERROR,
+        "a tick cannot be stored: the task does not take the schedule's arguments, or a rule of the store",
     ),
     "clock.stepped": (
         logging.WARNING,

@@ -12,6 +12,7 @@ from bus.apps.registry import g as g
 from bus.apps.registry import hold as hold
 from bus.apps.registry import post_event as post_event
 from bus.apps.registry import task as task
+from bus.apps.scheduling import schedule as schedule
 from bus.errors import Cancel as Cancel
 from bus.errors import JoinTimeout as JoinTimeout
 from bus.errors import MonqbusError as MonqbusError

@@ -14,10 +14,12 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from bson import ObjectId
 
-from ..admin import PAGE, Step
+from ..admin import PAGE, ScheduleState, Step
+from ..apps.calls import Posted, Published
 from ..apps.context import capture
 from ..clock import Clock
 from ..codec import decode, encode, storable
@@ -33,7 +35,6 @@ from ..errors import (
 )
 from ..joining import await_end
 from ..model import Event, EventFilter, Filter, MonQTask, Receipt
-from ..posting import Posted, Published
 from ..store.contract import CountedBy
 from ..store.documents import event_from_document, task_from_document
 
@@ -123,7 +124,8 @@ class ApiClient:
         kept = storable(list(args), dict(kwargs), capture())
         asked = {"id": self._clock.new_id(), "topic": topic, **kept._asdict()}
         answer = self._ask("POST", "/events", asked)
-        return Published(Receipt(answer["tasks"], answer["event"]), answer.get("near", ""))
+        receipt = Receipt(answer["tasks"], answer["event"])
+        return Published(receipt, answer.get("near", ""), answer.get("filtered", False))
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended; see MonQTask.join."""
@@ -169,6 +171,16 @@ class ApiClient:
         """As PostOffice.replay."""
         asked = {"id": self._clock.new_id()}  # chosen here, so that asking twice replays once
         answer = self._ask("POST", f"/events/{event_id}/replay", asked)
+        return Receipt(answer["tasks"], answer["event"])
+
+    def schedules(self) -> list[ScheduleState]:
+        """As Admin.schedules."""
+        return [ScheduleState(**one) for one in self._ask("GET", "/schedules")["schedules"]]
+
+    def fire_now(self, name: str) -> Receipt:
+        """As PostOffice.fire_now."""
+        asked = {"id": self._clock.new_id()}  # chosen here, so that asking twice fires once
+        answer = self._ask("POST", f"/schedules/{quote(name, safe='')}/run", asked)
         return Receipt(answer["tasks"], answer["event"])
 
     def retry(self, filter: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:

@@ -162,13 +162,14 @@ class Api:
     def publish_event(self) -> Response:
         """Publish an event to the handlers of this daemon."""
         document = _asked()
-        receipt, near = self._office.publish_named(
+        receipt, near, is_filtered = self._office.publish_named(
             _text(document, "topic", TOPIC),
             *_call(document),
             context=_part(document, "context", dict),
             event_id=_optional_id(document.get("id")),
         )
-        return _answer({"event": receipt.event_id, "tasks": receipt.task_ids, "near": near}, 201)
+        answer = {"event": receipt.event_id, "tasks": receipt.task_ids, "near": near, "filtered": is_filtered}
+        return _answer(answer, 201)
 
     def find_events(self) -> Response:
         """One page of events, newest first, without headers, body and arguments; *cursor* as for tasks."""
@@ -198,6 +199,16 @@ class Api:
         receipt = self._office.replay(_id(event_id), _optional_id(document.get("id")))
         return _answer({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
 
+    def show_schedules(self) -> Response:
+        """Every declared schedule, its next moments and its last tick."""
+        return _answer({"schedules": [state._asdict() for state in self._admin.schedules()]})
+
+    def run_schedule(self, name: str) -> Response:
+        """Fire a schedule now, apart from its moments; once under an `id` that the request names."""
+        document = _asked() if request.content_length else {}
+        receipt = self._office.fire_now(name, _optional_id(document.get("id")))
+        return _answer({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
+
     def back_up(self) -> Response:
         """Write the store to a new file of this machine, named by its absolute path."""
         path = Path(_text(_asked(), "path", ABSOLUTE_PATH))
@@ -225,6 +236,8 @@ ROUTES: Final[tuple[tuple[str, str, Callable[..., Response]], ...]] = (
     ("GET", "/events/<event_id>", Api.show_event),
     ("POST", "/events/<event_id>/replay", Api.replay_event),
     ("GET", "/topics", Api.list_topics),
+    ("GET", "/schedules", Api.show_schedules),
+    ("POST", "/schedules/<name>/run", Api.run_schedule),
     ("POST", "/backup", Api.back_up),
     ("GET", "/facts", Api.count_facts),
     ("GET", "/status", Api.show_status),

@@ -1,4 +1,4 @@
-"""Calls as they will be stored, and those that a `hold()` block keeps back until its end."""
+"""Calls as they will be stored, what became of them, and those that a `hold()` block keeps back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from ..clock import Clock
 from ..codec import storable
 from ..errors import NotStorable
-from ..model import DEFAULT_PRIORITY, Event, MonQTask
+from ..model import DEFAULT_PRIORITY, Event, MonQTask, Receipt
 from .options import Options
 
 MOST_HELD: Final = 5000
@@ -58,6 +58,28 @@ def announcement(
     event = Event(clock.new_id(), topic, clock.now())
     event.args, event.kwargs, kept = storable(list(args), dict(kwargs), dict(context))
     return Announcement(event, kept)
+
+
+class Posted(NamedTuple):
+    """A stored task, and whether an app declares its name; one that none declares waits until one does.
+
+    *near* is the declared name that resembles one that is not.
+    """
+
+    task: MonQTask
+    is_known: bool
+    near: str = ""
+
+
+class Published(NamedTuple):
+    """What an event became; *near* is the topic with handlers that resembles one without.
+
+    *is_filtered*: its topic has handlers, and the rule of none holds for it.
+    """
+
+    receipt: Receipt
+    near: str = ""
+    is_filtered: bool = False
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""What may run: `@task`, `@event_handler`, and the registry they fill.
+"""What may run: `@task`, `@event_handler`, and the registry that they and `@schedule` fill.
 
 A decorator only records. `.post()` goes to the poster that the process binds: the daemon binds its
 own store, a web application binds one with ``monqbus.connect()``. A task name read from a store is
@@ -19,7 +19,9 @@ from bson import ObjectId
 from ..clock import Clock
 from ..errors import BadCall, BadDeclaration, NotBound
 from ..model import MonQTask, Receipt
+from ..rules import Rule
 from ..safe_text import shown
+from ..schedules import Schedule
 from .callables import execution_of, name_of, runnable, written
 from .calls import Batch, announcement, held, holding, prepare
 from .context import capture
@@ -60,6 +62,8 @@ class Task(Generic[P, R]):
         self.name = name
         self.defaults = options
         self.topics: tuple[str, ...] = ()
+        self.rules: dict[str, Rule] = {}
+        """By topic: of an event for which it does not hold, this gets no task."""
         self.execution = execution_of(function)
         self._parameters: Parameters | None = None
         self.__name__ = getattr(function, "__name__", name)
@@ -158,10 +162,11 @@ class Prepared(Generic[P]):
 
 
 class Registry:
-    """Every task by name, every handler by topic."""
+    """Every task by name, every handler by topic, every schedule by name."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, Task[..., Any]] = {}
+        self.schedules: dict[str, Schedule] = {}
         self._handlers: dict[str, list[Task[..., Any]]] = {}
 
     def add(self, task: Task[..., Any]) -> None:
@@ -174,18 +179,32 @@ class Registry:
             )
         self.tasks[task.name] = task
 
-    def subscribe(self, task: Task[..., Any], topics: Iterable[str]) -> None:
-        """Let *task* handle *topics*; handlers of one topic keep the order of declaration."""
+    def subscribe(self, task: Task[..., Any], topics: Iterable[str], when: Rule | None = None) -> None:
+        """Let *task* handle *topics*, those events for which *when* holds; in the order of declaration."""
         for topic in topics:
             handlers = self._handlers.setdefault(topic, [])
             handlers[:] = [other for other in handlers if other.name != task.name] + [task]
             task.topics = (*task.topics, topic)
+            task.rules.pop(topic, None)
+            if when is not None:
+                task.rules[topic] = when
+
+    def plan(self, schedule: Schedule) -> None:
+        """Add *schedule*; two of one name are refused."""
+        known = self.schedules.get(schedule.name)
+        if known is not None and known.where != schedule.where:
+            raise BadDeclaration(
+                f"schedule {schedule.name}: declared at {known.where} and again at {schedule.where}; "
+                "give one of them a name of its own"
+            )
+        self.schedules[schedule.name] = schedule
 
     def unsubscribe(self, task: Task[..., Any]) -> None:
         """Let *task* handle nothing."""
         for topic in task.topics:
             self._handlers[topic].remove(task)
         task.topics = ()
+        task.rules.clear()
 
     def handlers_of(self, topic: str) -> list[Task[..., Any]]:
         """The tasks that handle *topic*."""
@@ -311,6 +330,7 @@ def task(function: Any = None, /, *, name: str | None = None, **options: Any) ->
 
 def event_handler(
     *topics: str,
+    when: str | Rule | None = None,
     name: str | None = None,
     priority: int | None = None,
     delay: float = 0.0,
@@ -322,9 +342,11 @@ def event_handler(
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Register a function for *topics*; every event becomes one MonQTask for each handler.
 
-    Takes the options of `@task`. Raises BadDeclaration.
+    *when* is a rule, such as ``body.action == "opened"``: of an event for which it does not hold this handler
+    gets no task. Takes the options of `@task`. Raises BadDeclaration.
     """
     _require_topics(topics)
+    rule = _rule(when)
     chosen = Options(
         priority=priority,
         delay=delay,
@@ -341,10 +363,24 @@ def event_handler(
                 f"@event_handler: {declared.name}{declared.parameters} takes no topic; write it as "
                 "(topic, event) for deliveries of a hook, as (topic, *args, **kwargs) for published events"
             )
-        being_filled().subscribe(declared, topics)
+        being_filled().subscribe(declared, topics, rule)
         return declared
 
     return declare
+
+
+def _rule(when: str | Rule | None) -> Rule | None:
+    if when is None or isinstance(when, Rule):
+        return when
+    if not isinstance(when, str):
+        raise BadDeclaration(f"@event_handler when: expected a rule in quotes, got {shown(when, 80)}")
+    from ..config.conditions import HANDLER_RULE  # only whoever has rules needs the configuration
+    from ..config.value_types import Unfit
+
+    try:
+        return HANDLER_RULE.read(when)
+    except Unfit as error:
+        raise BadDeclaration(f"@event_handler when: {HANDLER_RULE.complaint(when, error)}") from None
 
 
 def _require_topics(topics: tuple[object, ...]) -> None:

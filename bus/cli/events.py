@@ -82,7 +82,9 @@ def _print_line(event: Event) -> None:
     row = event_row(event)
     moment = f"{str(row['received'] or '')[:19].replace('T', ' ')}Z"
     source = f"  hook {event.hook}" if event.hook else ""
-    fault = f"  {shortened(event.fault, LONGEST_FAULT)}" if event.fault else ""
+    fault = "  filtered" if event.is_filtered else ""
+    if event.fault:
+        fault = f"  {shortened(event.fault, LONGEST_FAULT)}"
     count = len(event.task_ids)
     terminal.line(f"{row['id']!s:<24}  {moment}  {event.kind:<10}  {count:>5}  {event.topic}{source}{fault}")
 

@@ -60,6 +60,8 @@ def why_unhandled(admin: OwnAdmin | ApiClient, event: Event) -> str | None:
     if event.task_ids:
         return None
     replay = f"`monqbus events replay {event.id}`"
+    if event.is_filtered:
+        return f"a rule (`when`) has filtered it: {replay} once the rule lets it through"
     topics = admin.topics()
     if event.topic in topics:
         return f"no handler took it when it came; there is one now: {replay}"

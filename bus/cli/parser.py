@@ -254,6 +254,30 @@ def _looking(command: Command) -> None:
     )
     events.add_argument("--json", action="store_true", help="one JSON object a line")
 
+    _schedules(command)
+
+
+def _schedules(command: Command) -> None:
+    sub = command(
+        "schedules",
+        "schedules",
+        "list schedules, run some now, or show when a cron expression comes",
+        "monqbus schedules next '15 3 * * *' --timezone Europe/Berlin",
+    )
+    sub.add_argument(
+        "action", metavar="ACTION", nargs="?", default="list", choices=["list", "run", "next"],
+        help="list (default), run or next",
+    )  # fmt: skip
+    sub.add_argument(
+        "words",
+        metavar="NAME",
+        nargs="*",
+        help="for run: schedules by name; for next: an expression in quotes",
+    )
+    sub.add_argument("--timezone", metavar="ZONE", help="for next: the zone it is meant in (default: UTC)")
+    sub.add_argument("--count", metavar="N", type=_count, help="for next: how many moments (default: 5)")
+    sub.add_argument("--json", action="store_true", help="one JSON object a line")
+
 
 def _steering(command: Command) -> None:
     for name, does in (

@@ -48,11 +48,13 @@ def event(options: argparse.Namespace) -> int:
     args, kwargs = _arguments(options)
     wait = None if options.wait is None else seconds("--wait", options.wait)
     with open_poster(options) as poster:
-        receipt, near = poster.publish_named(options.topic, args, kwargs)
+        receipt, near, is_filtered = poster.publish_named(options.topic, args, kwargs)
         terminal.done(f"event {receipt.event_id}")
         for task_id in receipt.task_ids:
             terminal.done(f"task  {task_id}")
-        if not receipt.task_ids:
+        if is_filtered:
+            terminal.note("filtered: the rule (`when`) of no handler holds for it; the event is recorded")
+        elif not receipt.task_ids:
             terminal.note(f"no handler for topic {options.topic}; the event is recorded{_meant(near)}")
         if wait is None or not receipt.task_ids:
             return 0

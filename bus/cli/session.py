@@ -60,6 +60,7 @@ class OwnAdmin(Admin):
             clock,
             keep_failed=timedelta(seconds=config.monqbus.keep_failed),
             known=lambda: from_config.load(config).tasks,
+            schedules=lambda: from_config.load(config).schedules,
         )
         self._config = config
 
@@ -112,6 +113,7 @@ class Local:
         self.post_named = office.post_named
         self.publish_named = office.publish_named
         self.replay = office.replay
+        self.fire_now = office.fire_now
         self.join = office.join
         self.is_attended = is_attended
 
@@ -129,7 +131,7 @@ def open_poster(options: argparse.Namespace) -> Iterator[Local | ApiClient]:
             return
         keep = timedelta(seconds=config.monqbus.keep_events)
         clock = _queue_clock(config)
-        office = PostOffice(place, registry.registry, clock, keep_events=keep)
+        office = PostOffice(place, registry.registry, clock, keep_events=keep, hooks=lambda: config.hooks)
         yield Local(office, is_attended=place.shared)
 
 

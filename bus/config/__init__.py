@@ -6,8 +6,9 @@ settings in `table`.
 
 from .loading import load
 from .sample import hello, reference, sample
+from .schedules import schedule_of
 from .secrets import Secret, store_named
-from .settings import CONTROL_SOCKET, Config, Handler, Hook, Http, Monqbus, Worker
+from .settings import CONTROL_SOCKET, Config, Handler, Hook, Http, Monqbus, ScheduleSection, Worker
 from .value_types import is_loopback, nearest_name
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Hook",
     "Http",
     "Monqbus",
+    "ScheduleSection",
     "Secret",
     "Worker",
     "hello",
@@ -25,5 +27,6 @@ __all__ = [
     "nearest_name",
     "reference",
     "sample",
+    "schedule_of",
     "store_named",
 ]

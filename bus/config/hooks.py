@@ -27,6 +27,8 @@ _EXAMPLES: Final[Live] = {
         "header": "X-Deploy-Token",
         "topic": "deploy.{body:kind}",
         "topic_fallback": "deploy.other",
+        "when": 'body.ref == "refs/heads/main" and body.kind in ("push", "tag")',
+        "allow_ips": "127.0.0.1, 192.0.2.0/24, 2001:db8::/32",
     },
     "hook:billing": {
         "verify": "standard",
@@ -67,6 +69,7 @@ def _demands(section: Section, values: Values, _: Path) -> list[tuple[int, str]]
     return [
         *_idle(section, verify),
         *_proof_in_topic(section, sender, values),
+        *_proof_in_rule(section, sender, values),
         *_bad_keys(section, sender, secrets),
         *([] if is_allowed else _weak_secrets(section, sender, secrets)),
     ]
@@ -87,12 +90,27 @@ def _idle(section: Section, verify: str) -> list[tuple[int, str]]:
 
 def _proof_in_topic(section: Section, sender: Sender, values: Values) -> list[tuple[int, str]]:
     """The placeholder of the header that carries the proof: it is not stored either."""
-    header = values.read.get("header", "").lower() if "header" in sender.settings else sender.header
+    header = _proof(sender, values)
     named = {one.where.lower() for one in PLACEHOLDERS.compile(values.read.get("topic", "")).placeholders}
     if not header or header not in named:
         return []
     sentence = f"expected a header that is kept, got {header}, which carries the proof; name another one"
     return [(section.entries["topic"].line, f"[{section.name}] topic: {sentence}")]
+
+
+def _proof_in_rule(section: Section, sender: Sender, values: Values) -> list[tuple[int, str]]:
+    """As `_proof_in_topic`, for the rule."""
+    header, rule = _proof(sender, values), values.read.get("when")
+    if rule is None or header not in rule.headers:
+        return []
+    sentence = f"expected a header that is kept, got {header}, which carries the proof; name another one"
+    return [(section.entries["when"].line, f"[{section.name}] when: {sentence}")]
+
+
+def _proof(sender: Sender, values: Values) -> str:
+    """The lower-case name of the header that carries the proof; "" when no header does."""
+    own: str = values.read.get("header", "").lower()
+    return own if own and "header" in sender.settings else sender.header
 
 
 def _weak_secrets(section: Section, sender: Sender, secrets: tuple[Secret, ...]) -> list[tuple[int, str]]:

@@ -46,6 +46,8 @@ def mended(kind: ValueType[Any], text: str) -> str:
 
 def literal(kind: ValueType[Any], entry: Entry) -> Iterator[str]:
     """A sentence about each thing in *entry* that is taken as it stands though another program would not."""
+    if kind.is_language:
+        return
     if kind is COMMAND:
         yield from _in_command(entry)
         return
@@ -96,6 +98,8 @@ def _sign(found: re.Match[str]) -> str:
 
 def _in_command(entry: Entry) -> Iterator[str]:
     """A command is no shell's line, unless its program is a shell."""
+    if not entry.text:
+        return
     text = _BRACED.sub("_", entry.text)
     if entry.is_cut:
         yield f"{CUT}; a second command has no place behind it: put both into a script and name that"

@@ -8,27 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
 from .. import senders
+from ..networks import Network
+from ..rules import Rule
+from ..schedules import MISSED, OVERLAP, Missed, Overlap
 from .commands import COMMAND
+from .conditions import HANDLER_RULE, HOOK_RULE
+from .mapping import ARGS, KWARGS, TASK
+from .moments import ARRAY, CRON, EVERY, MOMENT, OBJECT, ZONE
 from .secrets import SECRET, STORE, Secret
-from .topics import TOPIC, TOPIC_FALLBACK, TOPICS
+from .topics import FIXED_TOPIC, TOPIC, TOPIC_FALLBACK, TOPICS
 from .value_types import (
-    ADDRESS,
     FOLDER,
     FOLDER_OR_NONE,
     FOLDERS,
     HEADER,
+    LISTEN,
     MODULES,
     NETWORKS,
+    OPTIONAL_PRIORITY,
     PROCESSES,
+    TASK_NAME,
     USER,
     VARIABLES,
     YES_OR_NO,
-    Address,
-    Network,
+    Listen,
     ValueType,
     choice,
     duration,
@@ -39,8 +47,6 @@ from .value_types import (
 T = TypeVar("T")
 CONTROL_SOCKET: Final = "control.sock"
 """In data_dir: where commands find the daemon."""
-LONGEST_SOCKET_PATH: Final = 107
-"""Bytes: unix(7), sun_path has 108 with the NUL behind it."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 
@@ -60,7 +66,10 @@ def setting(default: str | None, kind: ValueType[T], does: str, *, key: str = ""
     metadata = {"default": default, "kind": kind, "does": does, "key": key}
     if default is None:
         return cast("T", field(metadata=metadata))
-    return field(default=kind.read(default), metadata=metadata)
+    value = kind.read(default)
+    if isinstance(value, dict):  # dataclasses take no mutable default
+        return field(default_factory=lambda: kind.read(default), metadata=metadata)
+    return field(default=value, metadata=metadata)
 
 
 def rows(group: type[Any]) -> Iterator[Setting]:
@@ -158,7 +167,11 @@ class Worker:
 class Http:
     """[http]: what the outside world reaches. Bytes and seconds."""
 
-    listen: Address = setting("127.0.0.1:8080", ADDRESS, "The address to listen on; port 0 takes a free one.")
+    listen: tuple[Listen, ...] = setting(
+        "127.0.0.1:8080",
+        LISTEN,
+        "The addresses to listen on; port 0 takes a free one. The file of a Unix socket gets mode 0660.",
+    )
     max_body: int = setting("1MiB", size("8MiB"), "The largest request body; more is answered with 413.")
     max_body_memory: int = setting(
         "64MiB",
@@ -266,12 +279,24 @@ class Hook:
         f"For verify = {senders.those(lambda one: bool(one.timestamp))} only: how far the time in a "
         "signature may be from now, both ways.",
     )
+    when: Rule | None = setting(
+        "",
+        HOOK_RULE,
+        'A rule, such as body.ref == "refs/heads/main". A delivery for which it does not hold is '
+        "answered 202 and stored as filtered, without tasks. Nothing: every delivery has its tasks.",
+    )
+    allow_ips: tuple[Network, ...] = setting(
+        "",
+        NETWORKS,
+        "The addresses that may send; others get 403 before their body is read. Behind trusted_proxies of "
+        "[http] the address is that in X-Forwarded-For. Nothing: any address.",
+    )
     where: str = ""
 
 
 @dataclass(frozen=True)
 class Handler:
-    """[handler:NAME]: a command that is run for each event of its topics. Seconds.
+    """[handler:NAME]: a command that is run, or a task that is called, for each event of its topics. Seconds.
 
     *where* is the section's place, such as ``monqbus.ini:40``, for messages about this handler.
     """
@@ -281,13 +306,31 @@ class Handler:
         None, TOPICS, "The topics whose events it is run for, separated by commas.", key="topic"
     )
     command: tuple[str, ...] = setting(
-        None,
+        "",
         COMMAND,
         "The program and its arguments, split like a shell would but never run by one. Placeholders are "
         "filled from the event, each within its one argument: {topic}, {id}, {hook}, {delivery}, {header:X}, "
         "{query:x}, "
         "{body:dotted.path}, {args:0}, {kwargs:name}; behind | stands a default. An argument that a sender "
         "made look like an option fails the task, unless -- stands before it.",
+    )
+    task: str = setting(
+        "",
+        TASK,
+        "In place of a command: the task of an app that is called, with args and kwargs.",
+    )
+    args: tuple[Any, ...] = setting(
+        "[]",
+        ARGS,
+        "What the task is called with, in JSON. Texts have the placeholders of command; one that is a "
+        "placeholder alone is the value itself, of any type.",
+    )
+    kwargs: tuple[tuple[str, Any], ...] = setting("{}", KWARGS, "The same, by names.")
+    when: Rule | None = setting(
+        "",
+        HANDLER_RULE,
+        'A rule, such as body.action in ("opened", "closed"). Of an event for which it does not hold '
+        "this handler gets no task; others may.",
     )
     timeout: float = setting(
         "1h", duration("1s", "30d"), "How long one run may take; then it and all its descendants are killed."
@@ -317,6 +360,52 @@ class Handler:
 
 
 @dataclass(frozen=True)
+class ScheduleSection:
+    """[schedule:NAME]: a task or an event at set times. Seconds.
+
+    *where* is the section's place, such as ``monqbus.ini:40``, for messages about this schedule.
+    """
+
+    name: str
+    cron: str = setting("", CRON, "When it comes, as a cron expression in the time of timezone.")
+    every: int = setting("", EVERY, "How much time lies between two ticks, whatever the clocks show.")
+    at: datetime | None = setting(
+        "", MOMENT, "The one time at which it comes; without an offset in timezone."
+    )
+    start: datetime | None = setting(
+        "", MOMENT, "For every only: from where the ticks are counted; without it from 1970-01-01T00:00:00Z."
+    )
+    timezone: str = setting("UTC", ZONE, "For cron and at only: the zone in whose time they are written.")
+    task: str = setting("", TASK_NAME, "The task to post at each tick.")
+    topic: str = setting("", FIXED_TOPIC, "The topic of the event to publish at each tick, in place of task.")
+    args: tuple[Any, ...] = setting("[]", ARRAY, "The positional arguments of the task, or of the event.")
+    kwargs: Mapping[str, Any] = setting("{}", OBJECT, "The keyword arguments of the task, or of the event.")
+    priority: int | None = setting(
+        "", OPTIONAL_PRIORITY, "The priority of its tasks; nothing means that of their declaration."
+    )
+    jitter: float = setting(
+        "0s",
+        duration(most="1d"),
+        "Up to how much later each tick runs: an even spread, the same for every daemon.",
+    )
+    missed: Missed = setting(
+        "once",
+        choice(*MISSED),
+        "What becomes of ticks for which no daemon was there in time: none of them runs, the last one, all.",
+    )
+    missed_within: float = setting("1h", duration(), "Missed ticks that are older are left out.")
+    overlap: Overlap = setting(
+        "allow",
+        choice(*OVERLAP),
+        "What becomes of a tick while a task of an earlier one is not finished: it runs too, or is left out.",
+    )
+    lateness: float = setting(
+        "1m", duration("1s", "1d"), "How late a tick may be found until it counts as missed, and is told of."
+    )
+    where: str = ""
+
+
+@dataclass(frozen=True)
 class Config:
     """All of the configuration, checked. *path* is None when there was no file; *warnings* are sentences."""
 
@@ -326,6 +415,7 @@ class Config:
     http: Http = Http()
     hooks: Mapping[str, Hook] = field(default_factory=dict)
     handlers: Mapping[str, Handler] = field(default_factory=dict)
+    schedules: Mapping[str, ScheduleSection] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 

@@ -38,7 +38,7 @@ from ..engine.output import Capture
 from ..engine.pool import Pool
 from ..engine.recorder import Recorder
 from ..errors import Drained, Withdrawn
-from ..http import ControlSocket, Limits, Server
+from ..http import ControlSocket, Limits, Queue, Server
 from ..maintenance.feed_listener import Listener
 from ..maintenance.heartbeat import Heartbeat
 from ..maintenance.inbox_collector import Collector
@@ -47,6 +47,7 @@ from ..maintenance.pruner import Pruner
 from ..maintenance.queue_depth import QueueDepth
 from ..maintenance.reconciler import Reconciler
 from ..maintenance.rescuer import Rescuer
+from ..maintenance.scheduler import Scheduler
 from ..maintenance.spooler import Spooler
 from ..maintenance.store_monitor import StoreMonitor
 from ..maintenance.timekeeper import MarkFile, Timekeeper, queue_clock
@@ -342,6 +343,11 @@ class Parts:
         return Listener(self.store, self.lanes.wake)
 
     @cached_property
+    def scheduler(self) -> Scheduler:
+        """Stores the ticks of schedules."""
+        return Scheduler(self.store, registry.registry, self.office.fire, self.clock)
+
+    @cached_property
     def collector(self) -> Collector:
         """Takes over what other processes have posted."""
         return Collector(self.config.monqbus.data_dir, self.office, self.clock)
@@ -356,6 +362,8 @@ class Parts:
             registry.registry,
             self.clock,
             keep_events=timedelta(seconds=self.config.monqbus.keep_events),
+            hooks=lambda: self.config.hooks,
+            pause=Queue().step_back,
             starter=self.lanes,
             spooler=self.spooler if self.spooler is not None and self.spooler.takes else None,
         )
@@ -370,6 +378,7 @@ class Parts:
             withdraw=lambda ids: self.lanes.interrupt(ids, Withdrawn),
             wake=self._look_again,
             known=lambda: registry.registry().tasks,
+            schedules=lambda: registry.registry().schedules,
         )
 
     def _look_again(self) -> None:
@@ -422,8 +431,9 @@ class Parts:
             clock=self.clock,
             max_body=http.max_body,
             admission=Admission(http.max_inflight, lambda: self.queue_depth.is_full),
+            trusted_proxies=http.trusted_proxies,
         )
-        return Server(self.addresses.public, urls, Limits.of(http))
+        return Server(self.addresses.public, urls, Limits.of(http), removes=self.addresses.files)
 
     def serve_api(self) -> None:
         """Answer on the control socket. Never blocks."""

@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import gevent
 import gevent.socket
@@ -104,11 +104,11 @@ class Daemon:
 
     def _announce(self) -> None:
         parts, known = self._parts, registry.registry()
-        hooks, address = parts.config.hooks, host_port(*parts.public.address[:2])
+        hooks, addresses = parts.config.hooks, [_url(name) for _, name in parts.public.listeners]
         emit(
             "daemon.started",
             version=__version__,
-            listen=f"http://{address}",
+            listen=",".join(addresses),
             store=parts.config.monqbus.store,
             tasks=len(known.tasks),
             topics=len(known.topics),
@@ -120,7 +120,7 @@ class Daemon:
         self._tell_of_misfits()
         for hook in hooks.values():
             if hook.verify == "none":
-                parts.log.print(f"try it:  curl -d World http://{address}/hooks/{hook.name}")
+                parts.log.print(f"try it:  curl -d World {_as_curl_has_it(addresses[0])}/hooks/{hook.name}")
                 break
 
     def _tell_of_misfits(self) -> None:
@@ -159,6 +159,7 @@ class Daemon:
         parts.lanes.wake()
         parts.unknown_tasks.loop.wake()
         parts.program_monitor.loop.wake()
+        parts.scheduler.loop.wake()
         needs = {"needs_restart": later} if later else {}
         emit("config.reloaded", tasks=len(known.tasks), hooks=len(config.hooks), **needs)
         self._tell_of_misfits()
@@ -174,6 +175,7 @@ class Daemon:
     def _drain(self) -> None:
         parts = self._parts
         parts.reloader.loop.stop(0)
+        parts.scheduler.loop.retire()  # what comes from here on is missed, and the next daemon's to decide
         drain = Drain(
             parts.lanes,
             parts.recorder,
@@ -188,3 +190,12 @@ class Daemon:
         if not parts.store.shared and (complaint := parts.store_monitor.complaint):
             # the last word of the log: what deleted files hold ends with this process
             emit("store.failed", doing="closing", error=complaint)
+
+
+def _url(name: tuple[Any, ...] | str) -> str:
+    """Where a listener is reached, by the *name* of its socket."""
+    return f"unix:{name}" if isinstance(name, str) else f"http://{host_port(*name[:2])}"
+
+
+def _as_curl_has_it(url: str) -> str:
+    return f"--unix-socket {url.removeprefix('unix:')} http://localhost" if url.startswith("unix:") else url

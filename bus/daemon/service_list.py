@@ -160,6 +160,7 @@ SERVICES: Final[tuple[Entry[Parts], ...]] = (
     Entry("posted tasks, unknown", lambda parts: Step.listening(parts.unknown_tasks)),
     Entry("lanes", _lanes),
     Entry("listener", _listener),
+    Entry("scheduler", lambda parts: Step.loop(parts.scheduler.loop)),
     Entry("collector", _collector),
     # connections are accepted last of all: what comes in can be stored and run
     Entry("control socket", _api),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ..errors import ConfigError
-from .connection_quota import LOOPBACK, Network
+from ..networks import Network
+from .connection_quota import LOOPBACK
 
 if TYPE_CHECKING:
     from ..config.settings import Http

@@ -1,7 +1,7 @@
 """The contract of a store: every verb, and what it promises.
 
-Twenty-seven verbs: of the queue seven, of the leases four, of the archive eleven, and five of the store's own
-life. An adapter is dumb and silent: it decides nothing, logs nothing and counts nothing.
+Twenty-nine verbs: of the queue seven, of the leases four, of the archive eleven, of the records two, and five
+of the store's own life. An adapter is dumb and silent: it decides nothing, logs nothing and counts nothing.
 Every verb may raise StoreUnavailable; the outcome of a write is then unknown, and asking again is
 safe because ids are chosen before the call. A verb blocks its caller (in the daemon: its greenlet,
 never the hub) for at most `CALL_SECONDS`.
@@ -27,6 +27,7 @@ from ..model import (
     MonQTask,
     Posting,
     Receipt,
+    Record,
     Report,
     State,
 )
@@ -195,8 +196,22 @@ class Archive(Protocol):
         """
 
 
-class Store(Queue, Leases, Archive, Protocol):
-    """Tasks, events and the daemons that hold them.
+class Records(Protocol):
+    """Small documents about the queue itself: how far a schedule has come, for example."""
+
+    def records(self, kind: str) -> list[Record]:
+        """Every record of *kind*, by name. One that nobody can read comes without fields."""
+
+    def keep_records(self, records: Sequence[Record]) -> list[bool]:
+        """Store each record as the next version if that in the store is still its own; True where it was.
+
+        One without fields is forgotten. Durable when it returns. Asked again after StoreUnavailable it may
+        say False for what it has written before: read what is there now.
+        """
+
+
+class Store(Queue, Leases, Archive, Records, Protocol):
+    """Tasks, events, records and the daemons that hold them.
 
     What lies in it may hold anything: other programs write there, and disks fail. An item that cannot be
     read is shown with its `fault` and never run; a ready task of that kind ends in `error` when its turn

@@ -1,9 +1,10 @@
 """Handles one delivery: checks it, stores one event with its tasks, answers 202.
 
-The order of the steps is the law: room 503 → encoding 415 → size 413 → a page in a browser 403 → the
-sender's headers 401 → raw bytes → sender 401 → ONE durable write → answer. No body is read that the head
-condemns, nothing is parsed before it is verified, nothing is acknowledged before it is stored. A delivery
-that is verified is stored, whatever its content: what cannot be understood of it is told as a fact.
+The order of the steps is the law: address 403 → room 503 → encoding 415 → size 413 → a page in a browser
+403 → the sender's headers 401 → raw bytes → sender 401 → the rule → ONE durable write → answer. No body is
+read that the head condemns, nothing is parsed before it is verified, nothing is acknowledged before it is
+stored. A delivery that is verified is stored, whatever its content: what cannot be understood of it is told
+as a fact.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from ..errors import Refused, StoreError
 from ..http import Queue, check_size, problem, read_body
 from ..http.problem import Answer
 from ..model import Event, Receipt
+from ..networks import Network
 from ..safe_text import cached_if_short
 from ..senders import Sender, adapted
 from ..senders.kept import is_kept, is_kept_parameter
 from ..telemetry import emit
-from . import topic
+from . import filtering, topic
 from .admission import Admission
 from .request import Request, raw
 from .verify import Mismatch, claim_of
@@ -42,16 +44,23 @@ class Receiver:
     """Answers deliveries. *publish* returns when the event is durable, or raises StoreError."""
 
     def __init__(
-        self, publish: Callable[[Event], Receipt], clock: Clock, max_body: int, admission: Admission
+        self,
+        publish: Callable[[Event], Receipt],
+        clock: Clock,
+        max_body: int,
+        admission: Admission,
+        trusted_proxies: Collection[Network] = (),
     ) -> None:
         self._publish = publish
         self._admission = admission
         self._clock = clock
         self._max_body = max_body
+        self._trusted_proxies = trusted_proxies
 
     def receive(self, hook: Hook, environ: Mapping[str, Any]) -> Answer:
         """Take the delivery that stands in *environ*. Blocks until it is durable or refused."""
         try:
+            filtering.require_allowed(hook, environ, self._trusted_proxies)
             event, remarks = self._read(hook, environ)
             receipt = self._store(event)
         except Refused as refusal:
@@ -82,7 +91,11 @@ class Receiver:
             claim.check(request, _VERIFYING.step_back)
         except Mismatch as mismatch:
             raise _not_verified(sender) from mismatch
-        return self._event(hook, sender, request, received)
+        event, remarks = self._event(hook, sender, request, received)
+        if hook.when is not None:
+            filtering.let_through(hook, hook.when, event, environ, self._trusted_proxies)
+        filtering.for_handlers(event)
+        return event, remarks
 
     def _event(
         self, hook: Hook, sender: Sender, request: Request, received: datetime
@@ -94,7 +107,10 @@ class Receiver:
             if is_kept(name)
         }
         kept.pop(sender.header, None)
-        content, unreadable = _parse(request, topic.paths_in(hook.topic, sender))
+        paths = topic.paths_in(hook.topic, sender)
+        if hook.when is not None:
+            paths += hook.when.body_paths
+        content, unreadable = _parse(request, paths)
         sources = _Sources(kept, _kept_query(request), content)
         # not a function in here that calls itself: such a one keeps all headers until garbage is collected
         found = topic.fill(hook, partial(_value, hook, sender, sources))
@@ -110,6 +126,7 @@ class Receiver:
             body=request.body,
             query=sources.query,
             is_test=bool(sender.tests) and _first(sender.event, sources) in sender.tests,
+            content=content,
         )
         remarks = {"event.unreadable": unreadable} if unreadable else {}
         if found.missing:
@@ -276,6 +293,8 @@ def _accepted(event: Event, receipt: Receipt) -> Answer:
     }
     if receipt.duplicate:
         content["duplicate"] = True
+    if event.is_filtered and not receipt.task_ids:
+        content["filtered"] = True
     body = dumps(content).encode() + b"\n"
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     return Answer("200 OK" if receipt.duplicate else "202 Accepted", headers, body)

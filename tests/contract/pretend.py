@@ -70,7 +70,7 @@ class Pretend:
         return self.events.get(event.id) or next(of_key, None)
 
     def _replay(self, first: Event, tasks: list[MonQTask], event: Event) -> Receipt:
-        first.topic = event.topic
+        first.topic, first.is_filtered = event.topic, False
         if first.expire_at is not None and event.expire_at is not None:
             first.expire_at = max(first.expire_at, event.expire_at)
         for task in tasks:

@@ -611,6 +611,20 @@ def test_a_pipe_in_place_of_a_certificate_is_refused(tmp_path: Path, option: str
         store.open()
 
 
+def test_a_delivery_that_nobody_takes_any_more_leaves_the_first_as_it_is(
+    store: MongoStore, database: Documents
+) -> None:
+    """A rule filters it now, and the mark of the first got lost: its tasks are its tasks all the same."""
+    first = a_fan_out(a_delivery(), a_task())
+    store.post([first])
+    database.monq_event.update_one({}, {"$unset": {"fanned_out": ""}})
+    (receipt,) = store.post([Posting([], a_delivery(is_filtered=True))])
+    (again,) = store.post([a_fan_out(a_delivery(), a_task())])
+
+    assert [[first.tasks[0].id]] * 2 == [receipt.task_ids, again.task_ids]
+    assert {"ready": 1} == store.count(Filter())
+
+
 def test_a_replay_that_was_cut_short_is_finished_by_the_next(store: MongoStore, monkeypatch) -> None:
     """Its tasks are written on the event; the daemon died before they were stored."""
     event = a_delivery()

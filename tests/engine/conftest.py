@@ -23,6 +23,7 @@ from bus.model import Instance, MonQTask, Posting
 from bus.posting import PostOffice, prepare
 from bus.process import identity
 from bus.retry import Policy
+from bus.rules import OF_AN_EVENT, compiled
 from bus.store import Store, open_memory_store
 from bus.testing import FaultyStore
 
@@ -115,16 +116,17 @@ class Engine:
         name: str = "t",
         *,
         topic: str = "",
+        when: str = "",
         lane: str = "greenlets",
         **options: Any,
     ) -> Task[..., Any]:
-        """Register *function* as a task of *lane*, with *topic* as a handler of it."""
+        """Register *function* as a task of *lane*, with *topic* as a handler of those *when* holds for."""
         task: Task[..., Any] = Task(function, name, Options().but(options))
         self.registry.add(task)
         self.names[lane].add(name)
         self._arrange()
         if topic:
-            self.registry.subscribe(task, [topic])
+            self.registry.subscribe(task, [topic], compiled(when, OF_AN_EVENT) if when else None)
         return task
 
     def waiting(self, *args: Any, name: str = "t", **options: Any) -> MonQTask:

@@ -496,7 +496,7 @@ def test_a_published_event_names_the_topic_that_was_meant(engine):
     """Where it has no handler itself; it runs in the context that is given."""
     engine.declare(lambda topic: None, "handler", topic="shop.sold")
 
-    receipt, near = engine.office.publish_named("shop.sold", [], {}, context={"user": "u"})
+    receipt, near, _ = engine.office.publish_named("shop.sold", [], {}, context={"user": "u"})
     unheard = engine.office.publish_named("shop.slod", [], {})
 
     assert (1, "") == (len(receipt.task_ids), near)

@@ -38,7 +38,7 @@ ID = re.compile(r"[0-9a-f]{24}")
         (["--conf", "a.ini", "run"], 64, "unknown argument '--conf', did you mean --config?"),
         (["--debug", "--versio"], 64, "unknown argument '--versio', did you mean --version?"),
         (["docter"], 64, "unknown command 'docter', did you mean doctor?"),
-        (["schedules"], 64, "unknown command 'schedules'"),
+        (["dashboard"], 64, "unknown command 'dashboard'"),
         (["list", "--staet", "error"], 64, "'--staet', did you mean --state?; see `monqbus list --help`"),
         (["list", "extra"], 64, "unknown argument 'extra'"),
         (["count", "--limit", "3"], 64, "unknown argument '--limit'"),

@@ -19,11 +19,12 @@ from .inifile import ENVIRON, HOOK, problems, read, write
 pytestmark = pytest.mark.usefixtures("folder")
 
 DURATION = "expected a duration from 1s to 36500d (unit ms, s, m, h or d), got"
-HOOK_KEYS = "verify, secret, weak_secret, header, topic, topic_fallback, tolerance"
+HOOK_KEYS = "verify, secret, weak_secret, header, topic, topic_fallback, tolerance, when, allow_ips"
 ALONE = "expected [SECTION] alone on its line, got something else; write for example [monqbus]"
 KEY_VALUE = "expected KEY = VALUE, got something else; indent the line if it goes on with the value above"
 TOPIC_EXPECTED = "expected a topic of letters, digits and _ . : -, at most 128 characters"
 KNOWN_PLACEHOLDERS = "{event}, {name}, {header:X}, {query:x} and {body:dotted.path}"
+LISTEN_EXPECTED = "expected HOST:PORT or unix:/PATH, several separated by commas"
 STORE_EXPECTED = "expected sqlite or mongodb://HOST:PORT/DATABASE (mongodb+srv:// too)"
 STORE_EXAMPLE = "write for example mongodb://127.0.0.1:27017/monqbus"
 ENCODE = "percent-encode : / ? # [ ] @ % in its user name and password"
@@ -66,7 +67,7 @@ MISTAKES = [
     (
         "[DEFAULT]\n",
         "1: expected a known section, got '[DEFAULT]'; known are [monqbus], [worker], [http], [hook:NAME], "
-        "[handler:NAME]",
+        "[handler:NAME], [schedule:NAME]",
     ),
     ("[http]\nmax_waiting = 9\n", "2: [http] max_waiting: is called max_inflight now; rename it"),
     ("[http]\nlistn = a\n", "2: [http]: expected a known key, got 'listn'; did you mean listen?"),
@@ -81,38 +82,38 @@ MISTAKES = [
     # values
     (
         "[http]\nlisten = abc\n",
-        "2: [http] listen: expected HOST:PORT, got 'abc'; write for example 127.0.0.1:8080",
+        f"2: [http] listen: {LISTEN_EXPECTED}, got 'abc'; write for example 127.0.0.1:8080",
     ),
     (
         "[http]\nlisten =\n",
-        "2: [http] listen: expected HOST:PORT, got nothing; write for example 127.0.0.1:8080",
+        f"2: [http] listen: {LISTEN_EXPECTED}, got nothing; write for example 127.0.0.1:8080",
     ),
     (
         "[http]\nlisten = ::1:80\n",
-        "2: [http] listen: expected HOST:PORT, got '::1:80'; write for example 127.0.0.1:8080",
+        f"2: [http] listen: {LISTEN_EXPECTED}, got '::1:80'; write for example 127.0.0.1:8080",
     ),
     (
         "[http]\nlisten = *:8080\n",
-        "2: [http] listen: expected HOST:PORT, got '*:8080'; "
+        f"2: [http] listen: {LISTEN_EXPECTED}, got '*:8080'; "
         "write 0.0.0.0:8080 for all IPv4 addresses, or [::]:8080 for IPv6 too",
     ),
     (
         "[http]\nlisten = :8080\n",
-        "2: [http] listen: expected HOST:PORT, got ':8080'; "
+        f"2: [http] listen: {LISTEN_EXPECTED}, got ':8080'; "
         "write 0.0.0.0:8080 for all IPv4 addresses, or [::]:8080 for IPv6 too",
     ),
     (
         "[http]\nlisten = 8080\n",
-        "2: [http] listen: expected HOST:PORT, got '8080'; "
+        f"2: [http] listen: {LISTEN_EXPECTED}, got '8080'; "
         "write 127.0.0.1:8080 for this machine alone, or 0.0.0.0:8080 for all addresses",
     ),
     (
         "[http]\nlisten = 127.0.0.256:80\n",
-        "2: [http] listen: expected HOST:PORT, got '127.0.0.256:80'; write for example 127.0.0.1:8080",
+        f"2: [http] listen: {LISTEN_EXPECTED}, got '127.0.0.256:80'; write for example 127.0.0.1:8080",
     ),
     (
         "[http]\nlisten = localhost:65536\n",
-        "2: [http] listen: expected HOST:PORT, got 'localhost:65536'; write for example 127.0.0.1:8080",
+        f"2: [http] listen: {LISTEN_EXPECTED}, got 'localhost:65536'; write for example 127.0.0.1:8080",
     ),
     (
         "[http]\nmax_body = 9MiB\n",

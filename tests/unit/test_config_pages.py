@@ -59,7 +59,7 @@ def test_the_hooks_of_the_sample_work_when_uncommented(folder):
     assert list(HOOK.examples) == [f"hook:{name}" for name in config.hooks]
     assert 2 == len(config.hooks["billing"].secrets)
     assert () == config.warnings
-    assert ["announce"] == list(config.handlers)
+    assert ["announce", "welcome"] == list(config.handlers)
 
 
 def test_a_starter_runs_the_hello_app_from_its_folder(folder):

@@ -137,7 +137,7 @@ def _receipt(
         if posting.event is not None and named:
             marks.add(posting.event.id, ids, named)
         return Receipt(ids, posting.event.id if posting.event else None, duplicate=ids != named)
-    if first.fanned_out:
+    if first.fanned_out or not posting.tasks:  # nobody takes it now: what was begun stays to be finished
         ids = first.task_ids  # they may have ended, and be forgotten, since
     else:
         marks.add(first.id, ids, first.task_ids)
@@ -165,7 +165,7 @@ def _replay(
     for i, first in list(earlier.items()):
         if not postings[i].tasks or first.task_ids or not isinstance(first.id, ObjectId):
             continue
-        change = {"$set": _replaying(first, postings[i]), "$unset": {"fanned_out": ""}}
+        change = {"$set": _replaying(first, postings[i]), "$unset": {"fanned_out": "", "filtered": ""}}
         if events.update_one({"_id": first.id, **WITHOUT_TASKS}, change).matched_count:
             replayed.add(i)
         # else others have brought the same delivery, perhaps in this call

@@ -19,6 +19,7 @@ from .schema import (
     EVENTS,
     FEED,
     INDEX_SECONDS,
+    RECORDS,
     TASKS,
     WORKERS,
     Found,
@@ -39,6 +40,7 @@ _LOST: Final[Mapping[str, str]] = {
     TASKS: "tasks that were acknowledged may be lost",
     EVENTS: "events may be lost, and deliveries that come again are not recognised",
     WORKERS: "the leases are gone, and other daemons may begin what runs here",
+    RECORDS: "how far schedules have come is forgotten; what was missed until now does not run any more",
 }
 
 

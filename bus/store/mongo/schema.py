@@ -20,6 +20,7 @@ from .connection import KEY_INDEX
 TASKS: Final = "monq_task"
 EVENTS: Final = "monq_event"
 WORKERS: Final = "monq_worker"
+RECORDS: Final = "monq_record"
 FEED: Final = "monq_task.feed"
 
 FEED_BYTES: Final = 65_536  # about two thousand hints: one batch
@@ -89,7 +90,7 @@ There = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 def collections(database: Database[dict[str, Any]]) -> Found:
     """What stands under our names."""
-    names = {"name": {"$in": [TASKS, EVENTS, WORKERS, FEED]}}
+    names = {"name": {"$in": [TASKS, EVENTS, WORKERS, RECORDS, FEED]}}
     return {found["name"]: found for found in database.list_collections(filter=names)}
 
 

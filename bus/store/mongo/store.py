@@ -34,6 +34,7 @@ from ...model import (
     MonQTask,
     Posting,
     Receipt,
+    Record,
     Report,
     State,
 )
@@ -53,6 +54,7 @@ from .migration import migrate, require_known
 from .pages import read_page
 from .pruning import Pruning
 from .reads import Reads, task_of
+from .records import Records
 from .reports import Reports, change
 from .schema import INDEX_SECONDS, TASKS, WORKERS, create_indexes, require_fit, require_server
 
@@ -89,6 +91,7 @@ class MongoStore:
         self._reports = Reports(self._connection, self._intake)
         self._looking = Reads(self._connection)
         self._pruning = Pruning()
+        self._records = Records(self._connection)
         self._feed = Feed(self._connection, daemon=daemon)
         self._watch = Integrity(self._connection, self._clock)
         self._posts: GroupCommit[list[Posting], list[Receipt | Exception]] | None = None
@@ -344,6 +347,16 @@ class MongoStore:
         """See the contract."""
         with self._connection.call() as database:
             return self._pruning.prune(database, now, limit)
+
+    # records
+
+    def records(self, kind: str) -> list[Record]:
+        """See the contract."""
+        return self._records.records(kind)
+
+    def keep_records(self, records: Sequence[Record]) -> list[bool]:
+        """See the contract."""
+        return self._records.keep_records(records)
 
     # bell
 

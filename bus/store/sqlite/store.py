@@ -30,6 +30,7 @@ from ...model import (
     MonQTask,
     Posting,
     Receipt,
+    Record,
     Report,
     State,
 )
@@ -43,6 +44,7 @@ from .file import MEMORY
 from .filter import holes
 from .pruning import Pruning
 from .reads import Reads
+from .records import Records
 from .rows import (
     HAS_EVENT,
     HAS_TASK,
@@ -88,6 +90,7 @@ class SqliteStore:
         self._looking = Reads(self._connection)
         self._examine = examine
         self._pruning = Pruning()
+        self._records = Records(self._connection)
 
     # life
 
@@ -155,7 +158,7 @@ class SqliteStore:
     def _replay(self, first: Event, tasks: Sequence[MonQTask], event: Event) -> Receipt:
         """Give *first* the *tasks* that came with *event*, the same delivery: it had no handler then."""
         kept = dataclasses.replace(event, id=first.id) if first.fault else first
-        kept.topic = event.topic
+        kept.topic, kept.is_filtered = event.topic, False
         kept.task_ids = [self._insert(unclaimed(task, first.id))[0] for task in tasks]
         kept.expire_at = later(first.expire_at, event.expire_at)
         self._rewrite(kept)
@@ -361,6 +364,16 @@ class SqliteStore:
     def prune(self, now: datetime, limit: int) -> int:
         """See the contract."""
         return self._connection.scan(lambda: self._pruning.prune(self._sql, to_ms(now) or 0, limit))
+
+    # records
+
+    def records(self, kind: str) -> list[Record]:
+        """See the contract."""
+        return self._records.records(kind)
+
+    def keep_records(self, records: Sequence[Record]) -> list[bool]:
+        """See the contract."""
+        return self._records.keep_records(records)
 
     # bell
 
