@@ -46,9 +46,9 @@ class ForkSafe:
     """Implements poster.Poster by one that *make* makes, and by another one in every process.
 
     A server that forks its workers calls `connect()` before: a connection that parent and children
-    shared would give the answers of one to the other. Forgotten, and not closed, is what the parent has:
-    a farewell would end it for the parent. *make* is called here, and at the first use after each fork;
-    it and every verb may raise StoreUnavailable.
+    shared would give the answers of one to the other. A child drops the parent's connection without closing
+    it: closing ends it on the server, for the parent too. *make* is called here, and at the first use after
+    each fork; it and every verb may raise StoreUnavailable.
     """
 
     def __init__(self, make: Callable[[], PostOffice | InboxPoster]) -> None:

@@ -23,7 +23,6 @@ from .config import Hook, nearest_name
 from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
 from .joining import await_end
 from .model import BUSY, UNREAD, Event, Instance, MonQTask, Posting, Receipt
-from .safe_text import cached_if_short
 from .schedules import KIND as SCHEDULE_KIND
 from .schedules import Schedule
 from .store import Store
@@ -32,8 +31,8 @@ from .store.fields import is_about_task_ids
 from .telemetry import emit
 
 MOST_NAMED: Final = 5
-MOST_REMEMBERED: Final = 256
-"""Topics without handlers whose neighbour is remembered: senders repeat them, and to compare costs."""
+MOST_COMPARED: Final = 256
+"""Topics without handlers that are compared with those of the apps: each costs a millisecond, once."""
 
 
 class Reserved(Protocol):
@@ -108,7 +107,7 @@ class PostOffice:
         self._starter = starter
         self._spooler = spooler
         self._near_in: Registry | None = None
-        self._near: Callable[[str], str]
+        self._compared: dict[str, str] = {}
 
     def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
         """Store one task and return it; an unfinished task with the same key is returned instead."""
@@ -187,15 +186,7 @@ class PostOffice:
         receipt = self.publish(topic, args, kwargs, context=context, event_id=event_id)
         if receipt.task_ids or self._registry().handlers_of(topic):
             return Published(receipt, is_filtered=not receipt.task_ids)
-        return Published(receipt, self.topic_near(topic))
-
-    def topic_near(self, topic: str) -> str:
-        """The topic with handlers that *topic*, which has none, was probably meant to be, or nothing."""
-        registry = self._registry()
-        if registry is not self._near_in:
-            self._near_in = registry
-            self._near = cached_if_short(MOST_REMEMBERED)(lambda text: nearest_name(text, registry.topics))
-        return self._near(topic)
+        return Published(receipt, nearest_name(topic, self._registry().topics))
 
     def deliver(self, event: Event) -> Receipt:
         """Store a verified delivery and one task for each handler, called `(topic, event)`.
@@ -299,7 +290,7 @@ class PostOffice:
         require_let_through(event, self._hooks(), self._pause)
         tasks = self._tasks_for(event, [event.topic, *event.args], event.kwargs, {})
         if not tasks:
-            raise no_taker(event, self.topic_near(event.topic))
+            raise no_taker(event, nearest_name(event.topic, self._registry().topics))
         tasks[0].id = first_id or tasks[0].id
         event.task_ids = [task.id for task in tasks]
         event.expire_at = later(event.expire_at, self._clock.now() + self._keep_events)
@@ -365,8 +356,20 @@ class PostOffice:
         elif event.is_test:
             emit("hook.tried", event=event)
         else:
-            near = self.topic_near(event.topic)
+            near = self._near(event.topic)
             emit("event.unhandled", event=event, **({"near": near} if near else {}))
+
+    def _near(self, topic: str) -> str:
+        """The topic with handlers that *topic* was probably meant to be; of the first topics alone.
+
+        Senders may choose ever new ones, and their deliveries must not pay for it.
+        """
+        registry = self._registry()
+        if registry is not self._near_in:
+            self._near_in, self._compared = registry, {}
+        if topic not in self._compared and len(self._compared) < MOST_COMPARED:
+            self._compared[topic] = nearest_name(topic, registry.topics)
+        return self._compared.get(topic, "")
 
     def _tasks_for(
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]

@@ -397,5 +397,11 @@ def _require_topics(topics: tuple[object, ...]) -> None:
         if not isinstance(topic, str) or TOPIC.fullmatch(topic) is None:
             raise BadDeclaration(
                 "@event_handler: expected topics of letters, digits and _.:- in quotes, "
-                f"got {shown(topic, 80)}"
+                f"got {shown(topic, 80)}{_remedy(topic)}"
             )
+
+
+def _remedy(topic: object) -> str:
+    if isinstance(topic, (list, tuple, set)):
+        return "; write each as an argument of its own: @event_handler('shop.sold', 'shop.lent')"
+    return "; there are no wildcards, name each topic" if isinstance(topic, str) and "*" in topic else ""

@@ -53,7 +53,7 @@ def _act(options: argparse.Namespace, verb: str, done: str) -> int:
         total = _walk(act, which, options, done)
         if which.ids and total < len(which.ids):
             raise NotFound(_refusal(admin, which.ids, before, verb, len(which.ids) - total))
-        if not total:
+        if not total and not options.json:
             tell_of_no_match(admin, which)
             if narrowed(which, MOVABLE[verb]) is None:
                 terminal.note(f"--state: {verb} expects {' or '.join(MOVABLE[verb])}, got {options.state}")

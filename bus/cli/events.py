@@ -73,7 +73,7 @@ def _list(options: argparse.Namespace) -> int:
                     terminal.line(f"{'ID':<24}  {'RECEIVED':<20}  {'KIND':<10}  TASKS  TOPIC")
                 _print_line(event)
             shown += 1
-        if not shown:
+        if not shown and not options.json:
             tell_of_no_event(admin, which, read_config(options).hooks)
     return 0
 

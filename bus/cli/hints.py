@@ -15,7 +15,8 @@ from .session import OwnAdmin
 def tell_of_no_match(admin: OwnAdmin | ApiClient, filter: Filter) -> None:
     """Say on standard error which name or topic of *filter*, that matched no task, is none at all.
 
-    Counts every task by name; a store that does not answer meanwhile has nothing to say.
+    For people: it counts every task by name, which a program that asks each minute shall not pay for. A
+    store that does not answer in time is passed over.
     """
     try:
         for sentence in _unknown(admin, filter):

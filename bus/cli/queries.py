@@ -47,7 +47,7 @@ def list(options: argparse.Namespace) -> int:  # noqa: A001 - the command's name
                     terminal.line(HEADER)
                 _print_line(task)
             shown += 1
-        if not shown:
+        if not shown and not options.json:
             tell_of_no_match(admin, which)
     if sys.stdout.isatty() and options.limit is None and shown in (0, DEFAULT_LIMIT):
         more = f"the newest {shown}; --limit shows more" if shown else "no task matches"
@@ -123,7 +123,7 @@ def count(options: argparse.Namespace) -> int:
         counts = admin.count(which)
         waits = counts.get(READY, 0) and not which.parked
         parked = admin.count(dataclasses.replace(which, parked=True)).get(READY, 0) if waits else 0
-        if not counts:
+        if not counts and not options.json:
             tell_of_no_match(admin, which)
     if options.json:
         numbers = {state: counts.get(state, 0) for state in STATES}

@@ -1,4 +1,4 @@
-"""The worker's client of the daemon: posts, progress and joins of a handler travel through it."""
+"""The worker's client of the daemon: sends it the posts, progress and joins of a handler."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ class DaemonClient:
     # the way
 
     def open(self, run: str) -> None:
-        """Carry from now on for *run*; what other threads there are belong to earlier ones."""
+        """Serve *run* from now on; the other threads there are belong to earlier runs."""
         self._strays = frozenset(threading.enumerate()) - {threading.current_thread()}
         self._run = run
 
     def close(self) -> None:
-        """Carry nothing more. Blocks until what another thread has asked is answered."""
+        """Serve nothing more. Blocks until the request of another thread is answered."""
         with self._lock:
             self._run = None
 

@@ -24,7 +24,7 @@ from ..model import MonQTask, Receipt
 
 Answer = TypeVar("Answer")
 
-OVER = "post: the daemon has stopped; what this thread still has to post is lost, end threads with their run"
+OVER = "post: the daemon has stopped, and nothing of this call is stored; end threads with their run"
 
 
 class HubThread:
@@ -65,7 +65,7 @@ class HubThread:
             self._loop.run_callback_threadsafe(function, *args)
 
     def close(self) -> None:
-        """Let everybody go who still waits, and take nothing more."""
+        """Fail every waiting call with NotBound, and accept no further one."""
         self._is_over = True
         for answer in tuple(self._asked):
             answer.put((None, NotBound(OVER)))

@@ -158,7 +158,7 @@ class Capture:
         self._plain = (sys.stdout, sys.stderr)
 
     def start(self) -> None:
-        """Route from now on."""
+        """Replace the streams, and listen to the root logger."""
         self._plain = (sys.stdout, sys.stderr)
         sys.stdout, sys.stderr = Router(sys.stdout), Router(sys.stderr)
         self.attach()
@@ -169,6 +169,6 @@ class Capture:
             root_logger.attach(self._handler)
 
     def stop(self) -> None:
-        """Everything as it was."""
+        """Restore the streams and the root logger."""
         sys.stdout, sys.stderr = self._plain
         root_logger.detach(self._handler)

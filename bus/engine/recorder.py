@@ -157,7 +157,7 @@ class Recorder:
         return self._report_alone(_report_of(run, outcome)), outcome
 
     def _try_refused(self) -> None:
-        """Now and then: whoever made the rule may have taken it back."""
+        """Try refused ends again from time to time: the rule may have been removed."""
         if self._refused and self._clock.monotonic() >= self._refused_until:
             self._ends += self._refused
             self._refused = []

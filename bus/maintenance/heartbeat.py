@@ -111,7 +111,7 @@ class Heartbeat:
         return min(left, look) if left > 0 else look
 
     def _beat(self, store: Store) -> None:
-        """The thread's life. `Clock.sleep` blocks this thread only, its hub is not the daemon's."""
+        """Runs in the thread. `Clock.sleep` blocks this thread only, its hub is not the daemon's."""
         between, is_renewed = self._lease / BEATS_PER_LEASE, True
         while not self._is_stopping:
             pause, waited = between if is_renewed else min(between, AGAIN_SECONDS), 0.0

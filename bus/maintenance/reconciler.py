@@ -1,6 +1,6 @@
 """Reconciles the runs of this daemon with the claims that the store has for it.
 
-Two things can part them. A claim or direct start whose answer was lost leaves a task busy that
+They can differ for two reasons. A claim or direct start whose answer was lost leaves a task busy that
 nobody here knows of: it goes back to ready. An operator's cancel from another process, or a rescue
 while this daemon seemed dead, takes a task away while it runs: its handler is interrupted.
 """
@@ -41,7 +41,7 @@ class Reconciler:
         self._refused: set[Claim] = set()
 
     def tick(self) -> float:
-        """One audit. Raises StoreError, which the loop tells."""
+        """One reconciliation. Raises StoreError, which the loop tells."""
         begun_before = self._lanes.running
         held = set(self._store.held(self._instance))
         for run in begun_before:

@@ -49,7 +49,7 @@ class Rescuer:
 
     def tick(self) -> float:
         """Rescue one batch; come back at once while there is more."""
-        self._bury_the_dead()
+        self._end_dead_leases()
         # those that the store refuses to let go of may be found first each time
         moment = self._clock.monotonic()
         self._refused = {task_id: until for task_id, until in self._refused.items() if until > moment}
@@ -76,7 +76,7 @@ class Rescuer:
         self._wake()
         return 0 if len(orphans) >= BATCH else PAUSE_SECONDS
 
-    def _bury_the_dead(self) -> None:
+    def _end_dead_leases(self) -> None:
         """End the leases of daemons whose process has certainly ended."""
         for other in self._store.instances():
             if other.identity is not None and is_dead(other.identity, self._instance.identity):

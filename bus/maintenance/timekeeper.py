@@ -65,7 +65,7 @@ class Timekeeper:
         return LOOK_SECONDS
 
     def save(self) -> None:
-        """Save the mark now. A disk that refuses it will have another one in a minute."""
+        """Save the mark now; if the disk refuses it, the next one follows in a minute."""
         self._save_at = self._clock.monotonic() + SAVE_SECONDS
         try:
             self._save(self._clock.mark())

@@ -2,7 +2,7 @@
 
 A handler that computes, or waits inside a C call, stops every other task and every request; the hub
 itself could tell only afterwards. The thread asks it to turn at each look and reads from its stack
-who does not let it: nothing is traced, a switch between greenlets costs what it always did.
+what blocks it: nothing is traced, a switch between greenlets costs what it always did.
 """
 
 from __future__ import annotations

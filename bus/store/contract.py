@@ -229,7 +229,7 @@ class Store(Queue, Leases, Archive, Records, Protocol):
         """Create schema and indexes if they are missing; idempotent. Raises StoreHeld."""
 
     def close(self) -> None:
-        """Give everything back; every verb after it raises StoreUnavailable."""
+        """Close files and connections; every verb after it raises StoreUnavailable."""
 
     def ping(self) -> None:
         """Return when the store takes new work, raise StoreUnavailable when it does not."""

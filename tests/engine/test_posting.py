@@ -10,6 +10,7 @@ import pytest
 from bson import ObjectId
 from gevent.event import Event as Signal
 
+from bus import posting
 from bus.apps.calls import Announcement, Batch, prepare
 from bus.apps.context import c, restored
 from bus.apps.options import Options
@@ -232,6 +233,18 @@ def test_an_event_that_nobody_handles_is_told_with_the_topic_that_was_meant(engi
 
     told = facts.of("event.unhandled")
     assert ["github.push", None, "github.push"] == [fields.get("near") for fields in told]
+
+
+def test_ever_new_topics_are_not_compared_for_ever(engine, facts, monkeypatch):
+    """A sender that chooses them makes no delivery slower than the first ones."""
+    compared = []
+    monkeypatch.setattr(posting, "MOST_COMPARED", 3)
+    monkeypatch.setattr(posting, "nearest_name", lambda topic, topics: compared.append(topic) or "")
+    for topic in "abcdeadb":
+        engine.office.publish(topic, [], {})
+
+    assert list("abc") == compared
+    assert 8 == facts.names.count("event.unhandled")
 
 
 @pytest.mark.parametrize("office_of", ["the daemon", "another process"])

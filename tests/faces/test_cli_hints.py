@@ -36,7 +36,7 @@ def stored(folder: Path, *states: State, name: str = "cliapp.double") -> list[st
     [
         (["list", "--name", "cliap.double"], "no task has this name, did you mean cliapp.double?"),
         (["list", "--name", "double"], "no task has this name, did you mean cliapp.double?"),
-        (["list", "--name", "duble", "--json"], "no task has this name, did you mean cliapp.double?"),
+        (["list", "--name", "duble"], "no task has this name, did you mean cliapp.double?"),
         (["list", "--name", "cliapp"], "; it is the whole name, and * stands for any text: --name 'cliapp*'"),
         (["count", "--name", "cliapp.doubel"], "no task has this name, did you mean cliapp.double?"),
         (["retry", "--name", "cliapp.doubel"], "no task has this name, did you mean cliapp.double?"),
@@ -72,10 +72,12 @@ def test_a_filter_that_matches_nothing_names_what_was_meant(
         ["retry", "--name", "cliapp.double", "--error", "Timeout"],
         ["events", "list", "--topic", "shop.sold"],
         ["count", "--topic", "shop.sold"],
+        ["list", "--name", "cliapp.doubel", "--json"],
+        ["retry", "--name", "cliapp.doubel", "--json"],
     ],
 )
 def test_a_name_that_is_right_is_not_doubted(alone: Command, tmp_path: Path, words: list[str]) -> None:
-    """There are such tasks, or could be; only none of the kind that was asked for."""
+    """There are such tasks, or could be; only none of the kind that was asked for. Programs get no hint."""
     stored(tmp_path, "error", "ready")
 
     assert "" == alone(*words).err

@@ -170,3 +170,8 @@ def events_take_anything_after_their_topic() -> None:
     post_event("project.updated", 1, {"x": 2}, note="hi")
     g.post_event("project.updated", 1)
     post_event(1)  # type: ignore[arg-type]
+
+
+def an_unknown_option_is_an_error() -> None:
+    event_handler("order.paid", retries=3)  # type: ignore[arg-type]
+    task(retries=3)  # type: ignore[call-overload]

@@ -246,6 +246,11 @@ def test_a_topic_is_a_plain_word(topics):
         ("event_handler", "@event_handler: expected topics in parentheses, got the function sold; write "
          "@event_handler('shop.sold') above it"),
         ("event_handler()", "@event_handler: expected at least one topic, got none; write @event_handler("),
+        ("event_handler(['a', 'b'])", "@event_handler: expected topics of letters, digits and _.:- in "
+         "quotes, got ['a', 'b']; write each as an argument of its own: @event_handler('shop.sold', 'shop."),
+        ("event_handler('github.*')", "@event_handler: expected topics of letters, digits and _.:- in "
+         "quotes, got 'github.*'; there are no wildcards, name each topic"),
+        ("task(cpu='yes')", "task option cpu: expected True or False, got 'yes'"),
         ("event_handler('a', max_attempt=3)", "task option max_attempt: expected one of cpu, delay, key, "
          "max_attempts, priority, result_type, timeout, got an unknown option, did you mean max_attempts?"),
         ("task(timeuot=3)", "task option timeuot: expected one of cpu, delay, key, max_attempts, priority, "
@@ -397,6 +402,10 @@ def test_an_app_that_is_not_there_is_refused_with_the_remedy(app):
         ("app_shop.taks", "no module named 'app_shop.taks'; did you mean app_shop.tasks?"),
         ("app_shop.xyz", "no module named 'app_shop.xyz'; app_shop has mails, tasks"),
         ("app_shop.tasks.more", "app_shop.tasks is a single file, which has no modules in it"),
+        (
+            "app_shop.tasks.py",
+            "app_shop.tasks is a single file, which has no modules in it; write app_shop.tasks",
+        ),
         ("app_shpo", "add its folder to [monqbus] path, or did you mean app_shop?"),
     ],
 )

@@ -111,7 +111,7 @@ class Connection:
         self._seconds = min(self._client.options.timeout or CALL_SECONDS, CALL_SECONDS)
 
     def close(self) -> None:
-        """Give all sockets back; every call after it raises StoreUnavailable."""
+        """Close all sockets; every call after it raises StoreUnavailable."""
         if self._client is not None:
             self._client.close()
         self._client = self._database = None

@@ -1,6 +1,6 @@
 """The feed between daemons: a capped collection of hints, tailed.
 
-The tail is spoken in plain commands: the driver's tailable cursor swallows the errors that say that
+The tail uses plain commands: the driver's tailable cursor swallows the errors that say that
 hints were missed, and stays with a former primary after a stepdown. A `getMore` that always goes
 to the present primary is told there that its cursor is unknown, and that is the answer wanted.
 """
@@ -39,7 +39,7 @@ class Tail(NamedTuple):
 
 
 class Feed:
-    """Rings other daemons and hears them; its own rings it does not hear."""
+    """Rings other daemons and receives their rings, not its own."""
 
     def __init__(self, connection: Connection, *, daemon: bool) -> None:
         self._connection = connection

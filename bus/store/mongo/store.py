@@ -132,7 +132,7 @@ class MongoStore:
         self._watch.begin()
 
     def close(self) -> None:
-        """Give back tasks whose claim was never answered, and all sockets."""
+        """Release tasks whose claim was never answered, and close all sockets."""
         with suppress(StoreError):
             self._claims.give_back()
         self._feed.close()

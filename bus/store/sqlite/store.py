@@ -103,7 +103,7 @@ class SqliteStore:
         self._connection.open(examine=self._examine)
 
     def close(self) -> None:
-        """Close the file and let the lock go."""
+        """Close the file and release the lock."""
         self._connection.close()
 
     @property
@@ -279,7 +279,7 @@ class SqliteStore:
         return self._claims.held(instance)
 
     def instances(self) -> list[Instance]:
-        """Nobody: the one daemon that can be is the one that asks."""
+        """None: the only daemon there can be is the one that asks."""
         return []
 
     def orphans(self, instance: Instance, limit: int) -> list[MonQTask]:
@@ -378,7 +378,7 @@ class SqliteStore:
     # bell
 
     def ring(self) -> None:
-        """Nobody else can listen: the file belongs to this process."""
+        """Nothing to do: no other process can listen, the file belongs to this one."""
 
     def listen(self, seconds: float) -> Heard:
         """Never called: `shared` is False."""
