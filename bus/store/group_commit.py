@@ -24,7 +24,7 @@ MOST_WAITING = 10_000
 _CLOCK = Clock()
 
 
-class _Late(Exception):  # noqa: N818 - it never leaves this module
+class _Late(Exception):
     """The answer did not come in time."""
 
 
