@@ -254,20 +254,55 @@ def test_what_a_claim_took_without_an_answer_is_given_back(
     assert [2, 2, 1] == [task.generation for task in claimed]
 
 
+def test_a_single_task_that_was_claimed_without_an_answer_is_given_back(
+    store: MongoStore, standalone: Deployment
+) -> None:
+    """It is taken and read in one call, so that it is known which one it was before it is asked for."""
+    (task, _) = post(store, a_task(), a_task())
+    with (
+        standalone.failing("findAndModify", writeConcernError={"code": 91, "errmsg": "stopping"}),
+        pytest.raises(StoreUnavailable),
+    ):
+        store.claim(ONE, {NAME}, 1, NOW)
+    assert {"ready": 1, "busy": 1} == store.count(Filter())
+
+    (claimed,) = store.claim(ONE, {NAME}, 1, NOW).tasks
+
+    assert (task.id, 1, 2) == (claimed.id, claimed.attempt, claimed.generation)
+
+
+def test_a_single_task_is_claimed_with_two_commands(store: MongoStore, database: Documents) -> None:
+    """Somebody waits for it: each further one is a way to the server and back."""
+    post(store, a_task())
+    commands = ("find", "findAndModify", "update", "aggregate")
+
+    def sent() -> dict[str, int]:
+        known = database.client.admin.command("serverStatus")["metrics"]["commands"]
+        return {name: known[name]["total"] for name in commands}
+
+    before = sent()
+    (claimed,) = store.claim(ONE, {NAME}, 1, NOW).tasks
+
+    after = sent()
+    assert (1, "busy", ONE.id) == (claimed.generation, claimed.state, claimed.worker)
+    assert [1, 1, 0, 0] == [after[name] - before[name] for name in commands]
+
+
+@pytest.mark.parametrize(("command", "count"), [("findAndModify", 1), ("update", 2)])
 def test_closing_gives_back_what_a_claim_took_without_an_answer(
-    store: MongoStore, standalone: Deployment, database: Documents
+    store: MongoStore, standalone: Deployment, database: Documents, command: str, count: int
 ) -> None:
     """Stopping right after an outage strands nothing."""
-    post(store, a_task())
+    post(store, *(a_task() for _ in range(count)))
     with (
-        standalone.failing("update", writeConcernError={"code": 91, "errmsg": "stopping"}),
+        standalone.failing(command, writeConcernError={"code": 91, "errmsg": "stopping"}),
         pytest.raises(StoreUnavailable),
     ):
         store.claim(ONE, {NAME}, 2, NOW)
 
     store.close()
 
-    assert 1 == database.monq_task.count_documents({"state": "ready", "attempt": 0, "worker": None})
+    assert count == database.monq_task.count_documents({"state": "ready", "attempt": 0, "worker": None})
 
 
 def test_a_dropped_index_is_said_and_not_worked_around(store: MongoStore, database: Documents) -> None:
@@ -498,7 +533,10 @@ def test_a_claim_that_is_given_back_late_does_not_undo_the_next_one(
 ) -> None:
     """A packet held up by the network arrives when the same worker has claimed the task again."""
     (task,) = post(store, a_task())
-    with standalone.failing("find", skip=1, errorCode=11601), pytest.raises(StoreUnavailable):
+    with (
+        standalone.failing("findAndModify", writeConcernError={"code": 91, "errmsg": "stopping"}),
+        pytest.raises(StoreUnavailable),
+    ):
         store.claim(ONE, {NAME}, 1, NOW)
     held_up: list[tuple[Any, ...]] = []
     write = Collection.update_many

@@ -57,7 +57,14 @@ class _Grabbing:
         self.find = tasks.find
 
     def update_many(self, query: dict[str, Any], change: dict[str, Any]) -> object:
-        return self._tasks.update_many({k: v for k, v in query.items() if v != READY}, change)
+        return self._tasks.update_many(_without_state(query), change)
+
+    def find_one_and_update(self, query: dict[str, Any], change: dict[str, Any], **how: Any) -> object:
+        return self._tasks.find_one_and_update(_without_state(query), change, **how)
+
+
+def _without_state(query: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in query.items() if value != READY}
 
 
 def no_poll() -> None:
