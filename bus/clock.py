@@ -24,7 +24,7 @@ UTC = timezone.utc
 
 
 class _IdMaker:
-    """Makes ids as the driver does, in half the time: of the second, five bytes of this process, and a number.
+    """Makes ids as the driver does, in half the time: of the second, five bytes of its own, and a number.
 
     One belongs to the process *pid* alone: not every program that forks tells Python of it.
     """
