@@ -59,12 +59,11 @@ class _Grabbing:
     def update_many(self, query: dict[str, Any], change: dict[str, Any]) -> object:
         return self._tasks.update_many(_without_state(query), change)
 
-    def find_one_and_update(self, query: dict[str, Any], change: dict[str, Any], **how: Any) -> object:
-        return self._tasks.find_one_and_update(_without_state(query), change, **how)
-
 
 def _without_state(query: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in query.items() if value != READY}
+    return {
+        name: value for name, value in query.items() if value != READY and name not in ("generation", "$or")
+    }
 
 
 def no_poll() -> None:
