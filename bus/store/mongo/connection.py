@@ -209,13 +209,6 @@ def refusals(error: BulkWriteError) -> list[Document]:
     return refused
 
 
-def refusal_alone(error: WriteError) -> Document:
-    """As `refusals`, for a call that writes one item."""
-    if is_outage(error):
-        raise error
-    return {"errmsg": str(error), **(error.details or {}), "code": error.code}
-
-
 def is_outage(error: PyMongoError) -> bool:
     """Whether *error* leaves it open what was written."""
     return _is_outage(error, _codes(error))

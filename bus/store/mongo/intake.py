@@ -17,21 +17,12 @@ from bson import ObjectId
 from pymongo import UpdateMany, UpdateOne, WriteConcern
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError, PyMongoError, WriteError
+from pymongo.errors import BulkWriteError, PyMongoError
 
 from ...errors import StoreUnavailable
 from ...model import Event, MonQTask, Posting, Receipt
 from ..documents import event_to_document, later, require_own, task_to_document, unclaimed
-from .connection import (
-    ID_INDEX,
-    KEY_INDEX,
-    Connection,
-    Document,
-    not_accepted,
-    refusal_alone,
-    refusals,
-    stands_in,
-)
+from .connection import ID_INDEX, KEY_INDEX, Connection, Document, not_accepted, refusals, stands_in
 from .duplicates import WITHOUT_TASKS, Duplicate, first_now, firsts
 from .lenient import id_of, is_, one_of, read, texts_of
 from .schema import EVENTS, TASKS, UNENDED
@@ -350,14 +341,9 @@ def _insert(collection: Collection[Document], documents: list[Document], this: T
     if not documents:
         return refused
     try:
-        if len(documents) == 1:  # nearly all; the driver takes half as long for it
-            collection.insert_one(documents[0])
-        else:
-            collection.insert_many(documents, ordered=False)
+        collection.insert_many(documents, ordered=False)
     except BulkWriteError as error:
         refused = {refusal["index"]: refusal for refusal in refusals(error)}
-    except WriteError as error:
-        refused = {0: refusal_alone(error)}
     if this is not None:
         this.stored.update(document["_id"] for i, document in enumerate(documents) if i not in refused)
     return refused
