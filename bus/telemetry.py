@@ -215,14 +215,25 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "store.reserve_missing": (logging.WARNING, "no room could be set aside for a full disk"),
 }
 
-_listeners: list[Listener] = []
+
+class _Hearing(dict[str, tuple[Listener, ...]]):
+    """Who hears each fact, found once: most facts of a busy daemon are below the level of its log."""
+
+    def __missing__(self, fact: str) -> tuple[Listener, ...]:
+        number = FACTS[fact][0] if fact in FACTS else logging.CRITICAL
+        self[fact] = tuple(listener for listener, level in _listeners if number >= level)
+        return self[fact]
+
+
+_listeners: list[tuple[Listener, int]] = []
+_hearing = _Hearing()
 counted: Counter[str] = Counter()
 
 
 def emit(fact: str, **fields: Any) -> None:
     """Tell every listener that *fact* happened. Never raises, never blocks on purpose."""
     counted[fact] += 1
-    for listener in _listeners:
+    for listener in _hearing[fact]:
         try:
             listener(fact, fields)
         except Exception as error:  # noqa: BLE001 - a broken listener must not break the work it watches
@@ -257,7 +268,13 @@ class ToldOnce:
         return news
 
 
-def listen(listener: Listener) -> Callable[[], None]:
-    """Add *listener*; the returned function takes it away again."""
-    _listeners.append(listener)
-    return lambda: _listeners.remove(listener)
+def listen(listener: Listener, level: int = logging.NOTSET) -> Callable[[], None]:
+    """Add *listener*, who hears facts of *level* and above; the returned function takes it away again."""
+    _listeners.append((listener, level))
+    _hearing.clear()
+
+    def undo() -> None:
+        _listeners.remove((listener, level))
+        _hearing.clear()
+
+    return undo

@@ -61,6 +61,7 @@ class Daemon:
             raise UsageError("run: expected a process that gevent has patched; start it as `monqbus run`")
         sys.setswitchinterval(SWITCH_SECONDS)
         sys.dont_write_bytecode = True  # nor of what handlers import later; see loading.load
+        gevent.config.track_greenlet_tree = False  # who started whom, a walk over ten frames for each task
         gevent.get_hub().SYSTEM_ERROR = ()  # sys.exit() in a greenlet that a handler started ends only that
         parent_death.adopt_orphans()  # of commands, so that they are found; and as process 1 they come anyway
         gevent.get_hub().loop.install_sigchld()  # which buries every child, also those nobody waits for

@@ -11,6 +11,7 @@ import codecs
 import logging
 import sys
 from contextvars import ContextVar
+from functools import cached_property
 from typing import TextIO
 
 from ..model import MonQTask
@@ -43,8 +44,11 @@ class Output:
         self._line = ""
         self._told_lines = self._told_characters = 0
         self._is_hushed = False
-        self.decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-        """For bytes that are written to a stream's `buffer`."""
+
+    @cached_property
+    def decoder(self) -> codecs.IncrementalDecoder:
+        """For bytes that are written to a stream's `buffer`; few tasks do that."""
+        return codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
     def write(self, text: str) -> None:
         """Keep *text* and tell its finished lines."""

@@ -201,10 +201,11 @@ class Recorder:
             if mine:
                 emit(FACT_OF[outcome.kind], task=task, outcome=outcome, seconds=seconds)
                 self.released += outcome.kind == "release"
-                posted = [one for posting in outcome.postings for one in posting.tasks]
-                again += [(one.task_name, one.time_queue) for one in posted]
-                if posted:
-                    self._store.ring()
+                if outcome.postings:
+                    posted = [one for posting in outcome.postings for one in posting.tasks]
+                    again += [(one.task_name, one.time_queue) for one in posted]
+                    if posted:
+                        self._store.ring()
                 if outcome.fields["state"] == "ready":
                     again.append((task.task_name, outcome.fields.get("time_queue", task.time_queue)))
             elif isinstance(run.interrupted, Withdrawn):
@@ -216,7 +217,7 @@ class Recorder:
 
 
 def _report_of(run: Run, outcome: Outcome) -> Report:
-    return Report(run.task.claim, outcome.fields, outcome.postings)
+    return Report(run.claim, outcome.fields, outcome.postings)
 
 
 def _without_values(fields: dict[str, Any], error: Exception) -> dict[str, Any]:

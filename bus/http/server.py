@@ -25,6 +25,7 @@ from .connection_quota import ConnectionQuota
 from .eviction import Connections, Stage
 from .limits import Limits
 from .listen import BACKLOG
+from .url_map import UrlMap
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -59,6 +60,7 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
         removes: Collection[str] = (),
     ) -> None:
         self.limits = limits or Limits()
+        self.endpoint = app.answer if isinstance(app, UrlMap) else None
         self.is_leaving = False
         """Every answer is its connection's last: soon nobody will listen here."""
         self.is_stopping = False

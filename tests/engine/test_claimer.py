@@ -49,6 +49,35 @@ def test_it_never_claims_more_than_the_free_slots(engine):
     assert {"ready": 6, "busy": 4} == counts(engine)
 
 
+def test_where_nothing_was_waiting_a_store_across_the_network_is_asked_for_one_task_first(
+    engine, monkeypatch
+):
+    """Somebody has just posted it and waits; the others come behind it, and half of the slots stay open."""
+    monkeypatch.setattr(engine.faulty, "shared", True, raising=False)
+    idle(engine)
+    for n in range(10):
+        engine.waiting(n, name="held")
+
+    assert 0 == engine.claimer.tick()
+    assert [0] == begun(engine)
+    assert engine.claimer.lets_start
+    assert 0 == engine.claimer.tick()
+    assert POLL_SECONDS == engine.claimer.tick()
+    assert [0, 1, 2, 3] == begun(engine)
+
+
+def test_a_pass_that_finds_nothing_asks_for_one_task_again(engine, monkeypatch):
+    """Nothing waits still: whoever posts next waits no longer than whoever posted first."""
+    monkeypatch.setattr(engine.faulty, "shared", True, raising=False)
+    idle(engine)
+    idle(engine)
+    for n in range(3):
+        engine.waiting(n, name="held")
+    engine.claimer.tick()
+
+    assert [0] == begun(engine)
+
+
 def test_slots_set_aside_are_not_free(engine):
     for n in range(10):
         engine.waiting(n, name="held")

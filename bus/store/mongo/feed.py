@@ -28,7 +28,7 @@ OPEN_SECONDS: Final = 2.0
 EVERYTHING: Final = 100_000
 UNLIMITED: Final = 0  # to pymongo.timeout
 HINT: Final[Document] = {"_id": 0, "hint": {"$literal": 1}}  # whatever else somebody has put into one
-HINT_CONCERN: Final = WriteConcern(w=1)
+HINT_CONCERN: Final = WriteConcern(w=0)  # a hint that got lost costs a poll, one that is awaited each post
 
 
 class Tail(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from bson import ObjectId
@@ -157,12 +158,15 @@ INSERT_EVENT = """
 
 def assignments(fields: Mapping[str, Any]) -> tuple[str, list[Any]]:
     """The SET clause of *fields* with its values. KeyError for a field that never changes."""
-    columns, values = [], []
-    for name, value in fields.items():
-        column, convert = _TO_COLUMN[name]
-        columns.append(f"{column} = ?")
-        values.append(convert(value))
-    return ", ".join(columns), values
+    columns, converters = _columns_of(tuple(fields))
+    return columns, [convert(value) for convert, value in zip(converters, fields.values(), strict=True)]
+
+
+@lru_cache(maxsize=64)
+def _columns_of(names: tuple[str, ...]) -> tuple[str, list[Callable[[Any], Any]]]:
+    """The SET clause of fields of these *names*, and what makes each value that of a column."""
+    columns = [_TO_COLUMN[name] for name in names]
+    return ", ".join(f"{column} = ?" for column, _ in columns), [convert for _, convert in columns]
 
 
 def conditions(fields: Mapping[str, Any]) -> tuple[str, list[Any]]:
