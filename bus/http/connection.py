@@ -98,7 +98,6 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
     def __init__(self, sock: Any, address: Any, server: Owner, who: str = "") -> None:
         # Not super().__init__: it would open a second, deadline-free reader on the socket.
         self.socket = sock
-        self.client_address = address
         self.server = server
         self.reader = DeadlineReader(sock)
         self.rfile = BufferedReader(self.reader)
