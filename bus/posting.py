@@ -7,6 +7,7 @@ already says `busy` and the task begins at once (direct start): two steps and a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from datetime import timedelta
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -202,7 +203,14 @@ class PostOffice:
         return self._clock
 
     def store(self, batch: Batch) -> None:
-        """Store all of *batch* in one call: all or none of it in the embedded store; see `take_over`."""
+        """Store all of *batch* in one call: all or none of it in the embedded store; see `take_over`.
+
+        One with a session becomes a part of the transaction that runs in it, and is told of and looked for
+        when that has been committed. Raises as Store.post_within does.
+        """
+        if batch.session is not None:
+            self._store_within(batch)
+            return
         self.take_over([batch])
         for task in batch.tasks:
             task.waiter = self.join
@@ -215,10 +223,33 @@ class PostOffice:
         """
         postings = [posting for batch in batches for posting in self._postings(batch)]
         for posting, receipt in zip(postings, self._store_and_start_all(postings), strict=True):
-            if posting.event is not None:
-                self._tell_of_event(posting.event, posting.tasks, receipt)
-            elif not receipt.repeated:
-                _tell_of_tasks(posting.tasks, receipt)
+            self._tell(posting, receipt)
+
+    def _tell(self, posting: Posting, receipt: Receipt) -> None:
+        if posting.event is not None:
+            self._tell_of_event(posting.event, posting.tasks, receipt)
+        elif not receipt.repeated:
+            _tell_of_tasks(posting.tasks, receipt)
+
+    def _store_within(self, batch: Batch) -> None:
+        # copies, as they are told of by their own ids, also when the caller's tasks have become others
+        postings = self._postings(Batch([copy(task) for task in batch.tasks], batch.events))
+
+        def committed() -> None:
+            waiting = [
+                task
+                for posting, receipt in zip(postings, receipts, strict=True)
+                for task in _stored(posting.tasks, receipt)
+            ]
+            for posting, receipt in zip(postings, receipts, strict=True):
+                self._tell(posting, receipt)
+            for task in batch.tasks:
+                task.waiter = self.join
+            self._let_wait(waiting)
+
+        receipts = self._store.post_within(batch.session, postings, committed)
+        for task, receipt in zip(batch.tasks, receipts, strict=False):  # behind them those of events
+            task.id = receipt.task_ids[0]
 
     def _postings(self, batch: Batch) -> list[Posting]:
         """One for each task, so that it may begin at once, and one for each event with its tasks."""

@@ -49,7 +49,10 @@ class Poster(Protocol):
         """The queue's time."""
 
     def store(self, batch: Batch) -> None:
-        """Store all of *batch* in one write: all or none where the store can."""
+        """Store all of *batch* in one write: all or none where the store can.
+
+        One with a session belongs to its transaction. Raises StoreError where there is no such thing.
+        """
 
 
 class Task(Generic[P, R]):
@@ -114,10 +117,20 @@ class Task(Generic[P, R]):
         return self._post_many(self.defaults, calls)
 
     def options(self, **changes: Any) -> Prepared[P]:
-        """The same task with other options for one post: delay, priority, key, max_attempts, timeout, …"""
-        return Prepared(self, for_one_post(self.defaults, changes))
+        """The same task with other options for one post: delay, priority, key, max_attempts, timeout, …
 
-    def _post(self, options: Options, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> MonQTask:
+        A *session* of the application's own pymongo client makes its posts a part of the transaction that
+        runs in it: they are stored if and only if that commits.
+        """
+        session = changes.pop("session", None)
+        return Prepared(self, for_one_post(self.defaults, changes), session)
+
+    def _post(
+        self, options: Options, args: tuple[Any, ...], kwargs: Mapping[str, Any], session: Any = None
+    ) -> MonQTask:
+        if session is not None:
+            with hold(session):
+                return self._post(options, args, kwargs)
         chosen, plain = without_controls(options, kwargs)
         self.expect(args, plain)
         if (batch := held()) is None:
@@ -127,8 +140,10 @@ class Task(Generic[P, R]):
         batch.tasks.append(task)
         return task
 
-    def _post_many(self, options: Options, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
-        with hold():
+    def _post_many(
+        self, options: Options, calls: Iterable[tuple[Any, ...]], session: Any = None
+    ) -> list[MonQTask]:
+        with hold(session):
             return [self._post(options, _arguments(self.name, args), {}) for args in calls]
 
 
@@ -147,14 +162,15 @@ class Prepared(Generic[P]):
 
     task: Task[P, Any]
     chosen: Options
+    session: Any = None
 
     def post(self, *args: P.args, **kwargs: P.kwargs) -> MonQTask:
         """As Task.post."""
-        return self.task._post(self.chosen, args, kwargs)
+        return self.task._post(self.chosen, args, kwargs, self.session)
 
     def post_many(self, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
         """As Task.post_many."""
-        return self.task._post_many(self.chosen, calls)
+        return self.task._post_many(self.chosen, calls, self.session)
 
 
 class Registry:
@@ -371,20 +387,34 @@ def post_event(topic: str, *args: Any, **kwargs: Any) -> ObjectId:
 
 
 @contextmanager
-def hold() -> Iterator[None]:
+def hold(session: Any = None) -> Iterator[None]:
     """Store what is posted and published in the block at its end, in one write; nothing when it raises.
 
     Ids are known in the block, `join` works after it. Another `hold` inside belongs to the outer one; what
     other threads post does not. At most 5,000 posts. Raises at the end as `.post()` does: all or nothing is
     stored then, except on MongoDB, where an outage may leave a part of it.
+
+    With a *session* of the application's own pymongo client they become a part of the transaction that runs
+    in it: stored if and only if that commits, also on an outage. A driver's error that says so is raised as
+    StoreUnavailable with the same label, so that `session.with_transaction` begins again.
     """
-    if held() is not None:
+    if (outer := held()) is not None:
+        _expect_same(outer.session, session)
         yield
         return
-    with holding() as batch:
+    with holding(session) as batch:
         yield
     if len(batch):
         poster().store(batch)
+
+
+def _expect_same(outer: Any, session: Any) -> None:
+    """Raise BadDeclaration when a post with *session* would be kept back by the block of another one."""
+    if session is not None and session is not outer:
+        raise BadDeclaration(
+            "session: expected the one of the hold() block around this post, got another; "
+            "write `with monqbus.hold(session):`, or post outside of the block"
+        )
 
 
 class Globals:

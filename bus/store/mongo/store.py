@@ -7,7 +7,7 @@ one index. Payload never enters an aggregation pipeline (measured: `'$$ROOT'` is
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
@@ -55,6 +55,7 @@ from .pruning import Pruning
 from .reads import Reads, task_of
 from .reports import Reports, change
 from .schema import INDEX_SECONDS, TASKS, WORKERS, create_indexes, require_fit, require_server
+from .transactions import Transactions
 
 if TYPE_CHECKING:
     from ..group_commit import GroupCommit
@@ -84,6 +85,7 @@ class MongoStore:
         self._clock = Clock()
         self._written_at = float("-inf")
         self._intake = Intake(self._connection)
+        self._transactions = Transactions(self._connection)
         self._aside = SetAside()
         self._claims = Claims(self._connection, self._aside.add)
         self._reports = Reports(self._connection, self._intake)
@@ -168,6 +170,15 @@ class MongoStore:
         return _all_or_first_error(
             self._posts.submit(asked, CALL_SECONDS) if self._posts else self._intake.store(asked)
         )
+
+    def post_within(
+        self, session: Any, postings: Sequence[Posting], committed: Callable[[], None]
+    ) -> list[Receipt]:
+        """See the contract."""
+        if not self._daemon:
+            self._watch.glance()
+        self._watch.require()
+        return self._transactions.store(session, postings, committed)
 
     def _store_together(self, calls: Sequence[list[Posting]]) -> list[list[Receipt | Exception]]:
         answers = iter(self._intake.store([posting for call in calls for posting in call]))
