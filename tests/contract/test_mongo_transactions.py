@@ -13,13 +13,16 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
+from bus.apps.calls import Batch
+from bus.apps.registry import Registry
 from bus.errors import NotAccepted, StoreError, StoreUnavailable
 from bus.model import Event, Filter, MonQTask, Posting, Receipt
+from bus.posting import PostOffice
 from bus.store.mongo import MongoStore, transactions
 from tests import mongod
 from tests.mongod import Deployment
 
-from .samples import CLOCK, NAME, NOW, a_fan_out, a_task, post
+from .samples import CLOCK, NAME, NOW, ONE, PATIENCE, a_fan_out, a_task, post
 
 Documents = Database[dict[str, Any]]
 Client = pymongo.MongoClient[dict[str, Any]]
@@ -165,6 +168,47 @@ def test_another_transaction_after_a_commit_that_failed_tells_of_its_own_alone(
             store.post_within(session, [Posting([a_task()])], committed)
 
     assert (0, 1) == (given_up.times, committed.times)
+
+
+def test_whoever_listens_is_woken_by_the_commit_and_not_before(
+    store: MongoStore, client: Client, address: str
+) -> None:
+    """The ring follows the commit: one inside of the transaction cannot be, the feed is capped."""
+    with closing(MongoStore(address, daemon=True)) as daemon, client.start_session() as session:
+        daemon.open()
+        while daemon.listen(0.1) != "quiet":
+            pass
+        task = a_task()
+        office = PostOffice(store, Registry, CLOCK)
+        with session.start_transaction():
+            office.store(Batch([task], session=session))
+            before = daemon.listen(0.2)
+
+        assert ("quiet", "rang") == (before, daemon.listen(PATIENCE))
+        assert [task.id] == [claimed.id for claimed in daemon.claim(ONE, {NAME}, 9, NOW).tasks]
+
+
+def test_a_hint_inside_of_a_transaction_is_refused_by_the_server(store: MongoStore, client: Client) -> None:
+    """Why it rings behind it: should a server ever allow it, this can be simpler."""
+    feed = client[store._connection.database.name].get_collection("monq_task.feed")
+    with (
+        client.start_session() as session,
+        pytest.raises(OperationFailure, match="capped collection"),
+        session.start_transaction(),
+    ):
+        feed.insert_one({}, session=session)
+
+
+def test_a_daemon_starts_beside_a_transaction_that_is_open(
+    store: MongoStore, client: Client, address: str
+) -> None:
+    """That of an application that was killed stays open for a minute: nothing may wait for its end."""
+    with client.start_session() as session, session.start_transaction():
+        store.post_within(session, [Posting([a_task()])], Committed())
+        with closing(MongoStore(address, daemon=True)) as daemon:
+            daemon.open()
+
+    assert {"ready": 1} == store.count(Filter())
 
 
 # keys
