@@ -557,5 +557,6 @@ def test_posts_of_a_transaction_are_told_and_looked_for_when_it_has_committed(
     assert [(session, ["ready", "ready"])] == calls
     assert ([], [], [None, None]) == before
     assert [own[0], held] == [task.id for task in tasks]
-    assert own == [facts.of("task.posted")[0]["task"].id, facts.of("task.merged")[0]["task"].id]
+    assert [own[0]] == [fields["task"].id for fields in facts.of("task.posted")]
+    assert [held] == [fields["holder"] for fields in facts.of("task.merged")]
     assert ([1], [office.join] * 2) == (rung, [task.waiter for task in tasks])
