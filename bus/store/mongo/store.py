@@ -37,7 +37,6 @@ from ...model import (
     Report,
     State,
 )
-from ...process.identity import ProcessIdentity
 from ..contract import CALL_SECONDS, EVERY_EVENT, CountedBy, Heard, Notice
 from ..fields import UNSOUND, holds
 from ..salvage import opened
@@ -48,7 +47,7 @@ from .feed import Feed
 from .foreign_documents import set_aside
 from .intake import Intake
 from .integrity import Integrity
-from .lenient import id_of, is_, is_text, one_of, read
+from .lenient import id_of, identity_of, is_, is_text, one_of, read
 from .migration import migrate, require_known
 from .pages import read_page
 from .pruning import Pruning
@@ -386,18 +385,8 @@ def _has_a_claim(document: Document) -> bool:
 def _worker(document: Document) -> Instance:
     process = document.get("process")
     return Instance(
-        document["_id"], process if isinstance(process, str) else "", _identity(document.get("birth"))
+        document["_id"], process if isinstance(process, str) else "", identity_of(document.get("birth"))
     )
-
-
-def _identity(document: Any) -> ProcessIdentity | None:
-    """What *document* says of a process; a newer version may say more, nonsense says nothing."""
-    try:
-        identity = ProcessIdentity(*(document[name] for name in ProcessIdentity._fields))
-    except (KeyError, TypeError):
-        return None
-    is_sound = type(identity.pid) is int and type(identity.start) is int and 0 < identity.pid < 2**31
-    return identity if is_sound else None
 
 
 def _living(database: Database[Document], holders: set[Any]) -> set[Any]:
