@@ -25,14 +25,13 @@ DOWN_SECONDS = 0.4
         ),
         Control("taken before stored", shows="lost", weakness="inbox.taken_before_stored"),
     ],
-    aims={"works_again_max_seconds": 8.0},
 )
 def posters_killed(arena: Arena) -> None:
     """SIGKILL for posters and daemon, SIGSTOP for posters, again and again; they go on while it is down."""
     dice = random.Random(15)
     victim = arena.daemon(text=POSTED).start()
     with Posters(victim.config, POSTERS, dice, victim.environ, victim.weakness) as posters:
-        for _ in range(arena.pick(short=3, long=10)):
+        for _ in range(arena.pick(short=2, long=10)):
             arena.pause(arena.pick(short=0.7, long=1.5))
             posters.stop_one()
             posters.kill_one()
