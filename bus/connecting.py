@@ -20,7 +20,7 @@ from .apps.options import Options
 from .apps.poster import bind
 from .clock import Clock
 from .config import CONTROL_SOCKET, Config, load
-from .errors import BadDeclaration, StoreUnavailable
+from .errors import BadDeclaration, StoreUnavailable, no_transactions
 from .joining import await_end
 from .model import MonQTask, Receipt
 from .posting import PostOffice
@@ -82,8 +82,9 @@ class ForkSafe:
         for event, _ in batch.events:
             _expect_handlers_elsewhere(own, event.topic)
         own.store(batch)
-        for task in batch.tasks:
-            task.waiter = self.join  # as in `post`
+        if batch.session is None:  # else it can be joined when that has been committed
+            for task in batch.tasks:
+                task.waiter = self.join  # as in `post`
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended; see MonQTask.join."""
@@ -167,6 +168,8 @@ class InboxPoster:
 
     def store(self, batch: Batch) -> None:
         """Store all of *batch* or none of it in one write; durable when this returns."""
+        if batch.session is not None:
+            raise no_transactions()
         self._inbox.append(to_payload(batch, self.clock.now()))
         for task in batch.tasks:
             task.waiter = self.join

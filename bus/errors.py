@@ -140,6 +140,15 @@ class StoreFull(StoreUnavailable):
     """The store takes nothing new for now, for want of room. What was handed in is certainly not stored."""
 
 
+def no_transactions() -> StoreError:
+    """What a post with a session is told where the store is the embedded one."""
+    return StoreError(
+        "session: expected the MongoDB store, got the embedded one, into which no transaction of an "
+        "application reaches; post without session inside of `with monqbus.hold():`, stored at its end, "
+        "or set [monqbus] store to the application's MongoDB"
+    )
+
+
 class NotAccepted(StoreError):
     """A rule set up in the store itself forbids this one item: a validator, another program's unique index.
 

@@ -7,9 +7,10 @@ already says `busy` and the task begins at once (direct start): two steps and a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from bson import ObjectId
 
@@ -22,9 +23,10 @@ from .clock import Clock
 from .config import Hook, nearest_name
 from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
 from .joining import await_end
-from .model import BUSY, UNREAD, Event, Instance, MonQTask, Posting, Receipt
+from .model import BUSY, UNREAD, Event, MonQTask, Posting, Receipt
 from .schedules import KIND as SCHEDULE_KIND
 from .schedules import Schedule
+from .starter import Reserved, Spooler, Starter
 from .store import Store
 from .store.documents import later, unclaimed
 from .store.fields import is_about_task_ids
@@ -33,44 +35,6 @@ from .telemetry import emit
 MOST_NAMED: Final = 5
 MOST_COMPARED: Final = 256
 """Topics without handlers that are compared with those of the apps: each costs a millisecond, once."""
-
-
-class Reserved(Protocol):
-    """Slots that were set aside for tasks before they are stored."""
-
-    def start(self, stored: Sequence[MonQTask]) -> None:
-        """Run those of the tasks that were *stored*, as busy; the other slots are free again."""
-
-    def doubt(self) -> None:
-        """The tasks may or may not be stored as busy: release them once the store answers again."""
-
-
-class Starter(Protocol):
-    """What can run a task of this process at once: the engine's lanes."""
-
-    instance: Instance
-
-    def claims(self, name: str) -> bool:
-        """Whether this daemon runs tasks of this name at all."""
-
-    def reserve(self, tasks: Sequence[MonQTask]) -> Reserved | None:
-        """Set slots aside for all of *tasks*; None when one may not overtake what waits, or none is free."""
-
-    def expect(self, tasks: Sequence[MonQTask]) -> None:
-        """*tasks* were stored as ready and wait to be claimed."""
-
-
-class Spooler(Protocol):
-    """What keeps deliveries while the store is away: the engine's spooler."""
-
-    is_open: bool
-    """Deliveries go through it, because the store is away or others still wait in it."""
-
-    def begin(self, error: StoreUnavailable) -> None:
-        """The store did not take a delivery: from now on this does."""
-
-    def keep(self, posting: Posting) -> Receipt:
-        """Keep *posting*, durable when it returns. Raises StoreUnavailable when it cannot."""
 
 
 Tick = tuple[Schedule, datetime]
@@ -202,7 +166,14 @@ class PostOffice:
         return self._clock
 
     def store(self, batch: Batch) -> None:
-        """Store all of *batch* in one call: all or none of it in the embedded store; see `take_over`."""
+        """Store all of *batch* in one call: all or none of it in the embedded store; see `take_over`.
+
+        One with a session becomes a part of the transaction that runs in it, and is told of and looked for
+        when that has been committed. Raises as Store.post_within does.
+        """
+        if batch.session is not None:
+            self._store_within(batch)
+            return
         self.take_over([batch])
         for task in batch.tasks:
             task.waiter = self.join
@@ -215,10 +186,33 @@ class PostOffice:
         """
         postings = [posting for batch in batches for posting in self._postings(batch)]
         for posting, receipt in zip(postings, self._store_and_start_all(postings), strict=True):
-            if posting.event is not None:
-                self._tell_of_event(posting.event, posting.tasks, receipt)
-            elif not receipt.repeated:
-                _tell_of_tasks(posting.tasks, receipt)
+            self._tell(posting, receipt)
+
+    def _tell(self, posting: Posting, receipt: Receipt) -> None:
+        if posting.event is not None:
+            self._tell_of_event(posting.event, posting.tasks, receipt)
+        elif not receipt.repeated:
+            _tell_of_tasks(posting.tasks, receipt)
+
+    def _store_within(self, batch: Batch) -> None:
+        # copies, as they are told of by their own ids, also when the caller's tasks have become others
+        postings = self._postings(Batch([copy(task) for task in batch.tasks], batch.events))
+
+        def committed() -> None:
+            waiting = [
+                task
+                for posting, receipt in zip(postings, receipts, strict=True)
+                for task in _stored(posting.tasks, receipt)
+            ]
+            for posting, receipt in zip(postings, receipts, strict=True):
+                self._tell(posting, receipt)
+            for task in batch.tasks:
+                task.waiter = self.join
+            self._let_wait(waiting)
+
+        receipts = self._store.post_within(batch.session, postings, committed)
+        for task, receipt in zip(batch.tasks, receipts, strict=False):  # behind them those of events
+            task.id = receipt.task_ids[0]
 
     def _postings(self, batch: Batch) -> list[Posting]:
         """One for each task, so that it may begin at once, and one for each event with its tasks."""

@@ -107,7 +107,7 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "task.posted": (logging.DEBUG, "a task is stored"),
     "task.merged": (
         logging.INFO,
-        "a task from the inbox was not stored: an unfinished one holds its key",
+        "a task of a batch was not stored: an unfinished one holds its key",
     ),
     "task.started": (logging.DEBUG, "a handler begins"),
     "task.printed": (logging.INFO, "a line that a handler printed"),

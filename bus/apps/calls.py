@@ -84,12 +84,16 @@ class Published(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """What is stored in one write: *tasks* that were prepared, and *events* that were published."""
+    """What is stored in one write: *tasks* that were prepared, and *events* that were published.
+
+    With a *session* they belong to the transaction that runs in it, which its owner commits or not.
+    """
 
     tasks: list[MonQTask] = field(default_factory=list)
     events: list[Announcement] = field(default_factory=list)
     is_over: bool = False
     """Its block has ended: what was started in it and goes on posts for itself."""
+    session: Any = None
 
     def __len__(self) -> int:
         return len(self.tasks) + len(self.events)
@@ -97,9 +101,9 @@ class Batch:
     def parts(self, most: int) -> Iterator[Batch]:
         """The same in batches of at most *most*, in order."""
         for start in range(0, len(self.tasks), most):
-            yield Batch(tasks=self.tasks[start : start + most])
+            yield Batch(tasks=self.tasks[start : start + most], session=self.session)
         for start in range(0, len(self.events), most):
-            yield Batch(events=self.events[start : start + most])
+            yield Batch(events=self.events[start : start + most], session=self.session)
 
     def take(self, other: Batch) -> None:
         """Add all of *other*. Raises NotStorable when that is too much; then nothing of it."""
@@ -125,9 +129,9 @@ def held() -> Batch | None:
 
 
 @contextmanager
-def holding() -> Iterator[Batch]:
-    """Let `held` be the batch that is given, until the block ends."""
-    batch = Batch()
+def holding(session: Any = None) -> Iterator[Batch]:
+    """Let `held` be the batch that is given, of *session*, until the block ends."""
+    batch = Batch(session=session)
     token = _held.set(batch)
     try:
         yield batch

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol, TypeVar
 
 from ..clock import Clock
-from ..errors import NotBound
+from ..errors import BadDeclaration, NotBound
 from ..model import MonQTask, Receipt
 from ..process.off_loop import look_off_loop, write_off_loop
 from .calls import Batch, held, holding
@@ -30,7 +30,10 @@ class Poster(Protocol):
         """The queue's time."""
 
     def store(self, batch: Batch) -> None:
-        """Store all of *batch* in one write: all or none where the store can."""
+        """Store all of *batch* in one write: all or none where the store can.
+
+        One with a session belongs to its transaction. Raises StoreError where there is no such thing.
+        """
 
 
 _poster: Poster | None = None
@@ -50,20 +53,36 @@ def poster() -> Poster:
 
 
 @contextmanager
-def hold() -> Iterator[None]:
+def hold(session: Any = None) -> Iterator[None]:
     """Store what is posted and published in the block at its end, in one write; nothing when it raises.
 
     Ids are known in the block, `join` works after it. Another `hold` inside adds to the outer one at its end,
     and nothing when it raises; what other threads post does not belong to it. At most 5,000 posts. Raises at
     the end as `.post()` does: all or nothing is stored then, except on MongoDB, where an outage may leave a
     part of it.
+
+    With a *session* of the application's own pymongo client they become a part of the transaction that runs
+    in it: stored if and only if that commits, also on an outage. A driver's error that says so is raised as
+    StoreUnavailable with the same label, so that `session.with_transaction` begins again.
     """
-    with holding() as batch:
+    if (outer := held()) is not None:
+        _expect_same(outer.session, session)
+        session = outer.session
+    with holding(session) as batch:
         yield
     if (outer := held()) is not None:
         outer.take(batch)
     elif len(batch):
         poster().store(batch)
+
+
+def _expect_same(outer: Any, session: Any) -> None:
+    """Raise BadDeclaration when a post with *session* would be kept back by the block of another one."""
+    if session is not None and session is not outer:
+        raise BadDeclaration(
+            "session: expected the one of the hold() block around this post, got another; "
+            "write `with monqbus.hold(session):`, or post outside of the block"
+        )
 
 
 @asynccontextmanager
@@ -72,7 +91,8 @@ async def hold_async() -> AsyncIterator[None]:
 
     Tasks of asyncio that were started in the block belong to it until it ends.
     """
-    with holding() as batch:
+    outer = held()
+    with holding(outer.session if outer is not None else None) as batch:
         yield
     if (outer := held()) is not None:
         outer.take(batch)

@@ -112,10 +112,20 @@ class Task(Generic[P, R]):
         return await off_loop(lambda: self.post_many(given), _all_stored)
 
     def options(self, **changes: Any) -> Prepared[P]:
-        """The same task with other options for one post: delay, priority, key, max_attempts, timeout, …"""
-        return Prepared(self, for_one_post(self.defaults, changes))
+        """The same task with other options for one post: delay, priority, key, max_attempts, timeout, …
 
-    def _post(self, options: Options, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> MonQTask:
+        A *session* of the application's own pymongo client makes its posts a part of the transaction that
+        runs in it: they are stored if and only if that commits.
+        """
+        session = changes.pop("session", None)
+        return Prepared(self, for_one_post(self.defaults, changes), session)
+
+    def _post(
+        self, options: Options, args: tuple[Any, ...], kwargs: Mapping[str, Any], session: Any = None
+    ) -> MonQTask:
+        if session is not None:
+            with hold(session):
+                return self._post(options, args, kwargs)
         chosen, plain = without_controls(options, kwargs)
         self.expect(args, plain)
         if (batch := held()) is None:
@@ -125,8 +135,10 @@ class Task(Generic[P, R]):
         batch.tasks.append(task)
         return task
 
-    def _post_many(self, options: Options, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
-        with hold():
+    def _post_many(
+        self, options: Options, calls: Iterable[tuple[Any, ...]], session: Any = None
+    ) -> list[MonQTask]:
+        with hold(session):
             return [self._post(options, _arguments(self.name, args), {}) for args in calls]
 
 
@@ -145,14 +157,15 @@ class Prepared(Generic[P]):
 
     task: Task[P, Any]
     chosen: Options
+    session: Any = None
 
     def post(self, *args: P.args, **kwargs: P.kwargs) -> MonQTask:
         """As Task.post."""
-        return self.task._post(self.chosen, args, kwargs)
+        return self.task._post(self.chosen, args, kwargs, self.session)
 
     def post_many(self, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
         """As Task.post_many."""
-        return self.task._post_many(self.chosen, calls)
+        return self.task._post_many(self.chosen, calls, self.session)
 
     async def post_async(self, *args: P.args, **kwargs: P.kwargs) -> MonQTask:
         """As Task.post_async."""

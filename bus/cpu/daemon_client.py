@@ -16,7 +16,7 @@ from ..apps.context import capture
 from ..apps.options import Options
 from ..clock import Clock
 from ..codec import storable, undo_references
-from ..errors import NotBound, StoreUnavailable
+from ..errors import NotBound, StoreError, StoreUnavailable
 from ..joining import await_end
 from ..model import MonQTask, Receipt
 from .frames import FrameStream
@@ -26,6 +26,10 @@ from .message import error_of, of_event, of_task, task_of
 FORKED: Final = (
     "post: a process that a cpu task has started is not connected to a store; let it return what there is to "
     "post, or call monqbus.connect('monqbus.ini') in it"
+)
+WITHIN: Final = (
+    "session: expected a post without one in a cpu task, got one with it: what this process posts is stored "
+    "by the daemon, which has no part in the session; use a task without cpu=True, or post after the commit"
 )
 OUTLIVED: Final = (
     "post: this thread has outlived the run that started it; end threads in the run that uses them"
@@ -70,6 +74,8 @@ class DaemonClient:
 
     def store(self, batch: Batch) -> None:
         """Have all of *batch* stored by the daemon in one call; durable when this returns."""
+        if batch.session is not None:
+            raise StoreError(WITHIN)
         events = [{"event": of_event(event), "context": context} for event, context in batch.events]
         answer = self.ask("store", tasks=[of_task(task) for task in batch.tasks], events=events)
         for task, stored in zip(batch.tasks, answer["ids"], strict=True):

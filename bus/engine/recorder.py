@@ -6,16 +6,16 @@ until the store has it. If the daemon dies first, the task runs again: that is a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
 from ..clock import Clock
 from ..errors import NotAccepted, StoreError, StoreUnavailable, Withdrawn
-from ..model import Claim, Report
+from ..model import Claim, MonQTask, Posting, Report
 from ..retry import Outcome, OutcomeKind, Policy, without_postings
-from ..store.contract import CALL_SECONDS, Queue
+from ..store import CALL_SECONDS, Store
 from ..telemetry import ToldOnce, emit
 from .loop import Loop
 from .outage import Outage
@@ -37,7 +37,7 @@ FACT_OF: Final[dict[OutcomeKind, str]] = {
 class Recorder:
     """One greenlet writes all ends; `waiting_again` is told names and moments of what is ready again."""
 
-    def __init__(self, store: Queue, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._ends: list[tuple[Run, Outcome]] = []
@@ -202,10 +202,7 @@ class Recorder:
                 emit(FACT_OF[outcome.kind], task=task, outcome=outcome, seconds=seconds)
                 self.released += outcome.kind == "release"
                 if outcome.postings:
-                    posted = [one for posting in outcome.postings for one in posting.tasks]
-                    again += [(one.task_name, one.time_queue) for one in posted]
-                    if posted:
-                        self._store.ring()
+                    again += self._tell_posted(outcome.postings)
                 if outcome.fields["state"] == "ready":
                     again.append((task.task_name, outcome.fields.get("time_queue", task.time_queue)))
             elif isinstance(run.interrupted, Withdrawn):
@@ -214,6 +211,23 @@ class Recorder:
                 emit("task.lost", task=task, outcome=outcome, seconds=seconds)
         if again:
             self.waiting_again(again)
+
+    def _tell_posted(self, postings: Sequence[Posting]) -> list[tuple[str, datetime]]:
+        """Tell of the tasks that an end has posted, and ring; names and moments of what waits by it."""
+        for posting in postings:
+            for task in self._new(posting):
+                emit("task.posted", task=task)
+        self._store.ring()
+        return [(task.task_name, task.time_queue) for posting in postings for task in posting.tasks]
+
+    def _new(self, posting: Posting) -> Sequence[MonQTask]:
+        """Those of its tasks that were stored: a key, theirs or their event's, may have been held."""
+        if posting.event is None and all(task.key is None for task in posting.tasks):
+            return posting.tasks
+        try:
+            return [task for task in posting.tasks if self._store.get(task.id) is not None]
+        except StoreError:  # nothing is told that is not sure
+            return ()
 
 
 def _report_of(run: Run, outcome: Outcome) -> Report:

@@ -1,7 +1,7 @@
 """The contract of a store: every verb, and what it promises.
 
-Twenty-nine verbs: of the queue seven, of the leases four, of the archive eleven, of the records two, and five
-of the store's own life. An adapter is dumb and silent: it decides nothing, logs nothing and counts nothing.
+Thirty verbs: of the queue eight, of the leases four, of the archive eleven, of the records two, and five of
+the store's own life. An adapter is dumb and silent: it decides nothing, logs nothing and counts nothing.
 Every verb may raise StoreUnavailable; the outcome of a write is then unknown, and asking again is
 safe because ids are chosen before the call. A verb blocks its caller (in the daemon: its greenlet,
 never the hub) for at most `CALL_SECONDS`.
@@ -9,7 +9,7 @@ never the hub) for at most `CALL_SECONDS`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -63,6 +63,18 @@ class Queue(Protocol):
         are stored as ready, and the receipt says *replayed*. A task whose `key` is held by an unfinished
         task is not stored: its receipt names the holder. Tasks may come in `busy` with their `worker` set
         (direct start).
+        """
+
+    def post_within(
+        self, session: Any, postings: Sequence[Posting], committed: Callable[[], None]
+    ) -> list[Receipt]:
+        """As `post`, in the caller's transaction, which runs in *session*: stored if and only if it commits.
+
+        Their events are new, and their tasks wait. *committed* is called behind the commit in whatever thread
+        has made it, not when it fails, and never when the process dies in between. Raises StoreError for a
+        session of anything but this store's deployment, one without a transaction, and a store that has
+        none; StoreUnavailable when the transaction has ended, with what the caller's driver needs to begin
+        again.
         """
 
     def claim(

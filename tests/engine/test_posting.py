@@ -26,7 +26,7 @@ from bus.errors import (
     TaskFailed,
     TaskSkipped,
 )
-from bus.model import DEFAULT_PRIORITY, Event, Filter, MonQTask
+from bus.model import DEFAULT_PRIORITY, Event, Filter, MonQTask, Receipt
 from bus.posting import PostOffice
 
 PATIENCE = 5.0
@@ -553,3 +553,33 @@ def test_a_task_of_a_batch_whose_key_is_held_becomes_the_holder(engine, office):
 
     assert first.id == second.id
     assert 1 == count(engine)
+
+
+def test_posts_of_a_transaction_are_told_and_looked_for_when_it_has_committed(
+    engine, office, monkeypatch, facts
+):
+    """Not before, as it may never; they wait, and one whose key is held is told as merged."""
+    held, told, rung = ObjectId(), [], []
+    calls = []
+
+    def within(session, postings, committed):
+        calls.append((session, [task.state for posting in postings for task in posting.tasks]))
+        told.append(committed)
+        return [
+            Receipt([task.id if task.key is None else held for task in one.tasks], None) for one in postings
+        ]
+
+    monkeypatch.setattr(engine.store, "post_within", within)
+    monkeypatch.setattr(engine.store, "ring", lambda: rung.append(1))
+    tasks, session = [a_call(engine), a_call(engine, key="k")], object()
+    own = [task.id for task in tasks]
+    office.store(Batch(tasks, session=session))
+    before = (list(facts.names), list(rung), [task.waiter for task in tasks])
+    told[0]()
+
+    assert [(session, ["ready", "ready"])] == calls
+    assert ([], [], [None, None]) == before
+    assert [own[0], held] == [task.id for task in tasks]
+    assert [own[0]] == [fields["task"].id for fields in facts.of("task.posted")]
+    assert [held] == [fields["holder"] for fields in facts.of("task.merged")]
+    assert ([1], [office.join] * 2) == (rung, [task.waiter for task in tasks])

@@ -210,7 +210,23 @@ def test_what_an_end_posts_is_stored_with_it_and_waits(engine, facts):
 
     assert ["complete", "ready"] == [engine.now(one).state for one in (run.task, task)]
     assert [("follows", task.time_queue)] == heard
-    assert ["task.finished"] == facts.names
+    assert ["task.finished", "task.posted"] == facts.names
+    assert task == facts.of("task.posted")[0]["task"]
+
+
+def test_of_what_an_end_posts_only_that_is_told_which_was_stored(engine, facts):
+    """A key was held; and where the store cannot be asked, nothing is told."""
+    engine.waiting(key="k")
+    stored, merged = following(engine, key="n"), following(engine, key="k")
+    ending_with(engine, stored, merged)
+    engine.recorder.tick()
+    told = facts.of("task.posted")
+    ending_with(engine, following(engine, key="o"))
+    engine.faulty.fail_next("get")
+    engine.recorder.tick()
+
+    assert [stored.id] == [fields["task"].id for fields in told]
+    assert told == facts.of("task.posted")
 
 
 def test_an_end_whose_posting_is_refused_becomes_an_error_with_the_reason(engine, facts):
@@ -249,7 +265,7 @@ def test_a_result_that_is_refused_is_not_blamed_on_what_the_end_posts(engine, fa
 
     assert ["complete", "ready"] == [engine.now(one).state for one in (run.task, task)]
     assert "the end of this run could not be stored" in engine.now(run.task).result
-    assert ["task.unstorable", "task.finished"] == facts.names
+    assert ["task.unstorable", "task.finished", "task.posted"] == facts.names
 
 
 def test_a_lost_claim_posts_nothing(engine, facts):

@@ -129,15 +129,21 @@ def require_server(database: Database[dict[str, Any]]) -> None:
 
 
 def create_indexes(database: Database[dict[str, Any]]) -> None:
-    """Create the indexes that are missing; blocks while they are built. Raises StoreError."""
+    """Create the indexes that are missing; blocks while they are built. Raises StoreError.
+
+    Where none is, nothing is asked of the server that waits for the transactions of applications to end, and
+    lets everybody else wait behind it: those of a dead one last a minute.
+    """
     in_set = "setName" in database.command("hello")
     # by default a build waits for every member, so one that is down would stop the start
     options: dict[str, Any] = {"commitQuorum": "majority"} if in_set else {}
-    database[TASKS].create_indexes(list(_TASK_INDEXES), **options)
-    database[EVENTS].create_indexes(list(_EVENT_INDEXES), **options)
+    for collection, own in _INDEXES:
+        database[collection].create_indexes(list(own), **options)
+    there = indexes(database)
     for collection, name in REPLACED:
-        with suppress(OperationFailure):  # it is gone already, or the right is missing: it only costs room
-            database[collection].drop_index(name)
+        if name in there[collection]:
+            with suppress(OperationFailure):  # the right is missing: it only costs room
+                database[collection].drop_index(name)
 
 
 def indexes(database: Database[dict[str, Any]]) -> There:

@@ -7,7 +7,7 @@ one index. Payload never enters an aggregation pipeline (measured: `'$$ROOT'` is
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
@@ -38,7 +38,6 @@ from ...model import (
     Report,
     State,
 )
-from ...process.identity import ProcessIdentity
 from ..contract import CALL_SECONDS, EVERY_EVENT, CountedBy, Heard, Notice
 from ..fields import UNSOUND, holds
 from ..salvage import opened
@@ -49,7 +48,7 @@ from .feed import Feed
 from .foreign_documents import set_aside
 from .intake import Intake
 from .integrity import Integrity
-from .lenient import id_of, is_, is_text, one_of, read
+from .lenient import id_of, identity_of, is_, is_text, one_of, read
 from .migration import migrate, require_known
 from .pages import read_page
 from .pruning import Pruning
@@ -57,6 +56,7 @@ from .reads import Reads, task_of
 from .records import Records
 from .reports import Reports, change
 from .schema import INDEX_SECONDS, TASKS, WORKERS, create_indexes, require_fit, require_server
+from .transactions import Transactions
 
 if TYPE_CHECKING:
     from ..group_commit import GroupCommit
@@ -86,6 +86,7 @@ class MongoStore:
         self._clock = Clock()
         self._written_at = float("-inf")
         self._intake = Intake(self._connection)
+        self._transactions = Transactions(self._connection)
         self._aside = SetAside()
         self._claims = Claims(self._connection, self._aside.add)
         self._reports = Reports(self._connection, self._intake)
@@ -171,6 +172,15 @@ class MongoStore:
         return _all_or_first_error(
             self._posts.submit(asked, CALL_SECONDS) if self._posts else self._intake.store(asked)
         )
+
+    def post_within(
+        self, session: Any, postings: Sequence[Posting], committed: Callable[[], None]
+    ) -> list[Receipt]:
+        """See the contract."""
+        if not self._daemon:
+            self._watch.glance()
+        self._watch.require()
+        return self._transactions.store(session, postings, committed)
 
     def _store_together(self, calls: Sequence[list[Posting]]) -> list[list[Receipt | Exception]]:
         answers = iter(self._intake.store([posting for call in calls for posting in call]))
@@ -388,18 +398,8 @@ def _has_a_claim(document: Document) -> bool:
 def _instance(document: Document) -> Instance:
     process = document.get("process")
     return Instance(
-        document["_id"], process if isinstance(process, str) else "", _identity(document.get("birth"))
+        document["_id"], process if isinstance(process, str) else "", identity_of(document.get("birth"))
     )
-
-
-def _identity(document: Any) -> ProcessIdentity | None:
-    """What *document* says of a process; a newer version may say more, nonsense says nothing."""
-    try:
-        identity = ProcessIdentity(*(document[name] for name in ProcessIdentity._fields))
-    except (KeyError, TypeError):
-        return None
-    is_sound = type(identity.pid) is int and type(identity.start) is int and 0 < identity.pid < 2**31
-    return identity if is_sound else None
 
 
 def _living(database: Database[Document], holders: set[Any]) -> set[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from bson import ObjectId
 
 from ...codec import encode
-from ...errors import NotStorable, StoreError
+from ...errors import NotStorable, StoreError, no_transactions
 from ...model import (
     ENDED,
     Claim,
@@ -199,6 +199,12 @@ class SqliteStore:
     def _has(self, task: MonQTask) -> bool:
         """Whether it is stored under its own id: asked again, its key may be another's by now."""
         return self._sql.execute(HAS_TASK, (task.id.binary,)).fetchone() is not None
+
+    def post_within(
+        self, session: Any, postings: Sequence[Posting], committed: Callable[[], None]
+    ) -> list[Receipt]:
+        """Never: this store belongs to one daemon, and no transaction of others reaches into it."""
+        raise no_transactions()
 
     # claim, hold and end
 
