@@ -63,7 +63,7 @@ def _sender_rows() -> Iterator[str]:
     yield "|---|---|---|---|---|---|\n"
     for name, one in SENDERS.items():
         title = f"[{one.title}]({one.link})" if one.link else one.title
-        proof = f"{one.proof}; the time at most `tolerance` from now" if one.timestamp else one.proof
+        proof = f"{one.proof}; the time at most `tolerance` from now" if one.is_timed else one.proof
         event = _places(one.event) or "the hook's name"
         delivery = _places((*one.delivery, "header:idempotency-key"))
         yield f"| `{name}` | {title} | {proof} | {delivery} | {event} | `{one.topic}` |\n"
