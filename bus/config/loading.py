@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from .handlers import program_of, uid_of
 from .ini import Section, read
 from .secrets import SHORTEST, is_weak
 from .sections import KINDS, Reader, kind_of, unknown_section
-from .settings import CONTROL_SOCKET, LONGEST_SOCKET_PATH, Config
+from .settings import CONTROL_SOCKET, LONGEST_SOCKET_PATH, Config, Hook
 from .topics import PLACEHOLDERS
 from .trust import check_apps, check_program
 from .value_types import is_loopback
