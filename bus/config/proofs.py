@@ -13,18 +13,18 @@ from .value_types import Unfit, ValueType, duration, quoted
 LONGEST: Final = 256
 """Characters of a template of what is signed."""
 
-_TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}"  # noqa: S105
-_PARAMETER = r"[^\s{}|&=#]{1,64}"
-_ITEM = r"[^\s,;]{1,16}"
-_URL = r"https?://[A-Za-z0-9.\[\]:_-]{1,255}(?:/[^\s?#]{0,1024})?"
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
+_PARAMETER = re.compile(r"[^\s{}|&=#]{1,64}")
+_PLACE = re.compile(r"header:[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}|query:[^\s{}|&=#]{1,64}|item:[^\s,;]{1,16}")
+_USER = re.compile(r"[^:\x00-\x1f\x7f]{1,256}")
+_TEXT = re.compile(r"[\x20-\x7e]{1,32}")
+_URL = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]{1,255}(?:/[^\s?#]{0,1024})?")
 _METHODS: Final = ("POST", "PUT", "PATCH", "DELETE", "GET", "HEAD")
 
 
-def _or_none(pattern: str) -> Callable[[str], str]:
-    compiled = re.compile(pattern)
-
+def _or_none(pattern: re.Pattern[str]) -> Callable[[str], str]:
     def read(text: str) -> str:
-        if text and not compiled.fullmatch(text):
+        if text and not pattern.fullmatch(text):
             raise Unfit
         return text
 
@@ -63,14 +63,12 @@ def _read_methods(text: str) -> tuple[str, ...]:
 HEADER_OR_NONE: Final = ValueType("the name of an HTTP header", "X-Gitlab-Token", _or_none(_TOKEN))
 WORD_OR_NONE: Final = ValueType("one word before the token in Authorization", "Token", _or_none(_TOKEN))
 PARAMETER_OR_NONE: Final = ValueType("the name of a query parameter", "token", _or_none(_PARAMETER))
-USER_NAME_OR_NONE: Final = ValueType(
-    "a user name without : in it", "alertmanager", _or_none(r"[^:\x00-\x1f\x7f]{1,256}")
-)
-TEXT: Final = ValueType("at most 32 characters", "sha256=", _or_none(r"[\x20-\x7e]{1,32}"))
+USER_NAME_OR_NONE: Final = ValueType("a user name without : in it", "alertmanager", _or_none(_USER))
+TEXT: Final = ValueType("at most 32 characters", "sha256=", _or_none(_TEXT))
 PLACE_OR_NONE: Final = ValueType(
     "header:NAME, query:NAME or item:PREFIX",
     "header:X-Timestamp",
-    _or_none(rf"header:{_TOKEN}|query:{_PARAMETER}|item:{_ITEM}"),
+    _or_none(_PLACE),
 )
 SIGNED_CONTENT: Final = ValueType(
     f"a template of at most {LONGEST} characters with at least one placeholder",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
 from .sender import Handshake, Proof, Sender
 
-_TOKEN: Final = r"[A-Za-z0-9_.+/-]{1,256}={0,2}"  # noqa: S105
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_.+/-]{1,256}={0,2}")
 """No letter that JSON or a signed string begins with: what is signed here proves no delivery."""
 _META: Final = Proof("hmac", "header:x-hub-signature-256", prefix="sha256=")
 _SUBSCRIBE: Final = Handshake(

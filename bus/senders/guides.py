@@ -176,7 +176,7 @@ The secret is the *API secret key* of the app. The challenge response check is a
     "dropbox": """\
 *App Console*, *Webhooks*; the secret is the *App secret*. A delivery says who changed something, not what.
 """,
-    "elevenlabs": "*Settings*, *Webhooks*; copy the secret. It may be half an hour old.",
+    "elevenlabs": "*Settings*, *Webhooks*; copy the secret. A signature counts for half an hour.",
     "ms-graph": """\
 Subscriptions are made by its API: `notificationUrl` is `https://HOST/hooks/NAME`, `clientState` the secret,
 up to 128 characters. The validation is answered. The secret stands in each body, and so in each stored

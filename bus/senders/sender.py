@@ -7,6 +7,7 @@ A *place* says where a value stands, as a placeholder without its braces: ``head
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,6 +31,8 @@ _KINDS: Final[Mapping[str, Where]] = {
     "query": PARAMETER,
     "json": PATH,
 }
+PRINTABLE: Final = re.compile(r"[\x20-\x7e]{1,1024}")
+"""What a handshake's answer may repeat, unless its row says less."""
 SIGNED_BY_HOOK: Final = Grammar(_KINDS)
 """What a hook says that its sender signs. An id is a header there."""
 SIGNED: Final = Grammar({**_KINDS, "id": ALONE})
@@ -112,7 +115,7 @@ class Handshake:
     given: tuple[tuple[str, str], ...] = ()
     absent: tuple[str, ...] = ()
     echo: str = ""
-    value: str = r"[\x20-\x7e]{1,1024}"
+    value: re.Pattern[str] = PRINTABLE
     fields: tuple[tuple[str, str | int], ...] = ()
     encoding: Encoding = "hex"
     verified: bool = True
