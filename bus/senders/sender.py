@@ -80,12 +80,20 @@ class Proof:
     is_plain: bool = field(init=False)
     """Whether the head has only to hold the proof itself."""
 
+    prefix_length: int = field(init=False)
+    lower_prefix: str = field(init=False)
+    is_hex: bool = field(init=False)
+    """Whether letters of the proof count in both cases."""
+
     def __post_init__(self) -> None:
         """Take what each delivery asks for out of its places once."""
         kind, _, name = self.place.partition(":")
         object.__setattr__(self, "header", name if kind == "header" else "")
         object.__setattr__(self, "parameter", name if kind == "query" else "")
         object.__setattr__(self, "is_in_body", "body:" in (self.place[:5], self.timestamp[:5]))
+        object.__setattr__(self, "prefix_length", len(self.prefix))
+        object.__setattr__(self, "lower_prefix", self.prefix.lower())
+        object.__setattr__(self, "is_hex", self.encoding == "hex" and self.scheme != "token")
         object.__setattr__(self, "is_plain", not (self.timestamp or self.id or self.digest or self.unless))
 
     @cached_property
@@ -147,7 +155,7 @@ class Sender:
     handshakes: tuple[Handshake, ...] = ()
     link: str = ""
 
-    @property
+    @cached_property
     def is_open(self) -> bool:
         """Whether it is believed without a proof."""
         return not self.ways

@@ -105,10 +105,11 @@ class Receiver:
             claim.check(request, _VERIFYING.step_back)
         except Mismatch as mismatch:
             raise _not_verified(sender) from mismatch
-        if sender.handshakes and (answer := handshake.proven(sender, hook.secret_texts, request)) is not None:
-            return answer
-        if request.method not in hook.methods:
-            raise not_allowed(hook.methods)
+        if hook.has_extras:
+            if (answer := handshake.proven(sender, hook.secret_texts, request)) is not None:
+                return answer
+            if request.method not in hook.methods:
+                raise not_allowed(hook.methods)
         return self._event(hook, sender, request, received)
 
     def _event(self, hook: Hook, sender: Sender, request: Request, received: datetime) -> Taken:
@@ -121,7 +122,8 @@ class Receiver:
         kept.pop(sender.header, None)
         content, unreadable = _parse(request, topic.paths_in(hook.topic, sender))
         query = _kept_query(request)
-        query.pop(sender.parameter, None)
+        if sender.parameter:
+            query.pop(sender.parameter, None)
         sources = _Sources(kept, query, content)
         # not a function in here that calls itself: such a one keeps all headers until garbage is collected
         found = topic.fill(hook, partial(_value, hook, sender, sources))

@@ -47,19 +47,27 @@ def unproven(
 def proven(sender: Sender, secrets: tuple[str, ...], request: Request) -> Answer | None:
     """The answer to a handshake that is proven now; None when *request* is a delivery."""
     content = None
-    if any(_asks_body(one) for one in sender.handshakes) and len(request.body) <= LONGEST_BODY:
-        content = _parsed(request)
     for one in sender.handshakes:
-        if one.verified and _is(one, request, content):
+        if not one.verified or not _may_be(one, request):
+            continue
+        content = content or _parsed(request)
+        if _is(one, request, content):
             return _answer(one, sender, secrets, request, content)
     return None
 
 
-def _asks_body(one: Handshake) -> bool:
-    return any(place.startswith("body:") for place in (one.echo, *(place for place, _ in one.given)))
+def _may_be(one: Handshake, request: Request) -> bool:
+    """Whether it is worth to parse the body: most deliveries are no handshake."""
+    return one.method == request.method and all(
+        wanted.encode() in request.body if place.startswith("body:") else request.at(place) == wanted
+        for place, wanted in one.given
+        if wanted
+    )
 
 
 def _parsed(request: Request) -> Any:
+    if len(request.body) > LONGEST_BODY:
+        return None
     try:
         return strict_json.parse(request.body)
     except strict_json.BadJson:

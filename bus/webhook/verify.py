@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from ..senders import Proof, Sender
@@ -58,7 +58,8 @@ class Line(NamedTuple):
             _compare([_mac(way, key, parts, pause) for key in self.keys], self.candidates)
         else:
             _check_public(way, self.keys, b"".join(parts), self.candidates)
-        _check_age(way, self.moment, request.received)
+        if way.timestamp:
+            _check_age(way, self.moment, request.received)
 
 
 class Claim(NamedTuple):
@@ -71,6 +72,8 @@ class Claim(NamedTuple):
 
         *pause* is called after each SLICE_BYTES of a long body, but not within a check by a public key.
         """
+        if len(self.lines) == 1:
+            return self.lines[0].check(request, pause)
         mismatch = None
         for line in self.lines:
             try:
@@ -87,11 +90,14 @@ def claim_of(sender: Sender, secrets: tuple[str, ...], request: Request) -> Clai
 
     Raises Mismatch when no body could bear it out: then there is no need to read one.
     """
-    if sender.is_open:
+    if not sender.ways:
         return Claim()
     ways = ring(sender, secrets)
     if not ways:
         raise Mismatch("no_secret")
+    if len(ways) == 1 and not ways[0][0].is_in_body:  # nearly all
+        line = _line(*ways[0], request)
+        return Claim() if line.way.scheme == "token" else Claim((line,))
     lines, mismatch = [], Mismatch("missing")
     for way, keys in ways:
         try:
@@ -114,56 +120,64 @@ def verify(sender: Sender, secrets: tuple[str, ...], request: Request) -> None:
 
 def _line(way: Proof, keys: tuple[Any, ...], request: Request, content: Any = None) -> Line:
     """What *request* claims in one *way*; *content* is its parsed body, for proofs that stand there."""
-    given = _given(way, request, content)
-    candidates = tuple(_candidates(way, given))
-    if not candidates or len(candidates) < len(given):
+    if way.place.startswith("body:"):
+        return _line_in_body(way, keys, request, content)
+    given = request.headers.get(way.header, "") if way.header else request.at(way.place)
+    if not given:
+        raise Mismatch("missing")
+    if not way.is_plain and (
+        (way.digest and not request.at(way.digest)) or (way.unless and request.at(way.unless))
+    ):
+        raise Mismatch("missing")
+    candidates = _candidates(way, given)
+    if not candidates:
         raise Mismatch("malformed")
     if way.scheme == "token":
-        if not way.is_in_body:
-            _compare(keys, candidates)
+        _compare(keys, candidates)
         return Line(way, keys, candidates)
     if way.is_plain:
         return Line(way, keys, candidates)
-    moment = delivery = ""
+    return _dated(Line(way, keys, candidates), given, request, content)
+
+
+def _line_in_body(way: Proof, keys: tuple[Any, ...], request: Request, content: Any) -> Line:
+    """The same of a proof that stands in the body, perhaps several times: each has to be one."""
+    values = signed.values_at(content, way.place[5:])
+    if not all(values):
+        raise Mismatch("missing")
+    candidates = tuple(candidate for value in values for candidate in _candidates(way, value))
+    if len(candidates) < len(values):
+        raise Mismatch("malformed")
+    return _dated(Line(way, keys, candidates), values[0], request, content)
+
+
+def _dated(line: Line, given: str, request: Request, content: Any) -> Line:
+    """*line* with the time and the id that are signed."""
+    way, moment, delivery = line.way, "", ""
     if way.timestamp:
         moment = _at(way, way.timestamp, given, request, content)
         _check_age(way, moment, request.received)
     if way.id:
         delivery = _at(way, way.id, given, request, content)
-    return Line(way, keys, candidates, moment, delivery)
+    return line._replace(moment=moment, delivery=delivery)
 
 
-def _given(way: Proof, request: Request, content: Any) -> Sequence[str]:
-    """What stands at the place of the proof, without which there is none; more than one only in a body."""
-    if way.header:
-        given = request.headers.get(way.header, "")
-    elif way.place.startswith("body:"):
-        values = signed.values_at(content, way.place[5:])
-        if not all(values):
-            raise Mismatch("missing")
-        return values
-    else:
-        given = request.at(way.place)
-    if not given or (way.digest and not request.at(way.digest)) or (way.unless and request.at(way.unless)):
-        raise Mismatch("missing")
-    return (given,)
-
-
-def _candidates(way: Proof, given: Sequence[str]) -> Iterator[bytes]:
+def _candidates(way: Proof, given: str) -> tuple[bytes, ...]:
     """The proofs in what is *given*, without prefix. Other schemes' items in a list are passed over."""
-    prefix = way.prefix.lower()
-    is_hex = way.encoding == "hex" and way.scheme != "token"
-    for text in given:
-        for item in _items(way, text):
-            if item[: len(prefix)].lower() == prefix:
-                candidate = raw(item[len(prefix) :].strip())
-                if candidate:
-                    yield candidate.lower() if is_hex else candidate
+    if way.separator:
+        return tuple(candidate for item in _items(way, given) if (candidate := _candidate(way, item)))
+    candidate = _candidate(way, given.strip())
+    return (candidate,) if candidate else ()
+
+
+def _candidate(way: Proof, item: str) -> bytes:
+    if (length := way.prefix_length) and item[:length].lower() != way.lower_prefix:
+        return b""
+    candidate = raw(item[length:].strip())
+    return candidate.lower() if way.is_hex else candidate
 
 
 def _items(way: Proof, given: str) -> list[str]:
-    if not way.separator:
-        return [given.strip()]
     items = given.split(way.separator, MOST_ITEMS)
     if len(items) > MOST_ITEMS:
         raise Mismatch("malformed")
@@ -219,11 +233,11 @@ def _decoded(way: Proof, candidate: bytes) -> bytes:
         return b""
 
 
-def _at(way: Proof, place: str, given: Sequence[str], request: Request, content: Any) -> str:
+def _at(way: Proof, place: str, given: str, request: Request, content: Any) -> str:
     """The value at *place*. Raises Mismatch when there is none."""
     kind, _, name = place.partition(":")
     if kind == "item":
-        items = _items(way, given[0])
+        items = _items(way, given) if way.separator else [given.strip()]
         value = next((item[len(name) :] for item in items if item.startswith(name)), "")
     elif kind == "body":
         value = signed.values_at(content, name)[0]
@@ -235,8 +249,6 @@ def _at(way: Proof, place: str, given: Sequence[str], request: Request, content:
 
 
 def _check_age(way: Proof, moment: str, now: float) -> None:
-    if not way.timestamp:
-        return
     then = seconds(moment, way.unit)
     if then is None:
         raise Mismatch("malformed")
