@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import importlib.util
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -34,7 +33,11 @@ Ring = tuple[tuple[Proof, tuple[Any, ...]], ...]
 
 def has_cryptography() -> bool:
     """Whether public keys can be used."""
-    return importlib.util.find_spec("cryptography") is not None
+    try:
+        from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: F401
+    except ImportError:  # not installed, or not whole
+        return False
+    return True
 
 
 def fits(form: KeyForm, secret: str) -> bool:
@@ -51,7 +54,7 @@ def way_of(sender: Sender, secret: str) -> Proof | None:
     return next((way for way in sender.ways if fits(way.key, secret)), None)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def ring(sender: Sender, secrets: tuple[str, ...]) -> Ring:
     """The ways of *sender* with the keys that *secrets* are; empty when none of them is one."""
     forms = [(secret, way.key) for secret in secrets if (way := way_of(sender, secret))]
