@@ -120,6 +120,7 @@ BUSINESS: Final[Mapping[str, Sender]] = {
                 timestamp="body:signature.timestamp",
             ),
         ),
+        once="body:signature.token",
         delivery=("body:event-data.id",),
         event=("body:event-data.event",),
         topic="mailgun.{event}",

@@ -154,6 +154,8 @@ class Sender:
     required: tuple[str, ...] = ()
     handshakes: tuple[Handshake, ...] = ()
     link: str = ""
+    once: str = ""
+    """The place in the body of what proves one delivery and no other; "" where the body is signed."""
 
     @cached_property
     def is_open(self) -> bool:

@@ -28,7 +28,9 @@ from ..senders.kept import is_kept, is_kept_parameter
 from ..telemetry import emit
 from . import handshake, topic
 from .admission import Admission
+from .once import Once
 from .request import Request, raw
+from .signed import content_of, values_at
 from .verify import Mismatch, claim_of
 
 if TYPE_CHECKING:
@@ -51,12 +53,14 @@ class Receiver:
         self._admission = admission
         self._clock = clock
         self._max_body = max_body
+        self._once = Once()
 
     def receive(self, hook: Hook, environ: Mapping[str, Any]) -> Answer:
         """Take the delivery that stands in *environ*. Blocks until it is durable or refused."""
         try:
             taken = self._taken(hook, environ) if hook.has_extras else self._read(hook, environ)
             if isinstance(taken, Answer):
+                emit("handshake.answered", hook=hook.name, peer=environ.get("REMOTE_ADDR", ""))
                 return taken
             event, remarks = taken
             receipt = self._store(event)
@@ -110,7 +114,19 @@ class Receiver:
                 return answer
             if request.method not in hook.methods:
                 raise not_allowed(hook.methods)
-        return self._event(hook, sender, request, received)
+        taken = self._event(hook, sender, request, received)
+        if sender.once:
+            self._check_once(hook, sender, request, taken[0])
+        return taken
+
+    def _check_once(self, hook: Hook, sender: Sender, request: Request, event: Event) -> None:
+        """Refuse another delivery by the proof of one that has come: its body is not signed."""
+        token = values_at(content_of(request), sender.once.partition(":")[2])[0]
+        try:
+            tolerance = sender.ways[0].tolerance
+            self._once.check(hook.name, token, event.delivery or "", request.received, tolerance)
+        except Mismatch as mismatch:
+            raise _not_verified(sender) from mismatch
 
     def _event(self, hook: Hook, sender: Sender, request: Request, received: datetime) -> Taken:
         """The event of a verified delivery, whatever its content is, and what is to be told of that."""

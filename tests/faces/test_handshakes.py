@@ -21,8 +21,10 @@ from bus.daemon.url_maps import public_urls
 from bus.http import Server
 from bus.model import Event, Receipt
 from bus.senders import SENDERS
+from bus.webhook.once import Once
 from bus.webhook.request import Request
 from bus.webhook.sign import sign
+from bus.webhook.signed import Mismatch
 from tests import deliveries
 from tests.deliveries import DELIVERIES, KEY, URL
 
@@ -129,7 +131,11 @@ def test_slack_gets_its_challenge_once_it_is_proven(ask: Ask, ask_signed: Ask, o
     """As text/plain, 200, and no event."""
     content = {"type": "url_verification", "challenge": "3eZbrw1aBm2rZgRNFdxV2595E9CY"}
 
-    assert is_text(ask_signed("slack", content), "3eZbrw1aBm2rZgRNFdxV2595E9CY")
+    with told() as facts:
+        answer = ask_signed("slack", content)
+
+    assert is_text(answer, "3eZbrw1aBm2rZgRNFdxV2595E9CY")
+    assert [("handshake.answered", "slack")] == [(fact, one["hook"]) for fact, one in facts]
     assert 401 == ask("slack", "POST", json.dumps(content).encode()).status
     assert [] == office.events
 
@@ -355,6 +361,36 @@ def test_a_page_cannot_get_into_an_open_hook_by_get(ask: Ask, office: Office) ->
     assert 403 == ask("open", "GET", headers={"Sec-Fetch-Site": "cross-site"}).status
     assert 202 == ask("open", "GET", a="b").status
     assert 1 == len(office.events)
+
+
+def test_a_token_of_mailgun_proves_one_event(ask_signed: Ask, office: Office) -> None:
+    """Its body is not signed: who has read one delivery could send any other with the same token."""
+    office.hooks["mailgun"] = hook("mailgun")
+    forged = {"event-data": {"id": "m-2", "event": "delivered"}}
+
+    first = ask_signed("mailgun", {"event-data": {"id": "m-1", "event": "delivered"}})
+    again = ask_signed("mailgun", {"event-data": {"id": "m-1", "event": "delivered"}})
+    with told() as facts:
+        other = ask_signed("mailgun", forged)
+
+    assert (202, 202, 401) == (first.status, again.status, other.status)
+    assert ["replayed"] == [one["reason"] for _, one in facts]
+    assert {"m-1"} == {event.delivery for event in office.events}
+
+
+def test_what_a_token_has_proved_is_forgotten_once_it_is_too_old() -> None:
+    """And the oldest when they are too many."""
+    once = Once(most=2)
+    once.check("a", "t1", "d1", 0.0, 300.0)
+    once.check("b", "t1", "d2", 0.0, 300.0)
+
+    with pytest.raises(Mismatch):
+        once.check("a", "t1", "d3", 600.0, 300.0)
+    once.check("a", "t2", "d1", 601.0, 300.0)
+    once.check("a", "t1", "d3", 601.0, 300.0)
+    once.check("a", "t4", "d4", 601.0, 300.0)
+    once.check("a", "t5", "d5", 601.0, 300.0)
+    once.check("a", "t2", "d9", 601.0, 300.0)
 
 
 def test_a_401_names_the_scheme_that_its_hook_wants(ask: Ask, office: Office) -> None:
