@@ -52,6 +52,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.INFO,
         "a sender tries a hook, as GitHub does with a ping; no handler takes such events, and none need",
     ),
+    "handshake.answered": (
+        logging.INFO,
+        "a sender asked whether the hook is there, and got its answer; no event, and no handler hears of it",
+    ),
     "event.unreadable": (
         logging.WARNING,
         "a delivery says that it is JSON and is not, and why; it is stored, its handlers have the bytes",

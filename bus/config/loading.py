@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -255,3 +255,14 @@ def _warn_of_hooks(config: Config, lines: Lines, findings: Findings) -> None:
         if hook.verify == "none" and reached is not None:
             sentence = f"none lets everyone in who reaches {reached}; write verify = token and a secret"
             findings.warning(lines[name, "verify"], f"[{name}] verify: {sentence}")
+        for key, sentence in _careless_proofs(hook):
+            line = lines.get((name, key)) or lines[name, "verify"]
+            findings.warning(line, f"[{name}] {key}: {sentence}")
+
+
+def _careless_proofs(hook: Hook) -> Iterator[tuple[str, str]]:
+    if hook.sender.parameter:
+        yield "query", "a secret in the URL stands in the logs of proxies; use a header if the sender can"
+    if hook.verify == "hmac" and not any(one in hook.signed for one in ("{body}", "{form}", "{payload}")):
+        sentence = "the body is not signed: who captured a delivery can send another body with its signature"
+        yield "signed", f"{sentence}; add {{body}} if it is"

@@ -6,9 +6,10 @@ walk the same rows, so adding a setting is adding one field.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
@@ -20,13 +21,24 @@ from .commands import COMMAND
 from .conditions import HANDLER_RULE, HOOK_RULE
 from .mapping import ARGS, KWARGS, TASK
 from .moments import ARRAY, CRON, EVERY, MOMENT, OBJECT, ZONE
+from .proofs import (
+    HEADER_OR_NONE,
+    METHODS,
+    PARAMETER_OR_NONE,
+    PLACE_OR_NONE,
+    SIGNED_CONTENT,
+    TEXT,
+    URL_OR_NONE,
+    USER_NAME_OR_NONE,
+    WORD_OR_NONE,
+    duration_or_none,
+)
 from .secrets import SECRET, STORE, Secret
 from .topics import FIXED_TOPIC, TOPIC, TOPIC_FALLBACK, TOPICS
 from .value_types import (
     FOLDER,
     FOLDER_OR_NONE,
     FOLDERS,
-    HEADER,
     LISTEN,
     MODULES,
     NETWORKS,
@@ -227,6 +239,17 @@ class Http:
     )
 
 
+_HMAC: Final = "For verify = hmac only"
+
+
+def _takes(key: str) -> Callable[[senders.Sender], bool]:
+    return lambda sender: key in sender.takes
+
+
+def _has_key(*forms: str) -> Callable[[senders.Sender], bool]:
+    return lambda sender: any(way.key in forms for way in sender.ways)
+
+
 @dataclass(frozen=True)
 class Hook:
     """[hook:NAME]: who may send to POST /hooks/NAME, and what becomes of it.
@@ -246,7 +269,8 @@ class Hook:
         SECRET,
         "What the sender knows too; required unless verify is none. While it is being changed, the old and "
         "the new one, one a line, the further lines indented. "
-        f"For verify = {senders.those(lambda one: one.key == 'whsec')}: whsec_ and base64.",
+        f"For verify = {senders.those(_has_key('whsec'))}: whsec_ and base64, or the public key they show; "
+        f"for {senders.those(_has_key('ed25519', 'p256'))} the public key.",
         key="secret",
     )
     weak_secret: bool = setting(
@@ -255,10 +279,89 @@ class Hook:
         "Whether secrets of less than 16 bytes are taken, which can be guessed; not for keys in base64.",
     )
     header: str = setting(
-        "Authorization",
-        HEADER,
-        f"For verify = {senders.those(lambda one: 'header' in one.settings)} only: the header that carries "
-        "the token. Authorization carries it after the word Bearer, any other header alone.",
+        "",
+        HEADER_OR_NONE,
+        f"For verify = {senders.those(_takes('header'))} only: the header that carries the proof. "
+        "Authorization, "
+        "which token takes without it, carries it after the word Bearer, any other header alone.",
+    )
+    scheme: str = setting(
+        "",
+        WORD_OR_NONE,
+        f"For verify = {senders.those(_takes('scheme'))} only: the word before the token in the header "
+        "Authorization, where it is not Bearer.",
+    )
+    query: str = setting(
+        "",
+        PARAMETER_OR_NONE,
+        f"For verify = {senders.those(_takes('query'))} only: the parameter of the URL that carries the "
+        "token, "
+        "for senders that can set no header. It then stands in the logs of whatever is in between.",
+    )
+    user: str = setting(
+        "",
+        USER_NAME_OR_NONE,
+        f"For verify = {senders.those(_takes('user'))} only: the name that goes with the password, which is "
+        "the "
+        "secret.",
+    )
+    prefix: str = setting("", TEXT, f"{_HMAC}: what stands before the signature, such as sha256=.")
+    separator: str = setting(
+        "",
+        TEXT,
+        f"{_HMAC}: what stands between several signatures of one header, such as a comma; space is one.",
+    )
+    algorithm: str = setting(
+        "sha256", choice("sha256", "sha1", "sha384", "sha512"), f"{_HMAC}: the hash function."
+    )
+    encoding: str = setting("hex", choice("hex", "base64"), f"{_HMAC}: how the signature is written.")
+    key: str = setting(
+        "raw",
+        choice("raw", "hex", "base64", "whsec"),
+        f"{_HMAC}: what the secret is: the key itself, or the key written in hex, in base64, or in base64 "
+        "behind "
+        "whsec_.",
+    )
+    signed: str = setting(
+        "{body}",
+        SIGNED_CONTENT,
+        f"{_HMAC}: what is signed, with {senders.SIGNED_BY_HOOK.known}. {{payload}} is the field of this "
+        "name in a form, "
+        "else the body; {form} its sorted fields.",
+    )
+    timestamp: str = setting(
+        "",
+        PLACE_OR_NONE,
+        f"For verify = {senders.those(_takes('timestamp'))} only: where the signed time stands, header:NAME, "
+        "query:NAME, or item:t= in a signature such as t=1700000000,v1=0a…, by the item's beginning.",
+    )
+    time_format: str = setting(
+        "s",
+        choice("s", "ms", "rfc3339", "http"),
+        f"{_HMAC}: how that time is written: Unix seconds or milliseconds, 2026-01-01T00:00:00Z, or as in "
+        "the "
+        "header Date.",
+    )
+    public_url: str = setting(
+        "",
+        URL_OR_NONE,
+        f"For verify = {senders.those(_takes('public_url'))} only: the URL of this hook as its sender has "
+        "it, "
+        "without what follows ?. It is signed, and a proxy in between has another one.",
+    )
+    verify_token: tuple[Secret, ...] = setting(
+        "",
+        SECRET,
+        f"For verify = {senders.those(_takes('verify_token'))} only: the word of your own that the sender "
+        "repeats "
+        "when it asks for the first time whether the hook is yours.",
+    )
+    methods: tuple[str, ...] = setting(
+        "POST",
+        METHODS,
+        "The methods that deliveries come by; a handshake of the sender has its own. What GET brings is in "
+        "the "
+        "query; HEAD is answered and stores nothing.",
     )
     topic: str = setting(
         "{name}",
@@ -274,10 +377,11 @@ class Hook:
         "The topic of a delivery that has no value for a placeholder of topic without a default.",
     )
     tolerance: float = setting(
-        "5m",
-        duration("1s", "1d"),
-        f"For verify = {senders.those(lambda one: bool(one.timestamp))} only: how far the time in a "
-        "signature may be from now, both ways.",
+        "",
+        duration_or_none("1s", "1d"),
+        f"For verify = {senders.those(_takes('tolerance'))} only: how far the time in a signature may be "
+        "from now, "
+        "both ways; without it five minutes, ten for twitch, half an hour for elevenlabs.",
     )
     when: Rule | None = setting(
         "",
@@ -292,6 +396,22 @@ class Hook:
         "[http] the address is that in X-Forwarded-For. Nothing: any address.",
     )
     where: str = ""
+
+    @cached_property
+    def sender(self) -> senders.Sender:
+        """The row of the sender with the settings of this hook in it."""
+        own = {row.attribute: getattr(self, row.attribute) for row in rows(Hook)}
+        return senders.adapted(self.verify, **own)
+
+    @cached_property
+    def has_extras(self) -> bool:
+        """Whether it takes anything but deliveries by POST: other methods, handshakes."""
+        return self.methods != ("POST",) or bool(self.sender.handshakes)
+
+    @cached_property
+    def secret_texts(self) -> tuple[str, ...]:
+        """The secrets themselves; never put them into a message, a fact or a stored document."""
+        return tuple(secret.reveal() for secret in self.secrets)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,6 @@ _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _TASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")  # as registry.NAME, which is a floor above
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 
 
 class Unfit(ValueError):
@@ -272,12 +271,6 @@ def _read_paths(text: str) -> tuple[Path, ...]:
     return tuple(_read_path(item) for item in _items(text))
 
 
-def _read_header(text: str) -> str:
-    if not _HEADER.fullmatch(text):
-        raise Unfit
-    return text
-
-
 def _read_task_name(text: str) -> str:
     if text and not _TASK_NAME.fullmatch(text):
         raise Unfit
@@ -333,7 +326,6 @@ FOLDER: Final = ValueType("a folder, absolute or relative to this file", "./data
 FOLDERS: Final = ValueType(
     "existing folders, absolute or relative to this file, separated by commas", "./apps", _read_paths
 )
-HEADER: Final = ValueType("the name of an HTTP header", "X-Gitlab-Token", _read_header)
 FOLDER_OR_NONE: Final = ValueType(
     "a folder, absolute or relative to this file", "/srv/site", _read_path_or_none
 )

@@ -27,16 +27,21 @@ from ..http.problem import Answer
 from ..model import Event, Receipt
 from ..networks import Network
 from ..safe_text import cached_if_short
-from ..senders import Sender, adapted
+from ..senders import Sender
 from ..senders.kept import is_kept, is_kept_parameter
 from ..telemetry import emit
-from . import filtering, topic
+from . import filtering, handshake, topic
 from .admission import Admission
+from .once import Once
 from .request import Request, raw
+from .signed import content_of, values_at
 from .verify import Mismatch, claim_of
 
 if TYPE_CHECKING:
     from ..config import Hook
+
+Taken = tuple[Event, dict[str, str]]
+"""An event, and what is to be told of its content: a reason by its fact."""
 
 _VERIFYING, _PARSING = Queue(), Queue()
 _DELIVERY_ID = re.compile(r"[\x20-\x7e]{1,256}")
@@ -58,12 +63,17 @@ class Receiver:
         self._clock = clock
         self._max_body = max_body
         self._trusted_proxies = trusted_proxies
+        self._once = Once()
 
     def receive(self, hook: Hook, environ: Mapping[str, Any]) -> Answer:
         """Take the delivery that stands in *environ*. Blocks until it is durable or refused."""
         try:
             filtering.require_allowed(hook, environ, self._trusted_proxies)
-            event, remarks = self._read(hook, environ)
+            taken = self._taken(hook, environ) if hook.has_extras else self._read(hook, environ)
+            if isinstance(taken, Answer):
+                emit("handshake.answered", hook=hook.name, peer=environ.get("REMOTE_ADDR", ""))
+                return taken
+            event, remarks = taken
             receipt = self._store(event)
         except Refused as refusal:
             return refuse(refusal, environ, hook=hook.name)
@@ -75,14 +85,31 @@ class Receiver:
         """The header that says when to try again: jittered, so that senders do not come back as one."""
         return problem.retry_after(self._clock)
 
-    def _read(self, hook: Hook, environ: Mapping[str, Any]) -> tuple[Event, dict[str, str]]:
+    def _taken(self, hook: Hook, environ: Mapping[str, Any]) -> Taken | Answer:
+        """The event of a delivery to a hook that takes more than POST, or the answer to a handshake."""
+        sender, method = hook.sender, environ["REQUEST_METHOD"]
+        if any(one.method == method and not one.verified for one in sender.handshakes):
+            _check_encoding(environ)
+            request = _request(environ, 0.0, hook.public_url)
+            tokens = tuple(token.reveal() for token in hook.verify_token)
+            answer = handshake.unproven(sender, self._secrets(hook, sender), tokens, request)
+            if answer is not None:
+                return answer
+        if method == "HEAD" and method in hook.methods:
+            return handshake.EMPTY
+        if method in hook.methods or any(one.verified for one in sender.handshakes if one.method == method):
+            return self._read(hook, environ)
+        raise not_allowed(hook.methods)
+
+    def _read(self, hook: Hook, environ: Mapping[str, Any]) -> Taken | Answer:
         self._admission.check(self._clock)  # before the body is read: turning away must stay cheap
         _check_encoding(environ)
         check_size(environ, self._max_body)
-        sender = adapted(hook.verify, hook.header, hook.tolerance)
+        sender = hook.sender
         # the clock is asked twice only where the head alone can be too old
-        request = _request(environ, self._clock.wall().timestamp() if sender.timestamp else 0.0)
-        if sender.scheme == "none":
+        now = self._clock.wall().timestamp() if sender.has_time else 0.0
+        request = _request(environ, now, hook.public_url)
+        if sender.is_open:
             _require_no_page(request.headers)
         try:
             claim = claim_of(sender, self._secrets(hook, sender), request)
@@ -93,15 +120,29 @@ class Receiver:
             claim.check(request, _VERIFYING.step_back)
         except Mismatch as mismatch:
             raise _not_verified(sender) from mismatch
+        if hook.has_extras:
+            if (answer := handshake.proven(sender, hook.secret_texts, request)) is not None:
+                return answer
+            if request.method not in hook.methods:
+                raise not_allowed(hook.methods)
         event, remarks = self._event(hook, sender, request, received)
+        if sender.once:
+            self._check_once(hook, sender, request, event)
         if hook.when is not None:
             filtering.let_through(hook, hook.when, event, environ, self._trusted_proxies)
         filtering.for_handlers(event)
         return event, remarks
 
-    def _event(
-        self, hook: Hook, sender: Sender, request: Request, received: datetime
-    ) -> tuple[Event, dict[str, str]]:
+    def _check_once(self, hook: Hook, sender: Sender, request: Request, event: Event) -> None:
+        """Refuse another delivery by the proof of one that has come: its body is not signed."""
+        token = values_at(content_of(request), sender.once.partition(":")[2])[0]
+        try:
+            tolerance = sender.ways[0].tolerance
+            self._once.check(hook.name, token, event.delivery or "", request.received, tolerance)
+        except Mismatch as mismatch:
+            raise _not_verified(sender) from mismatch
+
+    def _event(self, hook: Hook, sender: Sender, request: Request, received: datetime) -> Taken:
         """The event of a verified delivery, whatever its content is, and what is to be told of that."""
         kept = {
             name: value if value.isascii() else _text(value)
@@ -113,7 +154,10 @@ class Receiver:
         if hook.when is not None:
             paths += hook.when.body_paths
         content, unreadable = _parse(request, paths)
-        sources = _Sources(kept, _kept_query(request), content)
+        query = _kept_query(request)
+        if sender.parameter:
+            query.pop(sender.parameter, None)
+        sources = _Sources(kept, query, content)
         # not a function in here that calls itself: such a one keeps all headers until garbage is collected
         found = topic.fill(hook, partial(_value, hook, sender, sources))
         given = _first(sender.delivery, sources) or kept.get("idempotency-key")
@@ -140,8 +184,8 @@ class Receiver:
         return event, remarks
 
     def _secrets(self, hook: Hook, sender: Sender) -> tuple[str, ...]:
-        secrets = tuple([secret.reveal() for secret in hook.secrets])
-        if sender.scheme != "none" and not any(secrets):
+        secrets = hook.secret_texts
+        if not sender.is_open and not any(secrets):
             raise Refused(503, "hook_disabled", "hook: not usable, its secret is missing", self.retry_after())
         return secrets
 
@@ -168,8 +212,20 @@ def _require_no_page(headers: Mapping[str, str]) -> None:
         )
 
 
+def not_allowed(methods: Iterable[str] = ("POST",)) -> Refused:
+    """The refusal of a method that the hook does not take, with those that it does."""
+    allowed = ", ".join(methods)
+    return Refused(
+        405,
+        "method_not_allowed",
+        f"method: a delivery is a {allowed.replace(', ', ' or ')}",
+        {"Allow": allowed},
+    )
+
+
 def _not_verified(sender: Sender) -> Refused:
-    challenge = {"WWW-Authenticate": "Bearer"} if sender.header == "authorization" else {}
+    scheme = sender.ways[0].prefix.strip() if sender.header == "authorization" else ""
+    challenge = {"WWW-Authenticate": scheme + (' realm="hooks"' * (scheme == "Basic"))} if scheme else {}
     return Refused(401, "not_verified", "delivery: its sender could not be verified", challenge)
 
 
@@ -191,9 +247,9 @@ def _check_encoding(environ: Mapping[str, Any]) -> None:
         )
 
 
-def _request(environ: Mapping[str, Any], now: float) -> Request:
+def _request(environ: Mapping[str, Any], now: float, public_url: str) -> Request:
     """The head of the request in *environ*; its body is to be read yet."""
-    url = f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}{environ['PATH_INFO']}"
+    url = public_url or f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}{environ['PATH_INFO']}"
     if query := environ["QUERY_STRING"]:
         url = f"{url}?{query}"
     return Request(environ["REQUEST_METHOD"], url, _headers(environ), received=now)

@@ -54,7 +54,7 @@ def test_a_hook_is_read_with_its_place_and_defaults():
 
     expected = Hook("x", "token", (Secret("plain-of-16-byte"),), where="monqbus.ini:2")
     assert expected == hook
-    assert ("Authorization", "{name}", 300.0, False) == (
+    assert ("", "{name}", 0.0, False) == (
         hook.header, hook.topic, hook.tolerance, hook.weak_secret,
     )  # fmt: skip
 

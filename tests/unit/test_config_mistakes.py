@@ -11,15 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bus.config import load
+from bus.config import Hook, load
+from bus.config.settings import rows
 from bus.errors import ConfigError
+from bus.senders import SENDERS
 
 from .inifile import ENVIRON, HOOK, problems, read, write
 
 pytestmark = pytest.mark.usefixtures("folder")
 
 DURATION = "expected a duration from 1s to 36500d (unit ms, s, m, h or d), got"
-HOOK_KEYS = "verify, secret, weak_secret, header, topic, topic_fallback, tolerance, when, allow_ips"
+HOOK_KEYS = ", ".join(row.key for row in rows(Hook))
 ALONE = "expected [SECTION] alone on its line, got something else; write for example [monqbus]"
 KEY_VALUE = "expected KEY = VALUE, got something else; indent the line if it goes on with the value above"
 TOPIC_EXPECTED = "expected a topic of letters, digits and _ . : -, at most 128 characters"
@@ -78,7 +80,7 @@ MISTAKES = [
         "known are greenlets, cpu_workers, max_tasks_per_worker, max_memory_per_worker, "
         "lease, drain, max_attempts, timeout",
     ),
-    (f"{HOOK}pfx = b\n", f"4: [hook:x]: expected a known key, got another one; known are {HOOK_KEYS}"),
+    (f"{HOOK}zzz = b\n", f"4: [hook:x]: expected a known key, got another one; known are {HOOK_KEYS}"),
     # values
     (
         "[http]\nlisten = abc\n",
@@ -306,10 +308,7 @@ MISTAKES = [
     ),
     (
         "[hook:x]\nverify = githb\n",
-        "2: [hook:x] verify: expected one of none, token, github, standard, svix, gitlab, gitea, "
-        "forgejo, gogs, bitbucket, jira, slack, stripe, shopify, woocommerce, pagerduty, vercel, hookdeck, "
-        "got 'githb'; "
-        "write for example github",
+        f"2: [hook:x] verify: expected one of {', '.join(SENDERS)}, got 'githb'; write for example github",
     ),
     (
         "[hook:x]\nverify = github\n",
@@ -322,16 +321,19 @@ MISTAKES = [
     ),
     (
         "[hook:x]\nverify = standard\nsecret = whsec_c2hvcnQ=\n",
-        "3: [hook:x] secret: expected whsec_ and the base64 of 24 to 64 bytes, got something else; "
+        "3: [hook:x] secret: expected whsec_ and the base64 of 24 to 64 bytes or whpk_ and the base64 of "
+        "32 bytes, got something else; "
         "copy it from the sender",
     ),
     (
         "[hook:x]\nverify = github\nsecret = plain-of-16-byte\nheader = X-Token\n",
-        "4: [hook:x] header: expected it with verify = token only, got it with verify = github; remove it",
+        "4: [hook:x] header: expected it with verify = token, hmac, grafana, okta or event-grid only, "
+        "got it with verify = github; remove it",
     ),
     (
         f"{HOOK}tolerance = 1m\n",
-        "4: [hook:x] tolerance: expected it with verify = standard, svix, slack or stripe only, "
+        "4: [hook:x] tolerance: expected it with verify = hmac, standard, svix, gitlab, webflow, "
+        "stripe, paddle, sendgrid, mailgun, slack, discord, zoom, twitch, elevenlabs, grafana or scalr only, "
         "got it with verify = token; "
         "remove it",
     ),
