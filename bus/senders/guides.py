@@ -132,8 +132,9 @@ follows `?`. Where Twilio is told to use GET, `methods = GET`.
 that is shown. A delivery is a list of events. Needs the package cryptography.
 """,
     "mailgun": """\
-*Sending*, *Webhooks*; the secret is the *HTTP webhook signing key*. Only a token and the time are signed:
-whoever reads one delivery can send others within `tolerance`, so TLS has to reach up to here.
+*Sending*, *Webhooks*; the secret is the *HTTP webhook signing key*. Only a token and the time are signed,
+and a token counts for one event: TLS has to reach up to here, or somebody in between sends another body
+with it.
 """,
     "mailchimp": """\
 *Audience*, *Settings*, *Webhooks*; the URL is `https://HOST/hooks/NAME?secret=SECRET`. It is asked for by

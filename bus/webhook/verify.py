@@ -228,9 +228,10 @@ def _decoded(way: Proof, candidate: bytes) -> bytes:
     try:
         if way.encoding == "hex":
             return bytes.fromhex(candidate.decode("ascii"))
-        return base64.b64decode(candidate, validate=True)
+        decoded = base64.b64decode(candidate, validate=True)
     except ValueError:  # binascii.Error and UnicodeDecodeError are some
         return b""
+    return decoded if base64.b64encode(decoded) == candidate else b""  # unused bits say nothing else
 
 
 def _at(way: Proof, place: str, given: str, request: Request, content: Any) -> str:

@@ -15,7 +15,7 @@ from bus.senders import SENDERS, Sender, adapted
 from bus.senders.moments import seconds, written
 from bus.webhook.request import Request
 from bus.webhook.sign import sign
-from bus.webhook.verify import Mismatch, verify
+from bus.webhook.verify import Mismatch, claim_of, verify
 from tests import deliveries
 from tests.deliveries import DELIVERIES, FORM, KEY, OTHER_KEY
 
@@ -61,6 +61,30 @@ def test_standard_webhooks_takes_pairs_of_keys_beside_common_ones() -> None:
     assert "wrong" == reason(standard, svix.other, made)
     assert "malformed" == reason(standard, deliveries.WHSEC, made)
     assert "malformed" == reason(standard, svix.secret, sign(standard, deliveries.WHSEC, request))
+
+
+def test_a_header_with_many_signatures_is_not_tried_with_a_public_key() -> None:
+    """Eight at most: each costs a stranger nothing and us a tenth of a millisecond."""
+    pytest.importorskip("cryptography")
+    standard, svix = SENDERS["standard"], DELIVERIES["svix"]
+    made = sign(standard, svix.signs, Request("POST", URL, {"webhook-id": "1"}, PING, NOW))
+    other = "v1a," + base64.b64encode(bytes(64)).decode()
+
+    for count, expected in ((7, ""), (8, "malformed")):
+        text = " ".join([*[other] * count, made.headers["webhook-signature"]])
+        request = made._replace(headers={**made.headers, "webhook-signature": text})
+        assert expected == reason(standard, svix.secret, request)
+
+
+def test_a_signature_that_wears_out_while_the_body_comes_is_stale() -> None:
+    """The head was young enough; the delivery is as old as its last byte."""
+    stripe = SENDERS["stripe"]
+    request = sign(stripe, KEY, Request("POST", URL, {}, PING, NOW))
+    claim = claim_of(stripe, (KEY,), request._replace(body=b""))
+
+    claim.check(request._replace(received=NOW + 300))
+    with pytest.raises(Mismatch, match="stale"):
+        claim.check(request._replace(received=NOW + 301))
 
 
 def test_json_of_twilio_is_proven_by_the_digest_in_its_url() -> None:
