@@ -7,6 +7,7 @@ from typing import Final
 
 from ..senders import SENDERS, Sender, adapted, either
 from ..senders.keys import EXPECTED, has_cryptography, key_of, way_of
+from . import answer_demands
 from .ini import Section
 from .secrets import SHORTEST, Secret, is_weak
 from .section_kinds import Live, SectionKind, Values
@@ -71,6 +72,16 @@ _EXAMPLES: Final[Live] = {
         "verify_token": "env:META_VERIFY_TOKEN",
         "topic": "whatsapp.{event}",
     },
+    "hook:chat": {
+        "verify": "token",
+        "secret": "env:CHAT_TOKEN",
+        "topic": "chat.{body:command|none}",
+        "status": "200",
+        "body": '{"text": "{body:command|it} is under way as {id}"}',
+        "header.Content-Type": "application/json",
+        "header.X-Served-By": "monqbus",
+        "wait": "5s",
+    },
     "hook:newsletter": {"verify": "mailchimp", "secret": "env:NEWSLETTER_TOKEN", "query": "key"},
 }
 
@@ -109,6 +120,7 @@ def _demands(section: Section, values: Values, _: Path) -> list[tuple[int, str]]
         *_proof_in_topic(section, sender, values),
         *_proof_in_rule(section, sender, values),
         *_clashes(section, values),
+        *answer_demands.clashes(section, values),
         *_bad_keys(section, values),
         *([] if is_allowed else _weak_secrets(section, sender, secrets)),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,11 +17,13 @@ from .literal import literal, mended
 from .schedules import SCHEDULE
 from .secrets import SECRET, Found, resolve
 from .section_kinds import SectionKind, Values
-from .settings import RENAMED, Http, Monqbus, Setting, Worker
+from .settings import RENAMED, Http, Monqbus, Setting, Worker, key_of
 from .value_types import Unfit, ValueType, nearest, quoted
 
 _KEY_SHAPE = re.compile(r"[A-Za-z_-]{1,15}")  # shorter than any secret
-_KEY_LINE = re.compile(r"([A-Za-z_-]+)\s*=(?!=)")  # not a comparison of a rule that goes on
+_KEY_LINE = re.compile(
+    r"([A-Za-z_-]+(?:\.[A-Za-z0-9_-]+)?)\s*=(?!=)"
+)  # not a comparison of a rule that goes on
 
 KINDS: Final = (
     SectionKind("monqbus", "monqbus", Monqbus, "What runs, where its data is, how long it is kept."),
@@ -85,15 +87,24 @@ class Reader:
         read: dict[str, Any] = {}
         given = set(section.entries)
         for key, entry in section.entries.items():
-            if key not in table:
+            if (row := table.get(key_of(key))) is None:
                 self.findings.problem(entry.line, _unknown(section, key, table))
             elif swallowed := _swallowed(entry, table):
                 given.update(swallowed)
                 sentence = f"expected {swallowed[0]} at the start of a line, got it indented; unindent it"
                 self.findings.problem(entry.line, f"[{section.name}] {key}: {sentence}")
+            elif row.is_named:
+                self._read_named(section, key, row, read)
             else:
-                self._read(f"[{section.name}] {key}", entry, table[key], read)
+                self._read(f"[{section.name}] {key}", entry, row, read)
         return Values(read, frozenset(given))
+
+    def _read_named(self, section: Section, key: str, row: Setting, read: dict[str, Any]) -> None:
+        """Add what one of the keys of *row*, each with a name of its own, says to what the others have."""
+        entry, own = section.entries[key], {row.attribute: ()}
+        named = replace(entry, text=f"{key.partition('.')[2]}: {entry.text}")
+        self._read(f"[{section.name}] {key}", named, row, own)
+        read[row.attribute] = (*read.get(row.attribute, ()), *own[row.attribute])
 
     def _read(self, subject: str, entry: Entry, row: Setting, read: dict[str, Any]) -> None:
         with self._noting(subject, entry.line, row.kind, entry.text):
@@ -157,7 +168,7 @@ def _swallowed(entry: Entry, table: Mapping[str, Setting]) -> list[str]:
     starts = (_KEY_LINE.match(line) for line in lines)
     headers = (_KNOWN_HEADER.fullmatch(line) for line in lines)
     return [
-        *(match[1] for match in starts if match and match[1] in table),
+        *(match[1] for match in starts if match and key_of(match[1]) in table),
         *(match[0] for match in headers if match),
     ]
 
@@ -166,7 +177,7 @@ def _unknown(section: Section, key: str, table: Mapping[str, Setting]) -> str:
     """The sentence about an unknown *key*, which is quoted only where it cannot be a piece of a secret."""
     if (now := RENAMED.get((section.name, key))) is not None:
         return f"[{section.name}] {key}: is called {now} now; rename it"
-    near = nearest(key, tuple(table))
+    near = nearest(key_of(key), tuple(table))
     is_safe = all(row.kind is not SECRET for row in table.values())
     quotable = is_safe and (near or _KEY_SHAPE.fullmatch(key))
     got = quoted(key) if quotable else "another one"

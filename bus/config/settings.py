@@ -17,6 +17,7 @@ from .. import senders
 from ..networks import Network
 from ..rules import Rule
 from ..schedules import MISSED, OVERLAP, Missed, Overlap
+from .answers import ACCEPTED, ANSWER_HEADER, ANSWER_TEXT, STATUS
 from .commands import COMMAND
 from .conditions import HANDLER_RULE, HOOK_RULE
 from .mapping import ARGS, KWARGS, TASK
@@ -59,6 +60,7 @@ from .value_types import (
 T = TypeVar("T")
 CONTROL_SOCKET: Final = "control.sock"
 """In data_dir: where commands find the daemon."""
+_ANY_NAME: Final = ".NAME"
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 
@@ -71,6 +73,17 @@ class Setting(NamedTuple):
     default: str | None
     kind: ValueType[Any]
     does: str
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it is given by any number of keys, in each of which a name stands behind a dot."""
+        return self.key.endswith(_ANY_NAME)
+
+
+def key_of(written: str) -> str:
+    """The key of the row that a key as it is *written* belongs to: ``header.X-A`` is of ``header.NAME``."""
+    stem, dot, _ = written.partition(".")
+    return f"{stem}{_ANY_NAME}" if dot else written
 
 
 def setting(default: str | None, kind: ValueType[T], does: str, *, key: str = "") -> T:
@@ -395,6 +408,31 @@ class Hook:
         "The addresses that may send; others get 403 before their body is read. Behind trusted_proxies of "
         "[http] the address is that in X-Forwarded-For. Nothing: any address.",
     )
+    status: int = setting(
+        "202",
+        STATUS,
+        "The status of the answer to a delivery that is stored. One that came before is answered 200.",
+    )
+    body: str = setting(
+        "",
+        ANSWER_TEXT,
+        "What that answer holds in place of the ids, as text/plain. {id} is the event's, {topic} its topic, "
+        "{body:dotted.path} a value of the delivery, at most 1024 characters of it; behind | stands what it "
+        "is without a value.",
+    )
+    answer_headers: tuple[tuple[str, str], ...] = setting(
+        "",
+        ANSWER_HEADER,
+        "A further header of that answer, such as header.X-Served-By = monqbus; each once. "
+        "header.Content-Type is the type of body.",
+        key="header.NAME",
+    )
+    wait: float = setting(
+        "0s",
+        duration("0s", "5m"),
+        "How long the answer waits for the ends of the event's tasks. In time it is 200 with the result, or "
+        "500 when one has failed; later it is as without waiting. 0s: it does not wait.",
+    )
     where: str = ""
 
     @cached_property
@@ -407,6 +445,11 @@ class Hook:
     def has_extras(self) -> bool:
         """Whether it takes anything but deliveries by POST: other methods, handshakes."""
         return self.methods != ("POST",) or bool(self.sender.handshakes)
+
+    @cached_property
+    def has_own_answer(self) -> bool:
+        """Whether the answer to an accepted delivery is another one than the ids."""
+        return self.status != ACCEPTED or bool(self.body or self.answer_headers or self.wait)
 
     @cached_property
     def secret_texts(self) -> tuple[str, ...]:

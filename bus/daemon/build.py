@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import gevent
+from gevent.event import Event
 
 from ..admin import Admin
 from ..api.server import Api, create_api
@@ -61,6 +62,7 @@ from ..retry import Policy
 from ..steady_clock import SteadyClock
 from ..store import Store, make_data_dir, open_spool, open_store
 from ..webhook.admission import Admission
+from ..webhook.endings import Endings
 from . import addresses
 from .addresses import Addresses
 from .log import Log
@@ -75,6 +77,8 @@ if TYPE_CHECKING:
     from ..store import Spool
 
 CLOSE_SECONDS: Final = 1.0
+WAITING_SHARE: Final = 4
+"""Every so many-th connection at most waits for the ends of tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,8 +436,20 @@ class Parts:
             max_body=http.max_body,
             admission=Admission(http.max_inflight, lambda: self.queue_depth.is_full),
             trusted_proxies=http.trusted_proxies,
+            endings=self.endings,
         )
         return Server(self.addresses.public, urls, Limits.of(http), removes=self.addresses.files)
+
+    @cached_property
+    def endings(self) -> Endings:
+        """Lets answers wait for the ends of tasks: at a share of the connections, others need some, too."""
+        most = max(1, self.config.http.connections // WAITING_SHARE)
+        return Endings(partial(self.store.find, brief=True), self.clock, most, Event)
+
+    def leave(self) -> None:
+        """Let every answer be its connection's last, and none wait any longer. Never blocks."""
+        self.public.leave()
+        self.endings.close()
 
     def serve_api(self) -> None:
         """Answer on the control socket. Never blocks."""

@@ -184,7 +184,7 @@ class Daemon:
             parts.store,
             parts.clock,
             hurry=self._hurry,
-            announce=parts.public.leave,
+            announce=parts.leave,
             close_doors=partial(parts.public.stop, hurry=self._hurry),
         )
         drain.run(parts.config.worker.drain)

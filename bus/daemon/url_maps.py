@@ -15,6 +15,7 @@ from ..model import Event, Receipt
 from ..networks import Network
 from ..webhook.admission import Admission
 from ..webhook.delivery import Receiver
+from ..webhook.endings import Endings
 from ..webhook.endpoint import deliveries, meant
 
 if TYPE_CHECKING:
@@ -31,19 +32,20 @@ def public_urls(
     admission: Admission | None = None,
     remark: Callable[[], str | None] = lambda: None,
     trusted_proxies: Collection[Network] = (),
+    endings: Endings | None = None,
 ) -> UrlMap:
     """The public listener's.
 
     *hooks* gives the present hooks by name and is asked for each delivery, so that a reload swaps
     them between two. *ready* gives the reason why no delivery should be sent here, or None; *remark* what is
     worth saying although they may come. *admission* turns deliveries away when there are too many of them.
-    *trusted_proxies* say for which client they ask.
+    *trusted_proxies* say for which client they ask. *endings* lets answers wait for the ends of tasks.
     Errors that nobody expected propagate to the server, which logs them and answers 500.
     """
     receiver = Receiver(publish, clock, max_body, admission or Admission(), trusted_proxies)
     return UrlMap(
         {
-            "/hooks/NAME": deliveries(hooks, receiver),
+            "/hooks/NAME": deliveries(hooks, receiver, endings),
             "/healthz": healthz,
             "/readyz": readyz(ready, clock, remark),
         },

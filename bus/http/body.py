@@ -79,6 +79,10 @@ class BodyStream:
             self._left -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def give_back(self) -> None:
+        """Let others have the room that the body took, as nobody holds it any more; twice is once."""
+        self._share.give_back()
+
     @property
     def is_finished(self) -> bool:
         """Every byte of the body has been read, so that the next request can follow."""

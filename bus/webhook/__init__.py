@@ -4,6 +4,8 @@
 
     endpoint  finds the hook that a request names
     delivery  one delivery → one durable event → 202, step by step
+    answers   what a hook answers of its own, at once or with results
+    endings   lets answers wait for the ends of tasks
     admission turns deliveries away while there are too many of them
     verify    did the sender sign this? pure
     request   what a sender asked for, as one value

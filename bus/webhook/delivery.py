@@ -32,6 +32,7 @@ from ..senders.kept import is_kept, is_kept_parameter
 from ..telemetry import emit
 from . import filtering, handshake, topic
 from .admission import Admission
+from .answers import Awaited, own_answer
 from .once import Once
 from .request import Request, raw
 from .signed import content_of, values_at
@@ -65,7 +66,7 @@ class Receiver:
         self._trusted_proxies = trusted_proxies
         self._once = Once()
 
-    def receive(self, hook: Hook, environ: Mapping[str, Any]) -> Answer:
+    def receive(self, hook: Hook, environ: Mapping[str, Any]) -> Answer | Awaited:
         """Take the delivery that stands in *environ*. Blocks until it is durable or refused."""
         try:
             filtering.require_allowed(hook, environ, self._trusted_proxies)
@@ -79,7 +80,8 @@ class Receiver:
             return refuse(refusal, environ, hook=hook.name)
         for fact, reason in remarks.items():
             emit(fact, event=event, reason=reason)
-        return _accepted(event, receipt)
+        answer = _accepted(event, receipt)
+        return own_answer(hook, event, receipt, answer) if hook.has_own_answer else answer
 
     def retry_after(self) -> dict[str, str]:
         """The header that says when to try again: jittered, so that senders do not come back as one."""

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import Refused
 from ..http import Endpoint
 from ..http.problem import Answer
+from .answers import Awaited, awaited
 from .delivery import Receiver, not_allowed
+from .endings import Endings
 
 LONGEST_NAME: Final = 64
 MOST_COMPARED: Final = 64
@@ -35,10 +37,11 @@ def meant(path: str, names: Collection[str]) -> str:
     return f"did you mean /hooks/{compared[near[0]]}?" if near else ""
 
 
-def deliveries(hooks: Hooks, receiver: Receiver) -> Endpoint:
+def deliveries(hooks: Hooks, receiver: Receiver, endings: Endings | None = None) -> Endpoint:
     """The endpoint of ``/hooks/NAME``. Blocks until a delivery is durable; raises Refused.
 
-    *hooks* gives the present hooks by name and is asked for each delivery.
+    *hooks* gives the present hooks by name and is asked for each delivery. *endings* lets answers wait for
+    tasks; without it none does.
     """
 
     def deliver(environ: Mapping[str, Any]) -> Answer:
@@ -50,6 +53,9 @@ def deliveries(hooks: Hooks, receiver: Receiver) -> Endpoint:
             raise not_allowed()
         if hook is None:
             raise Refused(404, "unknown_hook", "hook: there is none of this name", hint=meant(path, known))
-        return receiver.receive(hook, environ)
+        answer = receiver.receive(hook, environ)
+        if not isinstance(answer, Awaited):
+            return answer
+        return answer.otherwise if endings is None else awaited(answer, endings, environ)
 
     return deliver

@@ -1,0 +1,69 @@
+"""What the settings of a hook's answer demand of each other."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from .answers import ACCEPTED, BODILESS, CONTENT_TYPE, is_json, paths_in, template_of, type_of
+from .ini import Section
+from .section_kinds import Values
+from .value_types import quoted
+
+MOST_HEADERS: Final = 32
+
+
+def clashes(section: Section, values: Values) -> list[tuple[int, str]]:
+    """What the settings of an answer demand of each other: (line, sentence)."""
+    return [*_unfit_text(section, values.read), *_unfit_headers(section, values.read)]
+
+
+def _unfit_text(section: Section, read: dict[str, Any]) -> list[tuple[int, str]]:
+    text, status = read.get("body", ""), read.get("status", ACCEPTED)
+    if not text:
+        return []
+    content_type = type_of(read.get("answer_headers", ()))
+    sentence = ""
+    if status in BODILESS:
+        sentence = f"expected none with status = {status}, which has no content, got one; write status = 200"
+    elif is_json(content_type) and not _is_json_when_filled(text):
+        sentence = (
+            f"expected JSON for header.Content-Type = {content_type}, got something else; write placeholders "
+            'in quotes, for example {"event": "{id}"}'
+        )
+    elif paths_in(text) and not (is_json(content_type) or _is_plain(content_type)):
+        sentence = (
+            f"expected no {{body:…}} in an answer of the type {quoted(content_type)}, got one; write "
+            "header.Content-Type = text/plain or application/json, as a browser runs what others may hold"
+        )
+    return [(section.entries["body"].line, f"[{section.name}] body: {sentence}")] if sentence else []
+
+
+def _is_plain(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == "text/plain"
+
+
+def _is_json_when_filled(text: str) -> bool:
+    try:
+        json.loads(template_of(text).fill(lambda _: "x"))
+    except ValueError:
+        return False
+    return True
+
+
+def _unfit_headers(section: Section, read: dict[str, Any]) -> list[tuple[int, str]]:
+    found: list[tuple[int, str]] = []
+    seen: set[str] = set()
+    for key, entry in section.entries.items():
+        if not key.startswith("header."):
+            continue
+        name = key.partition(".")[2].lower()
+        subject = f"[{section.name}] {key}"
+        if name in seen:
+            found.append((entry.line, f"{subject}: expected a header once, got it twice; remove one"))
+        elif len(seen) == MOST_HEADERS:
+            found.append((entry.line, f"{subject}: expected at most {MOST_HEADERS}, got more; remove some"))
+        elif name == CONTENT_TYPE and not read.get("body"):
+            found.append((entry.line, f"{subject}: expected it with body, got it alone; write body = TEXT"))
+        seen.add(name)
+    return found
