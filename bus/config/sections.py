@@ -177,7 +177,7 @@ def _unknown(section: Section, key: str, table: Mapping[str, Setting]) -> str:
     """The sentence about an unknown *key*, which is quoted only where it cannot be a piece of a secret."""
     if (now := RENAMED.get((section.name, key))) is not None:
         return f"[{section.name}] {key}: is called {now} now; rename it"
-    near = nearest(key_of(key), tuple(table))
+    near = nearest(key, tuple(table))
     is_safe = all(row.kind is not SECRET for row in table.values())
     quotable = is_safe and (near or _KEY_SHAPE.fullmatch(key))
     got = quoted(key) if quotable else "another one"
