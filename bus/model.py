@@ -15,12 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, Literal, NamedTuple, TypeGuard
 
 from bson import ObjectId
 
-from . import regex, strict_json
-from .clock import UTC
+from . import payload, regex, strict_json
+from .clock import UTC, Clock
 from .errors import BadFilter
 from .process.identity import ProcessIdentity
 from .safe_text import shown
@@ -141,6 +142,9 @@ class MonQTask:
         return self.waiter(self, timeout)
 
 
+LONG_BYTES: Final = 256 * 1024
+"""While the body of more than these is read, other greenlets go on between its pieces."""
+_NEXT_TURN_SECONDS: Final = 1e-9  # not 0: gevent would go on in the same turn
 DELIVERY: Final = "delivery"
 PUBLISHED: Final = "published"
 
@@ -164,7 +168,8 @@ class Event:
     secret, and `body`, the exact bytes that were verified. What came several times is joined by commas.
     Every other event has `args` and `kwargs`. `delivery` is the sender's own id of the delivery. `key` is
     what a repetition is recognised by, among events of one kind; that of a delivery is its hook and the
-    sender's id. Kind and key follow from `hook` and `delivery` where they are not given.
+    sender's id. Kind and key follow from `hook` and `delivery` where they are not given. A CloudEvent has its
+    `attributes`, all as text, and the bytes of its data as `body`.
     """
 
     id: ObjectId
@@ -181,6 +186,7 @@ class Event:
     kind: str = ""
     key: str | None = None
     query: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
     # in memory only
     fault: str = field(default="", repr=False, compare=False)
     """What of its stored form nobody can read: no handler gets it."""
@@ -197,9 +203,36 @@ class Event:
     def json(self) -> Any:
         """The body as JSON, or that in the field ``payload`` of a form; the charset of its type counts.
 
-        Raises strict_json.BadJson, a ValueError that says what is wrong with it, when there is none.
+        While a body of more than LONG_BYTES is read, other greenlets go on. Raises strict_json.BadJson, a
+        ValueError that says what is wrong with it, when there is none.
         """
-        return strict_json.parse(strict_json.text_in(self.body, self.headers.get("content-type", "")))
+        try:
+            content = self.content
+        except payload.BadPayload as error:
+            raise strict_json.BadJson(str(error)) from error
+        pause = _pause_for(content)
+        return strict_json.parse(strict_json.text_in(content, self._content_type, pause), pause)
+
+    @property
+    def data(self) -> Any:
+        """The body's value by its type: JSON; a dict for a form, multipart and XML; text; else its bytes.
+
+        While a body of more than LONG_BYTES is read, other greenlets go on. Raises payload.BadPayload, a
+        ValueError that says what is wrong with it, when it is not what its type says.
+        """
+        content = self.content
+        return payload.decode(content, self._content_type, _pause_for(content))
+
+    @property
+    def content(self) -> bytes:
+        """The body without the gzip that its sender may have put around it. Raises payload.BadPayload."""
+        if self.headers.get("content-encoding", "").lower() not in payload.ENCODINGS:
+            return self.body
+        return payload.inflated(self.body, _pause_for(self.body))
+
+    @property
+    def _content_type(self) -> str:
+        return self.headers.get("content-type", "")
 
     @property
     def is_delivery(self) -> bool:
@@ -213,6 +246,11 @@ class Event:
         No hook has an empty name, so that of a delivery, which has no prefix, never begins with a colon.
         """
         return self.key if self.key is None or self.is_delivery else f"{key_prefix(self.kind)}{self.key}"
+
+
+def _pause_for(body: bytes) -> Callable[[], object]:
+    """What to do between the pieces of *body*: under gevent the others' turn, elsewhere next to nothing."""
+    return partial(Clock().sleep, _NEXT_TURN_SECONDS) if len(body) > LONG_BYTES else payload.nothing
 
 
 class Posting(NamedTuple):

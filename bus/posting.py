@@ -196,6 +196,15 @@ class PostOffice:
         """
         return self._fan_out(event, [event.topic], {}, capture())
 
+    def deliver_all(self, events: Sequence[Event]) -> list[Receipt]:
+        """As `deliver`, for several deliveries in one call of the store: one durable write."""
+        context = capture()
+        postings = [self._posting(event, [event.topic], {}, context) for event in events]
+        receipts = self._store_or_spool(postings)
+        for event, posting, receipt in zip(events, postings, receipts, strict=True):
+            self._tell_of_event(event, posting.tasks, receipt)
+        return receipts
+
     @property
     def clock(self) -> Clock:
         """The queue's time."""
@@ -270,8 +279,8 @@ class PostOffice:
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
     ) -> Receipt:
         posting = self._posting(event, args, kwargs, context)
-        store = self._store_or_spool if event.is_delivery else self._store_and_start
-        receipt = store(posting)
+        store = self._store_or_spool if event.is_delivery else self._store_and_start_all
+        (receipt,) = store([posting])
         self._tell_of_event(event, posting.tasks, receipt)
         return receipt
 
@@ -324,22 +333,20 @@ class PostOffice:
             self._starter.expect(tasks)
         self._store.ring()
 
-    def _store_or_spool(self, posting: Posting) -> Receipt:
-        """Store a delivery; while the store is away, or others wait in the spool, let the spool keep it.
+    def _store_or_spool(self, postings: Sequence[Posting]) -> list[Receipt]:
+        """Store deliveries; while the store is away, or others wait in the spool, let the spool keep them.
 
-        The outcome of the store's try may be unknown: the spool gets the same ids, so that it is once.
+        The outcome of the store's try may be unknown: the spool gets the same ids, so that each is once.
         """
         spooler = self._spooler
         if spooler is None:
-            return self._store_and_start(posting)
+            return self._store_and_start_all(postings)
         if not spooler.is_open:
             try:
-                return self._store_and_start(posting)
+                return self._store_and_start_all(postings)
             except StoreUnavailable as error:
                 spooler.begin(error)
-        return spooler.keep(
-            Posting([unclaimed(task, task.event_id) for task in posting.tasks], posting.event)
-        )
+        return [spooler.keep(_unclaimed(posting)) for posting in postings]
 
     def _store_and_start(self, posting: Posting) -> Receipt:
         (receipt,) = self._store_and_start_all([posting])
@@ -392,6 +399,11 @@ class PostOffice:
                 task.worker, task.process = starter.worker.id, starter.worker.process
                 task.attempt = task.generation = 1
         return reserved
+
+
+def _unclaimed(posting: Posting) -> Posting:
+    """*posting* with its tasks as they wait, whatever was tried with them."""
+    return Posting([unclaimed(task, task.event_id) for task in posting.tasks], posting.event)
 
 
 def _tell_of_tasks(tasks: list[MonQTask], receipt: Receipt) -> None:

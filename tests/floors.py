@@ -20,7 +20,7 @@ FLOORS: Final = (
         "ground",
         ("errors", "clock", "safe_text", "strict_json", "regex", "files", "diagnosis", "placeholders"),
     ),
-    Floor("process", ("process",)),
+    Floor("process", ("process", "payload")),
     Floor("words", ("model", "codec", "telemetry", "steady_clock", "senders")),
     Floor("rules", ("retry", "config", "joining", "presentation")),
     Floor("apps", ("apps",)),

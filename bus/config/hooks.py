@@ -67,6 +67,7 @@ def _demands(section: Section, values: Values, _: Path) -> list[tuple[int, str]]
     return [
         *_idle(section, verify),
         *_proof_in_topic(section, sender, values),
+        *_attributes_in_topic(section, values),
         *_bad_keys(section, sender, secrets),
         *([] if is_allowed else _weak_secrets(section, sender, secrets)),
     ]
@@ -92,6 +93,16 @@ def _proof_in_topic(section: Section, sender: Sender, values: Values) -> list[tu
     if not header or header not in named:
         return []
     sentence = f"expected a header that is kept, got {header}, which carries the proof; name another one"
+    return [(section.entries["topic"].line, f"[{section.name}] topic: {sentence}")]
+
+
+def _attributes_in_topic(section: Section, values: Values) -> list[tuple[int, str]]:
+    """A placeholder that only CloudEvents have a value for."""
+    placeholders = PLACEHOLDERS.compile(values.read.get("topic", "")).placeholders
+    named = [str(one) for one in placeholders if one.kind == "attribute"]
+    if not named or values.read.get("format") == "cloudevents":
+        return []
+    sentence = f"expected {named[0]} with format = cloudevents only; write that too, or another placeholder"
     return [(section.entries["topic"].line, f"[{section.name}] topic: {sentence}")]
 
 

@@ -21,6 +21,7 @@ from .value_types import (
     FOLDER_OR_NONE,
     FOLDERS,
     HEADER,
+    MEDIA_TYPE,
     MODULES,
     NETWORKS,
     PROCESSES,
@@ -265,6 +266,24 @@ class Hook:
         duration("1s", "1d"),
         f"For verify = {senders.those(lambda one: bool(one.timestamp))} only: how far the time in a "
         "signature may be from now, both ways.",
+    )
+    format: str = setting(
+        "plain",
+        choice("plain", "cloudevents"),
+        "What deliveries are: plain, each one event; or cloudevents, CloudEvents 1.0 in headers, as JSON or "
+        "as a batch, and nothing else is taken.",
+    )
+    content_type: str = setting(
+        "",
+        MEDIA_TYPE,
+        "The type of the bodies, whatever their sender says; Amazon SNS sends JSON as text/plain. Nothing: "
+        "the sender's word counts.",
+    )
+    accept_gzip: bool = setting(
+        "no",
+        YES_OR_NO,
+        "Whether bodies may come compressed, with Content-Encoding: gzip. What is verified and kept are the "
+        "compressed bytes; inflated they have at most 25 MiB and a hundred times their size.",
     )
     where: str = ""
 

@@ -417,6 +417,7 @@ class Parts:
         urls = public_urls(
             hooks=lambda: self.config.hooks,
             publish=self.readiness.observed(self.office.deliver),
+            publish_all=self.readiness.observed(self.office.deliver_all),
             ready=self.readiness.complaint,
             remark=self.readiness.remark,
             clock=self.clock,

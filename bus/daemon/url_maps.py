@@ -5,7 +5,7 @@ Every path of the public listener stands in this file; `api.server.ROUTES` are t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..clock import Clock
@@ -29,15 +29,17 @@ def public_urls(
     max_body: int,
     admission: Admission | None = None,
     remark: Callable[[], str | None] = lambda: None,
+    publish_all: Callable[[Sequence[Event]], list[Receipt]] | None = None,
 ) -> UrlMap:
     """The public listener's.
 
     *hooks* gives the present hooks by name and is asked for each delivery, so that a reload swaps
     them between two. *ready* gives the reason why no delivery should be sent here, or None; *remark* what is
     worth saying although they may come. *admission* turns deliveries away when there are too many of them.
-    Errors that nobody expected propagate to the server, which logs them and answers 500.
+    *publish_all* stores the events of a batch in one write. Errors that nobody expected propagate to the
+    server, which logs them and answers 500.
     """
-    receiver = Receiver(publish, clock, max_body, admission or Admission())
+    receiver = Receiver(publish, clock, max_body, admission or Admission(), publish_all)
     return UrlMap(
         {
             "/hooks/NAME": deliveries(hooks, receiver),

@@ -1,16 +1,17 @@
 """Handles one delivery: checks it, stores one event with its tasks, answers 202.
 
 The order of the steps is the law: room 503 → encoding 415 → size 413 → a page in a browser 403 → the
-sender's headers 401 → raw bytes → sender 401 → ONE durable write → answer. No body is read that the head
-condemns, nothing is parsed before it is verified, nothing is acknowledged before it is stored. A delivery
-that is verified is stored, whatever its content: what cannot be understood of it is told as a fact.
+sender's headers 401 → raw bytes → sender 401 → a CloudEvent 400, 415, at hooks that take those → ONE durable
+write → answer. No body is read that the head condemns, nothing is parsed before it is verified, nothing is
+acknowledged before it is stored. A delivery that is verified is stored, whatever its content, at all other
+hooks: what cannot be understood of it is told as a fact.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from json import dumps
@@ -26,25 +27,37 @@ from ..safe_text import cached_if_short
 from ..senders import Sender, adapted
 from ..senders.kept import is_kept, is_kept_parameter
 from ..telemetry import emit
-from . import topic
+from . import content, topic
 from .admission import Admission
+from .content import Content
 from .request import Request, raw
 from .verify import Mismatch, claim_of
 
 if TYPE_CHECKING:
     from ..config import Hook
 
-_VERIFYING, _PARSING = Queue(), Queue()
+_VERIFYING, _EXPANDING = Queue(), Queue()
+Read = tuple[Event, dict[str, str]]
+"""An event that is to be stored, and what is to be told of it then: the reason by the fact's name."""
 _DELIVERY_ID = re.compile(r"[\x20-\x7e]{1,256}")
 
 
 class Receiver:
-    """Answers deliveries. *publish* returns when the event is durable, or raises StoreError."""
+    """Answers deliveries. *publish* returns when the event is durable, or raises StoreError.
+
+    *publish_all* does so for all events of a batch, in one write; without it they are published one by one.
+    """
 
     def __init__(
-        self, publish: Callable[[Event], Receipt], clock: Clock, max_body: int, admission: Admission
+        self,
+        publish: Callable[[Event], Receipt],
+        clock: Clock,
+        max_body: int,
+        admission: Admission,
+        publish_all: Callable[[Sequence[Event]], list[Receipt]] | None = None,
     ) -> None:
         self._publish = publish
+        self._publish_all = publish_all or (lambda events: [publish(event) for event in events])
         self._admission = admission
         self._clock = clock
         self._max_body = max_body
@@ -52,21 +65,23 @@ class Receiver:
     def receive(self, hook: Hook, environ: Mapping[str, Any]) -> Answer:
         """Take the delivery that stands in *environ*. Blocks until it is durable or refused."""
         try:
-            event, remarks = self._read(hook, environ)
-            receipt = self._store(event)
+            found, is_batch = self._read(hook, environ)
+            receipts = self._store([event for event, _ in found])
         except Refused as refusal:
             return refuse(refusal, environ, hook=hook.name)
-        for fact, reason in remarks.items():
-            emit(fact, event=event, reason=reason)
-        return _accepted(event, receipt)
+        for event, remarks in found:
+            for fact, reason in remarks.items():
+                emit(fact, event=event, reason=reason)
+        return _accepted_batch(receipts) if is_batch else _accepted(receipts[0])
 
     def retry_after(self) -> dict[str, str]:
         """The header that says when to try again: jittered, so that senders do not come back as one."""
         return problem.retry_after(self._clock)
 
-    def _read(self, hook: Hook, environ: Mapping[str, Any]) -> tuple[Event, dict[str, str]]:
+    def _read(self, hook: Hook, environ: Mapping[str, Any]) -> tuple[list[Read], bool]:
+        """The events of a delivery, and whether it is a batch."""
         self._admission.check(self._clock)  # before the body is read: turning away must stay cheap
-        _check_encoding(environ)
+        content.check_encoding(hook, environ)
         check_size(environ, self._max_body)
         sender = adapted(hook.verify, hook.header, hook.tolerance)
         # the clock is asked twice only where the head alone can be too old
@@ -82,11 +97,18 @@ class Receiver:
             claim.check(request, _VERIFYING.step_back)
         except Mismatch as mismatch:
             raise _not_verified(sender) from mismatch
-        return self._event(hook, sender, request, received)
+        paths = topic.paths_in(hook.topic, sender)
+        contents = content.read(hook, request, paths, environ["wsgi.input"].set_aside)
+        found = []
+        for count, one in enumerate(contents.each, 1):
+            found.append(self._event(hook, sender, request, received, one))
+            if count % content.EVENTS_A_PAUSE == 0:
+                _EXPANDING.step_back()
+        return found, contents.is_batch
 
     def _event(
-        self, hook: Hook, sender: Sender, request: Request, received: datetime
-    ) -> tuple[Event, dict[str, str]]:
+        self, hook: Hook, sender: Sender, request: Request, received: datetime, given: Content
+    ) -> Read:
         """The event of a verified delivery, whatever its content is, and what is to be told of that."""
         kept = {
             name: value if value.isascii() else _text(value)
@@ -94,12 +116,16 @@ class Receiver:
             if is_kept(name)
         }
         kept.pop(sender.header, None)
-        content, unreadable = _parse(request, topic.paths_in(hook.topic, sender))
-        sources = _Sources(kept, _kept_query(request), content)
+        for name, value in given.headers.items():
+            if value is None:
+                kept.pop(name, None)
+            else:
+                kept[name] = value
+        sources = _Sources(kept, _kept_query(request), given.value, given.attributes)
         # not a function in here that calls itself: such a one keeps all headers until garbage is collected
         found = topic.fill(hook, partial(_value, hook, sender, sources))
-        given = _first(sender.delivery, sources) or kept.get("idempotency-key")
-        delivery = _delivery_id(given) if given else None
+        named = given.identity or _first(sender.delivery, sources) or kept.get("idempotency-key")
+        delivery = _delivery_id(named) if named else None
         event = Event(
             id=self._clock.new_id(),
             topic=found.text,
@@ -107,16 +133,17 @@ class Receiver:
             hook=hook.name,
             delivery=delivery,
             headers=kept,
-            body=request.body,
+            body=given.body,
             query=sources.query,
+            attributes=dict(given.attributes),
             is_test=bool(sender.tests) and _first(sender.event, sources) in sender.tests,
         )
-        remarks = {"event.unreadable": unreadable} if unreadable else {}
+        remarks = {"event.unreadable": given.unreadable} if given.unreadable else {}
         if found.missing:
             remarks["topic.missed"] = found.missing
         if found.cut:
             remarks["topic.shortened"] = found.cut
-        if given and given != delivery:
+        if named and named != delivery:
             remarks["delivery.renamed"] = "delivery id: not 1 to 256 printable ASCII characters"
         return event, remarks
 
@@ -126,11 +153,11 @@ class Receiver:
             raise Refused(503, "hook_disabled", "hook: not usable, its secret is missing", self.retry_after())
         return secrets
 
-    def _store(self, event: Event) -> Receipt:
+    def _store(self, events: Sequence[Event]) -> list[Receipt]:
         self._admission.check(self._clock)  # others came in while the body did
         try:
             with self._admission.waiting():
-                return self._publish(event)
+                return [self._publish(events[0])] if len(events) == 1 else self._publish_all(events)
         except StoreError as error:
             raise Refused(
                 503, "store_unavailable", "event: could not be stored, send it again", self.retry_after()
@@ -162,16 +189,6 @@ def refuse(refusal: Refused, environ: Mapping[str, Any], *, hook: str = "") -> A
     return problem.answer(refusal, environ.get(problem.REQUEST_ID, ""))
 
 
-def _check_encoding(environ: Mapping[str, Any]) -> None:
-    if environ.get("HTTP_CONTENT_ENCODING", "").lower() not in ("", "identity"):
-        raise Refused(
-            415,
-            "unsupported_encoding",
-            "header Content-Encoding: send the body uncompressed",
-            {"Accept-Encoding": "identity"},
-        )
-
-
 def _request(environ: Mapping[str, Any], now: float) -> Request:
     """The head of the request in *environ*; its body is to be read yet."""
     url = f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}{environ['PATH_INFO']}"
@@ -192,29 +209,6 @@ def _header_name(key: str) -> str:
     elif key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         return ""
     return key.replace("_", "-").lower()
-
-
-@cached_if_short(1024)
-def _is_json(content_type: str) -> bool:
-    media_type = content_type.partition(";")[0].strip().lower()
-    return media_type == "application/json" or media_type.endswith("+json")
-
-
-def _parse(request: Request, paths: Collection[str]) -> tuple[Any, str]:
-    """The body's JSON, of a long one what is at *paths*, and why one that says it is JSON cannot be read.
-
-    A body of another type is looked into for *paths* alone: Amazon SNS sends JSON as text. Lets the hub turn
-    between the pieces of a long one.
-    """
-    content_type = request.headers.get("content-type", "")
-    is_json = _is_json(content_type)
-    if not is_json and not paths:
-        return None, ""
-    try:
-        text = strict_json.text_in(request.body, content_type, _PARSING.step_back)
-        return strict_json.parse(text, _PARSING.step_back, paths), ""
-    except strict_json.BadJson as error:
-        return None, str(error) if is_json else ""
 
 
 def _text(value: str) -> str:
@@ -240,15 +234,20 @@ class _Sources(NamedTuple):
     header: Mapping[str, str]
     query: dict[str, str]
     content: Any
+    attributes: Mapping[str, str]
 
     def at(self, place: str) -> str | None:
         kind, _, where = place.partition(":")
         if kind == "header":
             return self.header.get(where.lower())
+        if kind == "attribute":
+            return self.attributes.get(where)
         return self.query.get(where) if kind == "query" else strict_json.at_path(self.content, where)
 
 
 def _value(hook: Hook, sender: Sender, sources: _Sources, placeholder: str) -> str | None:
+    if placeholder == "event" and sources.attributes:
+        return sources.attributes["type"]
     if placeholder == "name" or (placeholder == "event" and not sender.event):
         return hook.name
     return _first(sender.event if placeholder == "event" else (placeholder,), sources)
@@ -269,13 +268,26 @@ def _delivery_id(given: str) -> str:
     return f"sha256:{hashlib.sha256(given.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
-def _accepted(event: Event, receipt: Receipt) -> Answer:
-    content: dict[str, Any] = {
-        "event": str(receipt.event_id or event.id),
+def _accepted(receipt: Receipt) -> Answer:
+    return _answer(_told(receipt), is_new=not receipt.duplicate)
+
+
+def _accepted_batch(receipts: Sequence[Receipt]) -> Answer:
+    is_new = not all(receipt.duplicate for receipt in receipts)
+    return _answer({"events": [_told(receipt) for receipt in receipts]}, is_new=is_new)
+
+
+def _told(receipt: Receipt) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "event": str(receipt.event_id),
         "tasks": [str(task_id) for task_id in receipt.task_ids],
     }
     if receipt.duplicate:
-        content["duplicate"] = True
-    body = dumps(content).encode() + b"\n"
+        told["duplicate"] = True
+    return told
+
+
+def _answer(told: dict[str, Any], *, is_new: bool) -> Answer:
+    body = dumps(told).encode() + b"\n"
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-    return Answer("200 OK" if receipt.duplicate else "202 Accepted", headers, body)
+    return Answer("202 Accepted" if is_new else "200 OK", headers, body)
