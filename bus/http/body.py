@@ -56,9 +56,8 @@ class BodyStream:
         return self._read(limit + 1, limit)
 
     def set_aside(self, count: int) -> None:
-        """Take room for *count* bytes more, until the answer: what the body becomes. Raises Refused(503)."""
-        self._share.take(count)
-        self._share.arrived()
+        """Take room for *count* bytes that the body has in it, until the answer. Raises Refused(503)."""
+        self._share.take_inflated(count)
 
     def _read(self, wanted: int, limit: int) -> bytes:
         if self._waiting is not None:

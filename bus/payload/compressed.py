@@ -24,22 +24,27 @@ def nothing(*_: object) -> None:
 
 
 def inflated(
-    body: bytes, pause: Callable[[], object] = nothing, take: Callable[[int], object] = nothing
+    body: bytes,
+    pause: Callable[[], object] = nothing,
+    take: Callable[[int], object] = nothing,
+    most: int = MOST_BYTES,
 ) -> bytes:
-    """What *body* is without its compression; at most MOST_BYTES and MOST_RATIO times its size.
+    """What *body* is without its compression; at most *most* bytes and MOST_RATIO times its size.
 
     *take* is told of each piece's size before the piece is kept, *pause* is called between two. Raises
     BadPayload for anything else than whole gzip within the bounds.
     """
-    return b"".join(_Inflation(body, pause, take).pieces())
+    return b"".join(_Inflation(body, pause, take, most).pieces())
 
 
 class _Inflation:
-    def __init__(self, body: bytes, pause: Callable[[], object], take: Callable[[int], object]) -> None:
+    def __init__(
+        self, body: bytes, pause: Callable[[], object], take: Callable[[int], object], most: int
+    ) -> None:
         self._body = body
         self._pause = pause
         self._take = take
-        self._most = min(MOST_BYTES, max(UNRATED_BYTES, MOST_RATIO * len(body)))
+        self._most = min(most, max(UNRATED_BYTES, MOST_RATIO * len(body)))
         self._size = 0
 
     def pieces(self) -> list[bytes]:

@@ -21,8 +21,15 @@ _LONGEST_REASON: Final = 300
 _TOLD_KINDS: Final = frozenset({"json", "xml"})
 """Bodies of these are read even when nothing of them is asked for, so that a broken one is told."""
 
-SetAside = Callable[[int], object]
-"""Takes room in memory for so many bytes more; raises Refused(503) where there is none."""
+
+class Room(NamedTuple):
+    """What inflating a body may take: *most* bytes, each of which *set_aside* is told of before.
+
+    It raises Refused(503) where there is no memory for them.
+    """
+
+    most: int
+    set_aside: Callable[[int], object]
 
 
 class Content(NamedTuple):
@@ -59,7 +66,7 @@ def check_encoding(hook: Hook, environ: Mapping[str, Any]) -> None:
     )
 
 
-def read(hook: Hook, request: Request, paths: Collection[str], set_aside: SetAside) -> Contents:
+def read(hook: Hook, request: Request, paths: Collection[str], room: Room) -> Contents:
     """The contents of *request*. Lets the hub turn between the pieces of a long body.
 
     Of a plain hook there is one, whatever the body holds. Raises Refused for what is no CloudEvent at a hook
@@ -67,22 +74,22 @@ def read(hook: Hook, request: Request, paths: Collection[str], set_aside: SetAsi
     """
     content_type = hook.content_type or request.headers.get("content-type", "")
     if hook.format == "cloudevents":
-        return _cloud_events(request, content_type, paths, set_aside)
+        return _cloud_events(request, content_type, paths, room)
     headers = {"content-type": content_type} if hook.content_type else {}
     value, unreadable = None, ""
     if paths or kind_of(content_type) in _TOLD_KINDS:
         try:
-            value, unreadable = _value(_plain(request, set_aside), content_type, paths)
+            value, unreadable = _value(_plain(request, room), content_type, paths)
         except BadPayload as error:
             unreadable = str(error)
     return Contents([Content(request.body, value, unreadable, headers)])
 
 
-def _plain(request: Request, set_aside: SetAside) -> bytes:
+def _plain(request: Request, room: Room) -> bytes:
     """The body without its compression. Raises BadPayload."""
     if request.headers.get("content-encoding", "").strip().lower() not in ENCODINGS:
         return request.body
-    return inflated(request.body, _INFLATING.step_back, set_aside)
+    return inflated(request.body, _INFLATING.step_back, room.set_aside, room.most)
 
 
 def _value(body: bytes, content_type: str, paths: Collection[str]) -> tuple[Any, str]:
@@ -99,12 +106,10 @@ def _value(body: bytes, content_type: str, paths: Collection[str]) -> tuple[Any,
         return None, "" if is_guessed else str(error)
 
 
-def _cloud_events(
-    request: Request, content_type: str, paths: Collection[str], set_aside: SetAside
-) -> Contents:
+def _cloud_events(request: Request, content_type: str, paths: Collection[str], room: Room) -> Contents:
     try:
         mode = cloudevents.mode_of(content_type, request.headers)
-        body = _plain(request, set_aside)
+        body = _plain(request, room)
         events = cloudevents.read(mode, request.headers, body, content_type, _PARSING.step_back)
     except cloudevents.UnknownFormat as error:
         raise Refused(415, "unsupported_format", _reason(error)) from error

@@ -29,7 +29,7 @@ from ..senders.kept import is_kept, is_kept_parameter
 from ..telemetry import emit
 from . import content, topic
 from .admission import Admission
-from .content import Content
+from .content import Content, Room
 from .request import Request, raw
 from .verify import Mismatch, claim_of
 
@@ -98,7 +98,8 @@ class Receiver:
         except Mismatch as mismatch:
             raise _not_verified(sender) from mismatch
         paths = topic.paths_in(hook.topic, sender)
-        contents = content.read(hook, request, paths, environ["wsgi.input"].set_aside)
+        room = Room(self._max_body, environ["wsgi.input"].set_aside)
+        contents = content.read(hook, request, paths, room)
         found = []
         for count, one in enumerate(contents.each, 1):
             found.append(self._event(hook, sender, request, received, one))

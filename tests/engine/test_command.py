@@ -49,19 +49,21 @@ def capture():
 def run(engine, tmp_path, capture):
     """Runs a command for a delivery; the task as it is stored afterwards."""
 
-    def perform(*words, body=None, folder=tmp_path, **settings):
+    def perform(*words, body=None, folder=tmp_path, attributes=None, content_type="", **settings):
         text = json.dumps(BODY if body is None else body).encode() if not isinstance(body, bytes) else body
-        task = deliver(engine, Command(words, folder, **settings), text)
+        command = Command(words, folder, **settings)
+        task = deliver(engine, command, text, attributes=attributes, content_type=content_type)
         capture.start()
         return engine.perform(task)
 
     return perform
 
 
-def deliver(engine, command, body=b"", **options):
+def deliver(engine, command, body=b"", *, attributes=None, content_type="", **options):
     """A delivery whose one handler is *command*; its task, stored as ready."""
     event = Event(ObjectId(), "github.push", engine.clock.now(), hook="github", delivery="d-1")
-    event.headers, event.body = {"x-github-event": "push"}, body
+    event.headers, event.body = {"x-github-event": "push", "content-type": content_type}, body
+    event.attributes = attributes or {}
     name = f"handler:h{len(engine.registry.tasks)}"
     engine.declare(command, name, topic="github.push", **options)
     task = prepare(engine.clock, name, ["github.push"], {}, Options(), {})
@@ -113,6 +115,36 @@ def test_the_event_is_json_on_standard_input_and_in_a_file(run):
     assert BODY == told["body"]
     assert ("github.push", "github", "d-1") == (told["topic"], told["hook"], told["delivery"])
     assert {"id": str(task.id), "attempt": 1, "token": task.token} == told["task"]
+
+
+def test_a_cloudevent_has_its_attributes(run):
+    """As placeholders, and in the event that the command reads."""
+    code = "import json, sys; print(sys.argv[1], json.load(sys.stdin)['attributes'])"
+
+    task = run(*python(code), "{attribute:subject}-{attribute:none|x}", attributes={"subject": "s"})
+
+    assert "s-x {'subject': 's'}" == task.output.strip()
+
+
+OTHER_KINDS = {
+    "application/x-www-form-urlencoded": b"a=%26&a=2",
+    "text/xml": b"<r><a>&amp;</a><a>2</a></r>",
+    "multipart/form-data; boundary=x": (
+        b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n&\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="a"; filename="f"\r\n\r\n\xff\r\n--x--'
+    ),
+}
+
+
+@pytest.mark.parametrize("content_type", OTHER_KINDS)
+def test_a_body_of_another_kind_has_its_value_too(run, content_type):
+    """A form's fields, an element and a part are placeholders as members of JSON are."""
+    place = "{body:r.a.0}" if "xml" in content_type else "{body:a.0}"
+
+    assert (
+        "&"
+        == run("/bin/echo", place, body=OTHER_KINDS[content_type], content_type=content_type).output.strip()
+    )
 
 
 @pytest.mark.parametrize("body", [b"\xff\x00raw", b"not json", b"", b'{"a": NaN}'])

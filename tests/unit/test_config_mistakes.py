@@ -19,11 +19,13 @@ from .inifile import ENVIRON, HOOK, problems, read, write
 pytestmark = pytest.mark.usefixtures("folder")
 
 DURATION = "expected a duration from 1s to 36500d (unit ms, s, m, h or d), got"
-HOOK_KEYS = "verify, secret, weak_secret, header, topic, topic_fallback, tolerance"
+HOOK_KEYS = (
+    "verify, secret, weak_secret, header, topic, topic_fallback, tolerance, format, content_type, accept_gzip"
+)
 ALONE = "expected [SECTION] alone on its line, got something else; write for example [monqbus]"
 KEY_VALUE = "expected KEY = VALUE, got something else; indent the line if it goes on with the value above"
 TOPIC_EXPECTED = "expected a topic of letters, digits and _ . : -, at most 128 characters"
-KNOWN_PLACEHOLDERS = "{event}, {name}, {header:X}, {query:x} and {body:dotted.path}"
+KNOWN_PLACEHOLDERS = "{event}, {name}, {header:X}, {query:x}, {body:dotted.path} and {attribute:x}"
 STORE_EXPECTED = "expected sqlite or mongodb://HOST:PORT/DATABASE (mongodb+srv:// too)"
 STORE_EXAMPLE = "write for example mongodb://127.0.0.1:27017/monqbus"
 ENCODE = "percent-encode : / ? # [ ] @ % in its user name and password"
@@ -127,6 +129,24 @@ MISTAKES = [
     (
         "[http]\nmax_body_memory = 1KiB\nmax_body = 2KiB\n",
         "2: [http] max_body_memory: expected at least max_body, 2048 bytes, got 1024; raise it",
+    ),
+    (
+        f"[http]\nmax_body = 2MiB\nmax_body_memory = 5MiB\n{HOOK}accept_gzip = yes\n",
+        "3: [http] max_body_memory: expected at least three times max_body, 6291456 bytes, got 5242880; "
+        "raise it, because [hook:x] inflates what it takes",
+    ),
+    (
+        f"{HOOK}format = json\n",
+        "4: [hook:x] format: expected one of plain, cloudevents, got 'json'; write for example plain",
+    ),
+    (
+        f"{HOOK}content_type = json\n",
+        "4: [hook:x] content_type: expected a media type, got 'json'; write for example application/json",
+    ),
+    (
+        f"{HOOK}topic = {{event}}.{{attribute:subject}}\n",
+        "4: [hook:x] topic: expected {attribute:subject} with format = cloudevents only; write that too, or "
+        "another placeholder",
     ),
     (
         "[http]\nspool = 1KiB\n",
