@@ -28,6 +28,18 @@ _EXAMPLES: Final[Live] = {
         "topic": "deploy.{body:kind}",
         "topic_fallback": "deploy.other",
     },
+    "hook:orders": {
+        "verify": "token",
+        "secret": "env:ORDERS_TOKEN",
+        "format": "cloudevents",
+        "topic": "{event}",
+    },
+    "hook:metrics": {
+        "verify": "token",
+        "secret": "env:METRICS_TOKEN",
+        "content_type": "application/json",
+        "accept_gzip": "yes",
+    },
     "hook:billing": {
         "verify": "standard",
         "secret": "env:BILLING_OLD_SECRET\n    env:BILLING_NEW_SECRET",

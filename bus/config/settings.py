@@ -252,8 +252,9 @@ class Hook:
         "{name}",
         TOPIC,
         "The topic of the events, with placeholders: {name} of this hook, {event} as the sender names it "
-        f"(the hook's name with verify = {senders.those(lambda one: not one.event)}), "
-        "{header:X}, {query:x} and {body:dotted.path} from the request. "
+        "(a CloudEvent's type; "
+        f"the hook's name with verify = {senders.those(lambda one: not one.event)}), "
+        "{header:X}, {query:x} and {body:dotted.path} from the request, {attribute:x} of a CloudEvent. "
         "Behind | stands what it is without a value: {body:action|none}.",
     )
     topic_fallback: str = setting(
@@ -304,7 +305,7 @@ class Handler:
         COMMAND,
         "The program and its arguments, split like a shell would but never run by one. Placeholders are "
         "filled from the event, each within its one argument: {topic}, {id}, {hook}, {delivery}, {header:X}, "
-        "{query:x}, "
+        "{query:x}, {attribute:x}, "
         "{body:dotted.path}, {args:0}, {kwargs:name}; behind | stands a default. An argument that a sender "
         "made look like an option fails the task, unless -- stands before it.",
     )

@@ -43,7 +43,7 @@ MODES = {
 
 @pytest.mark.parametrize(("content_type", "has_headers"), MODES)
 def test_the_mode_follows_from_the_type_then_from_the_headers(content_type, has_headers):
-    """HTTP binding, section 3: the type says structured and batched, whatever headers come along."""
+    """By the HTTP binding the type says structured and batched, whatever headers come along."""
     headers = {"ce-id": "1"} if has_headers else {}
 
     assert MODES[content_type, has_headers] == mode_of(content_type, headers)

@@ -50,9 +50,8 @@ def test_the_sample_with_every_comment_mark_removed_is_the_defaults():
 def test_the_hooks_of_the_sample_work_when_uncommented(folder):
     """Each of them, with every key that a hook has."""
     write("deploy.token", b"plain-of-16-byte\n")
-    environ = dict.fromkeys(
-        ["GITHUB_WEBHOOK_SECRET", "BILLING_OLD_SECRET", "BILLING_NEW_SECRET"], SIGNING_KEY
-    )
+    names = re.findall(r"env:(\w+)", str(HOOK.examples))
+    environ = dict.fromkeys(names, SIGNING_KEY)
 
     config = read(re.sub(r"^;(?=\[|\w| {4})", "", sample({}), flags=re.MULTILINE), environ)
 
