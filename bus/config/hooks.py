@@ -32,7 +32,7 @@ _EXAMPLES: Final[Live] = {
         "verify": "token",
         "secret": "env:ORDERS_TOKEN",
         "format": "cloudevents",
-        "topic": "{event}",
+        "topic": "orders.{event}",
     },
     "hook:metrics": {
         "verify": "token",
