@@ -160,7 +160,7 @@ class Http:
     """[http]: what the outside world reaches. Bytes and seconds."""
 
     listen: Address = setting("127.0.0.1:8080", ADDRESS, "The address to listen on; port 0 takes a free one.")
-    max_body: int = setting("1MiB", size("8MiB"), "The largest request body; more is answered with 413.")
+    max_body: int = setting("1MiB", size("25MiB"), "The largest request body; more is answered with 413.")
     max_body_memory: int = setting(
         "64MiB",
         size("64GiB"),
