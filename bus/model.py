@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -220,8 +220,12 @@ class Event:
         While a body of more than LONG_BYTES is read, other greenlets go on. Raises payload.BadPayload, a
         ValueError that says what is wrong with it, when it is not what its type says.
         """
+        return self.data_at(None)
+
+    def data_at(self, paths: Collection[str] | None) -> Any:
+        """As `data`; of JSON only what stands at the dotted *paths* is sure to be kept, None keeps all."""
         content = self.content
-        return payload.decode(content, self._content_type, _pause_for(content))
+        return payload.decode(content, self._content_type, _pause_for(content), paths)
 
     @property
     def content(self) -> bytes:

@@ -47,6 +47,8 @@ SUSPENDED_SECONDS: Final = 60.0
 """How long a task waits before it is looked whether its command can be started by then."""
 
 _SHORT_OF: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+MOST_TOLD_BYTES: Final = 8 * 1024 * 1024
+"""Of a body whose value stands in the event's JSON; a longer one would hold the hub, and is null there."""
 LAST_WORDS_SECONDS: Final = 0.5
 READ_BYTES: Final = 64 * 1024
 INHERITED: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR")
@@ -73,8 +75,10 @@ class Command:
             raise Snooze(fault, delay=SUSPENDED_SECONDS)
         event = args[0] if args and isinstance(args[0], Event) else _published(topic, args, kwargs)
         told = _told(event)
+        is_left_out = told["body"] is None and event.body
+        values = {**told, "body": _body_of_words(event, self.words)} if is_left_out else told
         before = ("", *self.words)  # each word beside the one in front of it
-        words = [self._fill(word, told, before[place]) for place, word in enumerate(self.words)]
+        words = [self._fill(word, values, before[place]) for place, word in enumerate(self.words)]
         pause = partial(Clock().sleep, 0.0)  # a command may leave many files behind: the hub turns
         with CommandFiles(dumps(told).encode(), event.body, self._owner(), pause) as payload:
             environ = self._environ() | _variables(event, payload)
@@ -324,11 +328,23 @@ def _told(event: Event) -> dict[str, Any]:
     }
 
 
+def _body_of_words(event: Event, words: Iterable[str]) -> Any:
+    """What the placeholders of *words* find in a long body, and little else of it."""
+    placeholders = [one for word in words for one in PLACEHOLDERS.compile(word).placeholders]
+    paths = [one.where for one in placeholders if one.kind == "body"]
+    try:
+        return event.data_at(paths) if paths else None
+    except BadPayload:
+        return None
+
+
 def _body(event: Event) -> Any:
-    if not event.body:
+    if not event.body or len(event.body) > MOST_TOLD_BYTES:
         return None
     try:
         content = event.content
+        if len(content) > MOST_TOLD_BYTES:
+            return None
         return event.json
     except BadPayload:
         return plain(event.body)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pwd
+import random
 import subprocess
 import sys
 import threading
@@ -16,7 +18,7 @@ import gevent
 import pytest
 from bson import ObjectId
 
-from bus.apps.command import Command
+from bus.apps.command import MOST_TOLD_BYTES, Command
 from bus.apps.command_program import fault
 from bus.apps.options import Options
 from bus.engine.output import TOLD_LINES, Capture
@@ -49,20 +51,24 @@ def capture():
 def run(engine, tmp_path, capture):
     """Runs a command for a delivery; the task as it is stored afterwards."""
 
-    def perform(*words, body=None, folder=tmp_path, attributes=None, content_type="", **settings):
+    def perform(
+        *words, body=None, folder=tmp_path, attributes=None, content_type="", encoding="", **settings
+    ):
         text = json.dumps(BODY if body is None else body).encode() if not isinstance(body, bytes) else body
-        command = Command(words, folder, **settings)
-        task = deliver(engine, command, text, attributes=attributes, content_type=content_type)
+        command = Command(words, folder, **more)
+        kind = {"content_type": content_type, "encoding": encoding}
+        task = deliver(engine, command, text, attributes=attributes, **kind)
         capture.start()
         return engine.perform(task)
 
     return perform
 
 
-def deliver(engine, command, body=b"", *, attributes=None, content_type="", **options):
+def deliver(engine, command, body=b"", *, attributes=None, content_type="", encoding="", **options):
     """A delivery whose one handler is *command*; its task, stored as ready."""
     event = Event(ObjectId(), "github.push", engine.clock.now(), hook="github", delivery="d-1")
     event.headers, event.body = {"x-github-event": "push", "content-type": content_type}, body
+    event.headers["content-encoding"] = encoding
     event.attributes = attributes or {}
     name = f"handler:h{len(engine.registry.tasks)}"
     engine.declare(command, name, topic="github.push", **options)
@@ -124,6 +130,23 @@ def test_a_cloudevent_has_its_attributes(run):
     task = run(*python(code), "{attribute:subject}-{attribute:none|x}", attributes={"subject": "s"})
 
     assert "s-x {'subject': 's'}" == task.output.strip()
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_of_a_long_body_a_command_gets_the_file_and_what_it_names(run, is_packed):
+    """As JSON it would hold the hub; the value is null there."""
+    noise = random.Random(1).randbytes(MOST_TOLD_BYTES // 2).hex()
+    body = json.dumps({"text": noise, "a": ["y", "z"]}).encode()
+    code = (
+        "import json, os, sys; told = json.load(sys.stdin); "
+        "print(sys.argv[1], told['body'], os.path.getsize(os.environ['MONQBUS_BODY_FILE']))"
+    )
+    sent = gzip.compress(body) if is_packed else body
+    encoding = "gzip" if is_packed else ""
+
+    task = run(*python(code), "{body:a.1}", body=sent, content_type="application/json", encoding=encoding)
+
+    assert f"z None {len(sent)}" == task.output.strip()
 
 
 OTHER_KINDS = {

@@ -117,14 +117,14 @@ MISTAKES = [
         "2: [http] listen: expected HOST:PORT, got 'localhost:65536'; write for example 127.0.0.1:8080",
     ),
     (
-        "[http]\nmax_body = 9MiB\n",
-        "2: [http] max_body: expected a size from 1 to 8MiB (bytes, KiB, MiB or GiB), got '9MiB'; "
-        "write for example 8MiB",
+        "[http]\nmax_body = 26MiB\n",
+        "2: [http] max_body: expected a size from 1 to 25MiB (bytes, KiB, MiB or GiB), got '26MiB'; "
+        "write for example 25MiB",
     ),
     (
         "[http]\nmax_body = 1MB\n",
-        "2: [http] max_body: expected a size from 1 to 8MiB (bytes, KiB, MiB or GiB), got '1MB'; "
-        "write for example 8MiB",
+        "2: [http] max_body: expected a size from 1 to 25MiB (bytes, KiB, MiB or GiB), got '1MB'; "
+        "write for example 25MiB",
     ),
     (
         "[http]\nmax_body_memory = 1KiB\nmax_body = 2KiB\n",
