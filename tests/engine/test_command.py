@@ -55,7 +55,7 @@ def run(engine, tmp_path, capture):
         *words, body=None, folder=tmp_path, attributes=None, content_type="", encoding="", **settings
     ):
         text = json.dumps(BODY if body is None else body).encode() if not isinstance(body, bytes) else body
-        command = Command(words, folder, **more)
+        command = Command(words, folder, **settings)
         kind = {"content_type": content_type, "encoding": encoding}
         task = deliver(engine, command, text, attributes=attributes, **kind)
         capture.start()
