@@ -26,6 +26,8 @@ Mode = Literal["binary", "structured", "batched"]
 
 MOST_EVENTS: Final = 1000
 """Of one batch: all of them become one write of the store."""
+MOST_ATTRIBUTES: Final = 100
+EVENTS_A_PAUSE: Final = 32
 JSON_TYPE: Final = "application/json"
 _MODES: Final[Mapping[str, Mode]] = {
     "application/cloudevents+json": "structured",
@@ -36,6 +38,7 @@ _HEADER: Final = "ce-"
 _REQUIRED: Final = ("id", "source", "specversion", "type")
 _OPTIONAL: Final = ("datacontenttype", "dataschema", "subject", "time")
 _OWN: Final = frozenset({*_REQUIRED, *_OPTIONAL})
+_DATA: Final = ("data", "data_base64")
 
 _NAME = re.compile(r"[a-z0-9]{1,64}")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
@@ -113,8 +116,12 @@ def read(
         raise BadPayload(str(error)) from error
     if mode == "structured":
         return [_from_members(json_members.of_object(text, pause), "")]
-    items = json_members.of_array(text, MOST_EVENTS, pause)
-    return [_from_members(members, f"item {place}: ") for place, members in enumerate(items)]
+    events = []
+    for place, members in enumerate(json_members.of_array(text, MOST_EVENTS, pause)):
+        if place % EVENTS_A_PAUSE == 0:
+            pause()
+        events.append(_from_members(members, f"item {place}: "))
+    return events
 
 
 def _from_headers(headers: Mapping[str, str], body: bytes, content_type: str) -> CloudEvent:
@@ -149,11 +156,13 @@ def _from_header(header: str, value: str) -> str:
 
 
 def _from_members(members: json_members.Members, where: str) -> CloudEvent:
+    if len(members) > MOST_ATTRIBUTES + len(_DATA):
+        raise BadPayload(f"{where}attributes: expected at most {MOST_ATTRIBUTES}, got more")
     attributes: dict[str, str] = {}
     data: dict[str, bytes] = {}
     for key, text in members.items():
         name = loads(key)
-        if name in ("data", "data_base64"):
+        if name in _DATA:
             data[name] = text
         elif text != b"null":
             _require_name(name, f"{where}attribute {name[:80]!r}")

@@ -18,7 +18,7 @@ MOST_ITEMS: Final = 100_000
 """Elements and attributes of one document: each takes hundreds of bytes as a value."""
 LONGEST_MARKUP: Final = 1024 * 1024
 """Bytes of one tag or comment: expat reads an unfinished one again with each piece."""
-PIECE_BYTES: Final = 32 * 1024
+PIECE_BYTES: Final = 16 * 1024
 _ENCODINGS: Final = {"utf-8": "UTF-8", "us-ascii": "US-ASCII", "iso-8859-1": "ISO-8859-1", "utf-16": "UTF-16"}
 
 
