@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from .. import strict_json
 from ..errors import Refused
 from ..http import Queue
-from ..payload import ENCODINGS, BadPayload, cloudevents, decode, inflated, kind_of
+from ..payload import ENCODINGS, BadPayload, Kind, cloudevents, decode, inflated, kind_of
 from ..safe_text import without_surrogates
 from .request import Request
 
@@ -16,20 +17,18 @@ if TYPE_CHECKING:
 
 _PARSING = Queue()
 _INFLATING = Queue()
+_GUESSED_KINDS: Final = frozenset({"text", "binary"})
 EVENTS_A_PAUSE: Final = 32
 _LONGEST_REASON: Final = 300
 _TOLD_KINDS: Final = frozenset({"json", "xml"})
 """Bodies of these are read even when nothing of them is asked for, so that a broken one is told."""
 
 
-class Room(NamedTuple):
-    """What inflating a body may take: *most* bytes, each of which *set_aside* is told of before.
+class Stream(Protocol):
+    """Where the body came from, and what takes room in memory for what it has in it."""
 
-    It raises Refused(503) where there is no memory for them.
-    """
-
-    most: int
-    set_aside: Callable[[int], object]
+    def set_aside(self, count: int) -> None:
+        """Take room for *count* bytes. Raises Refused(503) where there is none."""
 
 
 class Content(NamedTuple):
@@ -43,15 +42,12 @@ class Content(NamedTuple):
     value: Any = None
     unreadable: str = ""
     headers: Mapping[str, str | None] = {}
-    attributes: Mapping[str, str] = {}
+    attributes: dict[str, str] = {}  # noqa: RUF012 - of each plain event the same, and nobody writes into it
     identity: str = ""
 
 
-class Contents(NamedTuple):
-    """The content of each event, and whether they came as a batch."""
-
-    each: list[Content]
-    is_batch: bool = False
+Contents = tuple[list[Content], bool]
+"""The content of each event, and whether they came as a batch."""
 
 
 def check_encoding(hook: Hook, environ: Mapping[str, Any]) -> None:
@@ -66,50 +62,62 @@ def check_encoding(hook: Hook, environ: Mapping[str, Any]) -> None:
     )
 
 
-def read(hook: Hook, request: Request, paths: Collection[str], room: Room) -> Contents:
+def read(hook: Hook, request: Request, paths: Collection[str], stream: Stream, most: int) -> Contents:
     """The contents of *request*. Lets the hub turn between the pieces of a long body.
 
-    Of a plain hook there is one, whatever the body holds. Raises Refused for what is no CloudEvent at a hook
-    that takes those; 503 when there is no room to inflate the body.
+    A compressed body is inflated to *most* bytes. Of a plain hook there is one content, whatever the body
+    holds. Raises Refused for what is no CloudEvent at a hook that takes those; 503 when *stream* has no room.
     """
-    content_type = hook.content_type or request.headers.get("content-type", "")
     if hook.format == "cloudevents":
-        return _cloud_events(request, content_type, paths, room)
-    headers = {"content-type": content_type} if hook.content_type else {}
-    value, unreadable = None, ""
-    if paths or kind_of(content_type) in _TOLD_KINDS:
-        try:
-            value, unreadable = _value(_plain(request, room), content_type, paths)
-        except BadPayload as error:
-            unreadable = str(error)
-    return Contents([Content(request.body, value, unreadable, headers)])
+        return _cloud_events(hook, request, paths, stream, most)
+    if hook.content_type:
+        headers = {"content-type": hook.content_type}
+        return [_content_of(request, hook.content_type, paths, stream, most)._replace(headers=headers)], False
+    return [_content_of(request, request.headers.get("content-type", ""), paths, stream, most)], False
 
 
-def _plain(request: Request, room: Room) -> bytes:
+def _content_of(
+    request: Request, content_type: str, paths: Collection[str], stream: Stream, most: int
+) -> Content:
+    kind = kind_of(content_type)
+    if not paths and kind not in _TOLD_KINDS:
+        return Content(request.body)
+    try:
+        return Content(request.body, *_value(_plain(request, stream, most), kind, content_type, paths))
+    except BadPayload as error:
+        return Content(request.body, None, str(error))
+
+
+def _plain(request: Request, stream: Stream, most: int) -> bytes:
     """The body without its compression. Raises BadPayload."""
-    if request.headers.get("content-encoding", "").strip().lower() not in ENCODINGS:
+    encoding = request.headers.get("content-encoding")
+    if encoding is None or encoding.strip().lower() not in ENCODINGS:
         return request.body
-    return inflated(request.body, _INFLATING.step_back, room.set_aside, room.most)
+    return inflated(request.body, _INFLATING.step_back, stream.set_aside, most)
 
 
-def _value(body: bytes, content_type: str, paths: Collection[str]) -> tuple[Any, str]:
+def _value(body: bytes, kind: Kind, content_type: str, paths: Collection[str]) -> tuple[Any, str]:
     """What is at *paths* in *body*, and why one that says it has a structure has none.
 
     Text and bytes are looked into as JSON: Amazon SNS sends it as text.
     """
-    is_guessed = kind_of(content_type) in ("text", "binary")
-    if is_guessed:
-        content_type = f"application/json;{content_type.partition(';')[2]}"
+    is_guessed = kind in _GUESSED_KINDS
+    pause = _PARSING.step_back
     try:
-        return decode(body, content_type, _PARSING.step_back, paths), ""
-    except BadPayload as error:
+        if is_guessed or kind == "json":
+            return strict_json.parse(strict_json.text_in(body, content_type, pause), pause, paths), ""
+        return decode(body, content_type, pause, paths), ""
+    except (BadPayload, strict_json.BadJson) as error:
         return None, "" if is_guessed else str(error)
 
 
-def _cloud_events(request: Request, content_type: str, paths: Collection[str], room: Room) -> Contents:
+def _cloud_events(
+    hook: Hook, request: Request, paths: Collection[str], stream: Stream, most: int
+) -> Contents:
+    content_type = hook.content_type or request.headers.get("content-type", "")
     try:
         mode = cloudevents.mode_of(content_type, request.headers)
-        body = _plain(request, room)
+        body = _plain(request, stream, most)
         events = cloudevents.read(mode, request.headers, body, content_type, _PARSING.step_back)
     except cloudevents.UnknownFormat as error:
         raise Refused(415, "unsupported_format", _reason(error)) from error
@@ -118,17 +126,18 @@ def _cloud_events(request: Request, content_type: str, paths: Collection[str], r
     each: dict[str, Content] = {}
     for event in events:
         if event.identity not in each:  # else it is the same event, twice in one batch
-            each[event.identity] = _content_of(event, paths)
+            each[event.identity] = _content_of_event(event, paths)
         if len(each) % EVENTS_A_PAUSE == 0:
             _PARSING.step_back()
-    return Contents([*each.values()], mode == "batched")
+    return [*each.values()], mode == "batched"
 
 
-def _content_of(event: cloudevents.CloudEvent, paths: Collection[str]) -> Content:
+def _content_of_event(event: cloudevents.CloudEvent, paths: Collection[str]) -> Content:
     headers = {"content-type": event.content_type or None, "content-encoding": None}
     value, unreadable = None, ""
-    if event.data and (paths or kind_of(event.content_type) in _TOLD_KINDS):
-        value, unreadable = _value(event.data, event.content_type, paths)
+    kind = kind_of(event.content_type)
+    if event.data and (paths or kind in _TOLD_KINDS):
+        value, unreadable = _value(event.data, kind, event.content_type, paths)
     return Content(event.data, value, unreadable, headers, event.attributes, event.identity)
 
 

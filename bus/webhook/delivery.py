@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from json import dumps
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .. import strict_json
 from ..clock import Clock
@@ -29,7 +29,7 @@ from ..senders.kept import is_kept, is_kept_parameter
 from ..telemetry import emit
 from . import content, topic
 from .admission import Admission
-from .content import Content, Room
+from .content import Content
 from .request import Request, raw
 from .verify import Mismatch, claim_of
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from ..config import Hook
 
 _VERIFYING, _EXPANDING = Queue(), Queue()
+Given = TypeVar("Given")
+Got = TypeVar("Got")
 Read = tuple[Event, dict[str, str]]
 """An event that is to be stored, and what is to be told of it then: the reason by the fact's name."""
 _DELIVERY_ID = re.compile(r"[\x20-\x7e]{1,256}")
@@ -66,13 +68,16 @@ class Receiver:
         """Take the delivery that stands in *environ*. Blocks until it is durable or refused."""
         try:
             found, is_batch = self._read(hook, environ)
-            receipts = self._store([event for event, _ in found])
+            if is_batch:
+                answer = _accepted_batch(self._store(self._publish_all, [event for event, _ in found]))
+            else:
+                answer = _accepted(self._store(self._publish, found[0][0]))
         except Refused as refusal:
             return refuse(refusal, environ, hook=hook.name)
         for event, remarks in found:
             for fact, reason in remarks.items():
                 emit(fact, event=event, reason=reason)
-        return _accepted_batch(receipts) if is_batch else _accepted(receipts[0])
+        return answer
 
     def retry_after(self) -> dict[str, str]:
         """The header that says when to try again: jittered, so that senders do not come back as one."""
@@ -98,14 +103,13 @@ class Receiver:
         except Mismatch as mismatch:
             raise _not_verified(sender) from mismatch
         paths = topic.paths_in(hook.topic, sender)
-        room = Room(self._max_body, environ["wsgi.input"].set_aside)
-        contents = content.read(hook, request, paths, room)
+        each, is_batch = content.read(hook, request, paths, environ["wsgi.input"], self._max_body)
         found = []
-        for count, one in enumerate(contents.each, 1):
+        for one in each:
             found.append(self._event(hook, sender, request, received, one))
-            if count % content.EVENTS_A_PAUSE == 0:
+            if is_batch and len(found) % content.EVENTS_A_PAUSE == 0:
                 _EXPANDING.step_back()
-        return found, contents.is_batch
+        return found, is_batch
 
     def _event(
         self, hook: Hook, sender: Sender, request: Request, received: datetime, given: Content
@@ -136,7 +140,7 @@ class Receiver:
             headers=kept,
             body=given.body,
             query=sources.query,
-            attributes=dict(given.attributes),
+            attributes=given.attributes or {},
             is_test=bool(sender.tests) and _first(sender.event, sources) in sender.tests,
         )
         remarks = {"event.unreadable": given.unreadable} if given.unreadable else {}
@@ -154,11 +158,11 @@ class Receiver:
             raise Refused(503, "hook_disabled", "hook: not usable, its secret is missing", self.retry_after())
         return secrets
 
-    def _store(self, events: Sequence[Event]) -> list[Receipt]:
+    def _store(self, publish: Callable[[Given], Got], given: Given) -> Got:
         self._admission.check(self._clock)  # others came in while the body did
         try:
             with self._admission.waiting():
-                return [self._publish(events[0])] if len(events) == 1 else self._publish_all(events)
+                return publish(given)
         except StoreError as error:
             raise Refused(
                 503, "store_unavailable", "event: could not be stored, send it again", self.retry_after()
