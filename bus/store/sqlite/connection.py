@@ -298,10 +298,19 @@ class Connection:
             if isinstance(job, _Between):
                 self._away(job)
         jobs = [_nothing if isinstance(job, _Between) else job for job in jobs]
-        if any(isinstance(job, (_Scan, _Large)) for job in jobs):
-            answers: list[Any] = self._away(partial(self._run_all, jobs, _at_once))
-            return answers
-        return self._run_all(jobs, self._away)
+        if any(isinstance(job, _Scan) for job in jobs):
+            return self._run_away(jobs)
+        if not any(isinstance(job, _Large) for job in jobs):
+            return self._run_all(jobs, self._away)
+        # in a transaction of their own: over there the many statements of the others would wait
+        large = iter(self._run_away([job for job in jobs if isinstance(job, _Large)]))
+        others = [job for job in jobs if not isinstance(job, _Large)]
+        answers = iter(self._run_all(others, self._away) if others else ())
+        return [next(large) if isinstance(job, _Large) else next(answers) for job in jobs]
+
+    def _run_away(self, jobs: Sequence[Job[Any]]) -> list[Any]:
+        answers: list[Any] = self._away(partial(self._run_all, jobs, _at_once))
+        return answers
 
     def _run_all(self, jobs: Sequence[Job[Any]], away: Away) -> list[Any]:
         try:
