@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from functools import lru_cache
 from typing import Any, Final, Literal
 
 from .. import strict_json
+from ..safe_text import cached_if_short
 from . import form, multipart, xml
 from .compressed import nothing
 from .media_type import MediaType, parsed
@@ -26,7 +26,7 @@ _KINDS: Final[dict[str, Kind]] = {
 _SUFFIXES: Final[dict[str, Kind]] = {"json": "json", "xml": "xml"}
 
 
-@lru_cache(maxsize=256)
+@cached_if_short(256)
 def kind_of(content_type: str) -> Kind:
     """The kind of a body that came as *content_type*; "binary" where nothing better is known."""
     name = parsed(content_type).name
