@@ -24,6 +24,7 @@ from . import payload, regex, strict_json
 from .clock import UTC, Clock
 from .errors import BadFilter
 from .process.identity import ProcessIdentity
+from .process.off_loop import join_off_loop
 from .safe_text import shown
 
 State = Literal["ready", "busy", "complete", "error", "skipped"]
@@ -105,6 +106,8 @@ class MonQTask:
     progress: dict[str, Any] | None = None
     output: str | None = None
     expire_at: datetime | None = None
+    scheduled_for: datetime | None = None
+    """The moment of the schedule's tick that it comes from; it may run later."""
     # in memory only
     is_bereft: bool = field(default=False, repr=False, compare=False)
     """It was claimed for a delivery that is no longer stored."""
@@ -141,10 +144,19 @@ class MonQTask:
             )
         return self.waiter(self, timeout)
 
+    async def join_async(self, timeout: float | None = None) -> Any:
+        """As `join`, for asyncio: the loop turns meanwhile, and no thread waits between two looks.
 
+        Raises MonqbusError in a process whose threads are greenlets, such as the daemon.
+        """
+        return await join_off_loop(lambda: self.join(0), timeout)
+
+
+UNREAD: Final = object()
+"""In place of what was parsed of a body that nobody has parsed yet."""
 LONG_BYTES: Final = 256 * 1024
 """While the body of more than these is read, other greenlets go on between its pieces."""
-_NEXT_TURN_SECONDS: Final = 1e-9  # not 0: gevent would go on in the same turn
+_TURN: Final = partial(Clock().sleep, 1e-9)  # not 0: gevent would go on in the same turn
 DELIVERY: Final = "delivery"
 PUBLISHED: Final = "published"
 
@@ -187,7 +199,13 @@ class Event:
     key: str | None = None
     query: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, str] = field(default_factory=dict)
+    is_filtered: bool = False
+    """The rule of its hook, or those of all its handlers, do not hold for it: it has no tasks."""
+    request: dict[str, str] = field(default_factory=dict)
+    """Of a delivery whose hook's rule reads them: `method`, `ip` and `peer`."""
     # in memory only
+    parsed: Any = field(default=UNREAD, repr=False, compare=False)
+    """What was parsed of its body, as far as rules read it; it is dropped when they have been asked."""
     fault: str = field(default="", repr=False, compare=False)
     """What of its stored form nobody can read: no handler gets it."""
     is_test: bool = field(default=False, repr=False, compare=False)
@@ -227,12 +245,23 @@ class Event:
         content = self.content
         return payload.decode(content, self._content_type, _pause_for(content), paths)
 
+    def tree_at(self, paths: Collection[str], pause: Callable[[], object] | None = None) -> Any:
+        """As `data_at`, but text and bytes are looked into as JSON: what rules and placeholders see of it.
+
+        *pause* is called between the pieces of a long body, in place of letting others go on.
+        """
+        content = self._inflated(pause or _TURN)
+        return payload.tree(content, self._content_type, pause or _pause_for(content), paths)
+
     @property
     def content(self) -> bytes:
         """The body without the gzip that its sender may have put around it. Raises payload.BadPayload."""
+        return self._inflated(_pause_for(self.body))
+
+    def _inflated(self, pause: Callable[[], object]) -> bytes:
         if self.headers.get("content-encoding", "").lower() not in payload.ENCODINGS:
             return self.body
-        return payload.inflated(self.body, _pause_for(self.body))
+        return payload.inflated(self.body, pause)
 
     @property
     def _content_type(self) -> str:
@@ -254,7 +283,7 @@ class Event:
 
 def _pause_for(body: bytes) -> Callable[[], object]:
     """What to do between the pieces of *body*: under gevent the others' turn, elsewhere next to nothing."""
-    return partial(Clock().sleep, _NEXT_TURN_SECONDS) if len(body) > LONG_BYTES else payload.nothing
+    return _TURN if len(body) > LONG_BYTES else payload.nothing
 
 
 class Posting(NamedTuple):
@@ -316,12 +345,25 @@ class Claimed(NamedTuple):
 class Instance:
     """One daemon in the store's eyes: a fresh `id` per start, `process` for people.
 
-    `birth` tells other daemons of its machine whether it still lives; None = they wait for its lease.
+    `identity` tells other daemons of its machine whether it still lives; None = they wait for its lease.
     """
 
     id: str
     process: str
     identity: ProcessIdentity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What monqbus keeps under a *name* of a *kind*, such as how far a schedule has come: a few small values.
+
+    No colon stands in a kind. Versions are counted from 1; 0 is that of one which is not stored yet.
+    """
+
+    kind: str
+    name: str
+    fields: Mapping[str, Any]
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,27 @@ already says `busy` and the task begins at once (direct start): two steps and a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from copy import copy
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
 
 from bson import ObjectId
 
-from .apps.calls import Announcement, Batch, announcement, prepare
+from .apps.calls import Announcement, Batch, Posted, Published, announcement, prepare
 from .apps.context import capture
 from .apps.options import Options
 from .apps.registry import Registry
+from .apps.takers import no_taker, require_let_through, takers
 from .clock import Clock
-from .config import nearest
-from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
+from .config import Hook, nearest_name
+from .direct_start import DirectStart, new_of, stored_of
+from .errors import NotFound, StoreError, StoreUnavailable
 from .joining import await_end
-from .model import BUSY, Event, Instance, MonQTask, Posting, Receipt
+from .model import UNREAD, Event, MonQTask, Posting, Receipt
+from .schedules import KIND as SCHEDULE_KIND
+from .schedules import Schedule
+from .starter import Spooler, Starter
 from .store import Store
 from .store.documents import later, unclaimed
 from .store.fields import is_about_task_ids
@@ -29,72 +36,22 @@ from .telemetry import emit
 MOST_NAMED: Final = 5
 EVENTS_A_TURN: Final = 32
 NEXT_TURN_SECONDS: Final = 1e-9  # not 0: gevent would go on in the same turn
+MOST_COMPARED: Final = 256
+"""Topics without handlers that are compared with those of the apps: each costs a millisecond, once."""
+
 
 One = TypeVar("One")
-
-
-class Reserved(Protocol):
-    """Slots that were set aside for tasks before they are stored."""
-
-    def start(self, stored: Sequence[MonQTask]) -> None:
-        """Run those of the tasks that were *stored*, as busy; the other slots are free again."""
-
-    def doubt(self) -> None:
-        """The tasks may or may not be stored as busy: release them once the store answers again."""
-
-
-class Starter(Protocol):
-    """What can run a task of this process at once: the engine's lanes."""
-
-    worker: Instance
-
-    def claims(self, name: str) -> bool:
-        """Whether this daemon runs tasks of this name at all."""
-
-    def reserve(self, tasks: Sequence[MonQTask]) -> Reserved | None:
-        """Set slots aside for all of *tasks*; None when one may not overtake what waits, or none is free."""
-
-    def expect(self, tasks: Sequence[MonQTask]) -> None:
-        """*tasks* were stored as ready and wait to be claimed."""
-
-
-class Spooler(Protocol):
-    """What keeps deliveries while the store is away: the engine's spooler."""
-
-    is_open: bool
-    """Deliveries go through it, because the store is away or others still wait in it."""
-
-    def begin(self, error: StoreUnavailable) -> None:
-        """The store did not take a delivery: from now on this does."""
-
-    def keep(self, posting: Posting) -> Receipt:
-        """Keep *posting*, durable when it returns. Raises StoreUnavailable when it cannot."""
-
-
-class Posted(NamedTuple):
-    """A stored task, and whether an app declares its name; one that none declares waits until one does.
-
-    *near* is the declared name that resembles one that is not.
-    """
-
-    task: MonQTask
-    is_known: bool
-    near: str = ""
-
-
-class Published(NamedTuple):
-    """What an event became; *near* is the topic with handlers that resembles one without."""
-
-    receipt: Receipt
-    near: str = ""
+Tick = tuple[Schedule, datetime]
+"""A schedule and one of its moments."""
 
 
 class PostOffice:
-    """Implements registry.Poster on a store of this process.
+    """Implements poster.Poster on a store of this process.
 
     *starter* is there only in the daemon, *spooler* only where a spool is configured. *keep_events*
     is how long an event is remembered, and with it the delivery id by which a repeated delivery is
-    recognised.
+    recognised. *hooks* are asked for their rules when a stored delivery is replayed; *pause* is called while
+    a long body is parsed for rules.
     """
 
     def __init__(
@@ -104,6 +61,8 @@ class PostOffice:
         clock: Clock,
         *,
         keep_events: timedelta = timedelta(days=30),
+        hooks: Callable[[], Mapping[str, Hook]] = dict,
+        pause: Callable[[], object] = lambda: None,
         starter: Starter | None = None,
         spooler: Spooler | None = None,
     ) -> None:
@@ -111,8 +70,12 @@ class PostOffice:
         self._registry = registry
         self._clock = clock
         self._keep_events = keep_events
-        self._starter = starter
+        self._hooks = hooks
+        self._pause = pause
+        self._direct = DirectStart(store, clock, starter)
         self._spooler = spooler
+        self._near_in: Registry | None = None
+        self._compared: dict[str, str] = {}
 
     def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
         """Store one task and return it; an unfinished task with the same key is returned instead."""
@@ -147,11 +110,11 @@ class PostOffice:
     def told(self, task: MonQTask, name: str) -> Posted:
         """*task*, which was posted as *name*, with what is known of that name."""
         known = self._registry().tasks
-        return Posted(task, name in known, "" if name in known else nearest(name, tuple(sorted(known))))
+        return Posted(task, name in known, "" if name in known else nearest_name(name, known))
 
     def submit(self, task: MonQTask) -> MonQTask:
         """Store a prepared task; one of the same id again changes nothing, and the first is returned."""
-        receipt = self._store_and_start(Posting([task]))
+        receipt = self._direct.store(Posting([task]))
         if receipt.duplicate or receipt.repeated:
             task = self._store.get(receipt.task_ids[0]) or task
         else:
@@ -189,8 +152,9 @@ class PostOffice:
     ) -> Published:
         """As `publish`, with the topic that was meant where this one has no handler."""
         receipt = self.publish(topic, args, kwargs, context=context, event_id=event_id)
-        near = "" if receipt.task_ids else nearest(topic, tuple(sorted(self._registry().topics)))
-        return Published(receipt, near)
+        if receipt.task_ids or self._registry().handlers_of(topic):
+            return Published(receipt, is_filtered=not receipt.task_ids)
+        return Published(receipt, nearest_name(topic, self._registry().topics))
 
     def deliver(self, event: Event) -> Receipt:
         """Store a verified delivery and one task for each handler, called `(topic, event)`.
@@ -225,7 +189,14 @@ class PostOffice:
         return self._clock
 
     def store(self, batch: Batch) -> None:
-        """Store all of *batch* in one call: all or none of it in the embedded store; see `take_over`."""
+        """Store all of *batch* in one call: all or none of it in the embedded store; see `take_over`.
+
+        One with a session becomes a part of the transaction that runs in it, and is told of and looked for
+        when that has been committed. Raises as Store.post_within does.
+        """
+        if batch.session is not None:
+            self._store_within(batch)
+            return
         self.take_over([batch])
         for task in batch.tasks:
             task.waiter = self.join
@@ -237,16 +208,89 @@ class PostOffice:
         is refused, and the others may be stored.
         """
         postings = [posting for batch in batches for posting in self._postings(batch)]
-        for posting, receipt in zip(postings, self._store_and_start_all(postings), strict=True):
-            if posting.event is not None:
-                self._tell_of_event(posting.event, posting.tasks, receipt)
-            elif not receipt.repeated:
-                _tell_of_tasks(posting.tasks, receipt)
+        for posting, receipt in zip(postings, self._direct.store_all(postings), strict=True):
+            self._tell(posting, receipt)
+
+    def _tell(self, posting: Posting, receipt: Receipt) -> None:
+        if posting.event is not None:
+            self._tell_of_event(posting.event, posting.tasks, receipt)
+        elif not receipt.repeated:
+            _tell_of_tasks(posting.tasks, receipt)
+
+    def _store_within(self, batch: Batch) -> None:
+        # copies, as they are told of by their own ids, also when the caller's tasks have become others
+        postings = self._postings(Batch([copy(task) for task in batch.tasks], batch.events))
+
+        def committed() -> None:
+            waiting = [
+                task
+                for posting, receipt in zip(postings, receipts, strict=True)
+                for task in stored_of(posting.tasks, receipt)
+            ]
+            for posting, receipt in zip(postings, receipts, strict=True):
+                self._tell(posting, receipt)
+            for task in batch.tasks:
+                task.waiter = self.join
+            self._direct.let_wait(waiting)
+
+        receipts = self._store.post_within(batch.session, postings, committed)
+        for task, receipt in zip(batch.tasks, receipts, strict=False):  # behind them those of events
+            task.id = receipt.task_ids[0]
 
     def _postings(self, batch: Batch) -> list[Posting]:
         """One for each task, so that it may begin at once, and one for each event with its tasks."""
         tasks = [Posting([task]) for task in batch.tasks]
         return [*tasks, *(self._announced(one) for one in batch.events)]
+
+    def fire(self, ticks: Sequence[Tick]) -> list[Receipt]:
+        """Store each of *ticks*, an event with its tasks, in one call. Safe to repeat, by whatever daemon.
+
+        A tick that is stored already answers with the ids of the first time. Raises BadCall for a task that
+        does not take the schedule's arguments.
+        """
+        postings = [self._tick(schedule, moment, schedule.key(moment)) for schedule, moment in ticks]
+        receipts = self._direct.store_all(postings)
+        for posting, receipt in zip(postings, receipts, strict=True):
+            for task in new_of(posting, receipt):
+                emit("task.posted", task=task)
+        return receipts
+
+    def fire_now(self, name: str, event_id: ObjectId | None = None) -> Receipt:
+        """Store a tick of the schedule *name* that is not one of its moments. Raises NotFound, BadCall.
+
+        Under an *event_id* it is stored once. Its schedule's `overlap` counts, `jitter` does not.
+        """
+        schedules = self._registry().schedules
+        if (schedule := schedules.get(name)) is None:
+            near = nearest_name(name, tuple(schedules))
+            hint = f"did you mean {near}?" if near else "`monqbus schedules` lists them"
+            raise NotFound(f"schedule {name}: not declared; {hint}")
+        posting = self._tick(replace(schedule, jitter=0.0), self._clock.now(), None)
+        if posting.event is not None and event_id is not None:
+            posting.event.id = event_id
+            for task in posting.tasks:
+                task.event_id = event_id
+        receipt = self._direct.store(posting)
+        for task in new_of(posting, receipt):
+            emit("task.posted", task=task)
+        return receipt
+
+    def _tick(self, schedule: Schedule, moment: datetime, key: str | None) -> Posting:
+        args, kwargs = list(schedule.args), dict(schedule.kwargs)
+        event = announcement(self._clock, schedule.event_topic, args, kwargs, {}).event
+        event.kind, event.key = SCHEDULE_KIND, key
+        posting = self._posting(event, [event.topic, *args], kwargs, {})
+        if schedule.task:
+            task = self.prepare_named(schedule.task, args, kwargs, {}, {})
+            task.event_id, task.topic = event.id, event.topic
+            posting = posting._replace(tasks=[task])
+            event.task_ids = [task.id]
+        for task in posting.tasks:
+            task.scheduled_for, task.time_queue = moment, moment + schedule.delay(moment)
+            task.priority = task.priority if schedule.priority is None else schedule.priority
+            if schedule.overlap == "skip":
+                task.key = f"{SCHEDULE_KIND}:{schedule.name}:{task.task_name}"
+        return posting
 
     def replay(self, event_id: ObjectId, first_id: ObjectId | None = None) -> Receipt:
         """Give an event that no handler took the handlers there are now, each with a task that waits.
@@ -260,11 +304,10 @@ class PostOffice:
             return Receipt(event.task_ids, event_id)
         if event.fault and not is_about_task_ids(event.fault):
             raise StoreError(f"event {event_id}: {event.fault}")
+        require_let_through(event, self._hooks(), self._pause)
         tasks = self._tasks_for(event, [event.topic, *event.args], event.kwargs, {})
         if not tasks:
-            raise NotFound(
-                f"event {event_id}: no handler for topic {event.topic}; declare one, then replay it"
-            )
+            raise no_taker(event, nearest_name(event.topic, self._registry().topics))
         tasks[0].id = first_id or tasks[0].id
         event.task_ids = [task.id for task in tasks]
         event.expire_at = later(event.expire_at, self._clock.now() + self._keep_events)
@@ -276,7 +319,7 @@ class PostOffice:
                 "`monqbus retry` runs a failed task again"
             )
         self._tell_replayed(event, tasks, receipt)
-        self._let_wait(tasks)
+        self._direct.let_wait(tasks)
         return receipt
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
@@ -293,7 +336,7 @@ class PostOffice:
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
     ) -> Receipt:
         posting = self._posting(event, args, kwargs, context)
-        store = self._store_or_spool if event.is_delivery else self._store_and_start_all
+        store = self._store_or_spool if event.is_delivery else self._direct.store_all
         (receipt,) = store([posting])
         self._tell_of_event(event, posting.tasks, receipt)
         return receipt
@@ -307,6 +350,7 @@ class PostOffice:
     ) -> Posting:
         """*event* with a task for each of its handlers."""
         tasks = self._tasks_for(event, args, kwargs, context)
+        event.parsed = UNREAD
         event.task_ids = [task.id for task in tasks]
         event.expire_at = event.received + self._keep_events
         return Posting(tasks, event)
@@ -316,18 +360,40 @@ class PostOffice:
             self._tell_replayed(event, tasks, receipt)
         elif receipt.repeated or receipt.event_id != event.id:
             emit("event.repeated", event=event, first=receipt.event_id)
+        elif event.is_filtered and not event.is_test:
+            emit("event.filtered", event=event, hook=event.hook or "")
         else:
-            without = "hook.tried" if event.is_test else "event.unhandled"
-            emit("event.received" if tasks else without, event=event)
+            self._tell_received(event, tasks)
+
+    def _tell_received(self, event: Event, tasks: list[MonQTask]) -> None:
+        if tasks:
+            emit("event.received", event=event)
             for task in tasks:
                 emit("task.posted", task=task)
+        elif event.is_test:
+            emit("hook.tried", event=event)
+        else:
+            near = self._near(event.topic)
+            emit("event.unhandled", event=event, **({"near": near} if near else {}))
+
+    def _near(self, topic: str) -> str:
+        """The topic with handlers that *topic* was probably meant to be; of the first topics alone.
+
+        Senders may choose ever new ones, and their deliveries must not pay for it.
+        """
+        registry = self._registry()
+        if registry is not self._near_in:
+            self._near_in, self._compared = registry, {}
+        if topic not in self._compared and len(self._compared) < MOST_COMPARED:
+            self._compared[topic] = nearest_name(topic, registry.topics)
+        return self._compared.get(topic, "")
 
     def _tasks_for(
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
     ) -> list[MonQTask]:
-        """One task for each handler that *event* has now."""
-        tasks = []
-        for handler in self._registry().handlers_of(event.topic):
+        """One task for each handler that takes *event* now."""
+        tasks: list[MonQTask] = []
+        for handler in takers(event, self._registry().handlers_of(event.topic), self._pause):
             task = prepare(self._clock, handler.name, args, kwargs, handler.defaults, context)
             task.event_id, task.topic = event.id, event.topic
             if event.is_delivery:
@@ -338,14 +404,8 @@ class PostOffice:
     def _tell_replayed(self, event: Event, tasks: list[MonQTask], receipt: Receipt) -> None:
         """Tell of those of *tasks* that an event without any has got; they were stored as ready."""
         emit("event.replayed", event=event, first=receipt.event_id)
-        for task in _stored(tasks, receipt):
+        for task in stored_of(tasks, receipt):
             emit("task.posted", task=unclaimed(task, receipt.event_id))
-
-    def _let_wait(self, tasks: Sequence[MonQTask]) -> None:
-        """Let whoever is free look for *tasks*, which were stored as ready."""
-        if self._starter is not None:
-            self._starter.expect(tasks)
-        self._store.ring()
 
     def _store_or_spool(self, postings: Sequence[Posting]) -> list[Receipt]:
         """Store deliveries; while the store is away, or others wait in the spool, let the spool keep them.
@@ -354,65 +414,13 @@ class PostOffice:
         """
         spooler = self._spooler
         if spooler is None:
-            return self._store_and_start_all(postings)
+            return self._direct.store_all(postings)
         if not spooler.is_open:
             try:
-                return self._store_and_start_all(postings)
+                return self._direct.store_all(postings)
             except StoreUnavailable as error:
                 spooler.begin(error)
         return [spooler.keep(_unclaimed(posting)) for posting in postings]
-
-    def _store_and_start(self, posting: Posting) -> Receipt:
-        (receipt,) = self._store_and_start_all([posting])
-        return receipt
-
-    def _store_and_start_all(self, postings: Sequence[Posting]) -> list[Receipt]:
-        """Store *postings* in one call; begin those at once for which there is room, in order."""
-        starter = self._starter
-        if starter is None:
-            receipts = self._store.post(postings)
-            self._store.ring()
-            return receipts
-        reserved = [self._reserve(starter, posting.tasks) for posting in postings]
-        receipts = self._store_reserved(postings, [slots for slots in reserved if slots is not None])
-        waiting: list[MonQTask] = []
-        for posting, slots, receipt in zip(postings, reserved, receipts, strict=True):
-            new = _new(posting, receipt)
-            if slots is not None:
-                slots.start(new)
-            if receipt.replayed:
-                waiting += posting.tasks
-            elif slots is None:
-                waiting += new
-        if waiting:
-            self._let_wait(waiting)
-        return receipts
-
-    def _store_reserved(self, postings: Sequence[Posting], reserved: Sequence[Reserved]) -> list[Receipt]:
-        """Store *postings*; when that fails, what is *reserved* for them is given back or cleared up."""
-        try:
-            return self._store.post(postings)
-        except StoreFull:
-            for slots in reserved:
-                slots.start(())  # certainly not stored: the slots are free again
-            raise
-        except BaseException:  # also an Interrupt of a handler that posts: what is stored must not stay busy
-            for slots in reserved:
-                slots.doubt()
-            raise
-
-    def _reserve(self, starter: Starter, tasks: list[MonQTask]) -> Reserved | None:
-        """Mark *tasks* as begun by this daemon if all of them may, and set slots aside for them."""
-        now = self._clock.now()
-        if not tasks or any(task.time_queue > now or not starter.claims(task.task_name) for task in tasks):
-            return None
-        reserved = starter.reserve(tasks)
-        if reserved is not None:
-            for task in tasks:
-                task.state, task.time_start = BUSY, now
-                task.worker, task.process = starter.worker.id, starter.worker.process
-                task.attempt = task.generation = 1
-        return reserved
 
 
 def _unclaimed(posting: Posting) -> Posting:
@@ -427,14 +435,3 @@ def _tell_of_tasks(tasks: list[MonQTask], receipt: Receipt) -> None:
         else:
             emit("task.merged", task=task, holder=stored)
             task.id = stored
-
-
-def _new(posting: Posting, receipt: Receipt) -> list[MonQTask]:
-    """Those tasks of *posting* that this call has stored, none of which was begun before."""
-    is_known = posting.event is not None and receipt.event_id != posting.event.id
-    return [] if receipt.repeated or receipt.replayed or is_known else _stored(posting.tasks, receipt)
-
-
-def _stored(tasks: list[MonQTask], receipt: Receipt) -> list[MonQTask]:
-    """Those of *tasks* that were stored themselves and not found under their key."""
-    return [task for task, stored in zip(tasks, receipt.task_ids, strict=True) if task.id == stored]

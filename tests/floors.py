@@ -18,13 +18,18 @@ class Floor(NamedTuple):
 FLOORS: Final = (
     Floor(
         "ground",
-        ("errors", "clock", "safe_text", "strict_json", "regex", "files", "diagnosis", "placeholders"),
+        (
+            *("errors", "clock", "safe_text", "strict_json", "regex", "files", "diagnosis", "placeholders"),
+            "networks",
+        ),
     ),
     Floor("process", ("process", "payload")),
-    Floor("words", ("model", "codec", "telemetry", "steady_clock", "senders")),
-    Floor("rules", ("retry", "config", "joining", "presentation")),
+    Floor("words", ("model", "codec", "telemetry", "steady_clock", "senders", "schedules")),
+    Floor("expressions", ("rules",)),
+    Floor("rules", ("retry", "config", "joining", "starter", "presentation")),
     Floor("apps", ("apps",)),
     Floor("hands", ("store", "http", "cpu")),
+    Floor("storing", ("direct_start",)),
     Floor("verbs", ("posting", "admin", "copying")),
     Floor("engine", ("engine",)),
     Floor("maintenance", ("maintenance",)),

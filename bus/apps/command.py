@@ -14,7 +14,7 @@ import select
 import signal
 import subprocess
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -23,22 +23,19 @@ from json import dumps
 from pathlib import Path
 from typing import Any, Final
 
-from bson import ObjectId
-
-from .. import strict_json
 from ..clock import Clock
 from ..config import Handler
 from ..config.commands import PLACEHOLDERS
 from ..errors import BadArguments, CommandFailed, Retry, Snooze
 from ..model import Event
-from ..payload import BadPayload
-from ..placeholders import NoValue, Placeholder
-from ..presentation import plain
+from ..placeholders import NoValue
 from ..process.parent_death import adopt_orphans, die_with
 from ..process.tree import ProcessTree
 from . import command_program
 from .command_files import BODY, EVENT, CommandFiles
 from .context import c
+from .event_told import body_at, event_of, event_told, found_in
+from .mapped_call import MappedCall, target_of
 from .registry import event_handler
 
 TEMPORARY_FAILURE: Final = 75  # EX_TEMPFAIL of sysexits.h
@@ -47,8 +44,6 @@ SUSPENDED_SECONDS: Final = 60.0
 """How long a task waits before it is looked whether its command can be started by then."""
 
 _SHORT_OF: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
-MOST_TOLD_BYTES: Final = 8 * 1024 * 1024
-"""Of a body whose value stands in the event's JSON; a longer one would hold the hub, and is null there."""
 LAST_WORDS_SECONDS: Final = 0.5
 READ_BYTES: Final = 64 * 1024
 INHERITED: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR")
@@ -73,10 +68,11 @@ class Command:
         """
         if self.user and (fault := command_program.fault_of_user(self.user)):
             raise Snooze(fault, delay=SUSPENDED_SECONDS)
-        event = args[0] if args and isinstance(args[0], Event) else _published(topic, args, kwargs)
-        told = _told(event)
-        is_left_out = told["body"] is None and event.body
-        values = {**told, "body": _body_of_words(event, self.words)} if is_left_out else told
+        event = event_of(topic, args, kwargs)
+        told = event_told(event)
+        values = told
+        if told["body"] is None and event.body:  # too long to be told whole
+            values = {**told, "body": body_at(event, self._paths())}
         before = ("", *self.words)  # each word beside the one in front of it
         words = [self._fill(word, values, before[place]) for place, word in enumerate(self.words)]
         pause = partial(Clock().sleep, 0.0)  # a command may leave many files behind: the hub turns
@@ -85,10 +81,15 @@ class Command:
             code = self._run(words, environ, payload.stdin)
         _judge(code)
 
+    def _paths(self) -> list[str]:
+        """Where its placeholders look in the body."""
+        placeholders = [one for word in self.words for one in PLACEHOLDERS.compile(word).placeholders]
+        return [one.where for one in placeholders if one.kind == "body"]
+
     def _fill(self, word: str, told: Mapping[str, Any], word_before: str) -> str:
         """*word* with its placeholders filled; all of it stays one argument."""
         try:
-            filled = PLACEHOLDERS.compile(word).fill(partial(_find, told))
+            filled = PLACEHOLDERS.compile(word).fill(partial(found_in, told))
         except NoValue as error:
             raise BadArguments(
                 f"argument {word!r}: expected a text without NUL or a number for {error}, the event has "
@@ -237,23 +238,27 @@ def task_name(handler: Handler) -> str:
 def declare(handlers: Iterable[Handler], folder: Path) -> None:
     """Register each of *handlers* as the task ``handler:NAME``; *folder* is where it runs unless it says.
 
-    Raises BadDeclaration.
+    Those that call a task need it to be declared before. Raises BadDeclaration, ConfigError.
     """
     for handler in handlers:
-        command = Command(
-            handler.command,
-            handler.working_dir or folder,
-            handler.environment,
-            handler.user,
-            handler.where,
-        )
+        attempts = handler.max_attempts or None
+        if handler.task:
+            task = target_of(handler)
+            attempts = attempts or task.defaults.max_attempts
+            called: Callable[..., Any] = MappedCall(
+                task.function, handler.args, dict(handler.kwargs), handler.where
+            )
+        else:
+            folder_of = handler.working_dir or folder
+            called = Command(handler.command, folder_of, handler.environment, handler.user, handler.where)
         event_handler(
             *handler.topics,
+            when=handler.when,
             name=task_name(handler),
             priority=handler.priority,
-            max_attempts=handler.max_attempts or None,
+            max_attempts=attempts,
             timeout=handler.timeout,
-        )(command)
+        )(called)
 
 
 def _settle(daemon: int) -> None:
@@ -302,79 +307,6 @@ def _name_of(number: int) -> str:
 
 
 # what the command is told
-
-
-def _published(topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Event:
-    """The event that a published one was: a handler gets its parts. Its id says when it was received."""
-    event_id: ObjectId = c.task.event_id or c.task.id
-    return Event(event_id, topic, event_id.generation_time, args=list(args), kwargs=dict(kwargs))
-
-
-def _told(event: Event) -> dict[str, Any]:
-    task = c.task
-    return {
-        "id": str(event.id),
-        "topic": event.topic,
-        "hook": event.hook,
-        "delivery": event.delivery,
-        "received": plain(event.received),
-        "headers": event.headers,
-        "query": event.query,
-        "attributes": event.attributes,
-        "body": _body(event),
-        "args": plain(event.args),
-        "kwargs": plain(event.kwargs),
-        "task": {"id": str(task.id), "attempt": task.attempt, "token": task.token},
-    }
-
-
-def _body_of_words(event: Event, words: Iterable[str]) -> Any:
-    """What the placeholders of *words* find in a long body, and little else of it."""
-    placeholders = [one for word in words for one in PLACEHOLDERS.compile(word).placeholders]
-    paths = [one.where for one in placeholders if one.kind == "body"]
-    try:
-        return event.data_at(paths) if paths else None
-    except BadPayload:
-        return None
-
-
-def _body(event: Event) -> Any:
-    if not event.body or len(event.body) > MOST_TOLD_BYTES:
-        return None
-    try:
-        content = event.content
-        if len(content) > MOST_TOLD_BYTES:
-            return None
-        return event.json
-    except BadPayload:
-        return plain(event.body)
-    except strict_json.BadJson:
-        pass
-    try:
-        value = event.data
-    except BadPayload:
-        value = content
-    if not isinstance(value, bytes):
-        return plain(value)
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return plain(value)
-
-
-def _find(told: Mapping[str, Any], placeholder: Placeholder) -> str | None:
-    """The text for *placeholder*. Raises NoValue for one that no argument can hold, default or not."""
-    kind, where = placeholder.kind, placeholder.where
-    found: str | None
-    if kind == "header":
-        found = told["headers"].get(where.lower())
-    elif kind in ("query", "attribute"):
-        found = told["query" if kind == "query" else "attributes"].get(where)
-    else:
-        found = strict_json.at_path(told[kind], where) if where else strict_json.at_path(told, kind)
-    if found is not None and "\x00" in found:
-        raise NoValue(str(placeholder))
-    return found
 
 
 def _variables(event: Event, payload: CommandFiles) -> dict[str, str]:

@@ -7,17 +7,19 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
-from ..admin import Admin
 from ..api.client import ApiClient
 from ..errors import BadFilter, UsageError
 from ..model import Event, EventFilter
 from ..presentation import event_details, event_row
+from ..safe_text import shortened
 from . import terminal
 from .filters import event_id
-from .session import open_admin, open_poster
+from .hints import tell_of_no_event, why_unhandled
+from .session import OwnAdmin, open_admin, open_poster, read_config
 
 PAGE: Final = 200
 DEFAULT_LIMIT: Final = 50
+LONGEST_FAULT: Final = 160
 LISTS_ONLY: Final = ("topic", "hook", "kind", "limit")
 
 
@@ -30,7 +32,7 @@ def events(options: argparse.Namespace) -> int:
     if options.action == "show":
         with open_admin(options, looks=True) as admin:
             for one in ids:
-                show_event(admin.event(one), as_json=options.json)
+                show_event(admin, admin.event(one), as_json=options.json)
         return 0
     with open_poster(options) as poster:
         for one in ids:
@@ -61,25 +63,33 @@ def _list(options: argparse.Namespace) -> int:
         which = EventFilter(options.topic or "", options.hook or "", options.kind or "")
     except BadFilter as error:
         raise UsageError(f"--{error.part}: {error.sentence}") from error
+    shown = 0
     with open_admin(options, looks=True) as admin:
-        for number, event in enumerate(_pages(admin, which, options.limit or DEFAULT_LIMIT)):
+        for event in _pages(admin, which, options.limit or DEFAULT_LIMIT):
             if options.json:
                 terminal.row(event_row(event))
-                continue
-            if not number:
-                terminal.line(f"{'ID':<24}  {'RECEIVED':<20}  {'KIND':<10}  TASKS  TOPIC")
-            row = event_row(event)
-            moment = f"{str(row['received'] or '')[:19].replace('T', ' ')}Z"
-            source = f"  hook {event.hook}" if event.hook else ""
-            fault = f"  {event.fault[:160]}" if event.fault else ""
-            count = len(event.task_ids)
-            terminal.line(
-                f"{row['id']!s:<24}  {moment}  {event.kind:<10}  {count:>5}  {event.topic}{source}{fault}"
-            )
+            else:
+                if not shown:
+                    terminal.line(f"{'ID':<24}  {'RECEIVED':<20}  {'KIND':<10}  TASKS  TOPIC")
+                _print_line(event)
+            shown += 1
+        if not shown and not options.json:
+            tell_of_no_event(admin, which, read_config(options).hooks)
     return 0
 
 
-def _pages(admin: Admin | ApiClient, which: EventFilter, limit: int) -> Iterator[Event]:
+def _print_line(event: Event) -> None:
+    row = event_row(event)
+    moment = f"{str(row['received'] or '')[:19].replace('T', ' ')}Z"
+    source = f"  hook {event.hook}" if event.hook else ""
+    fault = "  filtered" if event.is_filtered else ""
+    if event.fault:
+        fault = f"  {shortened(event.fault, LONGEST_FAULT)}"
+    count = len(event.task_ids)
+    terminal.line(f"{row['id']!s:<24}  {moment}  {event.kind:<10}  {count:>5}  {event.topic}{source}{fault}")
+
+
+def _pages(admin: OwnAdmin | ApiClient, which: EventFilter, limit: int) -> Iterator[Event]:
     cursor = None
     while limit > 0 and (page := admin.events(which, min(limit, PAGE), cursor)):
         yield from page
@@ -87,9 +97,9 @@ def _pages(admin: Admin | ApiClient, which: EventFilter, limit: int) -> Iterator
         cursor = page[-1].id
 
 
-def show_event(event: Event, *, as_json: bool) -> None:
-    """Print everything about one event."""
-    details = event_details(event)
+def show_event(admin: OwnAdmin | ApiClient, event: Event, *, as_json: bool) -> None:
+    """Print everything about one event, and why it has no tasks if it has none."""
+    details = event_details(event) | {"unhandled": why_unhandled(admin, event)}
     if as_json:
         terminal.row(details)
         return
@@ -97,9 +107,6 @@ def show_event(event: Event, *, as_json: bool) -> None:
     for name, value in details.items():
         if value not in (None, [], {}):
             terminal.line(f"{name:<14}", _written(value))
-    if not event.task_ids:
-        remedy = f"`monqbus events replay {event.id}` once there is one"
-        terminal.line(f"{'tasks':<14}none: no handler took it; {remedy}")
     if body is not None:
         terminal.line("body:")
         terminal.text(_written(body), indent="    ")

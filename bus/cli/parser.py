@@ -190,12 +190,29 @@ def _posting(command: Command) -> None:
     post.add_argument(
         "--key", help="store nothing while an unfinished task has this key; print the id of that one"
     )
+    _lines(post, "task", ', "key", "delay", "priority"')
     event = command(
         "event", "post", "publish an event, print its id and one task id per handler",
         """monqbus event order.paid --kwargs '{"number": 7}'""",
     )  # fmt: skip
     event.add_argument("topic", metavar="TOPIC", help="what happened")
     _arguments(event)
+    _lines(event, "event")
+
+
+def _lines(sub: argparse.ArgumentParser, noun: str, more: str = "") -> None:
+    sub.add_argument(
+        "--from",
+        dest="source",
+        metavar="FILE",
+        help=f"one {noun} for each line of FILE, or of standard input for -: a JSON array of arguments, "
+        f'or an object with "args", "kwargs"{more}; run again after an interruption, it posts the others',
+    )
+    sub.add_argument(
+        "--journal",
+        metavar="FILE",
+        help="where --from remembers how far it is (default: its FILE with .journal; none for a pipe)",
+    )
 
 
 def _filters(sub: argparse.ArgumentParser) -> None:
@@ -253,6 +270,30 @@ def _looking(command: Command) -> None:
         "--limit", metavar="N", type=_count, help="for list: at most N events, the newest (default: 50)"
     )
     events.add_argument("--json", action="store_true", help="one JSON object a line")
+
+    _schedules(command)
+
+
+def _schedules(command: Command) -> None:
+    sub = command(
+        "schedules",
+        "schedules",
+        "list schedules, run some now, or show when a cron expression comes",
+        "monqbus schedules next '15 3 * * *' --timezone Europe/Berlin",
+    )
+    sub.add_argument(
+        "action", metavar="ACTION", nargs="?", default="list", choices=["list", "run", "next"],
+        help="list (default), run or next",
+    )  # fmt: skip
+    sub.add_argument(
+        "words",
+        metavar="NAME",
+        nargs="*",
+        help="for run: schedules by name; for next: an expression in quotes",
+    )
+    sub.add_argument("--timezone", metavar="ZONE", help="for next: the zone it is meant in (default: UTC)")
+    sub.add_argument("--count", metavar="N", type=_count, help="for next: how many moments (default: 5)")
+    sub.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def _steering(command: Command) -> None:

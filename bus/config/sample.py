@@ -8,7 +8,7 @@ from typing import Final
 
 from .section_kinds import Live, SectionKind
 from .sections import KINDS
-from .settings import Setting
+from .setting import Setting
 
 WIDTH: Final = 100
 
@@ -22,7 +22,8 @@ _HEAD: Final = """\
 _REFERENCE_HEAD: Final = """\
 # Configuration
 
-This page is printed from the table of settings in `bus/config/settings.py`; a test keeps it equal.
+This page is printed from the tables of settings in `bus/config/settings.py` and
+`bus/config/section_settings.py`; a test keeps it equal.
 
 `monqbus run --config FILE` reads one INI file. `monqbus config` prints a sample with every setting,
 `monqbus init` writes one to start from, `monqbus check` names every mistake with its file and line
@@ -40,7 +41,7 @@ is not root, is warned.
   them. A command is no shell's line either: `>`, `|`, `*` and `~` are warned about.
 - **Durations** are a whole number with a unit: `500ms`, `30s`, `5m`, `2h`, `7d`; at most `36500d`.
 - **Sizes** are bytes, or a whole number with a binary unit: `1000`, `64KiB`, `1MiB`, `1GiB`.
-- **Addresses** are `HOST:PORT`; an IPv6 address stands in brackets: `[::1]:8080`.
+- **Addresses** are `HOST:PORT`, an IPv6 address in brackets: `[::1]:8080`; or `unix:/PATH`.
 - **Lists** are separated by commas.
 - **Paths** that are relative start at the folder of the configuration file. `~` is not expanded.
 - **Secrets** (`secret`, and `store` for the password in a URI) may stand elsewhere:

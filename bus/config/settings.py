@@ -1,75 +1,38 @@
-"""The table of all settings: typed groups, each setting with its default, kind and description.
+"""The settings of sections that stand once in a file, and the whole of a configuration.
 
-A field made by `setting` is one row. The file's reader, the sample, the reference and the checks all
-walk the same rows, so adding a setting is adding one field.
+Those of sections with a name stand in `section_settings`, what a setting is in `setting`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
+from typing import Final, Literal
 
-from .. import senders
-from .commands import COMMAND
-from .secrets import SECRET, STORE, Secret
-from .topics import TOPIC, TOPIC_FALLBACK, TOPICS
+from ..networks import Network
+from .secrets import STORE, Secret
+from .section_settings import Handler, Hook, ScheduleSection
+from .setting import setting
 from .value_types import (
-    ADDRESS,
     FOLDER,
-    FOLDER_OR_NONE,
     FOLDERS,
-    HEADER,
-    MEDIA_TYPE,
+    LISTEN,
     MODULES,
     NETWORKS,
     PROCESSES,
-    USER,
-    VARIABLES,
     YES_OR_NO,
-    Address,
-    Network,
-    ValueType,
+    Listen,
     choice,
     duration,
     size,
     whole_number,
 )
 
-T = TypeVar("T")
 CONTROL_SOCKET: Final = "control.sock"
 """In data_dir: where commands find the daemon."""
-LONGEST_SOCKET_PATH: Final = 107
-"""Bytes: unix(7), sun_path has 108 with the NUL behind it."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
-
-
-class Setting(NamedTuple):
-    """One row: the *key* of the file, its *default* as written there (None: required), its kind."""
-
-    key: str
-    attribute: str
-    default: str | None
-    kind: ValueType[Any]
-    does: str
-
-
-def setting(default: str | None, kind: ValueType[T], does: str, *, key: str = "") -> T:
-    """A field of a group that is read from the file; *does* is its help, one or two sentences."""
-    metadata = {"default": default, "kind": kind, "does": does, "key": key}
-    if default is None:
-        return cast("T", field(metadata=metadata))
-    return field(default=kind.read(default), metadata=metadata)
-
-
-def rows(group: type[Any]) -> Iterator[Setting]:
-    """The settings of *group* in the order of the file."""
-    for one in fields(group):
-        if one.metadata:
-            data = one.metadata
-            yield Setting(data["key"] or one.name, one.name, data["default"], data["kind"], data["does"])
 
 
 @dataclass(frozen=True)
@@ -159,7 +122,11 @@ class Worker:
 class Http:
     """[http]: what the outside world reaches. Bytes and seconds."""
 
-    listen: Address = setting("127.0.0.1:8080", ADDRESS, "The address to listen on; port 0 takes a free one.")
+    listen: tuple[Listen, ...] = setting(
+        "127.0.0.1:8080",
+        LISTEN,
+        "The addresses to listen on; port 0 takes a free one. The file of a Unix socket gets mode 0660.",
+    )
     max_body: int = setting("1MiB", size("25MiB"), "The largest request body; more is answered with 413.")
     max_body_memory: int = setting(
         "64MiB",
@@ -216,127 +183,6 @@ class Http:
 
 
 @dataclass(frozen=True)
-class Hook:
-    """[hook:NAME]: who may send to POST /hooks/NAME, and what becomes of it.
-
-    *where* is the section's place, such as ``monqbus.ini:40``, for messages about this hook.
-    """
-
-    name: str
-    verify: str = setting(
-        None,
-        choice(*senders.names()),
-        "Who sends, and so how it is recognised: a service by its signature, token for any that sends a "
-        "secret in a header, standard for any that signs as Standard Webhooks, or none.",
-    )
-    secrets: tuple[Secret, ...] = setting(
-        "",
-        SECRET,
-        "What the sender knows too; required unless verify is none. While it is being changed, the old and "
-        "the new one, one a line, the further lines indented. "
-        f"For verify = {senders.those(lambda one: one.key == 'whsec')}: whsec_ and base64.",
-        key="secret",
-    )
-    weak_secret: bool = setting(
-        "no",
-        YES_OR_NO,
-        "Whether secrets of less than 16 bytes are taken, which can be guessed; not for keys in base64.",
-    )
-    header: str = setting(
-        "Authorization",
-        HEADER,
-        f"For verify = {senders.those(lambda one: 'header' in one.settings)} only: the header that carries "
-        "the token. Authorization carries it after the word Bearer, any other header alone.",
-    )
-    topic: str = setting(
-        "{name}",
-        TOPIC,
-        "The topic of the events, with placeholders: {name} of this hook, {event} as the sender names it "
-        "(a CloudEvent's type; "
-        f"the hook's name with verify = {senders.those(lambda one: not one.event)}), "
-        "{header:X}, {query:x} and {body:dotted.path} from the request, {attribute:x} of a CloudEvent. "
-        "Behind | stands what it is without a value: {body:action|none}.",
-    )
-    topic_fallback: str = setting(
-        "{name}",
-        TOPIC_FALLBACK,
-        "The topic of a delivery that has no value for a placeholder of topic without a default.",
-    )
-    tolerance: float = setting(
-        "5m",
-        duration("1s", "1d"),
-        f"For verify = {senders.those(lambda one: bool(one.timestamp))} only: how far the time in a "
-        "signature may be from now, both ways.",
-    )
-    format: str = setting(
-        "plain",
-        choice("plain", "cloudevents"),
-        "What deliveries are: plain, each one event; or cloudevents, CloudEvents 1.0 in headers, as JSON or "
-        "as a batch, and nothing else is taken.",
-    )
-    content_type: str = setting(
-        "",
-        MEDIA_TYPE,
-        "The type of the bodies, whatever their sender says; Amazon SNS sends JSON as text/plain. Nothing: "
-        "the sender's word counts.",
-    )
-    accept_gzip: bool = setting(
-        "no",
-        YES_OR_NO,
-        "Whether bodies may come compressed, with Content-Encoding: gzip. What is verified and kept are the "
-        "compressed bytes; inflated they have at most 25 MiB and a hundred times their size.",
-    )
-    where: str = ""
-
-
-@dataclass(frozen=True)
-class Handler:
-    """[handler:NAME]: a command that is run for each event of its topics. Seconds.
-
-    *where* is the section's place, such as ``monqbus.ini:40``, for messages about this handler.
-    """
-
-    name: str
-    topics: tuple[str, ...] = setting(
-        None, TOPICS, "The topics whose events it is run for, separated by commas.", key="topic"
-    )
-    command: tuple[str, ...] = setting(
-        None,
-        COMMAND,
-        "The program and its arguments, split like a shell would but never run by one. Placeholders are "
-        "filled from the event, each within its one argument: {topic}, {id}, {hook}, {delivery}, {header:X}, "
-        "{query:x}, {attribute:x}, "
-        "{body:dotted.path}, {args:0}, {kwargs:name}; behind | stands a default. An argument that a sender "
-        "made look like an option fails the task, unless -- stands before it.",
-    )
-    timeout: float = setting(
-        "1h", duration("1s", "30d"), "How long one run may take; then it and all its descendants are killed."
-    )
-    max_attempts: int = setting(
-        "0",
-        whole_number(0, 100),
-        "How often it is tried until it exits with 0; 0 means max_attempts of [worker].",
-    )
-    max_concurrent: int = setting(
-        "0", whole_number(0, 1000), "How many of its runs may go on at the same time; 0: as slots are free."
-    )
-    priority: int = setting("10", whole_number(0, 1000), "Its tasks' priority; higher ones go first.")
-    working_dir: Path | None = setting(
-        "", FOLDER_OR_NONE, "Where it runs; nothing means the folder of this file."
-    )
-    user: str = setting(
-        "", USER, "The user it runs as, with that user's groups. Only a daemon that is root may choose."
-    )
-    environment: tuple[str, ...] = setting(
-        "",
-        VARIABLES,
-        "Names of the daemon's environment variables to hand on. Without being named it gets PATH, HOME, "
-        "USER, LOGNAME, SHELL, LANG, TZ and TMPDIR only, so that secrets stay here.",
-    )
-    where: str = ""
-
-
-@dataclass(frozen=True)
 class Config:
     """All of the configuration, checked. *path* is None when there was no file; *warnings* are sentences."""
 
@@ -346,6 +192,7 @@ class Config:
     http: Http = Http()
     hooks: Mapping[str, Hook] = field(default_factory=dict)
     handlers: Mapping[str, Handler] = field(default_factory=dict)
+    schedules: Mapping[str, ScheduleSection] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 

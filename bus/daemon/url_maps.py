@@ -5,13 +5,14 @@ Every path of the public listener stands in this file; `api.server.ROUTES` are t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ..clock import Clock
 from ..http.health_endpoints import healthz, readyz
 from ..http.url_map import UrlMap
 from ..model import Event, Receipt
+from ..networks import Network
 from ..webhook.admission import Admission
 from ..webhook.delivery import Receiver
 from ..webhook.endpoint import deliveries, meant
@@ -29,6 +30,7 @@ def public_urls(
     max_body: int,
     admission: Admission | None = None,
     remark: Callable[[], str | None] = lambda: None,
+    trusted_proxies: Collection[Network] = (),
     publish_all: Callable[[Sequence[Event]], list[Receipt]] | None = None,
 ) -> UrlMap:
     """The public listener's.
@@ -36,10 +38,12 @@ def public_urls(
     *hooks* gives the present hooks by name and is asked for each delivery, so that a reload swaps
     them between two. *ready* gives the reason why no delivery should be sent here, or None; *remark* what is
     worth saying although they may come. *admission* turns deliveries away when there are too many of them.
-    *publish_all* stores the events of a batch in one write. Errors that nobody expected propagate to the
-    server, which logs them and answers 500.
+    *trusted_proxies* say for which client they ask. *publish_all* stores the events of a batch in one write.
+    Errors that nobody expected propagate to the server, which logs them and answers 500.
     """
-    receiver = Receiver(publish, clock, max_body, admission or Admission(), publish_all)
+    receiver = Receiver(
+        publish, clock, max_body, admission or Admission(), trusted_proxies, publish_all=publish_all
+    )
     return UrlMap(
         {
             "/hooks/NAME": deliveries(hooks, receiver),

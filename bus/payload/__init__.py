@@ -8,7 +8,18 @@
 """
 
 from .compressed import ENCODINGS, inflated, nothing
-from .kinds import Kind, decode, is_json, kind_of
+from .kinds import GUESSED_KINDS, Kind, decode, is_json, kind_of, tree
 from .refusal import BadPayload
 
-__all__ = ["ENCODINGS", "BadPayload", "Kind", "decode", "inflated", "is_json", "kind_of", "nothing"]
+__all__ = [
+    "ENCODINGS",
+    "GUESSED_KINDS",
+    "BadPayload",
+    "Kind",
+    "decode",
+    "inflated",
+    "is_json",
+    "kind_of",
+    "nothing",
+    "tree",
+]

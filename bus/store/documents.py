@@ -25,7 +25,7 @@ PLAIN = (
 )  # fmt: skip
 OURS = (
     "attempt", "max_attempts", "crashes", "worker", "generation", "key", "event_id", "topic",
-    "timeout", "history", "progress", "output", "expire_at",
+    "timeout", "history", "progress", "output", "expire_at", "scheduled_for",
 )  # fmt: skip
 
 
@@ -92,6 +92,10 @@ def event_to_document(event: Event) -> dict[str, Any]:
         document["query"] = [[name, value] for name, value in event.query.items()]
     if event.attributes:
         document["attributes"] = event.attributes
+    if event.is_filtered:
+        document["filtered"] = True
+    if event.request:
+        document["request"] = event.request
     if event.unique_key is not None:
         document["key"] = event.unique_key
     return document
@@ -117,6 +121,8 @@ def event_from_document(document: dict[str, Any]) -> Event:
         expire_at=document.get("expire_at"),
         query=dict(document.get("query") or ()),
         attributes=document.get("attributes") or {},
+        is_filtered=document.get("filtered") is True,
+        request=document.get("request") or {},
         kind=kind,
         key=key and key.removeprefix(key_prefix(kind)),
         fault=fault,

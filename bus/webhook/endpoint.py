@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import Refused
 from ..http import Endpoint
 from ..http.problem import Answer
-from . import handshake
-from .delivery import Receiver
+from .delivery import Receiver, not_allowed
 
 LONGEST_NAME: Final = 64
 MOST_COMPARED: Final = 64
@@ -37,33 +36,20 @@ def meant(path: str, names: Collection[str]) -> str:
 
 
 def deliveries(hooks: Hooks, receiver: Receiver) -> Endpoint:
-    """The endpoint of ``POST /hooks/NAME``. Blocks until a delivery is durable; raises Refused.
+    """The endpoint of ``/hooks/NAME``. Blocks until a delivery is durable; raises Refused.
 
     *hooks* gives the present hooks by name and is asked for each delivery.
     """
 
     def deliver(environ: Mapping[str, Any]) -> Answer:
-        if environ["REQUEST_METHOD"] == "OPTIONS" and (agreed := _handshake(hooks, environ)):
-            return agreed
-        if environ["REQUEST_METHOD"] != "POST":
-            # the same answer whether there is such a hook or not: its name is nobody's business
-            raise Refused(405, "method_not_allowed", "method: a delivery is a POST", {"Allow": "POST"})
         path: str = environ["PATH_INFO"]
         known = hooks()
-        hook = known.get(_name_in(environ))
+        hook = known.get(path[path.rindex("/") + 1 :])
+        if environ["REQUEST_METHOD"] != "POST" and (hook is None or not hook.has_extras):
+            # the same answer whether there is such a hook or not: its name is nobody's business
+            raise not_allowed()
         if hook is None:
             raise Refused(404, "unknown_hook", "hook: there is none of this name", hint=meant(path, known))
         return receiver.receive(hook, environ)
 
     return deliver
-
-
-def _name_in(environ: Mapping[str, Any]) -> str:
-    path: str = environ["PATH_INFO"]
-    return path[path.rindex("/") + 1 :]
-
-
-def _handshake(hooks: Hooks, environ: Mapping[str, Any]) -> Answer | None:
-    """The answer to a sender of CloudEvents that asks whether it may send; None where nobody takes those."""
-    hook = hooks().get(_name_in(environ))
-    return handshake.answer(environ) if hook and hook.format == "cloudevents" else None

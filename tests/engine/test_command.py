@@ -18,8 +18,9 @@ import gevent
 import pytest
 from bson import ObjectId
 
-from bus.apps.command import MOST_TOLD_BYTES, Command
+from bus.apps.command import Command
 from bus.apps.command_program import fault
+from bus.apps.event_told import MOST_TOLD_BYTES
 from bus.apps.options import Options
 from bus.engine.output import TOLD_LINES, Capture
 from bus.engine.run import Run
@@ -558,7 +559,7 @@ def test_a_command_that_is_cut_short_goes_with_all_its_children(engine, tmp_path
     lines = "trap '' TERM; (trap '' TERM; sleep 61.5) & echo $$ > pid; echo running; sleep 61.5"
     timeout = 1.0 if how == "timeout" else None
     task = deliver(engine, Command(("/bin/sh", "-c", lines), tmp_path), timeout=timeout)
-    (claimed,) = engine.store.claim(engine.worker, engine.registry.tasks, 1, engine.clock.now()).tasks
+    (claimed,) = engine.store.claim(engine.instance, engine.registry.tasks, 1, engine.clock.now()).tasks
     started = Run(claimed, engine.clock.monotonic())
     greenlet = gevent.spawn(engine.executor.run, started)
     facts.wait_for("task.printed")

@@ -13,7 +13,7 @@ from bus.config.findings import Findings
 from bus.config.ini import Section, parse
 from bus.config.section_kinds import SectionKind, Values
 from bus.config.sections import KINDS, Reader, kind_of, unknown_section
-from bus.config.settings import setting
+from bus.config.setting import setting
 from bus.config.value_types import choice, whole_number
 
 
@@ -97,4 +97,4 @@ def test_the_pages_and_the_messages_have_it():
     assert "\n;[lamp:door]\n;colour = green\n" in sample({})
     assert "\n[lamp:door]\ncolour = red\n" in sample({"lamp:door": {"colour": "red"}})
     assert unknown_section("lamps:door").endswith("did you mean [lamp:door]?")
-    assert "[handler:NAME], [lamp:NAME]" in unknown_section("xyz")
+    assert "[schedule:NAME], [lamp:NAME]" in unknown_section("xyz")

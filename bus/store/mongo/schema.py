@@ -21,6 +21,7 @@ TASKS: Final = "monq_task"
 EVENTS: Final = "monq_event"
 BODIES: Final = "monq_body"
 WORKERS: Final = "monq_worker"
+RECORDS: Final = "monq_record"
 FEED: Final = "monq_task.feed"
 
 FEED_BYTES: Final = 65_536  # about two thousand hints: one batch
@@ -90,7 +91,7 @@ There = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 def collections(database: Database[dict[str, Any]]) -> Found:
     """What stands under our names."""
-    names = {"name": {"$in": [TASKS, EVENTS, BODIES, WORKERS, FEED]}}
+    names = {"name": {"$in": [TASKS, EVENTS, BODIES, WORKERS, RECORDS, FEED]}}
     return {found["name"]: found for found in database.list_collections(filter=names)}
 
 
@@ -129,15 +130,21 @@ def require_server(database: Database[dict[str, Any]]) -> None:
 
 
 def create_indexes(database: Database[dict[str, Any]]) -> None:
-    """Create the indexes that are missing; blocks while they are built. Raises StoreError."""
+    """Create the indexes that are missing; blocks while they are built. Raises StoreError.
+
+    Where none is, nothing is asked of the server that waits for the transactions of applications to end, and
+    lets everybody else wait behind it: those of a dead one last a minute.
+    """
     in_set = "setName" in database.command("hello")
     # by default a build waits for every member, so one that is down would stop the start
     options: dict[str, Any] = {"commitQuorum": "majority"} if in_set else {}
-    database[TASKS].create_indexes(list(_TASK_INDEXES), **options)
-    database[EVENTS].create_indexes(list(_EVENT_INDEXES), **options)
+    for collection, own in _INDEXES:
+        database[collection].create_indexes(list(own), **options)
+    there = indexes(database)
     for collection, name in REPLACED:
-        with suppress(OperationFailure):  # it is gone already, or the right is missing: it only costs room
-            database[collection].drop_index(name)
+        if name in there[collection]:
+            with suppress(OperationFailure):  # the right is missing: it only costs room
+                database[collection].drop_index(name)
 
 
 def indexes(database: Database[dict[str, Any]]) -> There:

@@ -25,38 +25,38 @@ def holes(values: Collection[Any]) -> str:
     return ", ".join("?" * len(values))
 
 
-def where_clause(which: Filter) -> tuple[str, list[Any]]:
+def where_clause(filter: Filter) -> tuple[str, list[Any]]:
     """The WHERE clause of a filter, with its values as parameters."""
     clauses, values = ["1"], list[Any]()
-    if which.ids:
-        clauses.append(f"id IN ({holes(which.ids)})")
-        values.extend(task_id.binary for task_id in which.ids)
-    if which.states:
-        clauses.append(f"state IN ({holes(which.states)})")
-        values.extend(which.states)
-    if which.name:
-        clause, parts = _named(which.name)
+    if filter.ids:
+        clauses.append(f"id IN ({holes(filter.ids)})")
+        values.extend(task_id.binary for task_id in filter.ids)
+    if filter.states:
+        clauses.append(f"state IN ({holes(filter.states)})")
+        values.extend(filter.states)
+    if filter.name:
+        clause, parts = _named(filter.name)
         clauses.append(clause)
         values += parts
-    if which.names:
-        clauses.append(f"task_name IN ({holes(which.names)})")
-        values.extend(which.names)
-    if which.topic:
+    if filter.names:
+        clauses.append(f"task_name IN ({holes(filter.names)})")
+        values.extend(filter.names)
+    if filter.topic:
         clauses.append("topic = ?")
-        values.append(which.topic)
+        values.append(filter.topic)
     for column, operator, moment in (
-        ("time_queue", "<", which.older),
-        ("time_queue", ">", which.newer),
-        ("time_stop", "<", which.ended_older),
-        ("time_stop", ">", which.ended_newer),
+        ("time_queue", "<", filter.older),
+        ("time_queue", ">", filter.newer),
+        ("time_stop", "<", filter.ended_older),
+        ("time_stop", ">", filter.ended_newer),
     ):
         if moment is not None:
             clauses.append(f"{column} {operator} ?")
             values.append(to_ms(moment))
-    if which.error:
+    if filter.error:
         # the last: SQLite evaluates in this order what no index answers, and this costs most
         clauses.append("result_matches(CAST(result AS BLOB), ?, ?)")
-        values += [which.error, Clock().monotonic() + SEARCH_SECONDS]
+        values += [filter.error, Clock().monotonic() + SEARCH_SECONDS]
     return " AND ".join(clauses), values
 
 
