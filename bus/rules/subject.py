@@ -20,6 +20,7 @@ class Subject:
     body: Any = None
     header: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
+    attribute: Mapping[str, str] = field(default_factory=dict)
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     topic: str | None = None
@@ -54,6 +55,7 @@ def subject_of(
         _body(event, paths, pause) if paths else None,
         event.headers,
         event.query,
+        event.attributes,
         event.args,
         event.kwargs,
         event.topic,

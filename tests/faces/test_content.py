@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from bus import networks
 from bus.clock import FrozenClock
 from bus.config import Hook, Secret
 from bus.daemon.url_maps import public_urls
 from bus.http import Limits, Server, UrlMap
 from bus.model import Event, Receipt
+from bus.rules import OF_A_DELIVERY, Rule, compiled
 
 from .stranger import Answer, ask, chunked, post, serving, told
 
@@ -34,10 +36,18 @@ def hook(name: str, verify: Any = "none", **settings: Any) -> Hook:
     return Hook(name=name, verify=verify, secrets=secrets, **settings)
 
 
+def rule(text: str) -> Rule:
+    return compiled(text, OF_A_DELIVERY)
+
+
 HOOKS = [
     hook("plain", topic="{body:kind|none}"),
     hook("sns", content_type="application/json"),
     hook("packed", "github", accept_gzip=True, topic="{body:kind|none}"),
+    hook("sifted", "github", accept_gzip=True, when=rule('body.kind == "made"')),
+    hook("chosen", format="cloudevents", when=rule('attribute.type == "com.example.made" and body.n < 2')),
+    hook("away", format="cloudevents", allow_ips=(networks.network("198.51.100.0/24"),)),
+    hook("both", "hmac", format="cloudevents", header="X-Sum", methods=("POST", "PUT")),
     hook("events", format="cloudevents", topic="{event}.{attribute:subject|none}"),
     hook("sure", "token", format="cloudevents", accept_gzip=True, topic="{body:kind|none}"),
 ]
@@ -128,6 +138,21 @@ def test_a_topic_finds_its_value_in_each_kind_of_body(send: Send, office: Office
 
     (event,) = office.events
     assert (202, "made", body) == (answer.status, event.topic, event.body)
+
+
+@pytest.mark.parametrize("what", KINDS)
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_a_rule_sees_each_kind_of_body(send: Send, office: Office, what: str, is_packed: bool) -> None:
+    """Also what is inside of a compressed one; the answer says what the rule has kept out."""
+    content_type, body = KINDS[what]
+    more = {"Content-Encoding": "gzip"} if is_packed else {}
+    bodies = [one.replace(b"made", word) for one in (body,) for word in (b"made", b"gone")]
+    sent = [gzip.compress(one) if is_packed else one for one in bodies]
+
+    answers = [send("sifted", one, content_type, **signed(one), **more) for one in sent]
+
+    assert [False, True] == [event.is_filtered for event in office.events]
+    assert [None, True] == [json.loads(answer.body).get("filtered") for answer in answers]
 
 
 def test_xml_is_found_by_its_path(send: Send, office: Office) -> None:
@@ -261,6 +286,43 @@ def test_a_batch_is_one_write(send: Send, office: Office) -> None:
     assert [50] == [len(write) for write in office.writes if write]
     assert 50 == len(answer.json["events"])
     assert (200, {"events": []}) == (empty.status, empty.json)
+
+
+def test_each_event_of_a_batch_is_asked_for(send: Send, office: Office) -> None:
+    """By its own attributes and data: one answer tells of those that the rule has kept out."""
+    batch = [LEAST | {"id": str(n), "data": {"n": n}} for n in range(3)]
+    batch.append(LEAST | {"id": "x", "type": "other", "data": {"n": 0}})
+
+    answer = send("chosen", json.dumps(batch).encode(), BATCH)
+
+    assert 1 == len(office.writes)
+    assert [False, False, True, True] == [event.is_filtered for event in office.events]
+    said = json.loads(answer.body)["events"]
+    assert [None, None, True, True] == [one.get("filtered") for one in said]
+
+
+def test_a_signed_event_may_be_put(server: Server, office: Office) -> None:
+    """What senders need, methods and signatures of their own, is there for CloudEvents too."""
+    body = json.dumps(LEAST).encode()
+    proof = hmac.new(SECRET.encode(), body, "sha256").hexdigest()
+    request = post("/hooks/both", body, {"Content-Type": ONE, "X-Sum": proof})
+
+    answers = [
+        ask(server.address, request.replace(b"POST", b"PUT", 1)),
+        ask(server.address, request.replace(b"POST", b"PATCH", 1)),
+        ask(server.address, options("/hooks/both", "WebHook-Request-Origin: example.org")),
+    ]
+
+    assert [202, 405, 200] == [answer.status for answer in answers]
+    assert ["POST, PUT"] * 2 == [answer.headers["allow"] for answer in answers[1:]]
+    assert ["1"] == [event.attributes["id"] for event in office.events]
+
+
+def test_who_may_not_send_may_not_ask(server: Server) -> None:
+    """The addresses of a hook are those of the question, too."""
+    answer = ask(server.address, options("/hooks/away", "WebHook-Request-Origin: example.org"))
+
+    assert (403, "address_not_allowed") == (answer.status, json.loads(answer.body)["code"])
 
 
 def test_one_bad_item_refuses_a_batch_and_stores_nothing(send: Send, office: Office) -> None:

@@ -263,8 +263,8 @@ MISTAKES = [
     (
         "[hook:x]\nverify = none\ntopic = a.${USER}\n",
         "3: [hook:x] topic: expected a known placeholder, got '${USER}'; a variable is not filled in here: "
-        "write out what it stands for; placeholders are {event}, {name}, {header:X}, {query:x} and "
-        "{body:dotted.path}",
+        "write out what it stands for; placeholders are {event}, {name}, {header:X}, {query:x}, "
+        "{body:dotted.path} and {attribute:x}",
     ),
     (
         "[hook:x]\nverify = github\nsecret = file:/nowhere\n",
