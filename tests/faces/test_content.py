@@ -44,6 +44,7 @@ HOOKS = [
     hook("plain", topic="{body:kind|none}"),
     hook("sns", content_type="application/json"),
     hook("packed", "github", accept_gzip=True, topic="{body:kind|none}"),
+    hook("taken", "github", accept_gzip=True),
     hook("sifted", "github", accept_gzip=True, when=rule('body.kind == "made"')),
     hook("chosen", format="cloudevents", when=rule('attribute.type == "com.example.made" and body.n < 2')),
     hook("away", format="cloudevents", allow_ips=(networks.network("198.51.100.0/24"),)),
@@ -237,6 +238,19 @@ def test_a_bomb_is_stored_and_not_inflated(send: Send, office: Office) -> None:
     assert ["event.unreadable"] == [fact for fact, fields in facts if "at most" in fields["reason"]]
     with pytest.raises(ValueError, match="at most"):
         office.events[0].data  # noqa: B018
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded"])
+def test_a_bomb_that_nobody_asked_for_has_no_value_for_rules(
+    send: Send, office: Office, content_type: str
+) -> None:
+    """What rules of handlers inflate while a delivery waits is known to be within `max_body`."""
+    bomb = gzip.compress(bytes(40_000_000), 9)
+    with told() as facts:
+        send("taken", bomb, content_type, Content_Encoding="gzip", **signed(bomb))
+
+    assert [(bomb, None)] == [(event.body, event.parsed) for event in office.events]
+    assert ["event.unreadable"] == [fact for fact, fields in facts if "at most" in fields["reason"]]
 
 
 def test_what_is_inflated_takes_room_of_all_bodies(office: Office) -> None:
