@@ -66,7 +66,8 @@ def tree(
     only: Collection[str] | None = None,
 ) -> Any:
     """As `decode`, but text and bytes are looked into as JSON: Amazon SNS sends it as text."""
-    if kind_of(content_type) not in GUESSED_KINDS:
+    kind = kind_of(content_type)
+    if kind != "json" and kind not in GUESSED_KINDS:
         return decode(body, content_type, pause, only)
     try:
         return strict_json.parse(strict_json.text_in(body, content_type, pause), pause, only)
