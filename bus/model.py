@@ -12,15 +12,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, Literal, NamedTuple, TypeGuard
 
 from bson import ObjectId
 
-from . import regex, strict_json
-from .clock import UTC
+from . import payload, regex, strict_json
+from .clock import UTC, Clock
 from .errors import BadFilter
 from .process.identity import ProcessIdentity
 from .process.off_loop import join_off_loop
@@ -153,6 +154,9 @@ class MonQTask:
 
 UNREAD: Final = object()
 """In place of what was parsed of a body that nobody has parsed yet."""
+LONG_BYTES: Final = 256 * 1024
+"""While the body of more than these is read, other greenlets go on between its pieces."""
+_TURN: Final = partial(Clock().sleep, 1e-9)  # not 0: gevent would go on in the same turn
 DELIVERY: Final = "delivery"
 PUBLISHED: Final = "published"
 
@@ -176,7 +180,8 @@ class Event:
     secret, and `body`, the exact bytes that were verified. What came several times is joined by commas.
     Every other event has `args` and `kwargs`. `delivery` is the sender's own id of the delivery. `key` is
     what a repetition is recognised by, among events of one kind; that of a delivery is its hook and the
-    sender's id. Kind and key follow from `hook` and `delivery` where they are not given.
+    sender's id. Kind and key follow from `hook` and `delivery` where they are not given. A CloudEvent has its
+    `attributes`, all as text, and the bytes of its data as `body`.
     """
 
     id: ObjectId
@@ -193,6 +198,7 @@ class Event:
     kind: str = ""
     key: str | None = None
     query: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
     is_filtered: bool = False
     """The rule of its hook, or those of all its handlers, do not hold for it: it has no tasks."""
     request: dict[str, str] = field(default_factory=dict)
@@ -215,9 +221,51 @@ class Event:
     def json(self) -> Any:
         """The body as JSON, or that in the field ``payload`` of a form; the charset of its type counts.
 
-        Raises strict_json.BadJson, a ValueError that says what is wrong with it, when there is none.
+        While a body of more than LONG_BYTES is read, other greenlets go on. Raises strict_json.BadJson, a
+        ValueError that says what is wrong with it, when there is none.
         """
-        return strict_json.parse(strict_json.text_in(self.body, self.headers.get("content-type", "")))
+        try:
+            content = self.content
+        except payload.BadPayload as error:
+            raise strict_json.BadJson(str(error)) from error
+        pause = _pause_for(content)
+        return strict_json.parse(strict_json.text_in(content, self._content_type, pause), pause)
+
+    @property
+    def data(self) -> Any:
+        """The body's value by its type: JSON; a dict for a form, multipart and XML; text; else its bytes.
+
+        While a body of more than LONG_BYTES is read, other greenlets go on. Raises payload.BadPayload, a
+        ValueError that says what is wrong with it, when it is not what its type says.
+        """
+        return self.data_at(None)
+
+    def data_at(self, paths: Collection[str] | None) -> Any:
+        """As `data`; of JSON only what stands at the dotted *paths* is sure to be kept, None keeps all."""
+        content = self.content
+        return payload.decode(content, self._content_type, _pause_for(content), paths)
+
+    def tree_at(self, paths: Collection[str], pause: Callable[[], object] | None = None) -> Any:
+        """As `data_at`, but text and bytes are looked into as JSON: what rules and placeholders see of it.
+
+        *pause* is called between the pieces of a long body, in place of letting others go on.
+        """
+        content = self._inflated(pause or _TURN)
+        return payload.tree(content, self._content_type, pause or _pause_for(content), paths)
+
+    @property
+    def content(self) -> bytes:
+        """The body without the gzip that its sender may have put around it. Raises payload.BadPayload."""
+        return self._inflated(_pause_for(self.body))
+
+    def _inflated(self, pause: Callable[[], object]) -> bytes:
+        if self.headers.get("content-encoding", "").lower() not in payload.ENCODINGS:
+            return self.body
+        return payload.inflated(self.body, pause)
+
+    @property
+    def _content_type(self) -> str:
+        return self.headers.get("content-type", "")
 
     @property
     def is_delivery(self) -> bool:
@@ -231,6 +279,11 @@ class Event:
         No hook has an empty name, so that of a delivery, which has no prefix, never begins with a colon.
         """
         return self.key if self.key is None or self.is_delivery else f"{key_prefix(self.kind)}{self.key}"
+
+
+def _pause_for(body: bytes) -> Callable[[], object]:
+    """What to do between the pieces of *body*: under gevent the others' turn, elsewhere next to nothing."""
+    return _TURN if len(body) > LONG_BYTES else payload.nothing
 
 
 class Posting(NamedTuple):

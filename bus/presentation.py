@@ -72,6 +72,7 @@ def event_details(event: Event) -> dict[str, Any]:
         "delivery",
         "headers",
         "query",
+        "attributes",
         "args",
         "kwargs",
         "task_ids",

@@ -189,9 +189,10 @@ def test_every_collection_and_index_is_told():
     made += [("monq_event", index) for index in schema._EVENT_INDEXES]
     text = page.read_text()
 
-    assert [schema.TASKS, schema.EVENTS, schema.WORKERS, SCHEMA, schema.RECORDS, schema.FEED] == [
-        row[0] for row in rows
-    ]
+    assert [
+        *(schema.TASKS, schema.EVENTS, schema.BODIES, schema.WORKERS),
+        *(SCHEMA, schema.RECORDS, schema.FEED),
+    ] == [row[0] for row in rows]
     for collection, index in made:
         assert f"| `{collection}` | `{index.document['name']}` (" in text
 

@@ -15,7 +15,18 @@ MOST_HEADERS: Final = 32
 
 def clashes(section: Section, values: Values) -> list[tuple[int, str]]:
     """What the settings of an answer demand of each other: (line, sentence)."""
-    return [*_unfit_text(section, values.read), *_unfit_headers(section, values.read)]
+    return [
+        *_unfit_text(section, values.read),
+        *_unfit_headers(section, values.read),
+        *_idle_output(section, values.read),
+    ]
+
+
+def _idle_output(section: Section, read: dict[str, Any]) -> list[tuple[int, str]]:
+    if not read.get("output") or read.get("wait", 1.0):
+        return []
+    sentence = "expected it with wait, got it alone; write how long to wait, for example wait = 5s"
+    return [(section.entries["output"].line, f"[{section.name}] output: {sentence}")]
 
 
 def _unfit_text(section: Section, read: dict[str, Any]) -> list[tuple[int, str]]:

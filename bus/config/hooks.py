@@ -11,7 +11,7 @@ from . import answer_demands
 from .ini import Section
 from .secrets import SHORTEST, Secret, is_weak
 from .section_kinds import Live, SectionKind, Values
-from .settings import Hook
+from .section_settings import Hook
 from .topics import PLACEHOLDERS
 
 _OWN: Final = frozenset().union(*(sender.takes for sender in SENDERS.values()))
@@ -39,6 +39,18 @@ _EXAMPLES: Final[Live] = {
         "topic_fallback": "deploy.other",
         "when": 'body.ref == "refs/heads/main" and body.kind in ("push", "tag")',
         "allow_ips": "127.0.0.1, 192.0.2.0/24, 2001:db8::/32",
+    },
+    "hook:orders": {
+        "verify": "token",
+        "secret": "env:ORDERS_TOKEN",
+        "format": "cloudevents",
+        "topic": "orders.{event}",
+    },
+    "hook:metrics": {
+        "verify": "token",
+        "secret": "env:METRICS_TOKEN",
+        "content_type": "application/json",
+        "accept_gzip": "yes",
     },
     "hook:billing": {
         "verify": "standard",
@@ -81,6 +93,7 @@ _EXAMPLES: Final[Live] = {
         "header.Content-Type": "application/json",
         "header.X-Served-By": "monqbus",
         "wait": "5s",
+        "output": "yes",
     },
     "hook:newsletter": {"verify": "mailchimp", "secret": "env:NEWSLETTER_TOKEN", "query": "key"},
 }
@@ -119,6 +132,7 @@ def _demands(section: Section, values: Values, _: Path) -> list[tuple[int, str]]
         *_idle(section, verify),
         *_proof_in_topic(section, sender, values),
         *_proof_in_rule(section, sender, values),
+        *_attributes_in_topic(section, values),
         *_clashes(section, values),
         *answer_demands.clashes(section, values),
         *_bad_keys(section, values),
@@ -146,6 +160,16 @@ def _proof_in_topic(section: Section, sender: Sender, values: Values) -> list[tu
     if not header or header not in named:
         return []
     sentence = f"expected a header that is kept, got {header}, which carries the proof; name another one"
+    return [(section.entries["topic"].line, f"[{section.name}] topic: {sentence}")]
+
+
+def _attributes_in_topic(section: Section, values: Values) -> list[tuple[int, str]]:
+    """A placeholder that only CloudEvents have a value for."""
+    placeholders = PLACEHOLDERS.compile(values.read.get("topic", "")).placeholders
+    named = [str(one) for one in placeholders if one.kind == "attribute"]
+    if not named or values.read.get("format") == "cloudevents":
+        return []
+    sentence = f"expected {named[0]} with format = cloudevents only; write that too, or another placeholder"
     return [(section.entries["topic"].line, f"[{section.name}] topic: {sentence}")]
 
 

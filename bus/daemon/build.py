@@ -430,6 +430,7 @@ class Parts:
         urls = public_urls(
             hooks=lambda: self.config.hooks,
             publish=self.readiness.observed(self.office.deliver),
+            publish_all=self.readiness.observed(self.office.deliver_all),
             ready=self.readiness.complaint,
             remark=self.readiness.remark,
             clock=self.clock,
@@ -444,7 +445,7 @@ class Parts:
     def endings(self) -> Endings:
         """Lets answers wait for the ends of tasks: at a share of the connections, others need some, too."""
         most = max(1, self.config.http.connections // WAITING_SHARE)
-        return Endings(partial(self.store.find, brief=True), self.clock, most, Event)
+        return Endings(self.store.find, self.clock, most, Event)
 
     def leave(self) -> None:
         """Let every answer be its connection's last, and none wait any longer. Never blocks."""

@@ -5,7 +5,7 @@ Every path of the public listener stands in this file; `api.server.ROUTES` are t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ..clock import Clock
@@ -32,6 +32,7 @@ def public_urls(
     admission: Admission | None = None,
     remark: Callable[[], str | None] = lambda: None,
     trusted_proxies: Collection[Network] = (),
+    publish_all: Callable[[Sequence[Event]], list[Receipt]] | None = None,
     endings: Endings | None = None,
 ) -> UrlMap:
     """The public listener's.
@@ -39,10 +40,13 @@ def public_urls(
     *hooks* gives the present hooks by name and is asked for each delivery, so that a reload swaps
     them between two. *ready* gives the reason why no delivery should be sent here, or None; *remark* what is
     worth saying although they may come. *admission* turns deliveries away when there are too many of them.
-    *trusted_proxies* say for which client they ask. *endings* lets answers wait for the ends of tasks.
+    *trusted_proxies* say for which client they ask. *publish_all* stores the events of a batch in one write.
+    *endings* lets answers wait for the ends of tasks.
     Errors that nobody expected propagate to the server, which logs them and answers 500.
     """
-    receiver = Receiver(publish, clock, max_body, admission or Admission(), trusted_proxies)
+    receiver = Receiver(
+        publish, clock, max_body, admission or Admission(), trusted_proxies, publish_all=publish_all
+    )
     return UrlMap(
         {
             "/hooks/NAME": deliveries(hooks, receiver, endings),

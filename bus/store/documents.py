@@ -90,6 +90,8 @@ def event_to_document(event: Event) -> dict[str, Any]:
     }  # fmt: skip
     if event.query:  # as pairs: a parameter may have any name, and a key in a document may not
         document["query"] = [[name, value] for name, value in event.query.items()]
+    if event.attributes:
+        document["attributes"] = event.attributes
     if event.is_filtered:
         document["filtered"] = True
     if event.request:
@@ -118,6 +120,7 @@ def event_from_document(document: dict[str, Any]) -> Event:
         task_ids=document.get("task_ids") or [],
         expire_at=document.get("expire_at"),
         query=dict(document.get("query") or ()),
+        attributes=document.get("attributes") or {},
         is_filtered=document.get("filtered") is True,
         request=document.get("request") or {},
         kind=kind,

@@ -8,6 +8,7 @@
     endings   lets answers wait for the ends of tasks
     admission turns deliveries away while there are too many of them
     verify    did the sender sign this? pure
+    content   the value of a body, or the events that one request brings
     request   what a sender asked for, as one value
     topic     the template of a hook's topics, filled from a delivery; pure
 """

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from bson import ObjectId
 
 from .. import strict_json
-from ..config.answers import ACCEPTED, BODILESS, CONTENT_TYPE, is_json, paths_in, template_of, type_of
+from ..config.answers import ACCEPTED, BODILESS, CONTENT_TYPE, TEXT, is_json, paths_in, template_of, type_of
 from ..http import Queue
 from ..http.problem import REQUEST_ID, Answer
 from ..model import COMPLETE, ERROR, Event, MonQTask, Receipt
+from ..payload import BadPayload
 from ..placeholders import Placeholder
 from ..presentation import plain
 from .endings import Endings
@@ -41,6 +42,7 @@ class Awaited(NamedTuple):
     task_ids: Sequence[ObjectId]
     seconds: float
     headers: list[tuple[str, str]]
+    has_output: bool
     otherwise: Answer
 
 
@@ -53,17 +55,20 @@ def own_answer(hook: Hook, event: Event, receipt: Receipt, answer: Answer) -> An
     own = _shaped(hook, event, receipt, answer, headers)
     if not hook.wait or receipt.duplicate or not receipt.task_ids:
         return own
-    return Awaited(receipt.event_id or event.id, receipt.task_ids, hook.wait, headers, own)
+    return Awaited(receipt.event_id or event.id, receipt.task_ids, hook.wait, headers, hook.output, own)
 
 
 def awaited(answer: Awaited, endings: Endings, environ: Mapping[str, Any]) -> Answer:
     """The answer that *answer* becomes. Blocks until its tasks have ended or its time is over."""
     environ["wsgi.input"].give_back()  # its body is stored; who waits holds a connection and nothing else
-    tasks = endings.wait_for(answer.task_ids, answer.seconds)
+    tasks = endings.wait_for(answer.task_ids, answer.seconds, brief=not answer.has_output)
     if tasks is None:
         return answer.otherwise
     if any(task.state == ERROR for task in tasks):
         return _failed(answer, tasks, environ.get(REQUEST_ID, ""))
+    if answer.has_output and len(tasks) == 1 and tasks[0].state == COMPLETE:
+        text = (tasks[0].output or "").encode("utf-8", "backslashreplace")
+        return _of(HTTPStatus.OK, TEXT, text, answer.headers)
     return _of(HTTPStatus.OK, "application/json", _results(answer, tasks), answer.headers)
 
 
@@ -131,11 +136,10 @@ def _filled(text: str, event: Event, receipt: Receipt, *, in_quotes: bool) -> st
 
 
 def _content(event: Event, paths: Sequence[str]) -> Any:
-    """What is at *paths* in the body, which was read before; None where it is no JSON."""
+    """What is at *paths* in the body, which was read before; None where it has no structure."""
     try:
-        text = strict_json.text_in(event.body, event.headers.get("content-type", ""), _PARSING.step_back)
-        return strict_json.parse(text, _PARSING.step_back, paths)
-    except strict_json.BadJson:
+        return event.tree_at(paths, _PARSING.step_back)
+    except BadPayload:
         return None
 
 

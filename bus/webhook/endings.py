@@ -15,7 +15,7 @@ from bson import ObjectId
 
 from ..clock import Clock
 from ..errors import StoreError
-from ..model import COMPLETE, ENDED, ERROR, MOST_VALUES, SKIPPED, Filter, MonQTask
+from ..model import COMPLETE, ERROR, MOST_VALUES, SKIPPED, Filter, MonQTask
 from ..telemetry import listen
 
 LOOK_SECONDS: Final = 0.5
@@ -60,14 +60,14 @@ class _Waiter:
 
 
 class Endings:
-    """At most *most* wait at the same time. *find* gives at most so many tasks that match, without arguments.
+    """At most *most* wait at the same time. *find* is the store's.
 
     Facts are listened to while somebody waits; *new_signal* makes what each of them waits for.
     """
 
     def __init__(
         self,
-        find: Callable[[Filter, int], Sequence[MonQTask]],
+        find: Callable[..., Sequence[MonQTask]],
         clock: Clock,
         most: int,
         new_signal: Callable[[], Signal],
@@ -93,10 +93,12 @@ class Endings:
         for waiter in self._waiting:
             waiter.signal.set()
 
-    def wait_for(self, task_ids: Sequence[ObjectId], seconds: float) -> list[MonQTask] | None:
+    def wait_for(
+        self, task_ids: Sequence[ObjectId], seconds: float, *, brief: bool = True
+    ) -> list[MonQTask] | None:
         """These tasks once all have ended, in their order; None when *seconds* are over, or it may not wait.
 
-        Blocks. A task that somebody deletes has no end, and none is looked for under an id of another kind.
+        Blocks. *brief* ones are without arguments and output. A task that somebody deletes has no end, and none is looked for under an id of another kind.
         """
         if self._is_closed or self.waiting >= self._most or len(task_ids) > MOST_VALUES:
             return None
@@ -116,7 +118,10 @@ class Endings:
                     waiter.signal.clear()
                     waiter.heard.clear()
                     self._look([waiter])
-            return None if waiter.missing else [waiter.ended[task_id] for task_id in task_ids]
+            if waiter.missing:
+                return None
+            ended = waiter.ended if brief else {task.id: task for task in self._found(task_ids, brief=False)}
+            return [ended.get(task_id, waiter.ended[task_id]) for task_id in task_ids]
 
     @contextmanager
     def _listening(self, waiter: _Waiter) -> Iterator[_Waiter]:
@@ -149,11 +154,14 @@ class Endings:
         missing = list({task_id: None for waiter in waiters for task_id in waiter.missing})[:MOST_VALUES]
         if not missing:
             return
+        for task in self._found(missing):
+            for waiter in waiters:
+                waiter.take(task)
+
+    def _found(self, task_ids: Sequence[ObjectId], *, brief: bool = True) -> Sequence[MonQTask]:
+        """Those of the tasks that have ended."""
+        asked = Filter(ids=tuple(task_ids), states=_ENDED_STATES)
         try:
-            found = self._find(Filter(ids=tuple(missing), states=_ENDED_STATES), len(missing))
+            return self._find(asked, len(task_ids), brief=brief)
         except StoreError:
-            return
-        for task in found:
-            if task.state in ENDED:
-                for waiter in waiters:
-                    waiter.take(task)
+            return ()

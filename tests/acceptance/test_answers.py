@@ -85,6 +85,11 @@ wait = 1ms
 status = 200
 body = {{"later": "{{id}}"}}
 header.Content-Type = application/json
+[hook:output]
+verify = none
+topic = shell
+wait = 60s
+output = yes
 [handler:shell]
 topic = shell
 command = /bin/echo {{body:word}}
@@ -134,9 +139,23 @@ def test_the_handlers_result_is_the_answer(daemon):
     """Of a function, a command, a process of its own, and after a second attempt."""
     assert (200, {"sum": 6}) == ask(daemon, "sum", "1", numbers=[1, 2, 3])
     assert (200, 2) == ask(daemon, "retry", "2")
-    assert 200 == ask(daemon, "shell", "3", word="hello")[0]
+    assert (200, None) == ask(daemon, "shell", "3", word="hello")
     status, process = ask(daemon, "cpu", "4")
     assert (200, True) == (status, process != daemon.pid)
+
+
+def test_what_a_command_prints_is_the_answer_where_the_hook_says_so(daemon):
+    """As text, whatever it is."""
+    connection = http.client.HTTPConnection(*daemon.address, timeout=20)
+    connection.request("POST", "/hooks/output", b'{"word": "<b>"}', {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+
+    assert (200, "text/plain; charset=utf-8", "nosniff", b"<b>\n") == (
+        answer.status,
+        answer.getheader("Content-Type"),
+        answer.getheader("X-Content-Type-Options"),
+        answer.read(),
+    )
 
 
 def test_of_two_handlers_both_are_told(daemon):
@@ -160,9 +179,11 @@ def test_a_failed_handler_is_500_once(daemon):
 
 def test_what_nobody_runs_is_answered_at_once(daemon):
     """No handler, and a rule that does not hold."""
-    assert (202, []) == (nobody := ask(daemon, "nobody", "1"))[:1] + (nobody[1]["tasks"],)
-    status, told = ask(daemon, "sum", "2", skip=1, numbers=[1])
-    assert (202, True) == (status, told["filtered"])
+    unhandled, nobody = ask(daemon, "nobody", "1")
+    filtered, rule = ask(daemon, "sum", "2", skip=1, numbers=[1])
+
+    assert (202, []) == (unhandled, nobody["tasks"])
+    assert (202, True) == (filtered, rule["filtered"])
 
 
 def test_what_ends_too_late_is_answered_in_time_and_ends_all_the_same(daemon, ran: Ran):

@@ -404,7 +404,7 @@ def test_a_healed_task_waits_although_its_repetition_was_posted_as_busy(
 def test_one_posting_that_cannot_be_stored_leaves_the_others_alone(store: MongoStore) -> None:
     """Group commit puts strangers into one call."""
     large = Posting([], a_delivery("large"))
-    large.event.body = b"x" * (17 * 1024 * 1024)  # type: ignore[union-attr]
+    large.event.args = ["x" * (17 * 1024 * 1024)]  # type: ignore[union-attr]
     good = [Posting([a_task()]) for _ in range(3)]
 
     calls = [gevent.spawn(store.post, [posting]) for posting in [*good, large]]

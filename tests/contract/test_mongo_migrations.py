@@ -235,7 +235,7 @@ def test_daemons_of_version_1_and_2_work_on_one_database(
             (new, "of old"), (old, "of new"),
         )]  # fmt: skip
         found = [
-            {event.delivery for event in store.events(9, which=EventFilter(kind="delivery"))}
+            {event.delivery for event in store.events(9, filter=EventFilter(kind="delivery"))}
             for store in (old, new)
         ]
         claimed = [store.claim(worker, {NAME}, 1, NOW).tasks for store, worker in ((old, ONE), (new, TWO))]

@@ -142,7 +142,9 @@ def test_an_event_whose_tasks_have_ended_is_known_by_its_id(store: Store) -> Non
 def test_an_event_and_its_tasks_are_stored_together(store: Store) -> None:
     """Both are there when post returns."""
     query = {"project.id": "7", "$a": "", "x\x00": "\x00"}
-    event = a_delivery(headers={"x-github-event": "push"}, query=query, expire_at=later(60))
+    attributes = {"id": "1", "source": "/€", "type": "t", "specversion": "1.0", "empty": ""}
+    headers = {"x-github-event": "push"}
+    event = a_delivery(headers=headers, query=query, attributes=attributes, expire_at=later(60))
     posting = a_fan_out(event, a_task("a.one"), a_task("a.two"))
 
     (receipt,) = store.post([posting])

@@ -162,6 +162,26 @@ def test_an_interrupted_post_leaks_neither_slot_nor_task(engine):
 # events
 
 
+def test_the_events_of_a_batch_and_their_tasks_are_one_write(engine, office, facts):
+    """What was there before keeps its ids; the answers are in the order of the events."""
+    engine.declare(lambda topic, event: ran.append(event.delivery), topic="a")
+    ran: list[str | None] = []
+    office.deliver(delivery(engine, "2"))
+    calls: list[int] = []
+    post = engine.store.post
+    engine.faulty.__dict__["post"] = lambda postings: calls.append(len(postings)) or post(postings)
+    events = [delivery(engine, number) for number in ("1", "2", "3")]
+
+    receipts = engine.office.deliver_all(events)
+    perform_all(engine)
+
+    assert [3] == calls
+    assert [False, True, False] == [receipt.duplicate for receipt in receipts]
+    assert [events[0].id, events[2].id] == [receipts[0].event_id, receipts[2].event_id]
+    assert ["1", "2", "3"] == sorted(ran)
+    assert 1 == facts.names.count("event.repeated")
+
+
 def test_an_event_becomes_one_task_for_each_handler_in_one_step(engine, office, facts):
     """Stored whole or not at all, so that no handler is forgotten by a crash in between."""
     for name in ("h1", "h2", "h3"):

@@ -36,6 +36,8 @@ HOOKS = [
     hook("github", "github", SECRET, status=201, body="thank you for {id}"),
     hook("wait", "none", wait=5.0, answer_headers=(("X-Served-By", "monqbus"),)),
     hook("patient", "none", wait=5.0, status=200, body="later: {id}"),
+    hook("output", "none", wait=5.0, output=True),
+    hook("cloud", "none", status=200, body="{id}", format="cloudevents"),
     hook("waiting", "github", SECRET, wait=5.0),
 ]  # fmt: skip
 
@@ -82,7 +84,7 @@ class Queue(Office):
         self.bells.append(Bell())
         return self.bells[-1]
 
-    def find(self, filter: Filter, limit: int) -> Sequence[MonQTask]:
+    def find(self, filter: Filter, limit: int, *, brief: bool) -> Sequence[MonQTask]:
         self.looks.append(len(filter.ids))
         self.looked.set()
         if self.is_away:
@@ -93,7 +95,7 @@ class Queue(Office):
 
     def end(self, state: State, result: Any = None, number: int = 0, *, is_told: bool = True) -> None:
         """Write the end of the task *number*, and tell it as the recorder does."""
-        task = MonQTask(self.tasks[number], "a.b", [], {}, NOW, state=state, result=result)
+        task = MonQTask(self.tasks[number], "a.b", [], {}, NOW, state=state, result=result, output="said")
         self.stored[task.id] = task
         if is_told:
             emit({COMPLETE: "task.finished", ERROR: "task.gave_up"}.get(state, "task.skipped"), task=task)
@@ -233,6 +235,18 @@ def test_a_delivery_that_comes_again_is_answered_200_with_the_same_text(server, 
     assert f"thank you for {queue.events[0].id}".encode() == first.body == again.body
 
 
+def test_a_batch_is_answered_with_its_ids(server):
+    """The hook's own answer names one event."""
+    event = {"specversion": "1.0", "id": "1", "source": "/a", "type": "b"}
+    one = ask(server.address, post("/hooks/cloud", json.dumps(event).encode(),
+              {"Content-Type": "application/cloudevents+json"}))  # fmt: skip
+    batch = ask(server.address, post("/hooks/cloud", json.dumps([{**event, "id": "2"}]).encode(),
+                {"Content-Type": "application/cloudevents-batch+json"}))  # fmt: skip
+
+    assert (200, 202) == (one.status, batch.status)
+    assert [24, 1] == [len(one.body), len(batch.json["events"])]
+
+
 def test_a_refusal_is_what_it_is_at_every_hook(server, queue):
     """The settings are about deliveries that are stored."""
     answer = ask(server.address, post("/hooks/github", b"{}", signed(b"other")))
@@ -301,6 +315,21 @@ def test_a_result_that_json_cannot_hold_is_left_out(server, queue):
     answer = coming.get(timeout=5)
 
     assert [{"id": str(queue.tasks[0]), "state": "complete"}] == answer.json["tasks"]
+
+
+def test_a_hook_may_answer_what_its_task_has_printed(server, queue):
+    """As text; of several tasks, or one that was skipped, it is as without."""
+    answers = []
+    for state in (COMPLETE, SKIPPED):
+        queue.looks.clear()
+        coming = sent(server, "output")
+        queue.until_waiting()
+        queue.end(state, 1)
+        answers.append(coming.get(timeout=5))
+
+    assert b"said" == answers[0].body
+    assert "text/plain; charset=utf-8" == answers[0].headers["content-type"]
+    assert "skipped" == answers[1].json["tasks"][0]["state"]
 
 
 @pytest.mark.parametrize("name", ["wait", "patient"])

@@ -23,6 +23,7 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from ...errors import StoreUnavailable
 from ...model import Event, MonQTask, Posting, Receipt
 from ..documents import event_to_document, later, require_own, task_to_document, unclaimed
+from . import bodies
 from .connection import ID_INDEX, KEY_INDEX, Connection, Document, not_accepted, refusals, stands_in
 from .duplicates import WITHOUT_TASKS, Duplicate, first_now, firsts
 from .lenient import id_of, is_, one_of, read, texts_of
@@ -88,7 +89,10 @@ class Intake:
         """Insert *tasks* and *events* as they are; see contract.adopt."""
         documents = [{**event_to_document(event), "fanned_out": True} for event in events]
         with self._connection.call() as database:
-            for place, refusal in _insert(database[EVENTS], documents).items():
+            documents = bodies.insert(database, documents)
+            refused = _insert(database[EVENTS], documents)
+            bodies.forget(database, [documents[place] for place in refused])
+            for place, refusal in refused.items():
                 _require_own("event", events[place], refusal)
             tasks_there = _insert(database[TASKS], [task_to_document(task) for task in tasks])
             for place, refusal in tasks_there.items():
@@ -222,7 +226,9 @@ def _insert_events(
 ) -> tuple[dict[int, Duplicate], dict[int, Exception]]:
     """Insert the events; what is returned is, by posting, what stood there, and why one was refused."""
     posted = [(i, posting.event) for i, posting in enumerate(postings) if posting.event is not None]
-    refusals_ = _insert(events, [event_document(postings[i]) for i, _ in posted], this)
+    documents = bodies.insert(events.database, [event_document(postings[i]) for i, _ in posted])
+    refusals_ = _insert(events, documents, this)
+    bodies.forget(events.database, [documents[place] for place in refusals_])
     there, refused = [], dict[int, Exception]()
     for place, refusal in refusals_.items():
         if stands_in(ID_INDEX, refusal) or stands_in(KEY_INDEX, refusal):

@@ -14,8 +14,9 @@ from pymongo.errors import PyMongoError
 from ...codec import undo_references
 from ...errors import StoreError, StoreUnavailable
 from ...model import DELIVERY, PUBLISHED, READY, STATES, WILDCARD, Event, EventFilter, Filter, MonQTask
-from ..contract import CountedBy
+from ..contract import PAGE_BYTES, CountedBy
 from ..documents import event_from_document, task_from_document
+from . import bodies
 from .connection import Connection, Document
 from .lenient import id_of, is_, read
 from .pages import BRIEF, read_behind, read_ids
@@ -70,12 +71,14 @@ class Reads:
         query = {"_id": is_("$eq", event_id)}
         with self._connection.call() as database:
             found = read(database[EVENTS], lambda sound: sound.find(query).limit(1))
-        return _event(found[0]) if found else None
+            whole = [bodies.join(database, document) for document in found]
+        return _event(whole[0]) if whole else None
 
     def events(self, limit: int, cursor: ObjectId | None, filter: EventFilter) -> list[Event]:
         """See the contract."""
         with self._connection.call() as database:
             page = read_behind(database[EVENTS], _query_of_events(filter), cursor, limit=limit)
+            page = bodies.joined_page(database, page, PAGE_BYTES)
         return [_event(document) for document in page]
 
     @contextmanager

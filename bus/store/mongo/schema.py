@@ -19,6 +19,7 @@ from .connection import KEY_INDEX
 
 TASKS: Final = "monq_task"
 EVENTS: Final = "monq_event"
+BODIES: Final = "monq_body"
 WORKERS: Final = "monq_worker"
 RECORDS: Final = "monq_record"
 FEED: Final = "monq_task.feed"
@@ -90,7 +91,7 @@ There = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 def collections(database: Database[dict[str, Any]]) -> Found:
     """What stands under our names."""
-    names = {"name": {"$in": [TASKS, EVENTS, WORKERS, RECORDS, FEED]}}
+    names = {"name": {"$in": [TASKS, EVENTS, BODIES, WORKERS, RECORDS, FEED]}}
     return {found["name"]: found for found in database.list_collections(filter=names)}
 
 

@@ -91,7 +91,7 @@ class MongoStore:
         self._claims = Claims(self._connection, self._aside.add)
         self._reports = Reports(self._connection, self._intake)
         self._looking = Reads(self._connection)
-        self._pruning = Pruning()
+        self._pruning = Pruning(self._clock)
         self._records = Records(self._connection)
         self._feed = Feed(self._connection, daemon=daemon)
         self._watch = Integrity(self._connection, self._clock)
