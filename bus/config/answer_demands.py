@@ -18,14 +18,15 @@ def clashes(section: Section, values: Values) -> list[tuple[int, str]]:
     return [
         *_unfit_text(section, values.read),
         *_unfit_headers(section, values.read),
-        *_idle_output(section, values.read),
+        *_idle_output(section, values),
     ]
 
 
-def _idle_output(section: Section, read: dict[str, Any]) -> list[tuple[int, str]]:
-    if not read.get("output") or read.get("wait", 1.0):
+def _idle_output(section: Section, values: Values) -> list[tuple[int, str]]:
+    is_idle = "wait" not in values.given or values.read.get("wait") == 0.0
+    if not (values.read.get("output") and is_idle):
         return []
-    sentence = "expected it with wait, got it alone; write how long to wait, for example wait = 5s"
+    sentence = "expected it with wait, got it alone; write for example wait = 5s"
     return [(section.entries["output"].line, f"[{section.name}] output: {sentence}")]
 
 

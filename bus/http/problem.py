@@ -24,8 +24,11 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def answer(refusal: Refused, request_id: str) -> Answer:
-    """The problem document that tells *refusal*; *request_id* lets an operator find it in the log."""
+def answer(refusal: Refused, request_id: str, **more: Any) -> Answer:
+    """The problem document that tells *refusal*, with the members *more*.
+
+    *request_id* lets an operator find it in the log.
+    """
     title = HTTPStatus(refusal.status).phrase
     fields = {
         "type": "about:blank",
@@ -34,6 +37,7 @@ def answer(refusal: Refused, request_id: str) -> Answer:
         "detail": refusal.detail,
         "code": refusal.code,
         "request_id": request_id,
+        **more,
     }
     body = dumps(fields).encode() + b"\n"
     headers = [

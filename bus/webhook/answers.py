@@ -15,7 +15,8 @@ from bson import ObjectId
 
 from .. import strict_json
 from ..config.answers import ACCEPTED, BODILESS, CONTENT_TYPE, TEXT, is_json, paths_in, template_of, type_of
-from ..http import Queue
+from ..errors import Refused
+from ..http import Queue, problem
 from ..http.problem import REQUEST_ID, Answer
 from ..model import COMPLETE, ERROR, Event, MonQTask, Receipt
 from ..payload import BadPayload
@@ -87,18 +88,10 @@ def _results(answer: Awaited, tasks: Sequence[MonQTask]) -> bytes:
 
 def _failed(answer: Awaited, tasks: Sequence[MonQTask], request_id: str) -> Answer:
     """A problem document without the error itself: that is for operators, and may hold anything."""
-    status = HTTPStatus.INTERNAL_SERVER_ERROR
-    fields = {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": "event: it is stored, and a handler of it has failed",
-        "code": "handler_failed",
-        "request_id": request_id,
-        "event": str(answer.event_id),
-        "tasks": [_row(task, result=False) for task in tasks],
-    }
-    return _of(status, "application/problem+json", dumps(fields).encode() + b"\n", answer.headers)
+    refusal = Refused(500, "handler_failed", "event: it is stored, and a handler of it has failed")
+    rows = [_row(task, result=False) for task in tasks]
+    told = problem.answer(refusal, request_id, event=str(answer.event_id), tasks=rows)
+    return told._replace(headers=[*told.headers, *answer.headers])
 
 
 def _row(task: MonQTask, *, result: bool) -> dict[str, Any]:

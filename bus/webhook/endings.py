@@ -98,7 +98,8 @@ class Endings:
     ) -> list[MonQTask] | None:
         """These tasks once all have ended, in their order; None when *seconds* are over, or it may not wait.
 
-        Blocks. *brief* ones are without arguments and output. A task that somebody deletes has no end, and none is looked for under an id of another kind.
+        Blocks. *brief* ones are without arguments and output. A task that somebody deletes has no end, and
+        none is looked for under an id of another kind.
         """
         if self._is_closed or self.waiting >= self._most or len(task_ids) > MOST_VALUES:
             return None

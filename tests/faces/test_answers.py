@@ -322,6 +322,7 @@ def test_a_hook_may_answer_what_its_task_has_printed(server, queue):
     answers = []
     for state in (COMPLETE, SKIPPED):
         queue.looks.clear()
+        queue.tasks = [ObjectId()]
         coming = sent(server, "output")
         queue.until_waiting()
         queue.end(state, 1)

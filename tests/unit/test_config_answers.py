@@ -85,7 +85,7 @@ MISTAKES = [
     (JSON,
      "4: [hook:x] header.Content-Type: expected it with body, got it alone; write body = TEXT"),
     ("output = yes\n",
-     "4: [hook:x] output: expected it with wait, got it alone; write how long to wait, for example wait = 5s"),
+     "4: [hook:x] output: expected it with wait, got it alone; write for example wait = 5s"),
     ("header.Content-Length = 3\n",
      "4: [hook:x] header.Content-Length: expected a header that is not the server's own, got Content-Length; "
      "remove it: the server sets it"),
