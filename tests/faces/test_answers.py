@@ -10,6 +10,8 @@ import gevent
 import pytest
 from bson import ObjectId
 from gevent.event import Event as Signal
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bus.clock import FrozenClock
 from bus.daemon.url_maps import public_urls
@@ -253,6 +255,24 @@ def test_a_refusal_is_what_it_is_at_every_hook(server, queue):
 
     assert (401, "not_verified") == (answer.status, answer.json["code"])
     assert [] == queue.events
+
+
+VALUES = st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=20) | st.binary(max_size=9)
+
+
+def test_whatever_is_delivered_the_answer_is_the_hooks_own(server, queue):
+    """Bodies of strangers, JSON and not: the status, one line of it, and JSON where that is promised."""
+
+    @given(VALUES, st.sampled_from(["application/json", "text/plain", "application/x-www-form-urlencoded"]))
+    @settings(deadline=None)
+    def deliver(value: Any, content_type: str) -> None:
+        body = value if isinstance(value, bytes) else json.dumps({"a": value}).encode()
+        answer = ask(server.address, post("/hooks/json", body, {"Content-Type": content_type}))
+
+        assert (201, {}) == (answer.status, answer.json["ok"])
+        assert {"ok", "said"} == answer.json.keys()
+
+    deliver()
 
 
 # results
