@@ -29,7 +29,7 @@ from .model import (
     Filter,
     MonQTask,
     State,
-    ready_again,
+    fresh_start,
 )
 from .store import Store
 from .store.contract import CountedBy
@@ -109,8 +109,7 @@ class Admin:
 
         A task whose key another unfinished task holds stays as it is.
         """
-        forgotten = ("result", "output", "progress", "time_start", "time_stop", "expire_at")
-        fields = ready_again(0, time_queue=self._clock.now(), crashes=0, **dict.fromkeys(forgotten))
+        fields = fresh_start(self._clock.now(), crashes=0)
         step = self._move(which, MOVABLE["retry"], fields, cursor, limit)
         if step.done:
             self._wake()

@@ -43,6 +43,7 @@ LEGAL_MOVES: Final[Mapping[State, frozenset[State]]] = {
     ERROR: frozenset({READY}),
     SKIPPED: frozenset({READY}),
 }
+FAILED: Final[tuple[State, ...]] = (ERROR,)
 RUNNABLE: Final[tuple[State, ...]] = tuple(state for state in STATES if LEGAL_MOVES[state])
 """The states from which a task may still run, by itself or after an operator's retry: it needs its event."""
 
@@ -141,6 +142,7 @@ class MonQTask:
         return self.waiter(self, timeout)
 
 
+OnDuplicate = Literal["ignore", "retry_failed", "accept"]
 DELIVERY: Final = "delivery"
 PUBLISHED: Final = "published"
 
@@ -164,7 +166,9 @@ class Event:
     secret, and `body`, the exact bytes that were verified. What came several times is joined by commas.
     Every other event has `args` and `kwargs`. `delivery` is the sender's own id of the delivery. `key` is
     what a repetition is recognised by, among events of one kind; that of a delivery is its hook and the
-    sender's id. Kind and key follow from `hook` and `delivery` where they are not given.
+    sender's id. Kind and key follow from `hook` and `delivery` where they are not given. `guard` is unique
+    among all events, too: by it a recorded delivery is recognised under another id. `peer` is the address
+    that it came from, `on_duplicate` what becomes of the tasks of the first one when this is a repetition.
     """
 
     id: ObjectId
@@ -181,7 +185,10 @@ class Event:
     kind: str = ""
     key: str | None = None
     query: dict[str, str] = field(default_factory=dict)
+    guard: str | None = None
+    peer: str = ""
     # in memory only
+    on_duplicate: OnDuplicate = field(default="retry_failed", repr=False, compare=False)
     fault: str = field(default="", repr=False, compare=False)
     """What of its stored form nobody can read: no handler gets it."""
     is_test: bool = field(default=False, repr=False, compare=False)
@@ -226,7 +233,8 @@ class Receipt(NamedTuple):
     """What a posting became. On a *duplicate* the ids are those of the first time.
 
     *repeated*: it came under its own ids before, in an earlier call: what it posts may have run already.
-    *replayed*: its event was stored before, without tasks, and has got these; they wait.
+    *replayed*: its event was stored before, without tasks, and has got these; they wait. *retried* is how
+    many tasks of the first time had failed and wait again.
     """
 
     task_ids: list[ObjectId]
@@ -234,6 +242,7 @@ class Receipt(NamedTuple):
     duplicate: bool = False
     repeated: bool = False
     replayed: bool = False
+    retried: int = 0
 
 
 class Report(NamedTuple):
@@ -247,6 +256,12 @@ class Report(NamedTuple):
 def ready_again(attempt: int, **more: Any) -> dict[str, Any]:
     """The fields of a task that nobody holds any more, with so many attempts counted, and *more*."""
     return {"state": READY, "worker": None, "attempt": attempt, **more}
+
+
+def fresh_start(now: datetime, **more: Any) -> dict[str, Any]:
+    """The fields of an ended task that begins anew: due at *now*, no attempt counted, and *more*."""
+    forgotten = ("result", "output", "progress", "time_start", "time_stop", "expire_at")
+    return ready_again(0, time_queue=now, **dict.fromkeys(forgotten), **more)
 
 
 class FairShare(NamedTuple):

@@ -6,7 +6,8 @@ already says `busy` and the task begins at once (direct start): two steps and a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -18,9 +19,9 @@ from .apps.options import Options
 from .apps.registry import Registry
 from .clock import Clock
 from .config import nearest
-from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
+from .errors import NotAccepted, NotFound, StoreError, StoreFull, StoreUnavailable
 from .joining import await_end
-from .model import BUSY, Event, Instance, MonQTask, Posting, Receipt
+from .model import BUSY, FAILED, Event, Instance, MonQTask, Posting, Receipt, fresh_start
 from .store import Store
 from .store.documents import later, unclaimed
 from .store.fields import is_about_task_ids
@@ -192,9 +193,31 @@ class PostOffice:
         """Store a verified delivery and one task for each handler, called `(topic, event)`.
 
         A delivery that is stored already answers with the ids of the first time; if nobody handled it
-        then, with those of the tasks that it gets now.
+        then, with those of the tasks that it gets now. Those of its tasks that ended in error wait again,
+        where the event's `on_duplicate` says so.
         """
-        return self._fan_out(event, [event.topic], {}, capture())
+        receipt = self._fan_out(event, [event.topic], {}, capture())
+        if receipt.duplicate and receipt.event_id is not None and receipt.event_id != event.id:
+            return self._repetition(event, receipt)
+        return receipt
+
+    def _repetition(self, event: Event, receipt: Receipt) -> Receipt:
+        """What is to be said of *event*, which has come before, and what failed of the first one again."""
+        first = receipt.event_id
+        with suppress(StoreError):  # only something to tell
+            stored = self._store.event(first) if first is not None else None
+            if stored is not None and not stored.fault:
+                for fact in _differences(event, stored):
+                    emit(fact, event=event, first=first)
+        if event.on_duplicate != "retry_failed" or not receipt.task_ids:
+            return receipt
+        with suppress(NotAccepted):  # such a task stays as it is
+            retried = self._store.move(receipt.task_ids, FAILED, fresh_start(self._clock.now()))
+            if retried:
+                emit("delivery.retried", event=event, first=first, count=retried)
+                self._let_wait([task for one in receipt.task_ids if (task := self._store.get(one))])
+                return receipt._replace(retried=retried)
+        return receipt
 
     @property
     def clock(self) -> Clock:
@@ -392,6 +415,14 @@ class PostOffice:
                 task.worker, task.process = starter.worker.id, starter.worker.process
                 task.attempt = task.generation = 1
         return reserved
+
+
+def _differences(event: Event, first: Event) -> Iterator[str]:
+    """The facts that tell how *event* differs from the *first* of its kind, which came before."""
+    if event.delivery != first.delivery:
+        yield "delivery.renewed"
+    elif event.body != first.body:
+        yield "delivery.differed"
 
 
 def _tell_of_tasks(tasks: list[MonQTask], receipt: Receipt) -> None:

@@ -64,6 +64,18 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.INFO,
         "the sender's id of a delivery is over 256 characters or not ASCII; its hash stands for it",
     ),
+    "delivery.differed": (
+        logging.INFO,
+        "a delivery came again under its id with another body; the first one counts",
+    ),
+    "delivery.renewed": (
+        logging.WARNING,
+        "a body came again under another id, which is not signed; perhaps a recorded delivery; not stored",
+    ),
+    "delivery.retried": (
+        logging.INFO,
+        "a delivery came again; so many of its tasks had failed, and wait again",
+    ),
     "handler.suspended": (
         logging.WARNING,
         "a command cannot be started, and why: its folder, program, interpreter or user; its tasks wait",

@@ -27,6 +27,9 @@ _EXAMPLES: Final[Live] = {
         "header": "X-Deploy-Token",
         "topic": "deploy.{body:kind}",
         "topic_fallback": "deploy.other",
+        "delivery_id": "{body:run.id}",
+        "on_duplicate": "ignore",
+        "replay_guard": "no",
     },
     "hook:billing": {
         "verify": "standard",
@@ -66,7 +69,8 @@ def _demands(section: Section, values: Values, _: Path) -> list[tuple[int, str]]
     is_allowed = values.read.get("weak_secret", False)
     return [
         *_idle(section, verify),
-        *_proof_in_topic(section, sender, values),
+        *_names_proof(section, sender, values, "topic"),
+        *_names_proof(section, sender, values, "delivery_id"),
         *_bad_keys(section, sender, secrets),
         *([] if is_allowed else _weak_secrets(section, sender, secrets)),
     ]
@@ -85,14 +89,14 @@ def _idle(section: Section, verify: str) -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def _proof_in_topic(section: Section, sender: Sender, values: Values) -> list[tuple[int, str]]:
+def _names_proof(section: Section, sender: Sender, values: Values, key: str) -> list[tuple[int, str]]:
     """The placeholder of the header that carries the proof: it is not stored either."""
     header = values.read.get("header", "").lower() if "header" in sender.settings else sender.header
-    named = {one.where.lower() for one in PLACEHOLDERS.compile(values.read.get("topic", "")).placeholders}
+    named = {one.where.lower() for one in PLACEHOLDERS.compile(values.read.get(key, "")).placeholders}
     if not header or header not in named:
         return []
     sentence = f"expected a header that is kept, got {header}, which carries the proof; name another one"
-    return [(section.entries["topic"].line, f"[{section.name}] topic: {sentence}")]
+    return [(section.entries[key].line, f"[{section.name}] {key}: {sentence}")]
 
 
 def _weak_secrets(section: Section, sender: Sender, secrets: tuple[Secret, ...]) -> list[tuple[int, str]]:

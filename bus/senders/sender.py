@@ -76,6 +76,16 @@ class Sender:
         """`signed`, compiled."""
         return SIGNED.compile(self.signed)
 
+    def proves(self, place: str) -> bool:
+        """Whether what stands at *place* is covered by the proof, so that nobody else can change it."""
+        if self.scheme != "hmac":
+            return False
+        signed = {placeholder.name.lower() for placeholder in self.content.placeholders}
+        if place.startswith("body:"):
+            return not signed.isdisjoint({"body", "form"})
+        whole = {"url"} if place.startswith("query:") else set[str]()
+        return bool(signed & {place.lower(), *whole}) or ("id" in signed and place in self.delivery)
+
     @property
     def takes(self) -> frozenset[str]:
         """The settings of a hook that do something for this sender and not for every other."""

@@ -92,6 +92,10 @@ def event_to_document(event: Event) -> dict[str, Any]:
         document["query"] = [[name, value] for name, value in event.query.items()]
     if event.unique_key is not None:
         document["key"] = event.unique_key
+    if event.guard is not None:
+        document["guard"] = event.guard
+    if event.peer:
+        document["peer"] = event.peer
     return document
 
 
@@ -114,6 +118,8 @@ def event_from_document(document: dict[str, Any]) -> Event:
         task_ids=document.get("task_ids") or [],
         expire_at=document.get("expire_at"),
         query=dict(document.get("query") or ()),
+        guard=document.get("guard"),
+        peer=document.get("peer") or "",
         kind=kind,
         key=key and key.removeprefix(key_prefix(kind)),
         fault=fault,

@@ -8,8 +8,6 @@ that is verified is stored, whatever its content: what cannot be understood of i
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import partial
@@ -26,7 +24,7 @@ from ..safe_text import cached_if_short
 from ..senders import Sender, adapted
 from ..senders.kept import is_kept, is_kept_parameter
 from ..telemetry import emit
-from . import topic
+from . import identity, topic
 from .admission import Admission
 from .request import Request, raw
 from .verify import Mismatch, claim_of
@@ -34,8 +32,7 @@ from .verify import Mismatch, claim_of
 if TYPE_CHECKING:
     from ..config import Hook
 
-_VERIFYING, _PARSING = Queue(), Queue()
-_DELIVERY_ID = re.compile(r"[\x20-\x7e]{1,256}")
+_VERIFYING, _PARSING, _HASHING = Queue(), Queue(), Queue()
 
 
 class Receiver:
@@ -82,7 +79,9 @@ class Receiver:
             claim.check(request, _VERIFYING.step_back)
         except Mismatch as mismatch:
             raise _not_verified(sender) from mismatch
-        return self._event(hook, sender, request, received)
+        event, remarks = self._event(hook, sender, request, received)
+        event.peer = environ.get("REMOTE_ADDR", "")
+        return event, remarks
 
     def _event(
         self, hook: Hook, sender: Sender, request: Request, received: datetime
@@ -94,18 +93,21 @@ class Receiver:
             if is_kept(name)
         }
         kept.pop(sender.header, None)
-        content, unreadable = _parse(request, topic.paths_in(hook.topic, sender))
+        content, unreadable = _parse(request, topic.paths_in(hook.topic, sender, hook.delivery_id))
         sources = _Sources(kept, _kept_query(request), content)
         # not a function in here that calls itself: such a one keeps all headers until garbage is collected
         found = topic.fill(hook, partial(_value, hook, sender, sources))
-        given = _first(sender.delivery, sources) or kept.get("idempotency-key")
-        delivery = _delivery_id(given) if given else None
+        who = identity.identify(hook, sender, request.body, sources.at, _HASHING.step_back)
+        event_id = self._clock.new_id()
         event = Event(
-            id=self._clock.new_id(),
+            id=event_id,
             topic=found.text,
             received=received,
             hook=hook.name,
-            delivery=delivery,
+            delivery=who.delivery,
+            key=identity.key_of(hook, who.delivery, event_id),
+            guard=who.guard,
+            on_duplicate=hook.on_duplicate,
             headers=kept,
             body=request.body,
             query=sources.query,
@@ -116,8 +118,8 @@ class Receiver:
             remarks["topic.missed"] = found.missing
         if found.cut:
             remarks["topic.shortened"] = found.cut
-        if given and given != delivery:
-            remarks["delivery.renamed"] = "delivery id: not 1 to 256 printable ASCII characters"
+        if who.was_renamed:
+            remarks["delivery.renamed"] = who.was_renamed
         return event, remarks
 
     def _secrets(self, hook: Hook, sender: Sender) -> tuple[str, ...]:
@@ -262,13 +264,6 @@ def _first(places: Iterable[str], sources: _Sources) -> str | None:
     return None
 
 
-def _delivery_id(given: str) -> str:
-    """The sender's own id of the delivery, by which a second coming is recognised; of an odd one its hash."""
-    if _DELIVERY_ID.fullmatch(given):
-        return given
-    return f"sha256:{hashlib.sha256(given.encode('utf-8', 'surrogatepass')).hexdigest()}"
-
-
 def _accepted(event: Event, receipt: Receipt) -> Answer:
     content: dict[str, Any] = {
         "event": str(receipt.event_id or event.id),
@@ -276,6 +271,8 @@ def _accepted(event: Event, receipt: Receipt) -> Answer:
     }
     if receipt.duplicate:
         content["duplicate"] = True
+    if receipt.retried:
+        content["retried"] = receipt.retried
     body = dumps(content).encode() + b"\n"
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     return Answer("200 OK" if receipt.duplicate else "202 Accepted", headers, body)

@@ -297,6 +297,69 @@ def test_a_replayed_event_is_kept_as_long_as_a_new_one(engine, office):
     assert timedelta(days=30) == engine.store.event(event_id).expire_at - engine.clock.now()
 
 
+def failing(engine, office):
+    """A delivery whose only task has ended in error, by its receipt."""
+    engine.declare(lambda *_: 1 / 0, "h", topic="a", max_attempts=1)
+    receipt = office.deliver(delivery(engine))
+    perform_all(engine)
+    assert {"error": 1} == engine.store.count(Filter())
+    return receipt
+
+
+def test_a_redelivery_makes_what_had_failed_ready_again(engine, office, facts):
+    """Once, however many come; the answer has the first ids and says how many."""
+    first = failing(engine, office)
+    again = [office.deliver(delivery(engine)) for _ in range(3)]
+
+    assert [(first.task_ids, first.event_id, True)] * 3 == [
+        (one.task_ids, one.event_id, one.duplicate) for one in again
+    ]
+    assert [1, 0, 0] == [one.retried for one in again]
+    assert {"ready": 1} == engine.store.count(Filter())
+    assert [(1, first.event_id)] == [(one["count"], one["first"]) for one in facts.of("delivery.retried")]
+    perform_all(engine)
+    assert {"error": 1} == engine.store.count(Filter())
+
+
+def test_a_redelivery_forgets_no_crash(engine, office):
+    """It comes from outside: it must not be able to bring down one daemon after the other."""
+    (task_id,) = failing(engine, office).task_ids
+    engine.store.move([task_id], ("error",), {"crashes": 3})
+    office.deliver(delivery(engine))
+
+    assert 3 == engine.store.get(task_id).crashes
+
+
+@pytest.mark.parametrize("state", ["complete", "skipped", "ready"])
+def test_a_redelivery_leaves_tasks_alone_that_did_not_fail(engine, office, state):
+    """What is done is done, what an operator has cancelled stays so, and what waits has its turn."""
+    (task_id,) = failing(engine, office).task_ids
+    engine.store.move([task_id], ("error",), {"state": state})
+
+    assert 0 == office.deliver(delivery(engine)).retried
+    assert {state: 1} == engine.store.count(Filter())
+
+
+def test_a_hook_may_leave_failed_tasks_to_its_operator(engine, office):
+    """on_duplicate = ignore."""
+    failing(engine, office)
+    event = delivery(engine)
+    event.on_duplicate = "ignore"
+
+    assert (True, 0) == (office.deliver(event).duplicate, office.deliver(event).retried)
+    assert {"error": 1} == engine.store.count(Filter())
+
+
+def test_what_differs_in_a_repetition_is_told(engine, office, facts):
+    """Another body under the same id counts for nothing, as Stripe has it; so does another id."""
+    one, same, differs, renewed = (delivery(engine, n) for n in ("1", "1", "1", "2"))
+    differs.body, one.guard, renewed.guard = b"{ }", "x:1", "x:1"
+    receipts = [office.deliver(event) for event in (one, same, differs, renewed)]
+
+    assert [False, True, True, True] == [receipt.duplicate for receipt in receipts]
+    assert ["delivery.differed", "delivery.renewed"] == [name for name in facts.names if "delivery" in name]
+
+
 def test_deliveries_without_an_id_are_all_new(engine, office):
     engine.declare(lambda *_: None, "h", topic="a")
     for _ in range(3):

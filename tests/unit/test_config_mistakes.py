@@ -19,7 +19,10 @@ from .inifile import ENVIRON, HOOK, problems, read, write
 pytestmark = pytest.mark.usefixtures("folder")
 
 DURATION = "expected a duration from 1s to 36500d (unit ms, s, m, h or d), got"
-HOOK_KEYS = "verify, secret, weak_secret, header, topic, topic_fallback, tolerance"
+HOOK_KEYS = (
+    "verify, secret, weak_secret, header, topic, topic_fallback, delivery_id, on_duplicate, replay_guard, "
+    "tolerance"
+)
 ALONE = "expected [SECTION] alone on its line, got something else; write for example [monqbus]"
 KEY_VALUE = "expected KEY = VALUE, got something else; indent the line if it goes on with the value above"
 TOPIC_EXPECTED = "expected a topic of letters, digits and _ . : -, at most 128 characters"

@@ -15,7 +15,7 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 
 from ...errors import StoreError
 from ...model import BUSY, READY, RUNNABLE
-from .connection import KEY_INDEX
+from .connection import GUARD_INDEX, KEY_INDEX
 
 TASKS: Final = "monq_task"
 EVENTS: Final = "monq_event"
@@ -71,6 +71,12 @@ _EVENT_INDEXES: Final = (
         name=KEY_INDEX,
         unique=True,
         partialFilterExpression={"key": {"$exists": True}},
+    ),
+    IndexModel(
+        [("guard", 1)],
+        name=GUARD_INDEX,
+        unique=True,
+        partialFilterExpression={"guard": {"$exists": True}},
     ),
     # _id at the end makes the pruner's look covered: it reads no body
     IndexModel(

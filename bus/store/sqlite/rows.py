@@ -18,12 +18,24 @@ from ...codec import decode, encode, undo_references
 from ...model import RUNNABLE, STATES, Event, MonQTask
 from ..fields import LARGEST_COUNT
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """What `migrations` ends with, and what a new file is made as."""
 _ENDED_FOR_GOOD = [state for state in STATES if state not in RUNNABLE]
 # in these words a query gets the index; with other states the index needs another name. Not IN: of more than
 # two states SQLite makes a table at each change of a task, which costs a quarter of all ends (measured)
 REFERS = " AND ".join(["event_id IS NOT NULL", *(f"state != {state!r}" for state in _ENDED_FOR_GOOD)])
+GUARD_INDEX = "CREATE UNIQUE INDEX event_guard ON event (guard) WHERE guard IS NOT NULL"
+DELIVERY_LOG = """CREATE TABLE delivery (
+    seq INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    is_refused INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    hook TEXT,
+    status INTEGER,
+    delivery TEXT,
+    document BLOB NOT NULL
+);
+CREATE INDEX delivery_ring ON delivery (is_refused, id, size)"""
 SCHEMA = f"""
 CREATE TABLE task (
     seq INTEGER PRIMARY KEY,
@@ -65,9 +77,12 @@ CREATE TABLE event (
     topic TEXT,
     received INTEGER,
     task_count INTEGER,
-    kind TEXT
+    kind TEXT,
+    guard TEXT
 );
 CREATE INDEX event_expire ON event (expire_at) WHERE expire_at IS NOT NULL;
+{GUARD_INDEX};
+{DELIVERY_LOG};
 CREATE TABLE beat (one INTEGER PRIMARY KEY, beats INTEGER NOT NULL);
 INSERT INTO beat VALUES (1, 0);
 """
@@ -141,8 +156,8 @@ SET_ASIDE = "UPDATE task SET state = 'error', result = ?, time_stop = ?"
 HAS_TASK = "SELECT 1 FROM task WHERE id = ?"
 HAS_EVENT = "SELECT 1 FROM event WHERE id = ?"
 INSERT_EVENT = """
-    INSERT INTO event (id, key, hook, expire_at, document, topic, received, task_count, kind)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+    INSERT INTO event (id, key, hook, expire_at, document, topic, received, task_count, kind, guard)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
 
@@ -257,5 +272,5 @@ def event_to_row(event: Event, document: dict[str, Any]) -> tuple[Any, ...]:
     """The values of *event* for INSERT_EVENT."""
     return (
         event.id.binary, event.unique_key, event.hook, to_ms(event.expire_at), encode(document), event.topic,
-        to_ms(event.received), len(event.task_ids), event.kind,
+        to_ms(event.received), len(event.task_ids), event.kind, event.guard,
     )  # fmt: skip

@@ -172,8 +172,9 @@ class SqliteStore:
         """The event that stands there in place of *event*: itself, or the first of its key."""
         found = read_events(
             self._sql,
-            "WHERE id = ? OR key = ? ORDER BY id = ? DESC LIMIT 1",
-            (event.id.binary, event.unique_key, event.id.binary),
+            "WHERE id = ? OR key = ? OR (guard = ? AND guard IS NOT NULL) "
+            "ORDER BY id = ? DESC, key IS ? DESC LIMIT 1",
+            (event.id.binary, event.unique_key, event.guard, event.id.binary, event.unique_key),
         )
         return found[0] if found else None
 

@@ -1,0 +1,104 @@
+"""Which delivery a request is: the sender's own id of it, and by what it is recognised when it comes again.
+
+What stands in a header is often not signed: then whoever has recorded a delivery can send it once more under
+another id. Such a one is recognised by the hash of its body.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from bson import ObjectId
+
+from ..config.delivery_ids import PLACEHOLDERS
+from ..placeholders import NoValue
+from ..senders import Sender
+
+if TYPE_CHECKING:
+    from ..config import Hook
+
+SPARE: Final = "header:idempotency-key"
+"""Where the id stands of a sender that has no place of its own for it."""
+SLICE_BYTES: Final = 256 * 1024
+_PLAIN = re.compile(r"[\x20-\x7e]{1,256}")
+
+
+class Identity(NamedTuple):
+    """The *delivery* id; *guard* as that of an Event; why the id *was_renamed*, or ""."""
+
+    delivery: str | None = None
+    guard: str | None = None
+    was_renamed: str = ""
+
+
+@lru_cache(maxsize=1024)
+def places_of(delivery_id: str, sender: Sender) -> tuple[str, ...]:
+    """Where the id stands: the setting *delivery_id* of a hook, or what its *sender*'s row says."""
+    if not delivery_id:
+        return sender.delivery
+    return tuple(one.name for one in PLACEHOLDERS.compile(delivery_id).placeholders)
+
+
+@lru_cache(maxsize=1024)
+def is_guarded(delivery_id: str, sender: Sender) -> bool:
+    """Whether a recorded delivery could come under another id: the content is proven, and the id is not."""
+    places = places_of(delivery_id, sender)
+    return sender.proves("body:") and not all(map(sender.proves, places))
+
+
+def identify(
+    hook: Hook,
+    sender: Sender,
+    body: bytes,
+    lookup: Callable[[str], str | None],
+    pause: Callable[[], object],
+) -> Identity:
+    """The identity of a verified delivery to *hook*: *lookup* gives the value at a place.
+
+    Lets *pause* run between the slices of a long body.
+    """
+    given = _given(hook.delivery_id, sender, lookup) or lookup(SPARE)
+    delivery = _stored(given) if given else None
+    guard = None
+    if hook.replay_guard and hook.on_duplicate != "accept" and is_guarded(hook.delivery_id, sender):
+        guard = f"{hook.name}:{_hash(body, pause)}"
+    renamed = "" if given == delivery else "delivery id: not 1 to 256 printable ASCII characters"
+    return Identity(delivery, guard, renamed)
+
+
+def key_of(hook: Hook, delivery: str | None, event_id: ObjectId) -> str | None:
+    """The key of an event where it is not that of every delivery of this id: each one is then accepted.
+
+    A line feed is in no id, so that it is never another delivery's.
+    """
+    if hook.on_duplicate != "accept" or delivery is None:
+        return None
+    return f"{hook.name}:{delivery}\n{event_id}"
+
+
+def _given(delivery_id: str, sender: Sender, lookup: Callable[[str], str | None]) -> str | None:
+    if delivery_id:
+        try:
+            return PLACEHOLDERS.compile(delivery_id).fill(lambda one: lookup(one.name) or None)
+        except NoValue:
+            return None
+    return next((value for place in sender.delivery if (value := lookup(place))), None)
+
+
+def _stored(given: str) -> str:
+    """*given* as it is kept: of an odd one the hash."""
+    if _PLAIN.fullmatch(given):
+        return given
+    return f"sha256:{hashlib.sha256(given.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def _hash(body: bytes, pause: Callable[[], object]) -> str:
+    found = hashlib.sha256(body[:SLICE_BYTES])
+    for begin in range(SLICE_BYTES, len(body), SLICE_BYTES):
+        pause()
+        found.update(body[begin : begin + SLICE_BYTES])
+    return found.hexdigest()
