@@ -54,6 +54,7 @@ LONGEST_TEXT: Final = 1000
 MOST_VALUES: Final = 10_000
 """Ids, states or names of one filter: SQLite takes 32,766 values a query."""
 
+EVENT_OUTCOMES: Final = ("handled", "unhandled")
 MOMENTS: Final = ("older", "newer", "ended_older", "ended_newer")
 """The parts of a filter that are moments."""
 WILDCARD: Final = "*"
@@ -326,10 +327,9 @@ class Filter:
         _require_all("states", self.states, ", ".join(STATES), STATES.__contains__)
         _require_all("names", self.names, "names of tasks", _is_whole)
         for part in ("name", "topic", "error"):
-            _require_text(part, getattr(self, part))
+            require_text(part, getattr(self, part))
         for part in MOMENTS:
-            if not _is_moment(moment := getattr(self, part)):
-                raise BadFilter(f"{part}: expected a time with its zone, got {shown(moment)}")
+            require_moment(part, getattr(self, part))
         if not isinstance(self.parked, bool):
             raise BadFilter(f"parked: expected true or false, got {shown(self.parked)}")
         if self.error:
@@ -343,19 +343,43 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events an operator means: each given part is the event's own, whole. Raises BadFilter."""
+    """Which events an operator means: each given part is the event's own, whole. Raises BadFilter.
+
+    *older* and *newer* compare the moment at which it was received. *outcome* "unhandled" means that it has
+    no tasks, "handled" that it has some.
+    """
 
     topic: str = ""
     hook: str = ""
     kind: str = ""
+    delivery: str = ""
+    outcome: str = ""
+    older: datetime | None = None
+    newer: datetime | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no store may be asked."""
-        for part in ("topic", "hook", "kind"):
-            _require_text(part, getattr(self, part))
+        for part in ("topic", "hook", "kind", "delivery"):
+            require_text(part, getattr(self, part))
+        for part in ("older", "newer"):
+            require_moment(part, getattr(self, part))
+        if self.outcome not in ("", *EVENT_OUTCOMES):
+            raise BadFilter(f"outcome: expected {' or '.join(EVENT_OUTCOMES)}, got {shown(self.outcome)}")
+
+    @property
+    def is_empty(self) -> bool:
+        """True when it means every event there is."""
+        return self == EventFilter()
 
 
-def _require_text(part: str, text: object) -> None:
+def require_moment(part: str, moment: object) -> None:
+    """Raise BadFilter unless *moment* is one that a store can be asked for, or None."""
+    if not _is_moment(moment):
+        raise BadFilter(f"{part}: expected a time with its zone, got {shown(moment)}")
+
+
+def require_text(part: str, text: object) -> None:
+    """Raise BadFilter unless *text* is one that a store can be asked for."""
     if not _is_text(text):
         raise BadFilter(f"{part}: expected text of at most {LONGEST_TEXT} characters, got {shown(text)}")
 

@@ -14,7 +14,7 @@ from bus.store.mongo import MongoStore
 from bus.store.sqlite.store import SqliteStore
 
 ROOT = Path(__file__).parents[2]
-WORDS = {4: "four", 5: "five", 7: "seven", 11: "eleven", 27: "twenty-seven"}
+WORDS = {4: "four", 5: "five", 7: "seven", 14: "fourteen", 30: "thirty"}
 
 
 def verbs(group: type) -> set[str]:

@@ -15,7 +15,7 @@ from bus.errors import StoreUnusable
 from bus.model import Event, EventFilter, Posting
 from bus.store.mongo import MongoStore, checks, migration
 from bus.store.mongo.migration import SCHEMA, SCHEMA_VERSION
-from bus.store.mongo.migrations import STEPS, v2_event_kind
+from bus.store.mongo.migrations import STEPS, v2_event_kind, v3_delivery_log
 from bus.store.mongo.schema import EVENTS
 
 from .samples import NOW
@@ -115,7 +115,7 @@ def test_of_daemons_that_start_at_once_one_does_each_step(version_1: str, monkey
             begun.set()
             super().sleep(seconds)
 
-    monkeypatch.setattr(migration, "STEPS", ((2, slow),))
+    monkeypatch.setattr(migration, "STEPS", ((2, slow), *STEPS[1:]))
 
     def start() -> None:
         store = MongoStore(version_1, daemon=True)
@@ -132,6 +132,22 @@ def test_of_daemons_that_start_at_once_one_does_each_step(version_1: str, monkey
 
     assert 1 == len(calls)
     assert [UPGRADED] * 3 == seen
+
+
+def test_a_database_of_version_2_gets_the_delivery_log(mongo_address: str) -> None:
+    """Also where it was made already: a step that was cut is begun again."""
+    with opened(mongo_address) as store:
+        database_of(store)["monq_delivery"].drop()
+        database_of(store)[SCHEMA].update_one({}, {"$set": {"version": 2}})
+    for _ in range(2):
+        with opened(mongo_address, daemon=False) as store:
+            v3_delivery_log.migrate(database_of(store), lambda: None)
+            indexes = set(database_of(store)["monq_delivery"].index_information())
+    with opened(mongo_address) as store:
+        version = version_in(store)
+
+    assert {"_id_", "monqbus_ring"} == indexes
+    assert {"_id": "schema", "version": 3} == version
 
 
 def test_a_step_that_was_cut_is_begun_again(version_1: str, monkeypatch: Any) -> None:

@@ -13,7 +13,8 @@ from .connection import Document
 from .lenient import id_of, is_, read, texts_of
 
 SHOWN: Final = {"key": 1, "task_ids": 1, "handlers": 1, "fanned_out": 1, "expire_at": 1, "guard": 1}
-WITHOUT_TASKS: Final[Document] = {"task_ids": {"$not": {"$elemMatch": {"$type": "objectId"}}}}
+WITH_TASKS: Final[Document] = {"task_ids": {"$elemMatch": {"$type": "objectId"}}}
+WITHOUT_TASKS: Final[Document] = {"task_ids": {"$not": WITH_TASKS["task_ids"]}}
 """The condition that an event has no tasks, whatever stands in the place of their ids."""
 
 

@@ -16,6 +16,7 @@ from ...telemetry import ToldOnce
 from ..contract import Notice
 from .connection import Connection
 from .schema import (
+    DELIVERIES,
     EVENTS,
     FEED,
     INDEX_SECONDS,
@@ -38,6 +39,7 @@ LOOK_SECONDS: Final = 3.0
 _LOST: Final[Mapping[str, str]] = {
     TASKS: "tasks that were acknowledged may be lost",
     EVENTS: "events may be lost, and deliveries that come again are not recognised",
+    DELIVERIES: "the log of refused deliveries is gone",
     WORKERS: "the leases are gone, and other daemons may begin what runs here",
 }
 

@@ -17,6 +17,7 @@ from ...model import DELIVERY, PUBLISHED, READY, STATES, WILDCARD, Event, EventF
 from ..contract import CountedBy
 from ..documents import event_from_document, task_from_document
 from .connection import Connection, Document
+from .duplicates import WITH_TASKS, WITHOUT_TASKS
 from .lenient import id_of, is_, read
 from .pages import BRIEF, read_behind, read_ids
 from .schema import EVENTS, STATE, TASKS
@@ -143,7 +144,12 @@ def _query(which: Filter) -> Document:
 
 
 def _query_of_events(which: EventFilter) -> Document:
-    query: Document = {name: text for name in ("topic", "hook") if (text := getattr(which, name))}
+    query: Document = {name: text for name in ("topic", "hook", "delivery") if (text := getattr(which, name))}
+    moments = {"$lt": which.older, "$gt": which.newer}
+    if given := {name: moment for name, moment in moments.items() if moment is not None}:
+        query["received"] = given
+    if which.outcome:
+        query.update(WITHOUT_TASKS if which.outcome == "unhandled" else WITH_TASKS)
     if which.kind:
         kinds: list[Document] = [{"kind": which.kind}]
         if which.kind in {DELIVERY, PUBLISHED}:  # an event that an earlier version wrote has no kind

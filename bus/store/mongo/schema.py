@@ -19,6 +19,7 @@ from .connection import GUARD_INDEX, KEY_INDEX
 
 TASKS: Final = "monq_task"
 EVENTS: Final = "monq_event"
+DELIVERIES: Final = "monq_delivery"
 WORKERS: Final = "monq_worker"
 FEED: Final = "monq_task.feed"
 
@@ -31,6 +32,7 @@ CLAIM: Final = "monqbus_claim"
 DUE: Final = "monqbus_due"
 STATE: Final = "monqbus_state"
 OF_EVENT: Final = "monqbus_of_event"
+RING: Final = "monqbus_ring"
 REPLACED: Final = ((TASKS, "monqbus_event"), (EVENTS, "monqbus_expire"))
 """Indexes of earlier versions, in whose place others are now."""
 
@@ -85,7 +87,13 @@ _EVENT_INDEXES: Final = (
         partialFilterExpression={"expire_at": {"$exists": True}},
     ),
 )
-_INDEXES: Final = ((TASKS, _TASK_INDEXES), (EVENTS, _EVENT_INDEXES))
+# all that is asked to let old ones go stands in it
+_DELIVERY_INDEXES: Final = (IndexModel([("is_refused", 1), ("_id", 1), ("room", 1)], name=RING),)
+_INDEXES: Final = (
+    (TASKS, _TASK_INDEXES),
+    (EVENTS, _EVENT_INDEXES),
+    (DELIVERIES, _DELIVERY_INDEXES),
+)
 
 Found = Mapping[str, Mapping[str, Any]]
 """Our collections that are there, by name, as listCollections describes them."""
@@ -95,7 +103,7 @@ There = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 def collections(database: Database[dict[str, Any]]) -> Found:
     """What stands under our names."""
-    names = {"name": {"$in": [TASKS, EVENTS, WORKERS, FEED]}}
+    names = {"name": {"$in": [TASKS, EVENTS, DELIVERIES, WORKERS, FEED]}}
     return {found["name"]: found for found in database.list_collections(filter=names)}
 
 
@@ -138,11 +146,11 @@ def create_indexes(database: Database[dict[str, Any]]) -> None:
     in_set = "setName" in database.command("hello")
     # by default a build waits for every member, so one that is down would stop the start
     options: dict[str, Any] = {"commitQuorum": "majority"} if in_set else {}
-    database[TASKS].create_indexes(list(_TASK_INDEXES), **options)
-    database[EVENTS].create_indexes(list(_EVENT_INDEXES), **options)
-    for collection, name in REPLACED:
+    for collection, own in _INDEXES:
+        database[collection].create_indexes(list(own), **options)
+    for place, name in REPLACED:
         with suppress(OperationFailure):  # it is gone already, or the right is missing: it only costs room
-            database[collection].drop_index(name)
+            database[place].drop_index(name)
 
 
 def indexes(database: Database[dict[str, Any]]) -> There:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from ...clock import Clock
-from ...model import WILDCARD, Filter, State
+from ...model import WILDCARD, EventFilter, Filter, State
 from ...regex import searching
 from ..salvage import salvage
 from .rows import to_ms
@@ -58,6 +58,30 @@ def where_clause(which: Filter) -> tuple[str, list[Any]]:
         clauses.append("result_matches(CAST(result AS BLOB), ?, ?)")
         values += [which.error, Clock().monotonic() + SEARCH_SECONDS]
     return " AND ".join(clauses), values
+
+
+def where_of_events(which: EventFilter) -> tuple[list[str], list[Any]]:
+    """The conditions of a filter of events, with their values as parameters."""
+    conditions, values = ["1"], list[Any]()
+    for condition, value in (
+        ("topic = ?", which.topic),
+        ("hook = ?", which.hook),
+        ("kind = ?", which.kind),
+        ("received < ?", to_ms(which.older)),
+        ("received > ?", to_ms(which.newer)),
+    ):
+        if value not in ("", None):
+            conditions.append(condition)
+            values.append(value)
+    if which.outcome:
+        conditions.append("task_count = 0" if which.outcome == "unhandled" else "task_count > 0")
+    if which.delivery:
+        # the key is hook:delivery, and of an accepted repetition the event's id behind a line feed
+        given = "substr(key, instr(key, ':') + 1"
+        conditions.append(f"kind = 'delivery' AND ({given}) = ? OR {given}, ?) = ?)")
+        behind = f"{which.delivery}\n"
+        values += [which.delivery, len(behind), behind]
+    return conditions, values
 
 
 def _named(name: str) -> tuple[str, list[Any]]:

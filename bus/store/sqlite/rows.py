@@ -33,6 +33,8 @@ DELIVERY_LOG = """CREATE TABLE delivery (
     hook TEXT,
     status INTEGER,
     delivery TEXT,
+    received INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
     document BLOB NOT NULL
 );
 CREATE INDEX delivery_ring ON delivery (is_refused, id, size)"""

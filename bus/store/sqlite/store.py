@@ -17,6 +17,7 @@ from typing import Any
 from bson import ObjectId
 
 from ...codec import encode
+from ...delivery_record import Delivery, DeliveryFilter, Keep
 from ...errors import NotStorable, StoreError
 from ...model import (
     ENDED,
@@ -39,6 +40,7 @@ from ..set_aside import SetAside
 from .backup import back_up
 from .claims import Claims
 from .connection import Connection
+from .delivery_log import DeliveryRing
 from .file import MEMORY
 from .filter import holes
 from .pruning import Pruning
@@ -86,6 +88,7 @@ class SqliteStore:
         self._aside = SetAside()
         self._claims = Claims(self._connection, self._aside)
         self._looking = Reads(self._connection)
+        self._ring = DeliveryRing(self._connection)
         self._examine = examine
         self._pruning = Pruning()
 
@@ -321,6 +324,20 @@ class SqliteStore:
     ) -> list[Event]:
         """See the contract."""
         return self._looking.events(limit, cursor, which)
+
+    # the delivery log
+
+    def log_deliveries(self, records: Sequence[Delivery], keep: Keep | None = None) -> int:
+        """See the contract."""
+        return self._ring.write(records, keep)
+
+    def deliveries(self, which: DeliveryFilter, limit: int, cursor: ObjectId | None = None) -> list[Delivery]:
+        """See the contract."""
+        return self._ring.find(which, limit, cursor)
+
+    def delivery(self, record_id: ObjectId) -> Delivery | None:
+        """See the contract."""
+        return self._ring.get(record_id)
 
     # elsewhere
 

@@ -16,6 +16,8 @@ _STATEMENTS: Final = (
         hook TEXT,
         status INTEGER,
         delivery TEXT,
+        received INTEGER NOT NULL,
+        outcome TEXT NOT NULL,
         document BLOB NOT NULL
     )""",
     "CREATE INDEX delivery_ring ON delivery (is_refused, id, size)",
