@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, get_args
 from bson import ObjectId
 
 from .clock import Clock
+from .delivery_record import Delivery, DeliveryFilter, accepted
 from .errors import NotFound
 from .model import (
     BUSY,
@@ -104,6 +105,28 @@ class Admin:
             raise NotFound(f"event {event_id}: not found; events are forgotten after keep_events")
         return event
 
+    def deliveries(self, which: DeliveryFilter, limit: int, cursor: ObjectId | None = None) -> list[Delivery]:
+        """Deliveries that match, newest first: one page of events and records, which ends as in Store.events.
+
+        *cursor* continues behind the last one of a page; only an empty page was the last.
+        """
+        of_events = which.of_events
+        events = [] if of_events is None else self._store.events(limit, cursor, of_events)
+        records = self._store.deliveries(which, limit, cursor) if which.has_records else []
+        return _newest([accepted(event) for event in events], records, limit)
+
+    def delivery(self, delivery_id: ObjectId) -> Delivery:
+        """One delivery, by the id of its event or record. Raises NotFound."""
+        if (record := self._store.delivery(delivery_id)) is not None:
+            return record
+        event = self._store.event(delivery_id)
+        if event is None or not event.is_delivery:
+            raise NotFound(
+                f"delivery {delivery_id}: not found; accepted ones are forgotten after keep_events, others "
+                "after keep_deliveries or when there are more than delivery_log"
+            )
+        return accepted(event)
+
     def retry(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """Give failed and skipped tasks that match a fresh start.
 
@@ -172,6 +195,22 @@ def narrowed(which: Filter, allowed: tuple[State, ...]) -> Filter | None:
     """*which* among the *allowed* states alone; None when it names none of them."""
     states = tuple(state for state in which.states or allowed if state in allowed)
     return dataclasses.replace(which, states=states) if states else None
+
+
+def _newest(events: list[Delivery], records: list[Delivery], limit: int) -> list[Delivery]:
+    """One page of two, newest id first.
+
+    One that is not full may have ended by its bytes: what the other has behind its end is of the next page.
+    """
+    both = sorted([*events, *records], key=_age, reverse=True)
+    ends = [_age(part[-1]) for part in (events, records) if 0 < len(part) < limit]
+    if ends:
+        both = [one for one in both if _age(one) >= max(ends)]
+    return both[:limit]
+
+
+def _age(one: Delivery) -> str:
+    return str(one.id)
 
 
 def _end_of(ids: list[ObjectId], limit: int) -> ObjectId | None:

@@ -1,7 +1,7 @@
 """One request to a hook as the delivery log has it. Pure values, no I/O.
 
-An accepted delivery is its event: nothing else is stored of it, and its record is made from that when somebody
-asks. Records of their own have those that stored nothing: the refused ones, and repetitions.
+An accepted delivery is its event: nothing else is stored of it, and its record is made from that when
+somebody asks. Records of their own have those that stored nothing: the refused ones, and repetitions.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ OUTCOMES: Final[tuple[Outcome, ...]] = (ACCEPTED, REPEATED, REFUSED)
 class Delivery:
     """What is known of one delivery. `received` is when it was answered, or its event stored.
 
-    `seconds` is how long its answer took, `size` its body's bytes as far as they were read. `headers` are without
-    what may be secret, `parameters` are the names of those in the URL. `body` is there of a refused one only, and
-    only where the daemon is told to keep it. `event_id` is the event that it became, or repeated; `omitted`
-    is how many more like it came within seconds and have no record.
+    `seconds` is how long its answer took, `size` its body's bytes as far as they were read. `headers` are
+    without what may be secret, `parameters` are the names of those in the URL. `body` is there of a refused
+    one only, and only where the daemon is told to keep it. `event_id` is the event that it became, or
+    repeated; `omitted` is how many more like it came within seconds and have no record.
     """
 
     id: ObjectId

@@ -76,6 +76,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.INFO,
         "a delivery came again; so many of its tasks had failed, and wait again",
     ),
+    "deliveries.unrecorded": (
+        logging.WARNING,
+        "the store does not take the records of refused and repeated deliveries; the first 500 wait for it",
+    ),
     "handler.suspended": (
         logging.WARNING,
         "a command cannot be started, and why: its folder, program, interpreter or user; its tasks wait",

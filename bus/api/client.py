@@ -21,6 +21,7 @@ from ..admin import PAGE, Step
 from ..apps.context import capture
 from ..clock import Clock
 from ..codec import decode, encode, storable
+from ..delivery_record import Delivery, DeliveryFilter
 from ..errors import (
     BadCall,
     BadDeclaration,
@@ -160,6 +161,15 @@ class ApiClient:
         """As Admin.event."""
         return event_from_document(self._ask("GET", f"/events/{event_id}")["event"])
 
+    def deliveries(self, which: DeliveryFilter, limit: int, cursor: ObjectId | None = None) -> list[Delivery]:
+        """As Admin.deliveries."""
+        asked = {"filter": _filter(which), "limit": limit, "cursor": cursor}
+        return [_delivery(one) for one in self._ask("POST", "/deliveries/find", asked)["deliveries"]]
+
+    def delivery(self, delivery_id: ObjectId) -> Delivery:
+        """As Admin.delivery."""
+        return _delivery(self._ask("GET", f"/deliveries/{delivery_id}")["delivery"])
+
     def replay(self, event_id: ObjectId) -> Receipt:
         """As PostOffice.replay."""
         asked = {"id": self._clock.new_id()}  # chosen here, so that asking twice replays once
@@ -260,5 +270,9 @@ def _understood(status: int, data: bytes) -> dict[str, Any]:
     raise _ERRORS.get(answer.get("code", ""), MonqbusError)(str(answer.get("detail", f"HTTP {status}")))
 
 
-def _filter(which: Filter | EventFilter) -> dict[str, Any]:
+def _delivery(fields: dict[str, Any]) -> Delivery:
+    return Delivery(**fields | {"headers": dict(fields["headers"])})
+
+
+def _filter(which: Filter | EventFilter | DeliveryFilter) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(which).items() if value}

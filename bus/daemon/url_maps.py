@@ -14,6 +14,7 @@ from ..http.url_map import UrlMap
 from ..model import Event, Receipt
 from ..webhook.admission import Admission
 from ..webhook.delivery import Receiver
+from ..webhook.delivery_log import DeliveryLog, Extent
 from ..webhook.endpoint import deliveries, meant
 
 if TYPE_CHECKING:
@@ -29,18 +30,21 @@ def public_urls(
     max_body: int,
     admission: Admission | None = None,
     remark: Callable[[], str | None] = lambda: None,
+    log: DeliveryLog | None = None,
 ) -> UrlMap:
     """The public listener's.
 
     *hooks* gives the present hooks by name and is asked for each delivery, so that a reload swaps
     them between two. *ready* gives the reason why no delivery should be sent here, or None; *remark* what is
-    worth saying although they may come. *admission* turns deliveries away when there are too many of them.
+    worth saying although they may come. *admission* turns deliveries away when there are too many
+    of them, *log* records those that store nothing.
     Errors that nobody expected propagate to the server, which logs them and answers 500.
     """
-    receiver = Receiver(publish, clock, max_body, admission or Admission())
+    log = log or DeliveryLog(lambda *_: None, clock, Extent())
+    receiver = Receiver(publish, clock, max_body, admission or Admission(), log)
     return UrlMap(
         {
-            "/hooks/NAME": deliveries(hooks, receiver),
+            "/hooks/NAME": deliveries(hooks, receiver, log),
             "/healthz": healthz,
             "/readyz": readyz(ready, clock, remark),
         },

@@ -26,7 +26,8 @@ from ..senders.kept import is_kept, is_kept_parameter
 from ..telemetry import emit
 from . import identity, topic
 from .admission import Admission
-from .request import Request, raw
+from .delivery_log import DeliveryLog
+from .request import Request, headers_of, raw
 from .verify import Mismatch, claim_of
 
 if TYPE_CHECKING:
@@ -39,20 +40,30 @@ class Receiver:
     """Answers deliveries. *publish* returns when the event is durable, or raises StoreError."""
 
     def __init__(
-        self, publish: Callable[[Event], Receipt], clock: Clock, max_body: int, admission: Admission
+        self,
+        publish: Callable[[Event], Receipt],
+        clock: Clock,
+        max_body: int,
+        admission: Admission,
+        log: DeliveryLog,
     ) -> None:
         self._publish = publish
         self._admission = admission
         self._clock = clock
         self._max_body = max_body
+        self._log = log
 
     def receive(self, hook: Hook, environ: Mapping[str, Any]) -> Answer:
         """Take the delivery that stands in *environ*. Blocks until it is durable or refused."""
+        began = self._clock.monotonic()
         try:
             event, remarks = self._read(hook, environ)
             receipt = self._store(event)
         except Refused as refusal:
+            self._log.refused(environ, refusal, hook=hook, reason=_reason(refusal), began=began)
             return refuse(refusal, environ, hook=hook.name)
+        if receipt.duplicate:
+            self._log.repeated(environ, event, receipt, began)
         for fact, reason in remarks.items():
             emit(fact, event=event, reason=reason)
         return _accepted(event, receipt)
@@ -70,6 +81,7 @@ class Receiver:
         request = _request(environ, self._clock.wall().timestamp() if sender.timestamp else 0.0)
         if sender.scheme == "none":
             _require_no_page(request.headers)
+        body = b""
         try:
             claim = claim_of(sender, self._secrets(hook, sender), request)
             body = read_body(environ, self._max_body)
@@ -78,7 +90,7 @@ class Receiver:
             request = Request(request.method, request.url, request.headers, body, now)
             claim.check(request, _VERIFYING.step_back)
         except Mismatch as mismatch:
-            raise _not_verified(sender) from mismatch
+            raise _not_verified(sender, body) from mismatch
         event, remarks = self._event(hook, sender, request, received)
         event.peer = environ.get("REMOTE_ADDR", "")
         return event, remarks
@@ -151,16 +163,22 @@ def _require_no_page(headers: Mapping[str, str]) -> None:
         )
 
 
-def _not_verified(sender: Sender) -> Refused:
+def _not_verified(sender: Sender, body: bytes) -> Refused:
     challenge = {"WWW-Authenticate": "Bearer"} if sender.header == "authorization" else {}
-    return Refused(401, "not_verified", "delivery: its sender could not be verified", challenge)
+    refusal = Refused(401, "not_verified", "delivery: its sender could not be verified", challenge)
+    refusal.body = body
+    return refusal
+
+
+def _reason(refusal: Refused) -> str:
+    """What the log says and the sender is not told: the step of the verification that failed."""
+    cause = refusal.__cause__
+    return cause.reason if isinstance(cause, Mismatch) else ""
 
 
 def refuse(refusal: Refused, environ: Mapping[str, Any], *, hook: str = "") -> Answer:
     """The answer to a refused request; the fact tells the log more than the answer tells the sender."""
-    cause = refusal.__cause__
-    reason = cause.reason if isinstance(cause, Mismatch) else ""
-    problem.tell(refusal, environ, hook=hook, reason=reason)
+    problem.tell(refusal, environ, hook=hook, reason=_reason(refusal))
     return problem.answer(refusal, environ.get(problem.REQUEST_ID, ""))
 
 
@@ -179,21 +197,7 @@ def _request(environ: Mapping[str, Any], now: float) -> Request:
     url = f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}{environ['PATH_INFO']}"
     if query := environ["QUERY_STRING"]:
         url = f"{url}?{query}"
-    return Request(environ["REQUEST_METHOD"], url, _headers(environ), received=now)
-
-
-def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
-    return {name: value for key, value in environ.items() if (name := _header_name(key))}
-
-
-@cached_if_short(1024)
-def _header_name(key: str) -> str:
-    """``HTTP_X_GITHUB_EVENT`` → ``x-github-event``; "" for what is not a header."""
-    if key.startswith("HTTP_"):
-        key = key[5:]
-    elif key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        return ""
-    return key.replace("_", "-").lower()
+    return Request(environ["REQUEST_METHOD"], url, headers_of(environ), received=now)
 
 
 @cached_if_short(1024)
