@@ -201,9 +201,11 @@ def test_no_secret_of_a_refused_delivery_is_recorded(new_door: Any, written: Wri
     """In none of its headers, nor in the query, whatever they are called."""
     door = new_door(is_secret=searching("^x-odd"), bodies=False)
     names = (
-        "Authorization", "Proxy-Authorization", "Cookie", "X-Hub-Signature", "X-Hub-Signature-256", "X-Signature",
+        "Authorization", "Proxy-Authorization", "Cookie", "X-Hub-Signature", "X-Hub-Signature-256",
+        "X-Signature",
         "Stripe-Signature", "Webhook-Signature", "Svix-Signature", "X-Gitlab-Token", "X-Api-Key", "Api_Key",
-        "X-Auth", "X-Session-Id", "X-Secret-Thing", "X-Twilio-Email-Event-Webhook-Signature", "X-Slack-Signature",
+        "X-Auth", "X-Session-Id", "X-Secret-Thing", "X-Twilio-Email-Event-Webhook-Signature",
+        "X-Slack-Signature",
         "X-Shopify-Hmac-Sha256", "Digest", "X-Password", "X-Jwt", "Referer", "X-Original-Url", "Set-Cookie",
         "X-Odd-One", "X-Vault-Credential", "X-Custom",
     )  # fmt: skip
