@@ -106,14 +106,27 @@ class Admin:
         return event
 
     def deliveries(self, which: DeliveryFilter, limit: int, cursor: ObjectId | None = None) -> list[Delivery]:
-        """Deliveries that match, newest first: one page of events and records, which ends as in Store.events.
+        """Deliveries that match, newest first, of events and records, without bodies.
 
-        *cursor* continues behind the last one of a page; only an empty page was the last.
+        Only *limit* ends a page; *cursor* continues behind the last one of it.
         """
         of_events = which.of_events
-        events = [] if of_events is None else self._store.events(limit, cursor, of_events)
-        records = self._store.deliveries(which, limit, cursor) if which.has_records else []
-        return _newest([accepted(event) for event in events], records, limit)
+        events: list[Delivery] = []
+        if of_events is not None:
+
+            def page_of_events(most: int, behind: ObjectId | None) -> list[Delivery]:
+                return [accepted(event) for event in self._store.events(most, behind, of_events)]
+
+            events = _filled(page_of_events, limit, cursor)
+        records: list[Delivery] = []
+        if which.has_records:
+
+            def page_of_records(most: int, behind: ObjectId | None) -> list[Delivery]:
+                found = self._store.deliveries(which, most, behind)
+                return [dataclasses.replace(one, body=b"") for one in found]
+
+            records = _filled(page_of_records, limit, cursor)
+        return sorted([*events, *records], key=lambda one: str(one.id), reverse=True)[:limit]
 
     def delivery(self, delivery_id: ObjectId) -> Delivery:
         """One delivery, by the id of its event or record. Raises NotFound."""
@@ -197,20 +210,15 @@ def narrowed(which: Filter, allowed: tuple[State, ...]) -> Filter | None:
     return dataclasses.replace(which, states=states) if states else None
 
 
-def _newest(events: list[Delivery], records: list[Delivery], limit: int) -> list[Delivery]:
-    """One page of two, newest id first.
-
-    One that is not full may have ended by its bytes: what the other has behind its end is of the next page.
-    """
-    both = sorted([*events, *records], key=_age, reverse=True)
-    ends = [_age(part[-1]) for part in (events, records) if 0 < len(part) < limit]
-    if ends:
-        both = [one for one in both if _age(one) >= max(ends)]
-    return both[:limit]
-
-
-def _age(one: Delivery) -> str:
-    return str(one.id)
+def _filled(
+    find: Callable[[int, ObjectId | None], list[Delivery]], limit: int, cursor: ObjectId | None
+) -> list[Delivery]:
+    """What *find* finds up to *limit*, of as many pages as that takes: a store ends them by their bytes."""
+    found: list[Delivery] = []
+    while len(found) < limit and (page := find(limit - len(found), cursor)):
+        found += page
+        cursor = page[-1].id
+    return found
 
 
 def _end_of(ids: list[ObjectId], limit: int) -> ObjectId | None:

@@ -247,7 +247,7 @@ def _looking(command: Command) -> None:
         help="for show and replay: events by id, the first one that a 202 names",
     )
     events.add_argument("--kind", help="delivery, published, or another source's word")
-    events.add_argument("--outcome", choices=["handled", "unhandled"], help="with tasks, or without any")
+    events.add_argument("--outcome", metavar="WORD", help="handled, with tasks, or unhandled, without any")
     deliveries = command(
         "deliveries",
         "deliveries",
@@ -260,9 +260,7 @@ def _looking(command: Command) -> None:
     deliveries.add_argument(
         "ids", metavar="ID", nargs="*", help="for show and replay: deliveries by id, as list shows them"
     )
-    deliveries.add_argument(
-        "--outcome", choices=["accepted", "repeated", "refused"], help="what became of them"
-    )
+    deliveries.add_argument("--outcome", metavar="WORD", help="accepted, repeated or refused")
     deliveries.add_argument("--status", metavar="N", type=_whole, help="answered with this status")
     for sub, noun in ((events, "events"), (deliveries, "deliveries")):
         _choices_of_events(sub, noun)
