@@ -202,7 +202,12 @@ class PostOffice:
         return receipt
 
     def _repetition(self, event: Event, receipt: Receipt) -> Receipt:
-        """What is to be said of *event*, which has come before, and what failed of the first one again."""
+        """What is to be said of *event*, which has come before, and what failed of the first one again.
+
+        While the store is away, so that a spool knows the first one, nothing of it can have failed.
+        """
+        if self._spooler is not None and self._spooler.is_open:
+            return receipt
         first = receipt.event_id
         with suppress(StoreError):  # only something to tell
             stored = self._store.event(first) if first is not None else None
@@ -212,12 +217,16 @@ class PostOffice:
         if event.on_duplicate != "retry_failed" or not receipt.task_ids:
             return receipt
         with suppress(NotAccepted):  # such a task stays as it is
-            retried = self._store.move(receipt.task_ids, FAILED, fresh_start(self._clock.now()))
-            if retried:
-                emit("delivery.retried", event=event, first=first, count=retried)
-                self._let_wait([task for one in receipt.task_ids if (task := self._store.get(one))])
-                return receipt._replace(retried=retried)
+            return receipt._replace(retried=self._retry_failed(event, receipt))
         return receipt
+
+    def _retry_failed(self, event: Event, receipt: Receipt) -> int:
+        """Make those tasks of *receipt* ready that ended in error; how many that were."""
+        retried = self._store.move(receipt.task_ids, FAILED, fresh_start(self._clock.now()))
+        if retried:
+            emit("delivery.retried", event=event, first=receipt.event_id, count=retried)
+            self._let_wait([task for one in receipt.task_ids if (task := self._store.get(one))])
+        return retried
 
     @property
     def clock(self) -> Clock:

@@ -10,12 +10,11 @@ from typing import Any
 from bson import ObjectId
 
 from ..errors import NotFound, StoreError, StoreUnavailable, UsageError
-from ..model import Event, EventFilter, Receipt
+from ..model import EventFilter, Receipt
 from . import terminal
 from .session import open_admin, open_poster
 
 PAGE = 200
-Pages = Callable[[EventFilter, int, "ObjectId | None"], "list[Event]"]
 
 
 def require_meant(which: Any, options: argparse.Namespace, noun: str) -> None:

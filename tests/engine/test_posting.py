@@ -321,6 +321,18 @@ def test_a_redelivery_makes_what_had_failed_ready_again(engine, office, facts):
     assert {"error": 1} == engine.store.count(Filter())
 
 
+def test_of_many_redeliveries_at_once_one_makes_what_had_failed_ready(engine, office):
+    """Each task runs once more, and all are told the first ids."""
+    first = failing(engine, office)
+    greenlets = [gevent.spawn(office.deliver, delivery(engine)) for _ in range(200)]
+    gevent.joinall(greenlets, timeout=PATIENCE, raise_error=True)
+    receipts = [greenlet.value for greenlet in greenlets]
+
+    assert 1 == sum(receipt.retried for receipt in receipts)
+    assert {tuple(first.task_ids)} == {tuple(receipt.task_ids) for receipt in receipts}
+    assert {"ready": 1} == engine.store.count(Filter())
+
+
 def test_a_redelivery_forgets_no_crash(engine, office):
     """It comes from outside: it must not be able to bring down one daemon after the other."""
     (task_id,) = failing(engine, office).task_ids
