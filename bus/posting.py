@@ -209,12 +209,13 @@ class PostOffice:
         if self._spooler is not None and self._spooler.is_open:
             return receipt
         first = receipt.event_id
-        with suppress(StoreError):  # only something to tell
-            stored = self._store.event(first) if first is not None else None
-            if stored is not None and not stored.fault:
-                for fact in _differences(event, stored):
-                    emit(fact, event=event, first=first)
-        if event.on_duplicate != "retry_failed" or not receipt.task_ids:
+        stored = None if first is None else self._store.event(first)
+        if stored is not None and not stored.fault:
+            for fact in _differences(event, stored):
+                emit(fact, event=event, first=first)
+        # under another id it is perhaps a recorded one, which must make nothing run
+        is_renewed = stored is not None and stored.delivery != event.delivery
+        if event.on_duplicate != "retry_failed" or is_renewed or not receipt.task_ids:
             return receipt
         with suppress(NotAccepted):  # such a task stays as it is
             return receipt._replace(retried=self._retry_failed(event, receipt))

@@ -333,6 +333,19 @@ def test_of_many_redeliveries_at_once_one_makes_what_had_failed_ready(engine, of
     assert {"ready": 1} == engine.store.count(Filter())
 
 
+def test_a_recorded_delivery_under_another_id_makes_nothing_run(engine, office):
+    """Whoever has captured one could make its tasks run again and again."""
+    engine.declare(lambda *_: 1 / 0, "h", topic="a", max_attempts=1)
+    one, captured = delivery(engine, "1"), delivery(engine, "2")
+    one.guard = captured.guard = "x:1"
+    first = office.deliver(one)
+    perform_all(engine)
+    again = office.deliver(captured)
+
+    assert (first.task_ids, True, 0) == (again.task_ids, again.duplicate, again.retried)
+    assert {"error": 1} == engine.store.count(Filter())
+
+
 def test_a_redelivery_forgets_no_crash(engine, office):
     """It comes from outside: it must not be able to bring down one daemon after the other."""
     (task_id,) = failing(engine, office).task_ids

@@ -294,6 +294,23 @@ def test_the_log_is_read_without_a_daemon(here: Command) -> None:
     assert r"\x1b[31mx" in shown.out
 
 
+def test_a_daemon_that_stops_writes_what_has_gathered(tmp_path: Path, run: Command) -> None:
+    """Records wait for two seconds at most, and a restart is no reason to lose them."""
+    config = write_place(tmp_path)
+    (tmp_path / "token").write_text(SECRET)
+    (tmp_path / "token").chmod(0o600)
+    config.write_text(config.read_text() + HOOKS)
+    daemon = Daemon(config).start()
+    try:
+        assert 401 == send(daemon, b"{}", "Bearer forged")
+        assert 0 == daemon.stop()
+    finally:
+        daemon.kill()
+    (row,) = run("deliveries", "list", "--json", "--config", config).rows
+
+    assert ("refused", 401, "shop") == (row["outcome"], row["status"], row["hook"])
+
+
 def test_nothing_is_made_where_there_is_no_store(alone: Command, tmp_path: Path) -> None:
     """A look is a look."""
     assert (0, "") == (alone("deliveries", "list").code, alone("deliveries", "list").out)
