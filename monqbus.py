@@ -16,7 +16,10 @@ from typing import NoReturn
 
 from bus import __version__
 from bus.apps.context import c, carry
-from bus.apps.registry import Task, event_handler, g, hold, post_event, task
+from bus.apps.events import g, post_event, post_event_async
+from bus.apps.poster import hold, hold_async
+from bus.apps.registry import Task, event_handler, task
+from bus.apps.scheduling import schedule
 from bus.errors import (
     Cancel,
     JoinTimeout,
@@ -52,8 +55,11 @@ __all__ = [
     "event_handler",
     "g",
     "hold",
+    "hold_async",
     "main",
     "post_event",
+    "post_event_async",
+    "schedule",
     "task",
 ]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Container, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -29,14 +29,17 @@ from .model import (
     EventFilter,
     Filter,
     MonQTask,
+    Record,
     State,
     fresh_start,
 )
+from .schedules import KIND, Schedule, next_moments
 from .store import Store
 from .store.contract import CountedBy
 from .telemetry import emit
 
 PAGE = 500
+NEXT_MOMENTS = 3
 NOBODYS_NAME = "-"  # registry.NAME does not allow it
 COUNTED_BY = get_args(CountedBy)
 ENDED_STATES: tuple[State, ...] = (COMPLETE, ERROR, SKIPPED)
@@ -55,11 +58,27 @@ class Step(NamedTuple):
     cursor: ObjectId | None
 
 
+class ScheduleState(NamedTuple):
+    """A declared schedule: its *target*, what it comes at, its *next* moments, and how the *last* tick ended.
+
+    *outcome* has the states of the last tick's tasks, or says that there are none any more.
+    """
+
+    name: str
+    target: str
+    moments: str
+    next: list[datetime]
+    last: datetime | None
+    outcome: str
+    where: str
+
+
 class Admin:
     """See and steer the tasks of one store.
 
     *withdraw* interrupts those of the ids that run in this process; *wake* lets the claimer look;
-    *known* is asked for the task names that are declared, to tell which tasks are parked.
+    *known* is asked for the task names that are declared, to tell which tasks are parked, *schedules* for
+    the declared schedules.
     """
 
     def __init__(
@@ -71,6 +90,7 @@ class Admin:
         withdraw: Callable[[list[ObjectId]], None] | None = None,
         wake: Callable[[], None] | None = None,
         known: Callable[[], Container[str]] | None = None,
+        schedules: Callable[[], Mapping[str, Schedule]] = dict,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -78,14 +98,15 @@ class Admin:
         self._withdraw = withdraw
         self._wake = wake or store.ring
         self._known = known
+        self._schedules = schedules
 
-    def find(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[MonQTask]:
+    def find(self, filter: Filter, limit: int, cursor: ObjectId | None = None) -> list[MonQTask]:
         """Tasks that match, newest first: one page, which ends as in Store.find, of brief tasks."""
-        return self._store.find(self._resolved(which), limit, cursor, brief=True)
+        return self._store.find(self._resolved(filter), limit, cursor, brief=True)
 
-    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
+    def count(self, filter: Filter, by: CountedBy = "state") -> dict[str, int]:
         """How many tasks match, by state or by name."""
-        return self._store.count(self._resolved(which), by)
+        return self._store.count(self._resolved(filter), by)
 
     def show(self, task_id: ObjectId) -> MonQTask:
         """One task with everything that is stored. Raises NotFound."""
@@ -95,9 +116,9 @@ class Admin:
             raise NotFound(f"task {task_id}: not found; ended tasks are forgotten after their keep time")
         return task
 
-    def events(self, which: EventFilter, limit: int, cursor: ObjectId | None = None) -> list[Event]:
+    def events(self, filter: EventFilter, limit: int, cursor: ObjectId | None = None) -> list[Event]:
         """Events that match, newest first: one page, which ends as in Store.events."""
-        return self._store.events(limit, cursor, which)
+        return self._store.events(limit, cursor, filter)
 
     def event(self, event_id: ObjectId) -> Event:
         """One event. Raises NotFound."""
@@ -105,12 +126,14 @@ class Admin:
             raise NotFound(f"event {event_id}: not found; events are forgotten after keep_events")
         return event
 
-    def deliveries(self, which: DeliveryFilter, limit: int, cursor: ObjectId | None = None) -> list[Delivery]:
+    def deliveries(
+        self, filter: DeliveryFilter, limit: int, cursor: ObjectId | None = None
+    ) -> list[Delivery]:
         """Deliveries that match, newest first, of events and records, without bodies.
 
         Only *limit* ends a page; *cursor* continues behind the last one of it.
         """
-        of_events = which.of_events
+        of_events = filter.of_events
         events: list[Delivery] = []
         if of_events is not None:
 
@@ -119,10 +142,10 @@ class Admin:
 
             events = _filled(page_of_events, limit, cursor)
         records: list[Delivery] = []
-        if which.has_records:
+        if filter.has_records:
 
             def page_of_records(most: int, behind: ObjectId | None) -> list[Delivery]:
-                found = self._store.deliveries(which, most, behind)
+                found = self._store.deliveries(filter, most, behind)
                 return [dataclasses.replace(one, body=b"") for one in found]
 
             records = _filled(page_of_records, limit, cursor)
@@ -140,18 +163,48 @@ class Admin:
             )
         return accepted(event)
 
-    def retry(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
+    def schedules(self) -> list[ScheduleState]:
+        """Every declared schedule, by name."""
+        records = {record.name: record for record in self._store.records(KIND)}
+        return [
+            self._state_of(schedule, records.get(name))
+            for name, schedule in sorted(self._schedules().items())
+        ]
+
+    def _state_of(self, schedule: Schedule, record: Record | None) -> ScheduleState:
+        fields = record.fields if record is not None else {}
+        last = fields.get("last")
+        return ScheduleState(
+            schedule.name,
+            f"task {schedule.task}" if schedule.task else f"topic {schedule.topic}",
+            schedule.moments.text,
+            next_moments(schedule.moments, self._clock.now(), NEXT_MOMENTS),
+            last if isinstance(last, datetime) else None,
+            self._outcome(fields.get("last_tasks")) if last else "",
+            schedule.where,
+        )
+
+    def _outcome(self, ids: object) -> str:
+        found = (
+            [self._store.get(one) for one in ids if isinstance(one, ObjectId)]
+            if isinstance(ids, list)
+            else []
+        )
+        states = sorted({task.state for task in found if task is not None})
+        return ", ".join(states) or ("forgotten" if found else "no task")
+
+    def retry(self, filter: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """Give failed and skipped tasks that match a fresh start.
 
         A task whose key another unfinished task holds stays as it is.
         """
         fields = fresh_start(self._clock.now(), crashes=0)
-        step = self._move(which, MOVABLE["retry"], fields, cursor, limit)
+        step = self._move(filter, MOVABLE["retry"], fields, cursor, limit)
         if step.done:
             self._wake()
         return step
 
-    def cancel(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
+    def cancel(self, filter: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """Skip ready and busy tasks that match. A running one is interrupted."""
         now = self._clock.now()
         fields = {
@@ -160,22 +213,22 @@ class Admin:
             "time_stop": now,
             "expire_at": now + self.keep_failed,
         }
-        return self._move(which, MOVABLE["cancel"], fields, cursor, limit)
+        return self._move(filter, MOVABLE["cancel"], fields, cursor, limit)
 
-    def purge(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
+    def purge(self, filter: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """Forget ended tasks that match; never a ready or busy one."""
-        ids = self._page(which, MOVABLE["purge"], cursor, limit)
+        ids = self._page(filter, MOVABLE["purge"], cursor, limit)
         return Step(self._store.delete(ids, ENDED_STATES) if ids else 0, _end_of(ids, limit))
 
     def _move(
         self,
-        which: Filter,
+        filter: Filter,
         states: tuple[State, ...],
         fields: dict[str, Any],
         cursor: ObjectId | None,
         limit: int,
     ) -> Step:
-        ids = self._page(which, states, cursor, limit)
+        ids = self._page(filter, states, cursor, limit)
         moved = self._store.move(ids, states, fields) if ids else 0
         if moved:
             emit("task.moved", to=fields["state"], count=moved)
@@ -184,30 +237,46 @@ class Admin:
         return Step(moved, _end_of(ids, limit))
 
     def _page(
-        self, which: Filter, allowed: tuple[State, ...], cursor: ObjectId | None, limit: int
+        self, filter: Filter, allowed: tuple[State, ...], cursor: ObjectId | None, limit: int
     ) -> list[ObjectId]:
-        meant = narrowed(which, allowed)
+        meant = narrowed(filter, allowed)
         return [] if meant is None else self._store.ids(self._resolved(meant), min(limit, PAGE), cursor)
 
     def backup(self, path: Path) -> None:
         """Write the whole store to the new file *path* while the work goes on; see Store.backup."""
         self._store.backup(path)
 
-    def _resolved(self, which: Filter) -> Filter:
-        """*which* with the names of parked tasks in place of the word."""
-        if not which.parked:
-            return which
+    def _resolved(self, filter: Filter) -> Filter:
+        """*filter* with the names of parked tasks in place of the word."""
+        if not filter.parked:
+            return filter
         known = self._known() if self._known else None
         parked = [] if known is None else [name for name in self._store.waiting() if name not in known]
         # without a name everything would match; of so many names that no filter holds them, some do
         names = tuple(parked[:MOST_VALUES]) or (NOBODYS_NAME,)
-        return dataclasses.replace(which, parked=False, states=(READY,), names=names)
+        return dataclasses.replace(filter, parked=False, states=(READY,), names=names)
 
 
-def narrowed(which: Filter, allowed: tuple[State, ...]) -> Filter | None:
-    """*which* among the *allowed* states alone; None when it names none of them."""
-    states = tuple(state for state in which.states or allowed if state in allowed)
-    return dataclasses.replace(which, states=states) if states else None
+def narrowed(filter: Filter, allowed: tuple[State, ...]) -> Filter | None:
+    """*filter* among the *allowed* states alone; None when it names none of them."""
+    states = tuple(state for state in filter.states or allowed if state in allowed)
+    return dataclasses.replace(filter, states=states) if states else None
+
+
+def why_not(verb: str, task: MonQTask) -> str:
+    """Why *verb*, which is `retry`, `cancel` or `purge`, leaves *task* as it is, and what does help."""
+    if task.state in MOVABLE[verb]:
+        return f"task {task.id}: {verb} left it as it is; another unfinished task has its key, or it changed"
+    means = {
+        (READY, "retry"): "it waits to run already; `monqbus show` says for what",
+        (BUSY, "retry"): "it runs; `monqbus cancel` it first, or wait for its end",
+        (COMPLETE, "retry"): "it has done its work; `monqbus post` runs the function again",
+        (READY, "purge"): "`monqbus cancel` it first",
+        (BUSY, "purge"): "`monqbus cancel` it first",
+    }
+    remedy = means.get((task.state, verb), "it has ended")
+    expected = " or ".join(MOVABLE[verb])
+    return f"task {task.id}: {verb} expects one that is {expected}, got one that is {task.state}; {remedy}"
 
 
 def _filled(

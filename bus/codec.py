@@ -35,6 +35,8 @@ MAX_ARGUMENT_BYTES: Final = 8 * MIB
 MAX_RESULT_BYTES: Final = 4 * MIB
 MAX_DEPTH: Final = 100
 MAX_REPR: Final = 2048
+PLAIN_ARGUMENTS: Final = 4
+PLAIN_CHARACTERS: Final = 1024
 
 _NESTING: Final = (Mapping, list, tuple)
 _HOLDERS: Final = frozenset({dict, list, tuple})
@@ -71,6 +73,8 @@ def storable(args: list[Any], kwargs: dict[str, Any], context: dict[str, Any]) -
     A moment comes back in UTC, without the microseconds that BSON does not keep, as from pymongo. A subclass
     of a plain type comes back as that type; enums and named tuples are refused: their type is their meaning.
     """
+    if not kwargs and not context and _are_plain(args):
+        return Storable([*args], {}, {})
     given = {"args": args, "kwargs": kwargs, "context": context}
     try:
         data = encode(given)
@@ -90,6 +94,13 @@ def storable(args: list[Any], kwargs: dict[str, Any], context: dict[str, Any]) -
     if (_is_deep(data, kept) or not _comes_back(given)) and (complaint := _complaint(given)):
         raise NotStorable(complaint)
     return Storable(**kept)
+
+
+def _are_plain(args: list[Any]) -> bool:
+    """Whether *args* are a few short texts, as those of a delivery are: they come back as they are."""
+    return len(args) <= PLAIN_ARGUMENTS and all(
+        type(one) is str and len(one) <= PLAIN_CHARACTERS and one.isascii() for one in args
+    )
 
 
 def storable_result(value: Any) -> Any:

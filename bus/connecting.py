@@ -17,9 +17,10 @@ from .apps import from_config, registry
 from .apps.calls import Batch, announcement, prepare
 from .apps.context import capture
 from .apps.options import Options
+from .apps.poster import bind
 from .clock import Clock
 from .config import CONTROL_SOCKET, Config, load
-from .errors import BadDeclaration, StoreUnavailable
+from .errors import BadDeclaration, StoreUnavailable, no_transactions
 from .joining import await_end
 from .model import MonQTask, Receipt
 from .posting import PostOffice
@@ -34,20 +35,20 @@ def connect(path: Path) -> None:
     """Bind the registry to the store of the config at *path*; see monqbus.connect."""
     config = load(path, os.environ)
     if is_embedded(config):
-        registry.bind(ForkSafe(lambda: InboxPoster.of(config)))
+        bind(ForkSafe(lambda: InboxPoster.of(config)))
         return
     from_config.load(config)  # so that events find their handlers
     _let_apps_handle()
-    registry.bind(ForkSafe(lambda: _office(config)))
+    bind(ForkSafe(lambda: _office(config)))
 
 
 class ForkSafe:
-    """Implements registry.Poster by one that *make* makes, and by another one in every process.
+    """Implements poster.Poster by one that *make* makes, and by another one in every process.
 
     A server that forks its workers calls `connect()` before: a connection that parent and children
-    shared would give the answers of one to the other. Forgotten, and not closed, is what the parent has:
-    a farewell would end it for the parent. *make* is called here, and at the first use after each fork;
-    it and every verb may raise StoreUnavailable.
+    shared would give the answers of one to the other. A child drops the parent's connection without closing
+    it: closing ends it on the server, for the parent too. *make* is called here, and at the first use after
+    each fork; it and every verb may raise StoreUnavailable.
     """
 
     def __init__(self, make: Callable[[], PostOffice | InboxPoster]) -> None:
@@ -81,8 +82,9 @@ class ForkSafe:
         for event, _ in batch.events:
             _expect_handlers_elsewhere(own, event.topic)
         own.store(batch)
-        for task in batch.tasks:
-            task.waiter = self.join  # as in `post`
+        if batch.session is None:  # else it can be joined when that has been committed
+            for task in batch.tasks:
+                task.waiter = self.join  # as in `post`
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended; see MonQTask.join."""
@@ -130,7 +132,7 @@ def _expect_handlers_elsewhere(own: PostOffice | InboxPoster, topic: str) -> Non
 
 
 class InboxPoster:
-    """Implements registry.Poster beside an embedded store, whether its daemon runs or not.
+    """Implements poster.Poster beside an embedded store, whether its daemon runs or not.
 
     What is posted is durable in the inbox; the daemon takes it over at once or when it comes. Only a post
     with a key asks the daemon first, who knows which task holds it.
@@ -166,9 +168,15 @@ class InboxPoster:
 
     def store(self, batch: Batch) -> None:
         """Store all of *batch* or none of it in one write; durable when this returns."""
+        if batch.session is not None:
+            raise no_transactions()
         self._inbox.append(to_payload(batch, self.clock.now()))
         for task in batch.tasks:
             task.waiter = self.join
+
+    def close(self) -> None:
+        """Let the daemon have all of it; the next post begins a new file."""
+        self._inbox.close()
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended, through restarts of the daemon; see MonQTask.join."""
@@ -199,4 +207,5 @@ def _office(config: Config) -> PostOffice:
         registry.registry,
         LazySteadyClock(Clock(), None, ""),
         keep_events=timedelta(seconds=config.monqbus.keep_events),
+        hooks=lambda: config.hooks,
     )

@@ -10,6 +10,7 @@ from bson import ObjectId
 
 from .errors import NotAccepted, NotStorable, StoreError
 from .model import ENDED, ERROR, Event, Filter, MonQTask
+from .schedules import KIND as SCHEDULE
 from .store import Store
 
 PAGE: Final = 200
@@ -28,7 +29,7 @@ class Copied(NamedTuple):
 
 
 def copy(source: Store, target: Store, progress: Progress = lambda _: None) -> Copied:
-    """Bring every event and task of *source* into *target*, under the same ids and as they are.
+    """Bring every event, task and record of *source* into *target*, under the same ids and as they are.
 
     Nothing else may use *source* meanwhile. What *target* has already stays as it is, so a second
     copy completes the first. *progress* is told after each page how many came so far. Blocks as long
@@ -60,11 +61,19 @@ def copy(source: Store, target: Store, progress: Progress = lambda _: None) -> C
         _require_all(target, _bring(named, lambda some: target.adopt(some, []), left))
         tell(len(page))
 
+    _bring_records(source, target)
     # the events first: a daemon that finds a task finds what it is about
     events = _walk(source.events, bring_events)
     tasks = _walk(lambda limit, before: source.find(EVERYTHING, limit, before), bring_tasks)
     gone = sum(sentence.startswith("event ") for sentence in left)
     return Copied(events - gone, tasks - (len(left) - gone), left)
+
+
+def _bring_records(source: Store, target: Store) -> None:
+    """How far schedules have come; what the target has of it stays."""
+    records = [replace(record, version=0) for record in source.records(SCHEDULE) if record.fields]
+    if records:
+        target.keep_records(records)
 
 
 def _bring(page: list[Item], adopt: Callable[[list[Item]], None], left: list[str]) -> list[Item]:

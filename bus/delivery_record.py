@@ -1,7 +1,8 @@
 """One request to a hook as the delivery log has it. Pure values, no I/O.
 
-An accepted delivery is its event: nothing else is stored of it, and its record is made from that when
-somebody asks. Records of their own have those that stored nothing: the refused ones, and repetitions.
+An accepted delivery is its event, filtered or not: nothing else is stored of it, and its record is made from
+that when somebody asks. Records of their own have those that stored nothing: the refused ones, repetitions,
+and answered handshakes.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from typing import Final, Literal, NamedTuple
 from bson import ObjectId
 
 from .errors import BadFilter
-from .model import DELIVERY, Event, EventFilter, require_moment, require_text
+from .model import ACCEPTED, DELIVERY, FILTERED, Event, EventFilter, require_moment, require_text
 from .safe_text import shown
 
-Outcome = Literal["accepted", "repeated", "refused"]
+Outcome = Literal["accepted", "filtered", "repeated", "answered", "refused"]
 
-ACCEPTED: Final = "accepted"
 REPEATED: Final = "repeated"
+ANSWERED: Final = "answered"
 REFUSED: Final = "refused"
-OUTCOMES: Final[tuple[Outcome, ...]] = (ACCEPTED, REPEATED, REFUSED)
+OF_EVENTS: Final = (ACCEPTED, FILTERED)
+OUTCOMES: Final[tuple[Outcome, ...]] = (ACCEPTED, FILTERED, REPEATED, ANSWERED, REFUSED)
 
 
 @dataclass(slots=True)
@@ -58,9 +60,9 @@ class Delivery:
     task_ids: list[ObjectId] = field(default_factory=list)
 
     @property
-    def is_refused(self) -> bool:
-        """It has a share of the log to itself, so that strangers push out nothing but each other."""
-        return self.outcome == REFUSED
+    def is_by_stranger(self) -> bool:
+        """Anybody may cause such a one: these have a ring to themselves, so they push out no others."""
+        return self.outcome in (REFUSED, ANSWERED)
 
 
 def accepted(event: Event) -> Delivery:
@@ -68,7 +70,7 @@ def accepted(event: Event) -> Delivery:
     return Delivery(
         id=event.id,
         received=event.received,
-        outcome=ACCEPTED,
+        outcome=FILTERED if event.is_filtered else ACCEPTED,
         status=202,
         hook=event.hook or "",
         path=f"/hooks/{event.hook}",
@@ -126,14 +128,15 @@ class DeliveryFilter:
 
     @property
     def of_events(self) -> EventFilter | None:
-        """Which events are accepted deliveries that match; None for none."""
-        if self.outcome not in ("", ACCEPTED) or self.status not in (0, 202):
+        """Which events are deliveries that match; None for none."""
+        if self.outcome not in ("", *OF_EVENTS) or self.status not in (0, 202):
             return None
         return EventFilter(
             topic=self.topic,
             hook=self.hook,
             kind=DELIVERY,
             delivery=self.delivery,
+            outcome=self.outcome,
             older=self.older,
             newer=self.newer,
         )
@@ -141,4 +144,4 @@ class DeliveryFilter:
     @property
     def has_records(self) -> bool:
         """Whether deliveries that stored nothing may match."""
-        return self.outcome != ACCEPTED and self.status != 202 and not self.topic
+        return self.outcome not in OF_EVENTS and self.status != 202 and not self.topic

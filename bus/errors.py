@@ -140,6 +140,15 @@ class StoreFull(StoreUnavailable):
     """The store takes nothing new for now, for want of room. What was handed in is certainly not stored."""
 
 
+def no_transactions() -> StoreError:
+    """What a post with a session is told where the store is the embedded one."""
+    return StoreError(
+        "session: expected the MongoDB store, got the embedded one, into which no transaction of an "
+        "application reaches; post without session inside of `with monqbus.hold():`, stored at its end, "
+        "or set [monqbus] store to the application's MongoDB"
+    )
+
+
 class NotAccepted(StoreError):
     """A rule set up in the store itself forbids this one item: a validator, another program's unique index.
 
@@ -168,7 +177,20 @@ class TaskSkipped(TaskFailed):
 
 
 class JoinTimeout(MonqbusError, TimeoutError):
-    """The awaited task has not ended within the time given to join()."""
+    """The awaited task has not ended within the time given to join().
+
+    *sentence* says how it stands, *timeout* seconds later, *last* what is behind that.
+    """
+
+    def __init__(self, sentence: str, timeout: float | None = None, last: str = "") -> None:
+        super().__init__(sentence if timeout is None else f"{sentence} after {timeout:g} s{last}")
+        self.sentence = sentence
+        self.timeout = timeout
+        self.last = last
+
+    def within(self, timeout: float) -> JoinTimeout:
+        """The same after another time."""
+        return self if self.timeout is None else JoinTimeout(self.sentence, timeout, self.last)
 
 
 class CommandFailed(MonqbusError):

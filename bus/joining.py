@@ -23,7 +23,7 @@ def await_end(
     pause = FIRST_LOOK_SECONDS
     while (now := look(task.id)).state not in ENDED:
         if deadline is not None and clock.monotonic() >= deadline:
-            raise JoinTimeout(_still(now, timeout))
+            raise _still(now, timeout)
         clock.sleep(pause)
         pause = min(pause * 1.5, SLOWEST_LOOK_SECONDS)
     return _result_of(now)
@@ -39,6 +39,6 @@ def _result_of(task: MonQTask) -> Any:
     raise TaskFailed(f"task {task.id} {task.task_name}: failed after {attempts}", text)
 
 
-def _still(task: MonQTask, timeout: float | None) -> str:
+def _still(task: MonQTask, timeout: float | None) -> JoinTimeout:
     last = f"; last error: {task.history[-1].get('error')}" if task.history else ""
-    return f"task {task.id} {task.task_name}: still {task.state} after {timeout:g} s{last}"
+    return JoinTimeout(f"task {task.id} {task.task_name}: still {task.state}", timeout, last)

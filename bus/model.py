@@ -23,6 +23,7 @@ from . import regex, strict_json
 from .clock import UTC
 from .errors import BadFilter
 from .process.identity import ProcessIdentity
+from .process.off_loop import join_off_loop
 from .safe_text import shown
 
 State = Literal["ready", "busy", "complete", "error", "skipped"]
@@ -54,7 +55,11 @@ LONGEST_TEXT: Final = 1000
 MOST_VALUES: Final = 10_000
 """Ids, states or names of one filter: SQLite takes 32,766 values a query."""
 
-EVENT_OUTCOMES: Final = ("handled", "unhandled")
+HANDLED: Final = "handled"
+UNHANDLED: Final = "unhandled"
+FILTERED: Final = "filtered"
+ACCEPTED: Final = "accepted"
+EVENT_OUTCOMES: Final = (HANDLED, UNHANDLED, FILTERED, ACCEPTED)
 MOMENTS: Final = ("older", "newer", "ended_older", "ended_newer")
 """The parts of a filter that are moments."""
 WILDCARD: Final = "*"
@@ -106,6 +111,8 @@ class MonQTask:
     progress: dict[str, Any] | None = None
     output: str | None = None
     expire_at: datetime | None = None
+    scheduled_for: datetime | None = None
+    """The moment of the schedule's tick that it comes from; it may run later."""
     # in memory only
     is_bereft: bool = field(default=False, repr=False, compare=False)
     """It was claimed for a delivery that is no longer stored."""
@@ -142,7 +149,16 @@ class MonQTask:
             )
         return self.waiter(self, timeout)
 
+    async def join_async(self, timeout: float | None = None) -> Any:
+        """As `join`, for asyncio: the loop turns meanwhile, and no thread waits between two looks.
 
+        Raises MonqbusError in a process whose threads are greenlets, such as the daemon.
+        """
+        return await join_off_loop(lambda: self.join(0), timeout)
+
+
+UNREAD: Final = object()
+"""In place of what was parsed of a body that nobody has parsed yet."""
 OnDuplicate = Literal["ignore", "retry_failed", "accept"]
 DELIVERY: Final = "delivery"
 PUBLISHED: Final = "published"
@@ -186,10 +202,16 @@ class Event:
     kind: str = ""
     key: str | None = None
     query: dict[str, str] = field(default_factory=dict)
+    is_filtered: bool = False
+    """The rule of its hook, or those of all its handlers, do not hold for it: it has no tasks."""
+    request: dict[str, str] = field(default_factory=dict)
+    """Of a delivery whose hook's rule reads them: `method` and `ip`."""
     guard: str | None = None
     peer: str = ""
     # in memory only
     on_duplicate: OnDuplicate = field(default="retry_failed", repr=False, compare=False)
+    parsed: Any = field(default=UNREAD, repr=False, compare=False)
+    """What was parsed of its body, as far as rules read it; it is dropped when they have been asked."""
     fault: str = field(default="", repr=False, compare=False)
     """What of its stored form nobody can read: no handler gets it."""
     is_test: bool = field(default=False, repr=False, compare=False)
@@ -290,12 +312,25 @@ class Claimed(NamedTuple):
 class Instance:
     """One daemon in the store's eyes: a fresh `id` per start, `process` for people.
 
-    `birth` tells other daemons of its machine whether it still lives; None = they wait for its lease.
+    `identity` tells other daemons of its machine whether it still lives; None = they wait for its lease.
     """
 
     id: str
     process: str
     identity: ProcessIdentity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What monqbus keeps under a *name* of a *kind*, such as how far a schedule has come: a few small values.
+
+    No colon stands in a kind. Versions are counted from 1; 0 is that of one which is not stored yet.
+    """
+
+    kind: str
+    name: str
+    fields: Mapping[str, Any]
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,8 +380,9 @@ class Filter:
 class EventFilter:
     """Which events an operator means: each given part is the event's own, whole. Raises BadFilter.
 
-    *older* and *newer* compare the moment at which it was received. *outcome* "unhandled" means that it has
-    no tasks, "handled" that it has some.
+    *older* and *newer* compare the moment at which it was received. *outcome* "filtered" means that rules
+    have kept it from its handlers, "unhandled" that it has no tasks for another reason, "handled" that it
+    has some, "accepted" one of these two.
     """
 
     topic: str = ""
@@ -364,7 +400,7 @@ class EventFilter:
         for part in ("older", "newer"):
             require_moment(part, getattr(self, part))
         if self.outcome not in ("", *EVENT_OUTCOMES):
-            raise BadFilter(f"outcome: expected {' or '.join(EVENT_OUTCOMES)}, got {shown(self.outcome)}")
+            raise BadFilter(f"outcome: expected {', '.join(EVENT_OUTCOMES)}, got {shown(self.outcome)}")
 
     @property
     def is_empty(self) -> bool:

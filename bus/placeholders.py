@@ -117,7 +117,10 @@ class Grammar:
     def _compiled(self, text: str) -> Template:
         """The template that *text* is. Raises BadPlaceholder for the first mistake in it."""
         pieces = _BRACED.split(text)
-        parts = [self._read(piece) if odd % 2 else piece for odd, piece in enumerate(pieces)]
+        parts = [
+            self._read(piece, is_variable=pieces[odd - 1].endswith("$")) if odd % 2 else piece
+            for odd, piece in enumerate(pieces)
+        ]
         template = Template(tuple(part for part in parts if part))
         if "{" in template.fixed or "}" in template.fixed:
             raise BadPlaceholder(
@@ -125,10 +128,17 @@ class Grammar:
             )
         return template
 
-    def _read(self, inside: str) -> Placeholder:
+    def _read(self, inside: str, *, is_variable: bool) -> Placeholder:
         name, bar, default = inside.partition("|")
         kind, colon, place = name.partition(":")
         where = self._kinds.get(kind)
+        if where is None and is_variable:
+            raise BadPlaceholder(
+                f"${{{inside}}}",
+                "a known placeholder",
+                "a variable is not filled in here: write out what it stands for; "
+                f"placeholders are {self.known}",
+            )
         if where is None:
             near = get_close_matches(kind.lower(), self._kinds, n=1)
             remedy = f"did you mean {_written(near[0], self._kinds[near[0]], place)}?" if near else ""

@@ -6,92 +6,49 @@ already says `busy` and the task begins at once (direct start): two steps and a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from datetime import timedelta
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from bson import ObjectId
 
-from .apps.calls import Announcement, Batch, announcement, prepare
+from .apps.calls import Announcement, Batch, Posted, Published, announcement, prepare
 from .apps.context import capture
 from .apps.options import Options
 from .apps.registry import Registry
+from .apps.takers import no_taker, require_let_through, takers
 from .clock import Clock
-from .config import nearest
-from .errors import NotAccepted, NotFound, StoreError, StoreFull, StoreUnavailable
+from .config import Hook, nearest_name
+from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
 from .joining import await_end
-from .model import BUSY, FAILED, Event, Instance, MonQTask, Posting, Receipt, fresh_start
+from .model import BUSY, UNREAD, Event, MonQTask, Posting, Receipt
+from .repetition import is_repetition, repeat
+from .schedules import KIND as SCHEDULE_KIND
+from .schedules import Schedule
+from .starter import Reserved, Spooler, Starter
 from .store import Store
 from .store.documents import later, unclaimed
 from .store.fields import is_about_task_ids
 from .telemetry import emit
 
 MOST_NAMED: Final = 5
+MOST_COMPARED: Final = 256
+"""Topics without handlers that are compared with those of the apps: each costs a millisecond, once."""
 
 
-class Reserved(Protocol):
-    """Slots that were set aside for tasks before they are stored."""
-
-    def start(self, stored: Sequence[MonQTask]) -> None:
-        """Run those of the tasks that were *stored*, as busy; the other slots are free again."""
-
-    def doubt(self) -> None:
-        """The tasks may or may not be stored as busy: release them once the store answers again."""
-
-
-class Starter(Protocol):
-    """What can run a task of this process at once: the engine's lanes."""
-
-    worker: Instance
-
-    def claims(self, name: str) -> bool:
-        """Whether this daemon runs tasks of this name at all."""
-
-    def reserve(self, tasks: Sequence[MonQTask]) -> Reserved | None:
-        """Set slots aside for all of *tasks*; None when one may not overtake what waits, or none is free."""
-
-    def expect(self, tasks: Sequence[MonQTask]) -> None:
-        """*tasks* were stored as ready and wait to be claimed."""
-
-
-class Spooler(Protocol):
-    """What keeps deliveries while the store is away: the engine's spooler."""
-
-    is_open: bool
-    """Deliveries go through it, because the store is away or others still wait in it."""
-
-    def begin(self, error: StoreUnavailable) -> None:
-        """The store did not take a delivery: from now on this does."""
-
-    def keep(self, posting: Posting) -> Receipt:
-        """Keep *posting*, durable when it returns. Raises StoreUnavailable when it cannot."""
-
-
-class Posted(NamedTuple):
-    """A stored task, and whether an app declares its name; one that none declares waits until one does.
-
-    *near* is the declared name that resembles one that is not.
-    """
-
-    task: MonQTask
-    is_known: bool
-    near: str = ""
-
-
-class Published(NamedTuple):
-    """What an event became; *near* is the topic with handlers that resembles one without."""
-
-    receipt: Receipt
-    near: str = ""
+Tick = tuple[Schedule, datetime]
+"""A schedule and one of its moments."""
 
 
 class PostOffice:
-    """Implements registry.Poster on a store of this process.
+    """Implements poster.Poster on a store of this process.
 
     *starter* is there only in the daemon, *spooler* only where a spool is configured. *keep_events*
     is how long an event is remembered, and with it the delivery id by which a repeated delivery is
-    recognised.
+    recognised. *hooks* are asked for their rules when a stored delivery is replayed; *pause* is called while
+    a long body is parsed for rules.
     """
 
     def __init__(
@@ -101,6 +58,8 @@ class PostOffice:
         clock: Clock,
         *,
         keep_events: timedelta = timedelta(days=30),
+        hooks: Callable[[], Mapping[str, Hook]] = dict,
+        pause: Callable[[], object] = lambda: None,
         starter: Starter | None = None,
         spooler: Spooler | None = None,
     ) -> None:
@@ -108,8 +67,12 @@ class PostOffice:
         self._registry = registry
         self._clock = clock
         self._keep_events = keep_events
+        self._hooks = hooks
+        self._pause = pause
         self._starter = starter
         self._spooler = spooler
+        self._near_in: Registry | None = None
+        self._compared: dict[str, str] = {}
 
     def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
         """Store one task and return it; an unfinished task with the same key is returned instead."""
@@ -144,7 +107,7 @@ class PostOffice:
     def told(self, task: MonQTask, name: str) -> Posted:
         """*task*, which was posted as *name*, with what is known of that name."""
         known = self._registry().tasks
-        return Posted(task, name in known, "" if name in known else nearest(name, tuple(sorted(known))))
+        return Posted(task, name in known, "" if name in known else nearest_name(name, known))
 
     def submit(self, task: MonQTask) -> MonQTask:
         """Store a prepared task; one of the same id again changes nothing, and the first is returned."""
@@ -186,8 +149,9 @@ class PostOffice:
     ) -> Published:
         """As `publish`, with the topic that was meant where this one has no handler."""
         receipt = self.publish(topic, args, kwargs, context=context, event_id=event_id)
-        near = "" if receipt.task_ids else nearest(topic, tuple(sorted(self._registry().topics)))
-        return Published(receipt, near)
+        if receipt.task_ids or self._registry().handlers_of(topic):
+            return Published(receipt, is_filtered=not receipt.task_ids)
+        return Published(receipt, nearest_name(topic, self._registry().topics))
 
     def deliver(self, event: Event) -> Receipt:
         """Store a verified delivery and one task for each handler, called `(topic, event)`.
@@ -197,37 +161,14 @@ class PostOffice:
         where the event's `on_duplicate` says so.
         """
         receipt = self._fan_out(event, [event.topic], {}, capture())
-        if receipt.duplicate and receipt.event_id is not None and receipt.event_id != event.id:
-            return self._repetition(event, receipt)
-        return receipt
-
-    def _repetition(self, event: Event, receipt: Receipt) -> Receipt:
-        """What is to be said of *event*, which has come before, and what failed of the first one again.
-
-        While the store is away, so that a spool knows the first one, nothing of it can have failed.
-        """
-        if self._spooler is not None and self._spooler.is_open:
+        # while the store is away, so that a spool knows the first one, nothing of it can have failed
+        is_away = self._spooler is not None and self._spooler.is_open
+        if is_away or not is_repetition(event, receipt):
             return receipt
-        first = receipt.event_id
-        stored = None if first is None else self._store.event(first)
-        if stored is not None and not stored.fault:
-            for fact in _differences(event, stored):
-                emit(fact, event=event, first=first)
-        # under another id it is perhaps a recorded one, which must make nothing run
-        is_renewed = stored is not None and stored.delivery != event.delivery
-        if event.on_duplicate != "retry_failed" or is_renewed or not receipt.task_ids:
-            return receipt
-        with suppress(NotAccepted):  # such a task stays as it is
-            return receipt._replace(retried=self._retry_failed(event, receipt))
+        receipt, waiting = repeat(self._store, event, receipt, self._clock.now())
+        if waiting:
+            self._let_wait(waiting)
         return receipt
-
-    def _retry_failed(self, event: Event, receipt: Receipt) -> int:
-        """Make those tasks of *receipt* ready that ended in error; how many that were."""
-        retried = self._store.move(receipt.task_ids, FAILED, fresh_start(self._clock.now()))
-        if retried:
-            emit("delivery.retried", event=event, first=receipt.event_id, count=retried)
-            self._let_wait([task for one in receipt.task_ids if (task := self._store.get(one))])
-        return retried
 
     @property
     def clock(self) -> Clock:
@@ -235,7 +176,14 @@ class PostOffice:
         return self._clock
 
     def store(self, batch: Batch) -> None:
-        """Store all of *batch* in one call: all or none of it in the embedded store; see `take_over`."""
+        """Store all of *batch* in one call: all or none of it in the embedded store; see `take_over`.
+
+        One with a session becomes a part of the transaction that runs in it, and is told of and looked for
+        when that has been committed. Raises as Store.post_within does.
+        """
+        if batch.session is not None:
+            self._store_within(batch)
+            return
         self.take_over([batch])
         for task in batch.tasks:
             task.waiter = self.join
@@ -248,15 +196,88 @@ class PostOffice:
         """
         postings = [posting for batch in batches for posting in self._postings(batch)]
         for posting, receipt in zip(postings, self._store_and_start_all(postings), strict=True):
-            if posting.event is not None:
-                self._tell_of_event(posting.event, posting.tasks, receipt)
-            elif not receipt.repeated:
-                _tell_of_tasks(posting.tasks, receipt)
+            self._tell(posting, receipt)
+
+    def _tell(self, posting: Posting, receipt: Receipt) -> None:
+        if posting.event is not None:
+            self._tell_of_event(posting.event, posting.tasks, receipt)
+        elif not receipt.repeated:
+            _tell_of_tasks(posting.tasks, receipt)
+
+    def _store_within(self, batch: Batch) -> None:
+        # copies, as they are told of by their own ids, also when the caller's tasks have become others
+        postings = self._postings(Batch([copy(task) for task in batch.tasks], batch.events))
+
+        def committed() -> None:
+            waiting = [
+                task
+                for posting, receipt in zip(postings, receipts, strict=True)
+                for task in _stored(posting.tasks, receipt)
+            ]
+            for posting, receipt in zip(postings, receipts, strict=True):
+                self._tell(posting, receipt)
+            for task in batch.tasks:
+                task.waiter = self.join
+            self._let_wait(waiting)
+
+        receipts = self._store.post_within(batch.session, postings, committed)
+        for task, receipt in zip(batch.tasks, receipts, strict=False):  # behind them those of events
+            task.id = receipt.task_ids[0]
 
     def _postings(self, batch: Batch) -> list[Posting]:
         """One for each task, so that it may begin at once, and one for each event with its tasks."""
         tasks = [Posting([task]) for task in batch.tasks]
         return [*tasks, *(self._announced(one) for one in batch.events)]
+
+    def fire(self, ticks: Sequence[Tick]) -> list[Receipt]:
+        """Store each of *ticks*, an event with its tasks, in one call. Safe to repeat, by whatever daemon.
+
+        A tick that is stored already answers with the ids of the first time. Raises BadCall for a task that
+        does not take the schedule's arguments.
+        """
+        postings = [self._tick(schedule, moment, schedule.key(moment)) for schedule, moment in ticks]
+        receipts = self._store_and_start_all(postings)
+        for posting, receipt in zip(postings, receipts, strict=True):
+            for task in _new(posting, receipt):
+                emit("task.posted", task=task)
+        return receipts
+
+    def fire_now(self, name: str, event_id: ObjectId | None = None) -> Receipt:
+        """Store a tick of the schedule *name* that is not one of its moments. Raises NotFound, BadCall.
+
+        Under an *event_id* it is stored once. Its schedule's `overlap` counts, `jitter` does not.
+        """
+        schedules = self._registry().schedules
+        if (schedule := schedules.get(name)) is None:
+            near = nearest_name(name, tuple(schedules))
+            hint = f"did you mean {near}?" if near else "`monqbus schedules` lists them"
+            raise NotFound(f"schedule {name}: not declared; {hint}")
+        posting = self._tick(replace(schedule, jitter=0.0), self._clock.now(), None)
+        if posting.event is not None and event_id is not None:
+            posting.event.id = event_id
+            for task in posting.tasks:
+                task.event_id = event_id
+        receipt = self._store_and_start(posting)
+        for task in _new(posting, receipt):
+            emit("task.posted", task=task)
+        return receipt
+
+    def _tick(self, schedule: Schedule, moment: datetime, key: str | None) -> Posting:
+        args, kwargs = list(schedule.args), dict(schedule.kwargs)
+        event = announcement(self._clock, schedule.event_topic, args, kwargs, {}).event
+        event.kind, event.key = SCHEDULE_KIND, key
+        posting = self._posting(event, [event.topic, *args], kwargs, {})
+        if schedule.task:
+            task = self.prepare_named(schedule.task, args, kwargs, {}, {})
+            task.event_id, task.topic = event.id, event.topic
+            posting = posting._replace(tasks=[task])
+            event.task_ids = [task.id]
+        for task in posting.tasks:
+            task.scheduled_for, task.time_queue = moment, moment + schedule.delay(moment)
+            task.priority = task.priority if schedule.priority is None else schedule.priority
+            if schedule.overlap == "skip":
+                task.key = f"{SCHEDULE_KIND}:{schedule.name}:{task.task_name}"
+        return posting
 
     def replay(self, event_id: ObjectId, first_id: ObjectId | None = None) -> Receipt:
         """Give an event that no handler took the handlers there are now, each with a task that waits.
@@ -270,11 +291,10 @@ class PostOffice:
             return Receipt(event.task_ids, event_id)
         if event.fault and not is_about_task_ids(event.fault):
             raise StoreError(f"event {event_id}: {event.fault}")
+        require_let_through(event, self._hooks(), self._pause)
         tasks = self._tasks_for(event, [event.topic, *event.args], event.kwargs, {})
         if not tasks:
-            raise NotFound(
-                f"event {event_id}: no handler for topic {event.topic}; declare one, then replay it"
-            )
+            raise no_taker(event, nearest_name(event.topic, self._registry().topics))
         tasks[0].id = first_id or tasks[0].id
         event.task_ids = [task.id for task in tasks]
         event.expire_at = later(event.expire_at, self._clock.now() + self._keep_events)
@@ -317,6 +337,7 @@ class PostOffice:
     ) -> Posting:
         """*event* with a task for each of its handlers."""
         tasks = self._tasks_for(event, args, kwargs, context)
+        event.parsed = UNREAD
         event.task_ids = [task.id for task in tasks]
         event.expire_at = event.received + self._keep_events
         return Posting(tasks, event)
@@ -326,18 +347,40 @@ class PostOffice:
             self._tell_replayed(event, tasks, receipt)
         elif receipt.repeated or receipt.event_id != event.id:
             emit("event.repeated", event=event, first=receipt.event_id)
+        elif event.is_filtered and not event.is_test:
+            emit("event.filtered", event=event, hook=event.hook or "")
         else:
-            without = "hook.tried" if event.is_test else "event.unhandled"
-            emit("event.received" if tasks else without, event=event)
+            self._tell_received(event, tasks)
+
+    def _tell_received(self, event: Event, tasks: list[MonQTask]) -> None:
+        if tasks:
+            emit("event.received", event=event)
             for task in tasks:
                 emit("task.posted", task=task)
+        elif event.is_test:
+            emit("hook.tried", event=event)
+        else:
+            near = self._near(event.topic)
+            emit("event.unhandled", event=event, **({"near": near} if near else {}))
+
+    def _near(self, topic: str) -> str:
+        """The topic with handlers that *topic* was probably meant to be; of the first topics alone.
+
+        Senders may choose ever new ones, and their deliveries must not pay for it.
+        """
+        registry = self._registry()
+        if registry is not self._near_in:
+            self._near_in, self._compared = registry, {}
+        if topic not in self._compared and len(self._compared) < MOST_COMPARED:
+            self._compared[topic] = nearest_name(topic, registry.topics)
+        return self._compared.get(topic, "")
 
     def _tasks_for(
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
     ) -> list[MonQTask]:
-        """One task for each handler that *event* has now."""
-        tasks = []
-        for handler in self._registry().handlers_of(event.topic):
+        """One task for each handler that takes *event* now."""
+        tasks: list[MonQTask] = []
+        for handler in takers(event, self._registry().handlers_of(event.topic), self._pause):
             task = prepare(self._clock, handler.name, args, kwargs, handler.defaults, context)
             task.event_id, task.topic = event.id, event.topic
             if event.is_delivery:
@@ -422,17 +465,9 @@ class PostOffice:
         if reserved is not None:
             for task in tasks:
                 task.state, task.time_start = BUSY, now
-                task.worker, task.process = starter.worker.id, starter.worker.process
+                task.worker, task.process = starter.instance.id, starter.instance.process
                 task.attempt = task.generation = 1
         return reserved
-
-
-def _differences(event: Event, first: Event) -> Iterator[str]:
-    """The facts that tell how *event* differs from the *first* of its kind, which came before."""
-    if event.delivery != first.delivery:
-        yield "delivery.renewed"
-    elif event.body != first.body:
-        yield "delivery.differed"
 
 
 def _tell_of_tasks(tasks: list[MonQTask], receipt: Receipt) -> None:

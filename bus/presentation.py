@@ -23,6 +23,7 @@ EVENT_COLUMNS = ("id", "topic", "received", "kind", "key", "hook", "delivery", "
 DETAILS = (
     "args", "kwargs", "context", "result_type", "process", "max_attempts", "crashes", "worker", "generation",
     "key", "event_id", "timeout", "progress", "history", "output", "expire_at",
+    "scheduled_for",
 )  # fmt: skip
 
 
@@ -60,6 +61,8 @@ def task_details(task: MonQTask) -> dict[str, Any]:
 def event_row(event: Event) -> dict[str, Any]:
     """The columns that every listing of events has; one that cannot be read has a `fault`."""
     row = {name: plain(getattr(event, name)) for name in EVENT_COLUMNS}
+    if event.is_filtered:
+        row["filtered"] = True
     return row | {"fault": event.fault} if event.fault else row
 
 
@@ -81,7 +84,10 @@ def event_details(event: Event) -> dict[str, Any]:
         "task_ids",
         "expire_at",
     )
-    return {name: plain(getattr(event, name)) for name in names} | {"body": _body(event.body)}
+    details = {name: plain(getattr(event, name)) for name in names} | {"body": _body(event.body)}
+    if event.is_filtered:
+        details["filtered"] = True
+    return details | {"request": event.request} if event.request else details
 
 
 def _body(body: bytes) -> Any:

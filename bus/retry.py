@@ -27,7 +27,7 @@ from typing import Any, Final, Literal, NamedTuple
 from .codec import storable_result
 from .errors import Cancel, Retry, Snooze, Verdict
 from .model import COMPLETE, ERROR, SKIPPED, MonQTask, Posting, ready_again
-from .safe_text import without_surrogates
+from .safe_text import shortened, without_surrogates
 
 CRASH_LIMIT: Final = 3
 DEATH_LIMIT: Final = 10
@@ -152,7 +152,7 @@ def decide(
         if isinstance(verdict, Cancel):
             reason = _cut(_text_of(verdict)) or CANCELLED
             return _ended("cancel", SKIPPED, task, now, policy, reason)._replace(
-                error=reason[:ERROR_LINE_LIMIT]
+                error=shortened(reason, ERROR_LINE_LIMIT)
             )
         if isinstance(verdict, Snooze):
             pause = SNOOZE_SECONDS if verdict.delay is None else verdict.delay
@@ -171,7 +171,7 @@ def without_postings(
     task: MonQTask, outcome: Outcome, refusal: Exception, now: datetime, keep: timedelta
 ) -> Outcome:
     """The end in `error`, kept for *keep*, of a run whose *outcome* was refused for its postings."""
-    line = without_surrogates(f"the tasks that this end posts were refused: {refusal}")[:ERROR_LINE_LIMIT]
+    line = _line(f"the tasks that this end posts were refused: {refusal}")
     until = None if task.result_type == "keep" else now + keep
     fields = {"time_stop": now, **outcome.fields, "state": ERROR, "result": line, "expire_at": until}
     return Outcome("give_up", fields, line)
@@ -247,8 +247,13 @@ def _error_line(ending: Raised | Failed | Overdue) -> str:
     if isinstance(ending, Overdue):
         return f"TimedOut: ran longer than its timeout of {ending.seconds:g} s"
     if isinstance(ending, Failed):
-        return without_surrogates(ending.line)[:ERROR_LINE_LIMIT]
-    return without_surrogates(f"{type(ending.error).__name__}: {_text_of(ending.error)}")[:ERROR_LINE_LIMIT]
+        return _line(ending.line)
+    return _line(f"{type(ending.error).__name__}: {_text_of(ending.error)}")
+
+
+def _line(text: str) -> str:
+    """*text* as one line of a history has it."""
+    return shortened(without_surrogates(text), ERROR_LINE_LIMIT)
 
 
 def _text_of(error: BaseException) -> str:

@@ -51,6 +51,14 @@ def shown(value: object, limit: int = 60) -> str:
         return f"<{type(value).__name__}>"
 
 
+def shortened(text: str, limit: int) -> str:
+    """*text* in at most *limit* characters, without its middle: an error says at its end what to do."""
+    if len(text) <= limit:
+        return text
+    front = (limit - 1) // 2
+    return f"{text[:front]}…{text[front + 1 - limit :]}"
+
+
 def _is_safe(char: str) -> bool:
     return char.isprintable() and not _IGNORABLE.match(char)
 

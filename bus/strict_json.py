@@ -18,7 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from itertools import accumulate
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 from urllib.parse import unquote_to_bytes
 
 _FORM = "application/x-www-form-urlencoded"
@@ -36,6 +36,8 @@ MAX_KEYS = 10_000
 INT64_DIGITS = 19
 
 PIECE_BYTES = 32 * 1024
+ALL: Final = "*"
+"""The last step of a path of `parse`: not only a scalar there is wanted, but what an object or list holds."""
 """So much is parsed in one go: 1 to 3 ms when it is all brackets, a tenth of that when it is text."""
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -63,7 +65,8 @@ def parse(
     """Parse *body*; raise BadJson for anything that would not survive being stored and read.
 
     *pause* is called between two pieces; each has PIECE_BYTES, or holds one string that is longer. With
-    *only*, `at_path` needs to find what is at these paths and nothing else, and most of a long text is
+    *only*, `at_path` needs to find what is at these paths and nothing else (`ALL` behind one: all below it),
+    and most of a long text is
     not kept: as objects it takes thirty times its size, and whenever Python looks for garbage, time.
     """
     body = body.removeprefix(codecs.BOM_UTF8)  # RFC 8259 section 8.1: may be ignored; .NET writes one
@@ -120,15 +123,25 @@ def _payload(body: bytes, pause: Callable[[], object]) -> bytes:
     return b"".join(pieces)
 
 
-def at_path(value: Any, path: str) -> str | None:
-    """The text of the scalar at *path* in parsed JSON; None when there is none."""
+def value_at(value: Any, path: str, missing: Any = None) -> Any:
+    """What is at *path* in parsed JSON, whatever it is; *missing* when the path leads nowhere."""
     for step in path.split("."):
-        if isinstance(value, Mapping):
-            value = value.get(step)
+        if isinstance(value, Mapping) and step in value:
+            value = value[step]
         elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
             value = value[int(step)]
         else:
-            return None
+            return missing
+    return value
+
+
+def at_path(value: Any, path: str) -> str | None:
+    """The text of the scalar at *path* in parsed JSON; None when there is none."""
+    return scalar_text(value_at(value, path))
+
+
+def scalar_text(value: Any) -> str | None:
+    """The text of a scalar of JSON; None for what is none, and for null."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, (str, int, float)) else None
@@ -143,7 +156,7 @@ class _Pieces:
         self._root: Any = None
         self._levels = b""  # the brackets that are open where the next piece begins
         self._begun: list[_Begun] = []  # and the objects and lists that they opened
-        self._paths = None if only is None else [path.split(".") for path in only]
+        self._paths = None if only is None or ALL in only else [path.split(".") for path in only]
 
     def parse(self) -> Any:
         """The value. Raises BadJson."""
@@ -278,9 +291,10 @@ def _last(begun: Any, paths: list[list[str]] | None) -> _Begun:
     return _Begun(begun[step], paths and _below(paths, step))
 
 
-def _below(paths: list[list[str]], step: str | int) -> list[list[str]]:
-    """The rest of those *paths* that begin with *step*."""
-    return [rest for first, *rest in paths if rest and first == str(step)]
+def _below(paths: list[list[str]], step: str | int) -> list[list[str]] | None:
+    """The rest of those *paths* that begin with *step*; None where one of them wants all that is there."""
+    below = [rest for first, *rest in paths if rest and first == str(step)]
+    return None if [ALL] in below else below
 
 
 def _thinned(members: Any, paths: list[list[str]] | None, offset: int, still_open: int) -> Any:

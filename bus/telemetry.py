@@ -40,13 +40,21 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "event.received": (logging.INFO, "a delivery or published event is stored"),
     "event.repeated": (logging.INFO, "a delivery came again; nothing new was stored"),
     "event.replayed": (logging.INFO, "an event that no handler had taken has got those there are now"),
+    "event.filtered": (
+        logging.INFO,
+        "the rule of a hook, or of each handler, does not hold for an event; it is recorded, without tasks",
+    ),
     "event.unhandled": (
         logging.WARNING,
-        "no handler knows the topic; the event is recorded, and can be replayed",
+        "no handler knows the topic; the event is recorded, can be replayed; near = a topic like it",
     ),
     "hook.tried": (
         logging.INFO,
         "a sender tries a hook, as GitHub does with a ping; no handler takes such events, and none need",
+    ),
+    "handshake.answered": (
+        logging.INFO,
+        "a sender asked whether the hook is there, and got its answer; no event, and no handler hears of it",
     ),
     "event.unreadable": (
         logging.WARNING,
@@ -79,6 +87,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "deliveries.unrecorded": (
         logging.WARNING,
         "the store does not take the records of refused and repeated deliveries; the first 500 wait for it",
+    ),
+    "handler.mismatched": (
+        logging.WARNING,
+        "at the start and a reload: a handler does not take a hook's deliveries; each will end in error",
     ),
     "handler.suspended": (
         logging.WARNING,
@@ -115,7 +127,7 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "task.posted": (logging.DEBUG, "a task is stored"),
     "task.merged": (
         logging.INFO,
-        "a task from the inbox was not stored: an unfinished one holds its key",
+        "a task of a batch was not stored: an unfinished one holds its key",
     ),
     "task.started": (logging.DEBUG, "a handler begins"),
     "task.printed": (logging.INFO, "a line that a handler printed"),
@@ -166,7 +178,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         "a part of the daemon failed as it was stopped; the others are stopped, the exit code is 1",
     ),
     "loop.failed": (logging.ERROR, "a loop's tick failed; it goes on after a pause"),
-    "hub.blocked": (logging.ERROR, "a task keeps everything else from running; said while it does"),
+    "hub.blocked": (
+        logging.ERROR,
+        "a task keeps everything else from running: where, for how long, what helps; said while it does",
+    ),
     "hub.unblocked": (logging.WARNING, "the block is over; how long it was"),
     "spool.opened": (logging.WARNING, "the store is away, or was; deliveries go into the spool"),
     "spool.handed_over": (logging.INFO, "the spool is empty; deliveries go to the store again"),
@@ -175,6 +190,20 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "inbox.damaged": (
         logging.ERROR,
         "what a process has posted cannot be read or stored; it stays in its file",
+    ),
+    "schedule.fired": (logging.DEBUG, "a tick of a schedule is stored, by this daemon or by another one"),
+    "schedule.late": (
+        logging.WARNING,
+        "ticks were stored later than the schedule's lateness; how many, the first one's moment, the reason",
+    ),
+    "schedule.missed": (logging.WARNING, "ticks were missed and are left out, as the schedule's missed says"),
+    "schedule.skipped": (
+        logging.INFO,
+        "a tick was left out: a task of an earlier one is not finished, and overlap is skip",
+    ),
+    "schedule.refused": (
+        logging.ERROR,
+        "a tick cannot be stored: the task does not take the schedule's arguments, or a rule of the store",
     ),
     "clock.stepped": (
         logging.WARNING,
@@ -206,14 +235,25 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "store.reserve_missing": (logging.WARNING, "no room could be set aside for a full disk"),
 }
 
-_listeners: list[Listener] = []
+
+class _Hearing(dict[str, tuple[Listener, ...]]):
+    """Who hears each fact, found once: most facts of a busy daemon are below the level of its log."""
+
+    def __missing__(self, fact: str) -> tuple[Listener, ...]:
+        number = FACTS[fact][0] if fact in FACTS else logging.CRITICAL
+        self[fact] = tuple(listener for listener, level in _listeners if number >= level)
+        return self[fact]
+
+
+_listeners: list[tuple[Listener, int]] = []
+_hearing = _Hearing()
 counted: Counter[str] = Counter()
 
 
 def emit(fact: str, **fields: Any) -> None:
     """Tell every listener that *fact* happened. Never raises, never blocks on purpose."""
     counted[fact] += 1
-    for listener in _listeners:
+    for listener in _hearing[fact]:
         try:
             listener(fact, fields)
         except Exception as error:  # noqa: BLE001 - a broken listener must not break the work it watches
@@ -248,7 +288,13 @@ class ToldOnce:
         return news
 
 
-def listen(listener: Listener) -> Callable[[], None]:
-    """Add *listener*; the returned function takes it away again."""
-    _listeners.append(listener)
-    return lambda: _listeners.remove(listener)
+def listen(listener: Listener, level: int = logging.NOTSET) -> Callable[[], None]:
+    """Add *listener*, who hears facts of *level* and above; the returned function takes it away again."""
+    _listeners.append((listener, level))
+    _hearing.clear()
+
+    def undo() -> None:
+        _listeners.remove((listener, level))
+        _hearing.clear()
+
+    return undo

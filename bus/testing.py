@@ -26,6 +26,7 @@ from typing import Any, Final, cast
 import gevent
 
 from .apps import registry
+from .apps.poster import Poster, bind, poster
 from .clock import UTC, FrozenClock
 from .engine.claimer import Claimer
 from .engine.executor import Executor
@@ -70,11 +71,11 @@ class Bench:
         )  # fmt: skip
         self._office = PostOffice(store, known, self.clock)
         self._poster_before = _bound_poster()
-        registry.bind(self._office)
+        bind(self._office)
         return self
 
     def __exit__(self, *error: object) -> None:
-        registry.bind(self._poster_before)
+        bind(self._poster_before)
         self.store.close()
 
     def run_ready(self) -> list[MonQTask]:
@@ -125,9 +126,9 @@ class Bench:
 
         *name* is a whole one, in which each ``*`` stands for any text.
         """
-        which = Filter(states=states, name=name)
+        filter = Filter(states=states, name=name)
         found: list[MonQTask] = []
-        while page := self.store.find(which, PAGE, found[-1].id if found else None):
+        while page := self.store.find(filter, PAGE, found[-1].id if found else None):
             found += page
         return found[::-1]
 
@@ -227,8 +228,8 @@ class _BenchClock(FrozenClock):
         self._work()
 
 
-def _bound_poster() -> registry.Poster | None:
+def _bound_poster() -> Poster | None:
     try:
-        return registry.poster()
+        return poster()
     except NotBound:
         return None

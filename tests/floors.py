@@ -18,11 +18,15 @@ class Floor(NamedTuple):
 FLOORS: Final = (
     Floor(
         "ground",
-        ("errors", "clock", "safe_text", "strict_json", "regex", "files", "diagnosis", "placeholders"),
+        (
+            *("errors", "clock", "safe_text", "strict_json", "regex", "files", "diagnosis", "placeholders"),
+            "networks",
+        ),
     ),
     Floor("process", ("process",)),
-    Floor("words", ("model", "codec", "telemetry", "steady_clock", "senders")),
-    Floor("rules", ("retry", "config", "joining", "delivery_record")),
+    Floor("words", ("model", "codec", "telemetry", "steady_clock", "senders", "schedules")),
+    Floor("expressions", ("rules",)),
+    Floor("rules", ("retry", "config", "joining", "starter", "repetition", "delivery_record")),
     Floor("forms", ("presentation",)),
     Floor("apps", ("apps",)),
     Floor("hands", ("store", "http", "cpu")),

@@ -15,13 +15,20 @@ from typing import Final
 
 from bus.cli.parser import build_parser
 from bus.config import hello, reference, sample
-from bus.senders import SENDERS
+from bus.senders import SENDERS, Sender
+from bus.senders.guides import GUIDES
 from bus.telemetry import FACTS
 from tests.floors import FLOORS
 from tests.markdown import DOCS, ROOT
 
 MARK: Final = "<!-- from here on printed by: make docs -->\n"
 COLUMNS: Final = "100"
+PUBLIC_KEYS: Final = {
+    "discord": "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+    "sendgrid": "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE1FOf0EciFogUGDGmvV1+BkOx0N+5"
+    "dB8P2DCERa2HQTh/VrPe72ZaYCdOEPxCC9FTG6h3Rytg03sVSCHNogVG0A==",
+}
+"""What such keys look like, for the pages."""
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -63,10 +70,32 @@ def _sender_rows() -> Iterator[str]:
     yield "|---|---|---|---|---|---|\n"
     for name, one in SENDERS.items():
         title = f"[{one.title}]({one.link})" if one.link else one.title
-        proof = f"{one.proof}; the time at most `tolerance` from now" if one.timestamp else one.proof
+        proof = f"{one.proof}; the time at most `tolerance` from now" if one.is_timed else one.proof
         event = _places(one.event) or "the hook's name"
         delivery = _places((*one.delivery, "header:idempotency-key"))
         yield f"| `{name}` | {title} | {proof} | {delivery} | {event} | `{one.topic}` |\n"
+
+    for name, one in SENDERS.items():
+        yield f"\n## {one.title}\n\n"
+        if name != "none":
+            yield f"```ini\n{_hook(name, one)}```\n\n"
+        yield f"{GUIDES[name].strip()}\n"
+
+
+def _hook(name: str, one: Sender) -> str:
+    """The least that a hook of this sender needs."""
+    variable = name.upper().replace("-", "_")
+    own = {
+        "header": "X-Signature",
+        "user": "ship",
+        "public_url": f"https://hooks.example.org/hooks/{name}",
+        "verify_token": f"env:{variable}_VERIFY_TOKEN",
+    }
+    secret = PUBLIC_KEYS.get(name, f"env:{variable}_SECRET")
+    settings = {"verify": name, "secret": secret, **{key: own[key] for key in one.required}}
+    if one.topic != "{name}":
+        settings["topic"] = one.topic.replace("{name}", name)
+    return f"[hook:{name}]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items())
 
 
 def _places(places: Iterable[str]) -> str:

@@ -201,3 +201,12 @@ def test_patterns_of_re_are_written_in_the_source(path):
 def test_what_apps_replace_is_taken_before_they_are_imported(path):
     """An app may put another `json.dumps` in the place of Python's; ours is bound when we are imported."""
     assert "json.dumps(" not in path.read_text() or room_of(path) in {"cli", "testing"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_a_named_tuple_has_no_other_base(path):
+    """Python 3.10, which is promised, cannot make one: the daemon did not start there."""
+    classes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+    bases = [[ast.unparse(base) for base in node.bases] for node in classes]
+
+    assert [] == [names for names in bases if "NamedTuple" in names and len(names) > 1]

@@ -11,8 +11,10 @@ import pytest
 
 from bus.cli.systemd_unit import unit
 from bus.config.settings import Http
+from bus.store.mongo import schema
+from bus.store.mongo.migration import SCHEMA
 from tests import markdown
-from tests.markdown import DOCS
+from tests.markdown import DOCS, ROOT
 
 PAGE = DOCS / "deploy.md"
 PLACE = Path("/srv/monqbus")
@@ -115,3 +117,56 @@ def test_the_proxies_are_in_step_with_the_daemon():
     assert Http().max_body == 1024**2
     assert "client_max_body_size 1m;" in nginx
     assert "max_size 1MiB" in caddy
+
+
+def _commands(title: str) -> list[str]:
+    """The lines of the shell's blocks below the heading *title*."""
+    section = PAGE.read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    return "".join(re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)).splitlines()
+
+
+def test_what_is_installed_is_removed_again(tmp_path: Path):
+    """What this page, the unit and init put on the disk: by its own commands, tried below a folder."""
+    written = unit(PROGRAM, PLACE, PLACE / "data")
+    cache = re.search(r"^CacheDirectory=(.*)$", written, re.MULTILINE)
+    assert cache is not None
+    made = [
+        PROGRAM, Path(f"{PROGRAM}.old"), Path("/etc/monqbus/github"),
+        PLACE / "monqbus.ini", PLACE / "data" / "monqbus.db",
+        Path("/etc/systemd/system/monqbus.service"), Path("/etc/systemd/system/monqbus.socket"),
+        Path("/etc/systemd/system/monqbus.service.d/override.conf"), Path("/etc/cron.d/monqbus"),
+        Path("/var/cache") / cache[1] / "_MEI1" / "x",
+    ]  # fmt: skip
+    for path in made:
+        file = tmp_path / path.relative_to("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    for line in _commands("Removing it"):
+        if line.startswith("rm "):
+            subprocess.run(["sh", "-c", line.replace(" /", f" {tmp_path}/")], check=True)
+
+    assert [] == [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert "userdel monqbus" in _commands("Removing it")
+    assert "systemctl disable --now monqbus.socket monqbus.service" in _commands("Removing it")
+
+
+def test_what_is_left_on_mongodb_is_named_whole():
+    """Every collection that a daemon makes."""
+    (dropped,) = re.findall(r"^db\.monq_task\.drop\(\).*$", PAGE.read_text(), re.MULTILINE)
+    names = re.findall(r"db\.(\w+)\.drop\(\)", dropped) + re.findall(r'getCollection\("([\w.]+)"\)', dropped)
+
+    assert {schema.TASKS, schema.EVENTS, schema.WORKERS, schema.FEED, SCHEMA} == set(names)
+
+
+def test_every_way_of_upgrading_checks_while_nothing_runs_or_offline():
+    """And each makes what it names: targets of make that are there."""
+    targets = set(
+        re.findall(r"^([\w./-]+):", (ROOT / "Makefile").read_text().replace("$(VENV)", ".venv"), re.M)
+    )
+    commands = _commands("Upgrading")
+    made = [line.split()[1] for line in commands if line.startswith("make ")]
+
+    assert {".venv/.ready"} == set(made)
+    assert set(made) <= targets
+    assert 3 == sum("monqbus" in line and " check " in line for line in commands)
+    assert commands.count("systemctl stop monqbus") == commands.count("systemctl start monqbus") == 2

@@ -190,9 +190,10 @@ def test_every_collection_and_index_is_told():
     made += [("monq_delivery", index) for index in schema._DELIVERY_INDEXES]
     text = page.read_text()
 
-    assert [schema.TASKS, schema.EVENTS, schema.DELIVERIES, schema.WORKERS, SCHEMA, schema.FEED] == [
-        row[0] for row in rows
-    ]
+    ours = (
+        schema.TASKS, schema.EVENTS, schema.DELIVERIES, schema.WORKERS, SCHEMA, schema.RECORDS, schema.FEED
+    )  # fmt: skip
+    assert list(ours) == [row[0] for row in rows]
     for collection, index in made:
         assert f"| `{collection}` | `{index.document['name']}` (" in text
 
@@ -342,3 +343,21 @@ def test_the_handler_of_the_readme_runs(capsys: pytest.CaptureFixture[str]):
 
     assert "complete" == task.state
     assert "shop/web" in capsys.readouterr().out + (task.output or "")
+
+
+def test_the_handler_that_retries_some_errors_only_does_so():
+    """An error that may go away is tried again, another one ends the task with its reason."""
+    (code,) = [
+        block for block in markdown.blocks(DOCS / "handlers.md", "python") if "def charge" in block.text
+    ]
+    raised = [ConnectionError("away"), KeyError("no such order")]
+    with Bench() as bench:
+        names = {"__name__": "shop"}
+        exec(compile(code.text, "handlers.md", "exec"), names)  # noqa: S102 - our own page
+        names["pay"] = lambda order: (_ for _ in ()).throw(raised.pop(0))  # type: ignore[assignment]
+        for number in range(2):
+            names["charge"].post(number)  # type: ignore[attr-defined]
+        tasks = bench.run_ready()
+
+    assert [("ready", 1), ("skipped", 1)] == [(task.state, task.attempt) for task in tasks]
+    assert "KeyError: 'no such order'" == tasks[1].result

@@ -14,10 +14,12 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from bson import ObjectId
 
-from ..admin import PAGE, Step
+from ..admin import PAGE, ScheduleState, Step
+from ..apps.calls import Posted, Published
 from ..apps.context import capture
 from ..clock import Clock
 from ..codec import decode, encode, storable
@@ -34,7 +36,6 @@ from ..errors import (
 )
 from ..joining import await_end
 from ..model import Event, EventFilter, Filter, MonQTask, Receipt
-from ..posting import Posted, Published
 from ..store.contract import CountedBy
 from ..store.documents import event_from_document, task_from_document
 
@@ -124,7 +125,8 @@ class ApiClient:
         kept = storable(list(args), dict(kwargs), capture())
         asked = {"id": self._clock.new_id(), "topic": topic, **kept._asdict()}
         answer = self._ask("POST", "/events", asked)
-        return Published(Receipt(answer["tasks"], answer["event"]), answer.get("near", ""))
+        receipt = Receipt(answer["tasks"], answer["event"])
+        return Published(receipt, answer.get("near", ""), answer.get("filtered", False))
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
         """Block until *task* has ended; see MonQTask.join."""
@@ -132,14 +134,14 @@ class ApiClient:
 
     # Admin
 
-    def find(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[MonQTask]:
+    def find(self, filter: Filter, limit: int, cursor: ObjectId | None = None) -> list[MonQTask]:
         """As Admin.find."""
-        asked = {"filter": _filter(which), "limit": limit, "cursor": cursor}
+        asked = {"filter": _filter(filter), "limit": limit, "cursor": cursor}
         return [_task(document) for document in self._ask("POST", "/tasks/find", asked)["tasks"]]
 
-    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
+    def count(self, filter: Filter, by: CountedBy = "state") -> dict[str, int]:
         """As Admin.count."""
-        asked = {"filter": _filter(which), "by": by}
+        asked = {"filter": _filter(filter), "by": by}
         counts: dict[str, int] = self._ask("POST", "/tasks/count", asked)["counts"]
         return counts
 
@@ -152,23 +154,30 @@ class ApiClient:
         reason: str | None = self._ask("GET", f"/tasks/{task.id}")["waiting"]
         return reason
 
-    def events(self, which: EventFilter, limit: int, cursor: ObjectId | None = None) -> list[Event]:
+    def events(self, filter: EventFilter, limit: int, cursor: ObjectId | None = None) -> list[Event]:
         """As Admin.events."""
-        asked = {"filter": _filter(which), "limit": limit, "cursor": cursor}
+        asked = {"filter": _filter(filter), "limit": limit, "cursor": cursor}
         return [event_from_document(one) for one in self._ask("POST", "/events/find", asked)["events"]]
 
     def event(self, event_id: ObjectId) -> Event:
         """As Admin.event."""
         return event_from_document(self._ask("GET", f"/events/{event_id}")["event"])
 
-    def deliveries(self, which: DeliveryFilter, limit: int, cursor: ObjectId | None = None) -> list[Delivery]:
+    def deliveries(
+        self, filter: DeliveryFilter, limit: int, cursor: ObjectId | None = None
+    ) -> list[Delivery]:
         """As Admin.deliveries."""
-        asked = {"filter": _filter(which), "limit": limit, "cursor": cursor}
+        asked = {"filter": _filter(filter), "limit": limit, "cursor": cursor}
         return [_delivery(one) for one in self._ask("POST", "/deliveries/find", asked)["deliveries"]]
 
     def delivery(self, delivery_id: ObjectId) -> Delivery:
         """As Admin.delivery."""
         return _delivery(self._ask("GET", f"/deliveries/{delivery_id}")["delivery"])
+
+    def topics(self) -> list[str]:
+        """The topics that have a handler in the daemon."""
+        topics: list[str] = self._ask("GET", "/topics")["topics"]
+        return topics
 
     def replay(self, event_id: ObjectId) -> Receipt:
         """As PostOffice.replay."""
@@ -176,17 +185,27 @@ class ApiClient:
         answer = self._ask("POST", f"/events/{event_id}/replay", asked)
         return Receipt(answer["tasks"], answer["event"])
 
-    def retry(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
+    def schedules(self) -> list[ScheduleState]:
+        """As Admin.schedules."""
+        return [ScheduleState(**one) for one in self._ask("GET", "/schedules")["schedules"]]
+
+    def fire_now(self, name: str) -> Receipt:
+        """As PostOffice.fire_now."""
+        asked = {"id": self._clock.new_id()}  # chosen here, so that asking twice fires once
+        answer = self._ask("POST", f"/schedules/{quote(name, safe='')}/run", asked)
+        return Receipt(answer["tasks"], answer["event"])
+
+    def retry(self, filter: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """As Admin.retry."""
-        return self._step("retry", which, cursor, limit)
+        return self._step("retry", filter, cursor, limit)
 
-    def cancel(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
+    def cancel(self, filter: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """As Admin.cancel."""
-        return self._step("cancel", which, cursor, limit)
+        return self._step("cancel", filter, cursor, limit)
 
-    def purge(self, which: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
+    def purge(self, filter: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """As Admin.purge."""
-        return self._step("purge", which, cursor, limit)
+        return self._step("purge", filter, cursor, limit)
 
     def backup(self, path: Path) -> None:
         """As Admin.backup; the daemon writes the file, as its user."""
@@ -201,8 +220,8 @@ class ApiClient:
         """Why the daemon is not `ready`, None when it is, and its `services`, each with its state."""
         return self._ask("GET", "/status")
 
-    def _step(self, action: str, which: Filter, cursor: ObjectId | None, limit: int) -> Step:
-        asked = {"filter": _filter(which), "cursor": cursor, "limit": limit}
+    def _step(self, action: str, filter: Filter, cursor: ObjectId | None, limit: int) -> Step:
+        asked = {"filter": _filter(filter), "cursor": cursor, "limit": limit}
         answer = self._ask("POST", f"/tasks/{action}", asked)
         return Step(answer["done"], answer["cursor"])
 
@@ -274,5 +293,5 @@ def _delivery(fields: dict[str, Any]) -> Delivery:
     return Delivery(**fields | {"headers": dict(fields["headers"])})
 
 
-def _filter(which: Filter | EventFilter | DeliveryFilter) -> dict[str, Any]:
-    return {name: value for name, value in dataclasses.asdict(which).items() if value}
+def _filter(filter: Filter | EventFilter | DeliveryFilter) -> dict[str, Any]:
+    return {name: value for name, value in dataclasses.asdict(filter).items() if value}

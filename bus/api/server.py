@@ -22,7 +22,7 @@ from bson.errors import BSONError, InvalidId
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from ..admin import COUNTED_BY, PAGE, Admin
+from ..admin import COUNTED_BY, PAGE, Admin, why_not
 from ..apps.registry import NAME, TOPIC, Registry
 from ..clock import UTC, Clock
 from ..codec import decode, encode
@@ -64,7 +64,7 @@ _PARSING: Final = Queue()
 PAGE_LIMIT: Final = 1000
 FINDS: Final = frozenset({"filter", "limit", "cursor"})
 COUNTS: Final = frozenset({"filter", "by"})
-_WITHOUT_TASKS: Final = frozenset({"facts", "status"})
+_WITHOUT_TASKS: Final = frozenset({"facts", "status", "topics"})
 ABSOLUTE_PATH: Final = re.compile(r"/[^\x00]{1,4000}")
 _CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
     (BadFilter, 400, "bad_filter"),
@@ -166,19 +166,20 @@ class Api:
         task = self._admin.show(_id(task_id))
         step = (self._admin.retry if action == "retry" else self._admin.cancel)(Filter(ids=(task.id,)))
         if not step.done:
-            raise Refused(409, "illegal_move", f"task {task.id}: cannot {action} a task that is {task.state}")
+            raise Refused(409, "illegal_move", why_not(action, task))
         return _answer({"done": step.done})
 
     def publish_event(self) -> Response:
         """Publish an event to the handlers of this daemon."""
         document = _asked()
-        receipt, near = self._office.publish_named(
+        receipt, near, is_filtered = self._office.publish_named(
             _text(document, "topic", TOPIC),
             *_call(document),
             context=_part(document, "context", dict),
             event_id=_optional_id(document.get("id")),
         )
-        return _answer({"event": receipt.event_id, "tasks": receipt.task_ids, "near": near}, 201)
+        answer = {"event": receipt.event_id, "tasks": receipt.task_ids, "near": near, "filtered": is_filtered}
+        return _answer(answer, 201)
 
     def find_events(self) -> Response:
         """One page of events, newest first, without headers, body and arguments; *cursor* as for tasks."""
@@ -199,8 +200,8 @@ class Api:
         """One page of deliveries, newest first; *cursor* as for events."""
         document = _asked(FINDS)
         limit = _size(document, "limit", 50)
-        which = _with_moments(DeliveryFilter, document)
-        found = self._admin.deliveries(which, limit, _cursor(document.get("cursor")))
+        filter = _with_moments(DeliveryFilter, document)
+        found = self._admin.deliveries(filter, limit, _cursor(document.get("cursor")))
         show = _fields if _wants_bson() else delivery_row
         return _answer(
             {"deliveries": [show(one) for one in found], "cursor": found[-1].id if found else None}
@@ -211,6 +212,10 @@ class Api:
         one = self._admin.delivery(_id(delivery_id))
         return _answer({"delivery": _fields(one) if _wants_bson() else delivery_details(one)})
 
+    def list_topics(self) -> Response:
+        """The topics that have a handler in this daemon."""
+        return _answer({"topics": self._registry().topics})
+
     def replay_event(self, event_id: str) -> Response:
         """Give an event without tasks the handlers there are now; 409 when it has tasks.
 
@@ -218,6 +223,16 @@ class Api:
         """
         document = _asked() if request.content_length else {}
         receipt = self._office.replay(_id(event_id), _optional_id(document.get("id")))
+        return _answer({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
+
+    def show_schedules(self) -> Response:
+        """Every declared schedule, its next moments and its last tick."""
+        return _answer({"schedules": [state._asdict() for state in self._admin.schedules()]})
+
+    def run_schedule(self, name: str) -> Response:
+        """Fire a schedule now, apart from its moments; once under an `id` that the request names."""
+        document = _asked() if request.content_length else {}
+        receipt = self._office.fire_now(name, _optional_id(document.get("id")))
         return _answer({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
 
     def back_up(self) -> Response:
@@ -248,6 +263,9 @@ ROUTES: Final[tuple[tuple[str, str, Callable[..., Response]], ...]] = (
     ("POST", "/events/<event_id>/replay", Api.replay_event),
     ("POST", "/deliveries/find", Api.find_deliveries),
     ("GET", "/deliveries/<delivery_id>", Api.show_delivery),
+    ("GET", "/topics", Api.list_topics),
+    ("GET", "/schedules", Api.show_schedules),
+    ("POST", "/schedules/<name>/run", Api.run_schedule),
     ("POST", "/backup", Api.back_up),
     ("GET", "/facts", Api.count_facts),
     ("GET", "/status", Api.show_status),

@@ -41,12 +41,17 @@ def runnable(given: Any) -> Callable[..., Any]:
     function = given.__func__ if isinstance(given, staticmethod) else given
     if isinstance(function, classmethod):
         raise BadDeclaration(
-            f"@task: expected a function, got the class method {_name_of(function.__func__)}; "
+            f"@task: expected a function, got the class method {name_of(function.__func__)}; "
             "make it a static method"
         )
     if isinstance(function, type):
         raise BadDeclaration(
             f"@task: expected a function, got {shown(function, 80)}; declare a function that makes the object"
+        )
+    if isinstance(function, str):
+        raise BadDeclaration(
+            f"@task: expected a function, got the text {shown(function, 80)}; "
+            "a name is an option: @task(name='my.task')"
         )
     if not callable(function) or not isinstance(getattr(function, "__module__", None), str):
         raise BadDeclaration(
@@ -55,7 +60,7 @@ def runnable(given: Any) -> Callable[..., Any]:
     _refuse_lazy(function)
     if not isinstance(given, staticmethod) and (receiver := _receiver(function)):
         raise BadDeclaration(
-            f"@task: expected a function, got the method {_name_of(function)}, whose {receiver!r} no post "
+            f"@task: expected a function, got the method {name_of(function)}, whose {receiver!r} no post "
             "can give; leave it out and write @staticmethod above @task, or move it out of the class"
         )
     return function
@@ -107,7 +112,7 @@ def _refuse_lazy(function: Callable[..., Any]) -> None:
             if is_lazy(one):
                 raise BadDeclaration(
                     "@task: expected a function whose work is done when it returns, "
-                    f"got the {words} {_name_of(function)}; {remedy}"
+                    f"got the {words} {name_of(function)}; {remedy}"
                 )
 
 
@@ -122,5 +127,6 @@ def _receiver(function: Any) -> str | None:
     return first if is_of_a_class and first in _RECEIVERS else None
 
 
-def _name_of(function: Any) -> str:
+def name_of(function: Any) -> str:
+    """What a message calls *function*."""
     return getattr(function, "__qualname__", None) or shown(function, 80)

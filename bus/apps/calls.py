@@ -1,4 +1,4 @@
-"""Calls as they will be stored, and those that a `hold()` block keeps back until its end."""
+"""Calls as they will be stored, what became of them, and those that a `hold()` block keeps back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from ..clock import Clock
 from ..codec import storable
 from ..errors import NotStorable
-from ..model import DEFAULT_PRIORITY, Event, MonQTask
+from ..model import DEFAULT_PRIORITY, Event, MonQTask, Receipt
 from .options import Options
 
 MOST_HELD: Final = 5000
@@ -60,12 +60,40 @@ def announcement(
     return Announcement(event, kept)
 
 
+class Posted(NamedTuple):
+    """A stored task, and whether an app declares its name; one that none declares waits until one does.
+
+    *near* is the declared name that resembles one that is not.
+    """
+
+    task: MonQTask
+    is_known: bool
+    near: str = ""
+
+
+class Published(NamedTuple):
+    """What an event became; *near* is the topic with handlers that resembles one without.
+
+    *is_filtered*: its topic has handlers, and the rule of none holds for it.
+    """
+
+    receipt: Receipt
+    near: str = ""
+    is_filtered: bool = False
+
+
 @dataclass(slots=True)
 class Batch:
-    """What is stored in one write: *tasks* that were prepared, and *events* that were published."""
+    """What is stored in one write: *tasks* that were prepared, and *events* that were published.
+
+    With a *session* they belong to the transaction that runs in it, which its owner commits or not.
+    """
 
     tasks: list[MonQTask] = field(default_factory=list)
     events: list[Announcement] = field(default_factory=list)
+    is_over: bool = False
+    """Its block has ended: what was started in it and goes on posts for itself."""
+    session: Any = None
 
     def __len__(self) -> int:
         return len(self.tasks) + len(self.events)
@@ -73,13 +101,19 @@ class Batch:
     def parts(self, most: int) -> Iterator[Batch]:
         """The same in batches of at most *most*, in order."""
         for start in range(0, len(self.tasks), most):
-            yield Batch(tasks=self.tasks[start : start + most])
+            yield Batch(tasks=self.tasks[start : start + most], session=self.session)
         for start in range(0, len(self.events), most):
-            yield Batch(events=self.events[start : start + most])
+            yield Batch(events=self.events[start : start + most], session=self.session)
 
-    def require_room(self) -> None:
-        """Raise NotStorable when it takes no further call."""
-        if len(self) >= MOST_HELD:
+    def take(self, other: Batch) -> None:
+        """Add all of *other*. Raises NotStorable when that is too much; then nothing of it."""
+        self.require_room(len(other))
+        self.tasks += other.tasks
+        self.events += other.events
+
+    def require_room(self, calls: int = 1) -> None:
+        """Raise NotStorable when it does not take so many *calls* more."""
+        if len(self) + calls > MOST_HELD:
             raise NotStorable(
                 f"hold: expected at most {MOST_HELD} posts in one block, got more; store them in several"
             )
@@ -90,15 +124,17 @@ _held: ContextVar[Batch | None] = ContextVar("monqbus_held", default=None)
 
 def held() -> Batch | None:
     """The batch of the `hold()` block that this code runs in; None outside of one."""
-    return _held.get()
+    batch = _held.get()
+    return None if batch is None or batch.is_over else batch
 
 
 @contextmanager
-def holding() -> Iterator[Batch]:
-    """Let `held` be the batch that is given, until the block ends."""
-    batch = Batch()
+def holding(session: Any = None) -> Iterator[Batch]:
+    """Let `held` be the batch that is given, of *session*, until the block ends."""
+    batch = Batch(session=session)
     token = _held.set(batch)
     try:
         yield batch
     finally:
+        batch.is_over = True  # an asyncio task that was started in the block has a copy of the context
         _held.reset(token)

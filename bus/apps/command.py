@@ -14,7 +14,7 @@ import select
 import signal
 import subprocess
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -23,21 +23,19 @@ from json import dumps
 from pathlib import Path
 from typing import Any, Final
 
-from bson import ObjectId
-
-from .. import strict_json
 from ..clock import Clock
 from ..config import Handler
 from ..config.commands import PLACEHOLDERS
 from ..errors import BadArguments, CommandFailed, Retry, Snooze
 from ..model import Event
-from ..placeholders import NoValue, Placeholder
-from ..presentation import plain
+from ..placeholders import NoValue
 from ..process.parent_death import adopt_orphans, die_with
 from ..process.tree import ProcessTree
 from . import command_program
 from .command_files import BODY, EVENT, CommandFiles
 from .context import c
+from .event_told import event_of, event_told, found_in
+from .mapped_call import MappedCall, target_of
 from .registry import event_handler
 
 TEMPORARY_FAILURE: Final = 75  # EX_TEMPFAIL of sysexits.h
@@ -70,8 +68,8 @@ class Command:
         """
         if self.user and (fault := command_program.fault_of_user(self.user)):
             raise Snooze(fault, delay=SUSPENDED_SECONDS)
-        event = args[0] if args and isinstance(args[0], Event) else _published(topic, args, kwargs)
-        told = _told(event)
+        event = event_of(topic, args, kwargs)
+        told = event_told(event)
         before = ("", *self.words)  # each word beside the one in front of it
         words = [self._fill(word, told, before[place]) for place, word in enumerate(self.words)]
         pause = partial(Clock().sleep, 0.0)  # a command may leave many files behind: the hub turns
@@ -83,7 +81,7 @@ class Command:
     def _fill(self, word: str, told: Mapping[str, Any], word_before: str) -> str:
         """*word* with its placeholders filled; all of it stays one argument."""
         try:
-            filled = PLACEHOLDERS.compile(word).fill(partial(_find, told))
+            filled = PLACEHOLDERS.compile(word).fill(partial(found_in, told))
         except NoValue as error:
             raise BadArguments(
                 f"argument {word!r}: expected a text without NUL or a number for {error}, the event has "
@@ -232,23 +230,27 @@ def task_name(handler: Handler) -> str:
 def declare(handlers: Iterable[Handler], folder: Path) -> None:
     """Register each of *handlers* as the task ``handler:NAME``; *folder* is where it runs unless it says.
 
-    Raises BadDeclaration.
+    Those that call a task need it to be declared before. Raises BadDeclaration, ConfigError.
     """
     for handler in handlers:
-        command = Command(
-            handler.command,
-            handler.working_dir or folder,
-            handler.environment,
-            handler.user,
-            handler.where,
-        )
+        attempts = handler.max_attempts or None
+        if handler.task:
+            task = target_of(handler)
+            attempts = attempts or task.defaults.max_attempts
+            called: Callable[..., Any] = MappedCall(
+                task.function, handler.args, dict(handler.kwargs), handler.where
+            )
+        else:
+            folder_of = handler.working_dir or folder
+            called = Command(handler.command, folder_of, handler.environment, handler.user, handler.where)
         event_handler(
             *handler.topics,
+            when=handler.when,
             name=task_name(handler),
             priority=handler.priority,
-            max_attempts=handler.max_attempts or None,
+            max_attempts=attempts,
             timeout=handler.timeout,
-        )(command)
+        )(called)
 
 
 def _settle(daemon: int) -> None:
@@ -297,57 +299,6 @@ def _name_of(number: int) -> str:
 
 
 # what the command is told
-
-
-def _published(topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Event:
-    """The event that a published one was: a handler gets its parts. Its id says when it was received."""
-    event_id: ObjectId = c.task.event_id or c.task.id
-    return Event(event_id, topic, event_id.generation_time, args=list(args), kwargs=dict(kwargs))
-
-
-def _told(event: Event) -> dict[str, Any]:
-    task = c.task
-    return {
-        "id": str(event.id),
-        "topic": event.topic,
-        "hook": event.hook,
-        "delivery": event.delivery,
-        "received": plain(event.received),
-        "headers": event.headers,
-        "query": event.query,
-        "body": _body(event),
-        "args": plain(event.args),
-        "kwargs": plain(event.kwargs),
-        "task": {"id": str(task.id), "attempt": task.attempt, "token": task.token},
-    }
-
-
-def _body(event: Event) -> Any:
-    if not event.body:
-        return None
-    try:
-        return event.json
-    except strict_json.BadJson:
-        pass
-    try:
-        return event.body.decode("utf-8")
-    except UnicodeDecodeError:
-        return plain(event.body)
-
-
-def _find(told: Mapping[str, Any], placeholder: Placeholder) -> str | None:
-    """The text for *placeholder*. Raises NoValue for one that no argument can hold, default or not."""
-    kind, where = placeholder.kind, placeholder.where
-    found: str | None
-    if kind == "header":
-        found = told["headers"].get(where.lower())
-    elif kind == "query":
-        found = told["query"].get(where)
-    else:
-        found = strict_json.at_path(told[kind], where) if where else strict_json.at_path(told, kind)
-    if found is not None and "\x00" in found:
-        raise NoValue(str(placeholder))
-    return found
 
 
 def _variables(event: Event, payload: CommandFiles) -> dict[str, str]:

@@ -32,6 +32,7 @@ def faults_of(handlers: Iterable[Handler]) -> Mapping[str, str]:
     found = {
         one.name: fault(one.command[0], one.working_dir or Path.cwd(), one.user, os.environ.get("PATH"))
         for one in handlers
+        if one.command
     }
     return {name: sentence for name, sentence in found.items() if sentence}
 

@@ -10,8 +10,7 @@ storable ids and back::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -90,16 +89,26 @@ def capture() -> dict[str, Any]:
     return captured
 
 
-@contextmanager
-def restored(context: dict[str, Any], **extra: Any) -> Iterator[None]:
+class restored:  # noqa: N801 - used as a function is; no generator, because each task pays for it
     """A fresh `c` made from a stored *context* plus *extra*; what was there before comes back after."""
-    token = _space.set(dict(extra))
-    try:
-        if context:
-            _load(context)
-        yield
-    finally:
-        _space.reset(token)
+
+    __slots__ = ("_context", "_extra", "_token")
+
+    def __init__(self, context: dict[str, Any], **extra: Any) -> None:
+        self._context = context
+        self._extra = extra
+
+    def __enter__(self) -> None:
+        self._token = _space.set(self._extra)
+        if self._context:
+            try:
+                _load(self._context)
+            except BaseException:
+                _space.reset(self._token)
+                raise
+
+    def __exit__(self, *_: object) -> None:
+        _space.reset(self._token)
 
 
 def _load(context: dict[str, Any]) -> None:

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from importlib.machinery import PathFinder
+from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any
 
 from ..errors import BadDeclaration, ConfigError
@@ -82,7 +83,7 @@ def _import(app: str) -> None:
     try:
         importlib.import_module(app)
     except BadDeclaration as error:
-        raise ConfigError(f"app {app}: {error}") from error
+        raise ConfigError(f"app {app}: {_declared_at(error)}{error}") from error
     except ModuleNotFoundError as error:
         raise ConfigError(f"app {app}: {missing_module(app, error)}") from error
     except (Exception, SystemExit) as error:  # an app may do anything while it is imported
@@ -174,12 +175,38 @@ def _refuse_twins(known: Registry) -> None:
 
 
 def _last_place(error: BaseException) -> str:
+    """``file:line: `` of where *error* was raised."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: "
+    steps = _steps(error)
+    return _place(steps[-1]) if steps else ""
+
+
+def _declared_at(error: BaseException) -> str:
+    """``file:line: `` of the line of the app that called us, for an *error* that we raised."""
+    steps = _steps(error)
+    theirs = [step for step in steps if not _is_ours(step)]
+    for step, inner in pairwise(steps):
+        if _is_ours(inner) and not _is_ours(step):
+            return _place(step)
+    return _place(theirs[-1]) if theirs else ""
+
+
+def _steps(error: BaseException) -> list[TracebackType]:
+    steps = []
     step = error.__traceback__
-    while step and step.tb_next:
+    while step:
+        steps.append(step)
         step = step.tb_next
-    return f"{step.tb_frame.f_code.co_filename}:{step.tb_lineno}: " if step else ""
+    return steps
+
+
+def _is_ours(step: TracebackType) -> bool:
+    return str(step.tb_frame.f_globals.get("__name__", "")).partition(".")[0] in OURS
+
+
+def _place(step: TracebackType) -> str:
+    return f"{step.tb_frame.f_code.co_filename}:{step.tb_lineno}: "
 
 
 @contextmanager

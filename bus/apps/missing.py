@@ -13,7 +13,8 @@ def missing_module(app: str, error: ModuleNotFoundError) -> str:
     missing = error.name or ""
     parent, _, last = missing.rpartition(".")
     if parent in sys.modules and not hasattr(sys.modules[parent], "__path__"):
-        return f"no module named {missing!r}; {parent} is a single file, which has no modules in it"
+        fault = f"no module named {missing!r}; {parent} is a single file, which has no modules in it"
+        return f"{fault}; write {parent}" if last == "py" else fault
     is_own = app == missing or app.startswith(f"{missing}.")
     if parent in sys.modules:
         there = sorted(_modules_in(sys.modules[parent].__path__))

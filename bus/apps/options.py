@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from ..errors import LONGEST_DELAY_SECONDS, BadDeclaration
@@ -51,8 +52,13 @@ class Options:
     def but(self, changes: Mapping[str, Any]) -> Options:
         """These options with *changes*; an unknown name raises BadDeclaration."""
         known = {field.name for field in dataclasses.fields(self)}
-        for name in changes:
-            _expect(name in known, name, f"one of {', '.join(sorted(known))}", "an unknown option")
+        for name in sorted(changes.keys() - known):
+            near = get_close_matches(name, sorted(known), n=1)
+            meant = f", did you mean {near[0]}?" if near else ""
+            raise BadDeclaration(
+                f"task option {name}: expected one of {', '.join(sorted(known))}, "
+                f"got an unknown option{meant}"
+            )
         return dataclasses.replace(self, **changes)
 
 

@@ -1,4 +1,4 @@
-"""What may run: `@task`, `@event_handler`, and the registry they fill.
+"""What may run: `@task`, `@event_handler`, and the registry that they and `@schedule` fill.
 
 A decorator only records. `.post()` goes to the poster that the process binds: the daemon binds its
 own store, a web application binds one with ``monqbus.connect()``. A task name read from a store is
@@ -12,18 +12,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
-from bson import ObjectId
-
-from ..clock import Clock
-from ..errors import BadCall, BadDeclaration, NotBound
-from ..model import MonQTask, Receipt
+from ..codec import storable
+from ..errors import BadCall, BadDeclaration
+from ..model import MonQTask
+from ..rules import Rule
 from ..safe_text import shown
-from .callables import execution_of, runnable, written
-from .calls import Batch, announcement, held, holding, prepare
+from ..schedules import Schedule
+from .callables import execution_of, name_of, runnable, written
+from .calls import held, prepare
 from .context import capture
 from .options import Options, for_one_post, without_controls
+from .poster import hold, off_loop, poster
 from .signature import Parameters, called_with
 
 P = ParamSpec("P")
@@ -35,23 +36,6 @@ PROGRAM = frozenset({"__main__", "__mp_main__"})
 TOPIC = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
-class Poster(Protocol):
-    """Where `.post()` and `post_event()` go. Both block until the store says durable."""
-
-    def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
-        """Store one task; raises NotStorable, StoreUnavailable."""
-
-    def publish(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Receipt:
-        """Store one event with a task for each handler."""
-
-    @property
-    def clock(self) -> Clock:
-        """The queue's time."""
-
-    def store(self, batch: Batch) -> None:
-        """Store all of *batch* in one write: all or none where the store can."""
-
-
 class Task(Generic[P, R]):
     """A registered callable. Calling it runs it here and now; `.post()` stores a MonQTask."""
 
@@ -60,6 +44,8 @@ class Task(Generic[P, R]):
         self.name = name
         self.defaults = options
         self.topics: tuple[str, ...] = ()
+        self.rules: dict[str, Rule] = {}
+        """By topic: of an event for which it does not hold, this gets no task."""
         self.execution = execution_of(function)
         self._parameters: Parameters | None = None
         self.__name__ = getattr(function, "__name__", name)
@@ -113,11 +99,33 @@ class Task(Generic[P, R]):
         """Store one task for each tuple of arguments, in their order and in one write; see `hold`."""
         return self._post_many(self.defaults, calls)
 
-    def options(self, **changes: Any) -> Prepared[P]:
-        """The same task with other options for one post: delay, priority, key, max_attempts, timeout, …"""
-        return Prepared(self, for_one_post(self.defaults, changes))
+    async def post_async(self, *args: P.args, **kwargs: P.kwargs) -> MonQTask:
+        """As `post`, for asyncio: the loop turns meanwhile; see `write_off_loop` for a cancellation.
 
-    def _post(self, options: Options, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> MonQTask:
+        Raises MonqbusError in a process whose threads are greenlets, such as the daemon.
+        """
+        return await _post_async(self.post, args, kwargs)
+
+    async def post_many_async(self, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
+        """As `post_many`, for asyncio; the arguments must not change meanwhile."""
+        given = list(calls)
+        return await off_loop(lambda: self.post_many(given), _all_stored)
+
+    def options(self, **changes: Any) -> Prepared[P]:
+        """The same task with other options for one post: delay, priority, key, max_attempts, timeout, …
+
+        A *session* of the application's own pymongo client makes its posts a part of the transaction that
+        runs in it: they are stored if and only if that commits.
+        """
+        session = changes.pop("session", None)
+        return Prepared(self, for_one_post(self.defaults, changes), session)
+
+    def _post(
+        self, options: Options, args: tuple[Any, ...], kwargs: Mapping[str, Any], session: Any = None
+    ) -> MonQTask:
+        if session is not None:
+            with hold(session):
+                return self._post(options, args, kwargs)
         chosen, plain = without_controls(options, kwargs)
         self.expect(args, plain)
         if (batch := held()) is None:
@@ -127,8 +135,10 @@ class Task(Generic[P, R]):
         batch.tasks.append(task)
         return task
 
-    def _post_many(self, options: Options, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
-        with hold():
+    def _post_many(
+        self, options: Options, calls: Iterable[tuple[Any, ...]], session: Any = None
+    ) -> list[MonQTask]:
+        with hold(session):
             return [self._post(options, _arguments(self.name, args), {}) for args in calls]
 
 
@@ -147,21 +157,43 @@ class Prepared(Generic[P]):
 
     task: Task[P, Any]
     chosen: Options
+    session: Any = None
 
     def post(self, *args: P.args, **kwargs: P.kwargs) -> MonQTask:
         """As Task.post."""
-        return self.task._post(self.chosen, args, kwargs)
+        return self.task._post(self.chosen, args, kwargs, self.session)
 
     def post_many(self, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
         """As Task.post_many."""
-        return self.task._post_many(self.chosen, calls)
+        return self.task._post_many(self.chosen, calls, self.session)
+
+    async def post_async(self, *args: P.args, **kwargs: P.kwargs) -> MonQTask:
+        """As Task.post_async."""
+        return await _post_async(self.post, args, kwargs)
+
+    async def post_many_async(self, calls: Iterable[tuple[Any, ...]]) -> list[MonQTask]:
+        """As Task.post_many_async."""
+        given = list(calls)
+        return await off_loop(lambda: self.post_many(given), _all_stored)
+
+
+async def _post_async(
+    post: Callable[..., MonQTask], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> MonQTask:
+    kept = storable(list(args), dict(kwargs), {})  # the loop may change the arguments before they are posted
+    return await off_loop(lambda: post(*kept.args, **kept.kwargs), lambda task: f"task {task.id} is stored")
+
+
+def _all_stored(tasks: Sequence[MonQTask]) -> str:
+    return f"all {len(tasks)} tasks are stored"
 
 
 class Registry:
-    """Every task by name, every handler by topic."""
+    """Every task by name, every handler by topic, every schedule by name."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, Task[..., Any]] = {}
+        self.schedules: dict[str, Schedule] = {}
         self._handlers: dict[str, list[Task[..., Any]]] = {}
 
     def add(self, task: Task[..., Any]) -> None:
@@ -174,18 +206,32 @@ class Registry:
             )
         self.tasks[task.name] = task
 
-    def subscribe(self, task: Task[..., Any], topics: Iterable[str]) -> None:
-        """Let *task* handle *topics*; handlers of one topic keep the order of declaration."""
+    def subscribe(self, task: Task[..., Any], topics: Iterable[str], when: Rule | None = None) -> None:
+        """Let *task* handle *topics*, those events for which *when* holds; in the order of declaration."""
         for topic in topics:
             handlers = self._handlers.setdefault(topic, [])
             handlers[:] = [other for other in handlers if other.name != task.name] + [task]
             task.topics = (*task.topics, topic)
+            task.rules.pop(topic, None)
+            if when is not None:
+                task.rules[topic] = when
+
+    def plan(self, schedule: Schedule) -> None:
+        """Add *schedule*; two of one name are refused."""
+        known = self.schedules.get(schedule.name)
+        if known is not None and known.where != schedule.where:
+            raise BadDeclaration(
+                f"schedule {schedule.name}: declared at {known.where} and again at {schedule.where}; "
+                "give one of them a name of its own"
+            )
+        self.schedules[schedule.name] = schedule
 
     def unsubscribe(self, task: Task[..., Any]) -> None:
         """Let *task* handle nothing."""
         for topic in task.topics:
             self._handlers[topic].remove(task)
         task.topics = ()
+        task.rules.clear()
 
     def handlers_of(self, topic: str) -> list[Task[..., Any]]:
         """The tasks that handle *topic*."""
@@ -216,7 +262,6 @@ def _is_again(known: Task[..., Any], task: Task[..., Any]) -> bool:
 _registry = Registry()
 # While apps are imported anew, what is in use must not change: an import may wait, and others go on
 _filling: ContextVar[Registry | None] = ContextVar("monqbus_filling", default=None)
-_poster: Poster | None = None
 
 
 def registry() -> Registry:
@@ -243,19 +288,6 @@ def filling(new: Registry) -> Iterator[None]:
 def being_filled() -> Registry:
     """The registry that decorators fill, in this greenlet."""
     return _filling.get() or _registry
-
-
-def bind(new: Poster | None) -> None:
-    """Let every `.post()` of this process go to *new*."""
-    global _poster  # noqa: PLW0603 - one process, one store: the only other global is the registry
-    _poster = new
-
-
-def poster() -> Poster:
-    """The bound poster. Raises NotBound."""
-    if _poster is None:
-        raise NotBound
-    return _poster
 
 
 def _declare(given: Any, name: str | None, options: Options) -> Any:
@@ -311,6 +343,7 @@ def task(function: Any = None, /, *, name: str | None = None, **options: Any) ->
 
 def event_handler(
     *topics: str,
+    when: str | Rule | None = None,
     name: str | None = None,
     priority: int | None = None,
     delay: float = 0.0,
@@ -318,17 +351,15 @@ def event_handler(
     timeout: float | None = None,
     result_type: str = "forget",
     cpu: bool = False,
+    **unknown: NoReturn,
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Register a function for *topics*; every event becomes one MonQTask for each handler.
 
-    Takes the options of `@task`. Raises BadDeclaration.
+    *when* is a rule, such as ``body.action == "opened"``: of an event for which it does not hold this handler
+    gets no task. Takes the options of `@task`. Raises BadDeclaration.
     """
-    for topic in topics or ("",):
-        if not isinstance(topic, str) or TOPIC.fullmatch(topic) is None:
-            raise BadDeclaration(
-                "@event_handler: expected topics of letters, digits and _.:- in quotes, "
-                f"got {shown(topic, 80)}"
-            )
+    _require_topics(topics)
+    rule = _rule(when)
     chosen = Options(
         priority=priority,
         delay=delay,
@@ -336,7 +367,7 @@ def event_handler(
         timeout=timeout,
         result_type=result_type,
         cpu=cpu,
-    )
+    ).but(unknown)
 
     def declare(function: Callable[P, R]) -> Task[P, R]:
         declared: Task[P, R] = _declare(function, name, chosen)
@@ -345,52 +376,45 @@ def event_handler(
                 f"@event_handler: {declared.name}{declared.parameters} takes no topic; write it as "
                 "(topic, event) for deliveries of a hook, as (topic, *args, **kwargs) for published events"
             )
-        being_filled().subscribe(declared, topics)
+        being_filled().subscribe(declared, topics, rule)
         return declared
 
     return declare
 
 
-def post_event(topic: str, *args: Any, **kwargs: Any) -> ObjectId:
-    """Publish an event: one task for each handler of *topic*, stored in one step. Returns its id.
+def _rule(when: str | Rule | None) -> Rule | None:
+    if when is None or isinstance(when, Rule):
+        return when
+    if not isinstance(when, str):
+        raise BadDeclaration(f"@event_handler when: expected a rule in quotes, got {shown(when, 80)}")
+    from ..config.conditions import HANDLER_RULE  # only whoever has rules needs the configuration
+    from ..config.value_types import Unfit
 
-    Handlers are called with ``(topic, *args, **kwargs)``. Blocks on the store. Raises NotStorable,
-    NotBound, StoreUnavailable, and BadDeclaration for a topic that no handler could have.
-    """
-    if not isinstance(topic, str) or TOPIC.fullmatch(topic) is None:
+    try:
+        return HANDLER_RULE.read(when)
+    except Unfit as error:
+        raise BadDeclaration(f"@event_handler when: {HANDLER_RULE.complaint(when, error)}") from None
+
+
+def _require_topics(topics: tuple[object, ...]) -> None:
+    if not topics:
         raise BadDeclaration(
-            f"post_event: expected a topic of letters, digits and _.:-, got {shown(topic, 80)}"
+            "@event_handler: expected at least one topic, got none; write @event_handler('shop.sold')"
         )
-    if (batch := held()) is not None:
-        batch.require_room()
-        batch.events.append(announcement(poster().clock, topic, args, kwargs, capture()))
-        return batch.events[-1].event.id
-    event_id = poster().publish(topic, args, kwargs).event_id
-    assert event_id is not None  # noqa: S101 - an event's receipt always names it
-    return event_id
+    for topic in topics:
+        if callable(topic):  # written without parentheses, it is given the function itself
+            raise BadDeclaration(
+                f"@event_handler: expected topics in parentheses, got the function {name_of(topic)}; write "
+                "@event_handler('shop.sold') above it"
+            )
+        if not isinstance(topic, str) or TOPIC.fullmatch(topic) is None:
+            raise BadDeclaration(
+                "@event_handler: expected topics of letters, digits and _.:- in quotes, "
+                f"got {shown(topic, 80)}{_remedy(topic)}"
+            )
 
 
-@contextmanager
-def hold() -> Iterator[None]:
-    """Store what is posted and published in the block at its end, in one write; nothing when it raises.
-
-    Ids are known in the block, `join` works after it. Another `hold` inside belongs to the outer one; what
-    other threads post does not. At most 5,000 posts. Raises at the end as `.post()` does: all or nothing is
-    stored then, except on MongoDB, where an outage may leave a part of it.
-    """
-    if held() is not None:
-        yield
-        return
-    with holding() as batch:
-        yield
-    if len(batch):
-        poster().store(batch)
-
-
-class Globals:
-    """Allura's `g`, as far as events go: ``g.post_event(topic, ...)``."""
-
-    post_event = staticmethod(post_event)
-
-
-g = Globals()
+def _remedy(topic: object) -> str:
+    if isinstance(topic, (list, tuple, set)):
+        return "; write each as an argument of its own: @event_handler('shop.sold', 'shop.lent')"
+    return "; there are no wildcards, name each topic" if isinstance(topic, str) and "*" in topic else ""

@@ -9,16 +9,18 @@ from collections.abc import Iterable
 from contextlib import closing
 from json import dumps
 from pathlib import Path
-from typing import Any
 
-from ..apps import loading, registry
-from ..apps.command import declare
+from ..apps import from_config, loading, registry
 from ..apps.command_program import faults_of
-from ..apps.registry import Task
-from ..config import Config, nearest
+from ..apps.hook_fit import misfits
+from ..clock import Clock
+from ..config import Config, nearest_name
+from ..config.schedules import never_comes
 from ..connecting import client, is_embedded
 from ..errors import ConfigError, MonqbusError
 from ..http import Limits, open_files, too_few_files
+from ..rules import Rule
+from ..schedules import next_moments
 from ..store import has_file, open_store, require_data_dir, require_room
 from ..store.checks import examine
 from . import terminal
@@ -35,8 +37,8 @@ def check(options: argparse.Namespace) -> int:
         return _report(options)
     config = read_config(options)
     problems = [*_app_problems(config), *_program_problems(config)]
-    misfits, doubtful = _misfits(config)
-    problems += misfits
+    unfit = misfits(config.hooks.values(), registry.registry())
+    problems += [*unfit.certain, *_schedule_problems()]
     _print_declared(config)
     store_error = None if options.offline else _store_error(config)
     for warning in (
@@ -45,7 +47,8 @@ def check(options: argparse.Namespace) -> int:
         *_few_files(config),
         *_idle(config),
         *_unhandled(config),
-        *doubtful,
+        *unfit.possible,
+        *_odd_schedules(),
     ):
         terminal.warning(warning)
     if problems:
@@ -65,8 +68,7 @@ def _app_problems(config: Config) -> list[str]:
             loading.load([app], config.monqbus.path)
         except ConfigError as error:
             problems += error.problems
-    declare(config.handlers.values(), place)
-    return problems
+    return problems + from_config.problems_of(config, place, calls=not problems)
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -86,6 +88,35 @@ def _program_problems(config: Config) -> list[str]:
     return [f"{config.handlers[name].where}: [handler:{name}] {fault}" for name, fault in faults.items()]
 
 
+def _schedule_problems() -> list[str]:
+    """Schedules whose task is not there, or does not take their arguments."""
+    known = registry.registry()
+    found = []
+    for name, one in sorted(known.schedules.items()):
+        task = known.tasks.get(one.task)
+        if one.task and task is None:
+            missing = (
+                f"no app declares {one.task}{_near(one.task, known.tasks)} tasks would wait until one does"
+            )
+            found.append(f"{one.where}: [schedule:{name}] task: {missing}")
+        elif task is not None and (fault := task.misfit(one.args, one.kwargs)):
+            found.append(f"{one.where}: [schedule:{name}] {fault}")
+    return found
+
+
+def _odd_schedules() -> list[str]:
+    """Schedules that publish for nobody, never come, or come only every few years."""
+    known, now = registry.registry(), Clock().now()
+    found = []
+    for name, one in sorted(known.schedules.items()):
+        if one.topic and not known.handlers_of(one.topic):
+            idle = f"no handler for {one.topic!r}{_near(one.topic, known.topics)} events are only recorded"
+            found.append(f"{one.where}: [schedule:{name}] topic: {idle}")
+        if odd := never_comes(one, now):
+            found.append(f"{one.where}: [schedule:{name}]: {odd}")
+    return found
+
+
 def _print_declared(config: Config) -> None:
     known = registry.registry()
     for name, task in sorted(known.tasks.items()):
@@ -93,10 +124,26 @@ def _print_declared(config: Config) -> None:
     for topic in known.topics:
         for handler in known.handlers_of(topic):
             terminal.line(f"handler  {topic} → {handler.name}  {handler.where}")
+            if rule := handler.rules.get(topic):
+                terminal.line(f"rule     {topic} → {handler.name} when {_on_one_line(rule)}")
+    for name, one in sorted(known.schedules.items()):
+        coming = ", ".join(
+            f"{moment:%Y-%m-%d %H:%M:%SZ}" for moment in next_moments(one.moments, Clock().now(), 3)
+        )
+        target = one.task or f"topic {one.topic}"
+        terminal.line(
+            f"schedule {name} → {target}  ({one.moments.text})  next {coming or 'never'}  {one.where}"
+        )
     most = Limits.of(config.http).most_bytes
     terminal.line(f"memory   at most about {most / 2**20:.0f} MiB for requests on their way in")
     for hook in config.hooks.values():
         terminal.line(f"hook     /hooks/{hook.name} → {hook.topic} (verify = {hook.verify})  {hook.where}")
+        if hook.when:
+            terminal.line(f"rule     /hooks/{hook.name} when {_on_one_line(hook.when)}")
+
+
+def _on_one_line(rule: Rule) -> str:
+    return " ".join(rule.text.split("\n"))
 
 
 def _few_files(config: Config) -> list[str]:
@@ -125,37 +172,8 @@ def _unhandled(config: Config) -> list[str]:
     ]
 
 
-def _misfits(config: Config) -> tuple[list[str], list[str]]:
-    """Handlers that do not take the deliveries of a hook: by its fixed topic, and by one that it may make."""
-    known = registry.registry()
-    certain: list[str] = []
-    possible: list[str] = []
-    for hook in config.hooks.values():
-        is_fixed = "{" not in hook.topic
-        for topic in known.topics:
-            if topic == hook.topic if is_fixed else _may_become(hook.topic, topic):
-                found = [_misfit(handler, topic, hook.name) for handler in known.handlers_of(topic)]
-                (certain if is_fixed else possible).extend(sentence for sentence in found if sentence)
-    return certain, possible
-
-
-def _may_become(template: str, topic: str) -> bool:
-    """Whether a hook's *template* may become *topic*, as far as its two ends tell."""
-    start, end = template.partition("{")[0], template.rpartition("}")[2]
-    return len(topic) > len(start) + len(end) and topic.startswith(start) and topic.endswith(end)
-
-
-def _misfit(handler: Task[..., Any], topic: str, hook: str) -> str | None:
-    if (fault := handler.parameters.misfit([topic, None], {})) is None:
-        return None
-    return (
-        f"{handler.where}: {handler.name}{handler.parameters}: a delivery of [hook:{hook}] for {topic!r} "
-        f"calls it with (topic, event): {fault}; declare it with these two"
-    )
-
-
 def _near(topic: str, topics: Iterable[str]) -> str:
-    near = nearest(topic, tuple(topics))
+    near = nearest_name(topic, topics)
     return f", did you mean {near!r}? Its" if near else "; its"
 
 

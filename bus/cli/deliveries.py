@@ -6,18 +6,18 @@ import argparse
 from dataclasses import replace
 from typing import Any, Final
 
-from ..admin import Admin
 from ..api.client import ApiClient
 from ..clock import Clock
-from ..delivery_record import ACCEPTED, Delivery, DeliveryFilter
+from ..delivery_record import ANSWERED, OF_EVENTS, REFUSED, Delivery, DeliveryFilter
 from ..errors import BadFilter, NotFound, UsageError
-from ..model import MOST_VALUES, Filter
+from ..model import FILTERED, MOST_VALUES, UNHANDLED, Filter
 from ..presentation import delivery_details, delivery_row
 from . import terminal
 from .events import refuse_given, show_fields
 from .filters import event_id
+from .hints import why_unhandled
 from .replaying import pages, replay_each, replay_matching, require_meant
-from .session import open_admin
+from .session import OwnAdmin, open_admin
 from .times import moment_before
 
 DEFAULT_LIMIT: Final = 50
@@ -44,29 +44,37 @@ def deliveries(options: argparse.Namespace) -> int:
 def _replay(options: argparse.Namespace, ids: list[Any]) -> int:
     """Replay accepted deliveries that no handler took. A refused one was never verified: it is not here."""
     if not ids:
-        which = _which(options)
-        require_meant(which, options, "deliveries")
-        of_events = which.of_events
+        filter = _filter(options)
+        require_meant(filter, options, "deliveries")
+        of_events = filter.of_events
         if of_events is None:
             raise UsageError(
                 "--outcome, --status: expected accepted ones to replay; refused ones were never verified, "
                 "and only their senders can send them again"
             )
-        return replay_matching(options, replace(of_events, outcome="unhandled"))
+        return replay_matching(
+            options, replace(of_events, outcome=FILTERED if filter.outcome == FILTERED else UNHANDLED)
+        )
     events = []
     with open_admin(options, looks=True) as admin:
         for one in ids:
             found = admin.delivery(one)
             if found.event_id is None:
-                raise NotFound(
-                    f"delivery {one}: it was refused ({found.status} {found.code}) and never verified, so "
-                    "there is no event to replay; have its sender send it again"
-                )
+                raise NotFound(_without_event(found))
             events.append(found.event_id)
     return replay_each(options, events)
 
 
-def _which(options: argparse.Namespace) -> DeliveryFilter:
+def _without_event(found: Delivery) -> str:
+    if found.outcome == REFUSED:
+        return (
+            f"delivery {found.id}: it was refused ({found.status} {found.code}) and never verified, so "
+            "there is no event to replay; have its sender send it again"
+        )
+    return f"delivery {found.id}: it was {found.outcome} and left no event to replay"
+
+
+def _filter(options: argparse.Namespace) -> DeliveryFilter:
     now = Clock().now()
     try:
         return DeliveryFilter(
@@ -86,10 +94,10 @@ def _list(options: argparse.Namespace) -> int:
     """One line a delivery, newest first."""
     if options.ids:
         raise UsageError(f"ID: expected none with list, got {options.ids[0]!r}; `deliveries show` takes ids")
-    which = _which(options)
+    filter = _filter(options)
     with open_admin(options, looks=True) as admin:
         found = pages(
-            lambda limit, cursor: admin.deliveries(which, limit, cursor), options.limit or DEFAULT_LIMIT
+            lambda limit, cursor: admin.deliveries(filter, limit, cursor), options.limit or DEFAULT_LIMIT
         )
         for number, one in enumerate(found):
             if options.json:
@@ -103,10 +111,13 @@ def _list(options: argparse.Namespace) -> int:
 
 def _line(one: Delivery) -> str:
     moment = f"{str(delivery_row(one)['received'])[:19].replace('T', ' ')}Z"
-    if one.outcome == ACCEPTED:
-        what = f"{one.topic}, {len(one.task_ids)} tasks" if one.task_ids else f"{one.topic}, no handler"
-    elif one.is_refused:
+    if one.outcome in OF_EVENTS:
+        without = "filtered" if one.outcome == FILTERED else "no handler"
+        what = f"{one.topic}, {len(one.task_ids)} tasks" if one.task_ids else f"{one.topic}, {without}"
+    elif one.outcome == REFUSED:
         what = f"{one.code}: {one.reason}"
+    elif one.outcome == ANSWERED:
+        what = f"{one.method}: a handshake, answered"
     else:
         what = f"repeats {one.event_id}" + (f", {one.reason}" if one.reason else "")
     more = f" (and {one.omitted} more)" if one.omitted else ""
@@ -114,22 +125,20 @@ def _line(one: Delivery) -> str:
     return f"{one.id!s:<24}  {moment}  {one.status:<6}  {who}  {what}{more}"
 
 
-def _show(admin: Admin | ApiClient, one: Delivery, *, as_json: bool) -> None:
+def _show(admin: OwnAdmin | ApiClient, one: Delivery, *, as_json: bool) -> None:
     """Print everything about one delivery: of an accepted one its event and the tasks, with their times."""
     details = delivery_details(one)
-    if one.outcome == ACCEPTED and one.event_id is not None:
+    if one.outcome in OF_EVENTS and one.event_id is not None:
         details["body"] = None  # `events show` has it
         details["tasks"] = _tasks(admin, one)
+        details["unhandled"] = None if one.task_ids else why_unhandled(admin, admin.event(one.event_id))
     if as_json:
         terminal.row(details)
         return
-    note = ""
-    if one.outcome == ACCEPTED and not one.task_ids:
-        note = f"none: no handler took it; `monqbus deliveries replay {one.id}` once there is one"
-    show_fields(details, tasks=note)
+    show_fields(details)
 
 
-def _tasks(admin: Admin | ApiClient, one: Delivery) -> list[dict[str, Any]]:
+def _tasks(admin: OwnAdmin | ApiClient, one: Delivery) -> list[dict[str, Any]]:
     """State and times of the tasks of an accepted delivery, as far as they are stored yet."""
     ids = tuple(one.task_ids[:MOST_VALUES])
     if not ids:

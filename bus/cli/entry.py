@@ -69,5 +69,7 @@ def _failed(error: MonqbusError, options: argparse.Namespace) -> int:
     if options.debug:
         terminal.traceback_now()
     for line in error.problems if isinstance(error, ConfigError) else (str(error),):
-        terminal.note(line)
+        first, *further = line.split("\n")
+        terminal.note(first)
+        terminal.error("\n".join(further))  # the line of a rule, with a caret below it
     return next(code for kind, code in _CODES if isinstance(error, kind))

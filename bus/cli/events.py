@@ -8,17 +8,21 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
+from ..api.client import ApiClient
 from ..clock import Clock
 from ..errors import BadFilter, UsageError
-from ..model import Event, EventFilter
+from ..model import FILTERED, UNHANDLED, Event, EventFilter
 from ..presentation import event_details, event_row
+from ..safe_text import shortened
 from . import terminal
 from .filters import event_id
+from .hints import tell_of_no_event, why_unhandled
 from .replaying import pages, replay_each, replay_matching, require_meant
-from .session import open_admin
+from .session import OwnAdmin, open_admin, read_config
 from .times import moment_before
 
 DEFAULT_LIMIT: Final = 50
+LONGEST_FAULT: Final = 160
 FILTERS: Final = ("topic", "hook", "kind", "delivery", "outcome", "older", "newer", "limit")
 
 
@@ -34,15 +38,17 @@ def events(options: argparse.Namespace) -> int:
             raise UsageError("ID: expected at least one event to show, got none; `events list` shows ids")
         with open_admin(options, looks=True) as admin:
             for one in ids:
-                show_event(admin.event(one), as_json=options.json)
+                show_event(admin, admin.event(one), as_json=options.json)
         return 0
     if ids:
         return replay_each(options, ids)
-    which = _which(options)
-    require_meant(which, options, "events")
-    if which.outcome == "handled":
-        raise UsageError("--outcome: expected unhandled events to replay; `monqbus retry` runs tasks again")
-    return replay_matching(options, replace(which, outcome="unhandled"))
+    filter = _filter(options)
+    require_meant(filter, options, "events")
+    if filter.outcome not in ("", UNHANDLED, FILTERED):
+        raise UsageError(
+            "--outcome: expected unhandled or filtered events to replay; `monqbus retry` runs tasks again"
+        )
+    return replay_matching(options, replace(filter, outcome=filter.outcome or UNHANDLED))
 
 
 def refuse_given(options: argparse.Namespace, names: Iterable[str]) -> None:
@@ -54,7 +60,7 @@ def refuse_given(options: argparse.Namespace, names: Iterable[str]) -> None:
         raise UsageError(f"--all, --dry-run: expected with no ID, got {options.ids[0]}; leave one out")
 
 
-def _which(options: argparse.Namespace) -> EventFilter:
+def _filter(options: argparse.Namespace) -> EventFilter:
     now = Clock().now()
     try:
         return EventFilter(
@@ -74,47 +80,49 @@ def _list(options: argparse.Namespace) -> int:
     """One line an event, newest first."""
     if options.ids:
         raise UsageError(f"ID: expected none with list, got {options.ids[0]!r}; `events show` takes ids")
-    which = _which(options)
+    filter = _filter(options)
+    shown = 0
     with open_admin(options, looks=True) as admin:
         limit = options.limit or DEFAULT_LIMIT
-        found = pages(lambda size, cursor: admin.events(which, size, cursor), limit)
-        for number, event in enumerate(found):
+        for event in pages(lambda size, cursor: admin.events(filter, size, cursor), limit):
             if options.json:
                 terminal.row(event_row(event))
-                continue
-            if not number:
-                terminal.line(f"{'ID':<24}  {'RECEIVED':<20}  {'KIND':<10}  TASKS  TOPIC")
-            row = event_row(event)
-            moment = f"{str(row['received'] or '')[:19].replace('T', ' ')}Z"
-            source = f"  hook {event.hook}" if event.hook else ""
-            fault = f"  {event.fault[:160]}" if event.fault else ""
-            count = len(event.task_ids)
-            terminal.line(
-                f"{row['id']!s:<24}  {moment}  {event.kind:<10}  {count:>5}  {event.topic}{source}{fault}"
-            )
+            else:
+                if not shown:
+                    terminal.line(f"{'ID':<24}  {'RECEIVED':<20}  {'KIND':<10}  TASKS  TOPIC")
+                _print_line(event)
+            shown += 1
+        if not shown and not options.json:
+            tell_of_no_event(admin, filter, read_config(options).hooks)
     return 0
 
 
-def show_event(event: Event, *, as_json: bool) -> None:
-    """Print everything about one event."""
-    details = event_details(event)
+def _print_line(event: Event) -> None:
+    row = event_row(event)
+    moment = f"{str(row['received'] or '')[:19].replace('T', ' ')}Z"
+    source = f"  hook {event.hook}" if event.hook else ""
+    fault = "  filtered" if event.is_filtered else ""
+    if event.fault:
+        fault = f"  {shortened(event.fault, LONGEST_FAULT)}"
+    count = len(event.task_ids)
+    terminal.line(f"{row['id']!s:<24}  {moment}  {event.kind:<10}  {count:>5}  {event.topic}{source}{fault}")
+
+
+def show_event(admin: OwnAdmin | ApiClient, event: Event, *, as_json: bool) -> None:
+    """Print everything about one event, and why it has no tasks if it has none."""
+    details = event_details(event) | {"unhandled": why_unhandled(admin, event)}
     if as_json:
         terminal.row(details)
         return
-    note = ""
-    if not event.task_ids:
-        note = f"none: no handler took it; `monqbus events replay {event.id}` once there is one"
-    show_fields(details, tasks=note)
+    show_fields(details)
 
 
-def show_fields(details: dict[str, Any], *, tasks: str = "") -> None:
-    """Print each of *details* that says something on a line, a note about *tasks*, then the body."""
+def show_fields(details: dict[str, Any]) -> None:
+    """Print each of *details* that says something on a line, then the body."""
     body = details.pop("body")
     for name, value in details.items():
         if value not in (None, "", [], {}):
             terminal.line(f"{name:<14}", _written(value))
-    if tasks:
-        terminal.line(f"{'tasks':<14}{tasks}")
     if body is not None:
         terminal.line("body:")
         terminal.text(_written(body), indent="    ")

@@ -10,18 +10,19 @@ from bson import ObjectId
 from bson.errors import InvalidId
 
 from ..errors import BadFilter, UsageError
-from ..model import MOMENTS, READY, Filter, State
+from ..model import MOMENTS, READY, STATES, Filter, State
 from .times import moment_before
 
 PARKED: Final = "parked"
 """The word for a view of `ready`: tasks under a name that no app declares."""
+SHOWN_BY_LIST: Final = "`monqbus list` shows ids"
 _OPTIONS: Final = {"ids": "ID", "states": "--state"}
 
 
 def filter_of(options: argparse.Namespace, now: datetime) -> Filter:
     """What the options ask for. Raises UsageError."""
     states = _states(options.state)
-    ids = tuple(dict.fromkeys(task_id(text) for text in getattr(options, "ids", ())))
+    ids = tuple(dict.fromkeys(_id(text, _meant(text)) for text in getattr(options, "ids", ())))
     moments: Any = {
         name: moment_before(_option(name), text, now) for name in MOMENTS if (text := getattr(options, name))
     }
@@ -46,9 +47,16 @@ def _option(part: str) -> str:
     return f"--{part.replace('_', '-')}"
 
 
+def _meant(text: str) -> str:
+    """What helps where *text* stands for a task and is no id: a state or a name is said by an option."""
+    if text in STATES:
+        return f"did you mean --state {text}?"
+    return f"did you mean --name {text}?" if "." in text else SHOWN_BY_LIST
+
+
 def task_id(text: str) -> ObjectId:
     """The id of a task that *text* spells. Raises UsageError."""
-    return _id(text, "`monqbus list` shows ids")
+    return _id(text, SHOWN_BY_LIST)
 
 
 def event_id(text: str) -> ObjectId:

@@ -190,12 +190,29 @@ def _posting(command: Command) -> None:
     post.add_argument(
         "--key", help="store nothing while an unfinished task has this key; print the id of that one"
     )
+    _lines(post, "task", ', "key", "delay", "priority"')
     event = command(
         "event", "post", "publish an event, print its id and one task id per handler",
         """monqbus event order.paid --kwargs '{"number": 7}'""",
     )  # fmt: skip
     event.add_argument("topic", metavar="TOPIC", help="what happened")
     _arguments(event)
+    _lines(event, "event")
+
+
+def _lines(sub: argparse.ArgumentParser, noun: str, more: str = "") -> None:
+    sub.add_argument(
+        "--from",
+        dest="source",
+        metavar="FILE",
+        help=f"one {noun} for each line of FILE, or of standard input for -: a JSON array of arguments, "
+        f'or an object with "args", "kwargs"{more}; run again after an interruption, it posts the others',
+    )
+    sub.add_argument(
+        "--journal",
+        metavar="FILE",
+        help="where --from remembers how far it is (default: its FILE with .journal; none for a pipe)",
+    )
 
 
 def _filters(sub: argparse.ArgumentParser) -> None:
@@ -231,6 +248,12 @@ def _looking(command: Command) -> None:
     )
     show.add_argument("id", metavar="ID", help="the id of a task or an event")
     show.add_argument("--json", action="store_true", help="as one JSON object")
+    _coming(command)
+    _schedules(command)
+
+
+def _coming(command: Command) -> None:
+    """What came in: events, and deliveries with those that became none."""
     events = command(
         "events",
         "events",
@@ -247,7 +270,9 @@ def _looking(command: Command) -> None:
         help="for show and replay: events by id, the first one that a 202 names",
     )
     events.add_argument("--kind", help="delivery, published, or another source's word")
-    events.add_argument("--outcome", metavar="WORD", help="handled, with tasks, or unhandled, without any")
+    events.add_argument(
+        "--outcome", metavar="WORD", help="handled, unhandled, filtered, or accepted: not filtered"
+    )
     deliveries = command(
         "deliveries",
         "deliveries",
@@ -260,7 +285,9 @@ def _looking(command: Command) -> None:
     deliveries.add_argument(
         "ids", metavar="ID", nargs="*", help="for show and replay: deliveries by id, as list shows them"
     )
-    deliveries.add_argument("--outcome", metavar="WORD", help="accepted, repeated or refused")
+    deliveries.add_argument(
+        "--outcome", metavar="WORD", help="accepted, filtered, repeated, answered or refused"
+    )
     deliveries.add_argument("--status", metavar="N", type=_whole, help="answered with this status")
     for sub, noun in ((events, "events"), (deliveries, "deliveries")):
         _choices_of_events(sub, noun)
@@ -284,6 +311,28 @@ def _choices_of_events(sub: argparse.ArgumentParser, noun: str) -> None:
     sub.add_argument(
         "--dry-run", action="store_true", help="for replay: change nothing; count by topic what would be"
     )
+
+
+def _schedules(command: Command) -> None:
+    sub = command(
+        "schedules",
+        "schedules",
+        "list schedules, run some now, or show when a cron expression comes",
+        "monqbus schedules next '15 3 * * *' --timezone Europe/Berlin",
+    )
+    sub.add_argument(
+        "action", metavar="ACTION", nargs="?", default="list", choices=["list", "run", "next"],
+        help="list (default), run or next",
+    )  # fmt: skip
+    sub.add_argument(
+        "words",
+        metavar="NAME",
+        nargs="*",
+        help="for run: schedules by name; for next: an expression in quotes",
+    )
+    sub.add_argument("--timezone", metavar="ZONE", help="for next: the zone it is meant in (default: UTC)")
+    sub.add_argument("--count", metavar="N", type=_count, help="for next: how many moments (default: 5)")
+    sub.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def _steering(command: Command) -> None:

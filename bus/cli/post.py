@@ -16,6 +16,7 @@ from ..model import MonQTask
 from ..presentation import plain
 from ..strict_json import BadJson, parse
 from . import terminal
+from .post_lines import is_from_lines, post_lines, publish_lines
 from .session import Local, open_poster
 from .times import seconds, seconds_until
 
@@ -31,6 +32,8 @@ def post(options: argparse.Namespace) -> int:
         Options().but(changes)
     except BadDeclaration as error:
         raise UsageError(str(error)) from error
+    if is_from_lines(options):
+        return post_lines(options, changes)
     args, kwargs = _arguments(options)
     wait = None if options.wait is None else seconds("--wait", options.wait)
     with open_poster(options) as poster:
@@ -45,14 +48,18 @@ def event(options: argparse.Namespace) -> int:
     """Publish an event, print its id and those of its tasks, with --wait their results."""
     if TOPIC.fullmatch(options.topic) is None:
         raise UsageError(f"TOPIC: expected letters, digits and _.:-, got {options.topic!r}")
+    if is_from_lines(options):
+        return publish_lines(options)
     args, kwargs = _arguments(options)
     wait = None if options.wait is None else seconds("--wait", options.wait)
     with open_poster(options) as poster:
-        receipt, near = poster.publish_named(options.topic, args, kwargs)
+        receipt, near, is_filtered = poster.publish_named(options.topic, args, kwargs)
         terminal.done(f"event {receipt.event_id}")
         for task_id in receipt.task_ids:
             terminal.done(f"task  {task_id}")
-        if not receipt.task_ids:
+        if is_filtered:
+            terminal.note("filtered: the rule (`when`) of no handler holds for it; the event is recorded")
+        elif not receipt.task_ids:
             terminal.note(f"no handler for topic {options.topic}; the event is recorded{_meant(near)}")
         if wait is None or not receipt.task_ids:
             return 0

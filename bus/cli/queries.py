@@ -14,21 +14,23 @@ from typing import Any
 
 from bson import ObjectId
 
-from ..admin import Admin
 from ..api.client import ApiClient
 from ..clock import Clock
 from ..errors import NotFound
 from ..model import BUSY, COMPLETE, ERROR, READY, SKIPPED, STATES, Event, Filter, MonQTask
 from ..presentation import attempts, plain, task_details, task_row
+from ..safe_text import shortened
 from ..store.fields import ASIDE
 from . import terminal
 from .events import show_event
 from .filters import filter_of, task_id
-from .session import open_admin
+from .hints import tell_of_no_match
+from .session import OwnAdmin, open_admin
 from .terminal import STATE_WIDTH, State
 
 PAGE = 200
 DEFAULT_LIMIT = 50
+LONGEST_TAIL = 160
 HEADER = f"{'ID':<24}  {'STATE':<{STATE_WIDTH}}  {'QUEUED':<20}  NAME"
 
 
@@ -37,7 +39,7 @@ def list(options: argparse.Namespace) -> int:  # noqa: A001 - the command's name
     which = filter_of(options, Clock().now())
     shown = 0
     with open_admin(options, looks=True) as admin:
-        for task in _pages(admin, which, options.limit or DEFAULT_LIMIT):
+        for task in pages(admin, which, options.limit or DEFAULT_LIMIT):
             if options.json:
                 terminal.row(task_row(task))
             else:
@@ -45,13 +47,16 @@ def list(options: argparse.Namespace) -> int:  # noqa: A001 - the command's name
                     terminal.line(HEADER)
                 _print_line(task)
             shown += 1
+        if not shown and not options.json:
+            tell_of_no_match(admin, which)
     if sys.stdout.isatty() and options.limit is None and shown in (0, DEFAULT_LIMIT):
         more = f"the newest {shown}; --limit shows more" if shown else "no task matches"
         terminal.note(more)
     return 0
 
 
-def _pages(admin: Admin | ApiClient, which: Filter, limit: int) -> Iterator[MonQTask]:
+def pages(admin: OwnAdmin | ApiClient, which: Filter, limit: int = sys.maxsize) -> Iterator[MonQTask]:
+    """At most *limit* tasks that match, newest first, asked for page by page."""
     cursor = None
     while limit > 0 and (page := admin.find(which, min(limit, PAGE), cursor)):
         yield from page
@@ -62,13 +67,13 @@ def _pages(admin: Admin | ApiClient, which: Filter, limit: int) -> Iterator[MonQ
 def _print_line(task: MonQTask) -> None:
     tail = ""
     if fault := _fault(task):
-        tail = f"  {fault[:160]}"
+        tail = f"  {shortened(fault, LONGEST_TAIL)}"
     elif task.state == BUSY:
         tail = _run(task)
     elif task.history and task.state != COMPLETE and (error := attempts(task)[-1][2]):
-        tail = f"  attempt {task.attempt}: {error[:80]}"
+        tail = f"  attempt {task.attempt}: {shortened(error, LONGEST_TAIL)}"
     elif task.state == SKIPPED and isinstance(task.result, str):
-        tail = f"  {task.result[:160]}"
+        tail = f"  {shortened(task.result, LONGEST_TAIL)}"
     terminal.line(f"{_id(task)}  ", State(task.state), f"  {_when(task.time_queue)}  {task.task_name}{tail}")
 
 
@@ -81,7 +86,7 @@ def _run(task: MonQTask) -> str:
     if isinstance(fraction := note.get("fraction"), (int, float)):
         words.append(f"{fraction:.0%}")
     if text := note.get("text"):
-        words.append(str(text)[:80])
+        words.append(shortened(str(text), LONGEST_TAIL))
     return "".join(f"  {word}" for word in words)
 
 
@@ -118,6 +123,8 @@ def count(options: argparse.Namespace) -> int:
         counts = admin.count(which)
         waits = counts.get(READY, 0) and not which.parked
         parked = admin.count(dataclasses.replace(which, parked=True)).get(READY, 0) if waits else 0
+        if not counts and not options.json:
+            tell_of_no_match(admin, which)
     if options.json:
         numbers = {state: counts.get(state, 0) for state in STATES}
         terminal.row(numbers | {"total": sum(counts.values()), "parked": parked})
@@ -141,7 +148,7 @@ def show(options: argparse.Namespace) -> int:
         except NotFound:
             if (event := _event(admin, wanted)) is None:
                 raise
-            show_event(event, as_json=options.json)
+            show_event(admin, event, as_json=options.json)
             return 0
         details = task_details(task) | {"waiting": admin.why_waiting(task)}
     if options.json:
@@ -160,7 +167,7 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _event(admin: Admin | ApiClient, event_id: ObjectId) -> Event | None:
+def _event(admin: OwnAdmin | ApiClient, event_id: ObjectId) -> Event | None:
     with suppress(NotFound):
         return admin.event(event_id)
     return None

@@ -17,9 +17,9 @@ from .session import open_admin, open_poster
 PAGE = 200
 
 
-def require_meant(which: Any, options: argparse.Namespace, noun: str) -> None:
+def require_meant(filter: Any, options: argparse.Namespace, noun: str) -> None:
     """Raise UsageError where nobody said which of all events or deliveries are to be replayed."""
-    if which.is_empty and not options.all:
+    if filter.is_empty and not options.all:
         raise UsageError(
             f"{noun} replay: expected IDs or a filter; --all means every one that no handler took"
         )
@@ -34,11 +34,11 @@ def pages(find: Callable[[int, Any], list[Any]], limit: int) -> Iterator[Any]:
         cursor = page[-1].id
 
 
-def replay_matching(options: argparse.Namespace, which: EventFilter) -> int:
-    """Replay all unhandled events of *which*, the oldest of them first; without a change for a dry run."""
+def replay_matching(options: argparse.Namespace, filter: EventFilter) -> int:
+    """Replay all events of *filter*, which have no tasks, the oldest first; for a dry run only count them."""
     with open_admin(options, looks=True) as admin:
         most = options.limit or sys.maxsize
-        found = pages(lambda limit, cursor: admin.events(which, limit, cursor), most)
+        found = pages(lambda limit, cursor: admin.events(filter, limit, cursor), most)
         meant = [(event.id, event.topic) for event in found]
     if options.dry_run:
         return _forecast(meant, options)

@@ -20,7 +20,7 @@ from ..api.client import ApiClient
 from ..apps import from_config, registry
 from ..clock import Clock
 from ..config import CONTROL_SOCKET, Config, load
-from ..connecting import client, is_embedded
+from ..connecting import InboxPoster, client, is_embedded
 from ..errors import ConfigError, StoreHeld, StoreUnavailable
 from ..model import READY, MonQTask
 from ..posting import PostOffice
@@ -60,11 +60,12 @@ class OwnAdmin(Admin):
             clock,
             keep_failed=timedelta(seconds=config.monqbus.keep_failed),
             known=lambda: from_config.load(config).tasks,
+            schedules=lambda: from_config.load(config).schedules,
         )
         self._config = config
 
     def why_waiting(self, task: MonQTask) -> str | None:
-        """As Remote.why_waiting, by the apps of the config: imports them."""
+        """As ApiClient.why_waiting, by the apps of the config: imports them."""
         if task.state == READY and is_embedded(self._config):
             return "no daemon runs on this store; start one with `monqbus run`"
         now = self._clock.now()
@@ -73,6 +74,13 @@ class OwnAdmin(Admin):
         except ConfigError:
             return why_waiting(task, now, lambda _: True)
         return why_waiting(task, now, known.__contains__)
+
+    def topics(self) -> list[str]:
+        """The topics that have a handler by the apps of the config: imports them."""
+        try:
+            return from_config.load(self._config).topics
+        except ConfigError:
+            return []
 
 
 @contextmanager
@@ -105,6 +113,7 @@ class Local:
         self.post_named = office.post_named
         self.publish_named = office.publish_named
         self.replay = office.replay
+        self.fire_now = office.fire_now
         self.join = office.join
         self.is_attended = is_attended
 
@@ -122,8 +131,25 @@ def open_poster(options: argparse.Namespace) -> Iterator[Local | ApiClient]:
             return
         keep = timedelta(seconds=config.monqbus.keep_events)
         clock = _queue_clock(config)
-        office = PostOffice(place, registry.registry, clock, keep_events=keep)
+        office = PostOffice(place, registry.registry, clock, keep_events=keep, hooks=lambda: config.hooks)
         yield Local(office, is_attended=place.shared)
+
+
+@contextmanager
+def open_bulk(config: Config) -> Iterator[PostOffice | InboxPoster]:
+    """What takes many posts a write: MongoDB, or the inbox, whether a daemon runs or not.
+
+    The apps are imported for what they declare. A long run must not keep a daemon from the embedded file.
+    """
+    from_config.load(config)
+    if is_embedded(config):
+        with closing(InboxPoster.of(config)) as inbox:
+            yield inbox
+        return
+    place = open_store(config.monqbus.store.reveal(), config.monqbus.data_dir)
+    keep = timedelta(seconds=config.monqbus.keep_events)
+    with closing(place):
+        yield PostOffice(place, registry.registry, _queue_clock(config), keep_events=keep)
 
 
 def _queue_clock(config: Config) -> Clock:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 from typing import Final
 
-from ..config.value_types import host_port
+from ..config.value_types import Listen, host_port
 
 _HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
 
@@ -140,7 +141,7 @@ Description=the port of monqbus
 
 [Socket]
 # the same as [http] listen in $config; else the daemon says so and ends with exit code 78
-ListenStream=$listen
+$listen
 FileDescriptorName=http
 # so many connections wait while no daemon runs; the kernel's net.core.somaxconn may be lower
 Backlog=4096
@@ -151,9 +152,10 @@ WantedBy=sockets.target
 """)
 
 
-def socket_unit(directory: Path, listen: tuple[str, int]) -> str:
+def socket_unit(directory: Path, listen: Sequence[Listen]) -> str:
     """The .socket unit of the place *directory*, whose configuration says *listen*."""
-    return _SOCKET.substitute(config=directory / "monqbus.ini", listen=host_port(*listen))
+    lines = [f"ListenStream={one if isinstance(one, Path) else host_port(*one)}" for one in listen]
+    return _SOCKET.substitute(config=directory / "monqbus.ini", listen="\n".join(lines))
 
 
 def unit(program: Path, directory: Path, data_dir: Path) -> str:

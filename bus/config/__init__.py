@@ -6,9 +6,10 @@ settings in `table`.
 
 from .loading import load
 from .sample import hello, reference, sample
+from .schedules import schedule_of
 from .secrets import Secret, store_named
-from .settings import CONTROL_SOCKET, Config, Handler, Hook, Http, Monqbus, Worker
-from .value_types import is_loopback, nearest
+from .settings import CONTROL_SOCKET, Config, Handler, Hook, Http, Monqbus, ScheduleSection, Worker
+from .value_types import is_loopback, nearest_name
 
 __all__ = [
     "CONTROL_SOCKET",
@@ -17,13 +18,15 @@ __all__ = [
     "Hook",
     "Http",
     "Monqbus",
+    "ScheduleSection",
     "Secret",
     "Worker",
     "hello",
     "is_loopback",
     "load",
-    "nearest",
+    "nearest_name",
     "reference",
     "sample",
+    "schedule_of",
     "store_named",
 ]

@@ -27,7 +27,7 @@ def _read_command(text: str) -> tuple[str, ...]:
     except ValueError as error:
         raise Unfit(remedy=f"close what was opened ({error})") from None
     if not words:
-        raise Unfit
+        return ()
     if "{" in words[0]:
         raise Unfit(quoted(words[0]), expected="a fixed program", remedy="no sender may choose what is run")
     for word in words:

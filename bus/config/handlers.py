@@ -8,16 +8,19 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from .section_kinds import Live, SectionKind
+from .ini import Section
+from .section_kinds import Live, SectionKind, Values
 from .settings import Handler
 
 _EXAMPLES: Final[Live] = {
     "handler:announce": {
         "topic": "github.push, github.release",
         "command": "/bin/echo {topic} in {body:repository.full_name}",
+        "when": 'body.ref == "refs/heads/main"',
         "timeout": "2m",
         "max_attempts": "3",
         "max_concurrent": "1",
@@ -25,13 +28,46 @@ _EXAMPLES: Final[Live] = {
         "working_dir": ".",
         "environment": "DEPLOY_KEY",
     },
+    "handler:welcome": {
+        "topic": "github.member",
+        "task": "mail.send_mail",
+        "args": '["{body:member.email|nobody@example.org}", 3]',
+        "kwargs": '{"subject": "Welcome, {body:member.login}"}',
+    },
 }
+
+_OWN: Final[Mapping[str, tuple[str, ...]]] = {
+    "command": ("working_dir", "user", "environment"),
+    "task": ("args", "kwargs"),
+}
+"""Settings that do something for one of them only."""
 
 _ABOUT: Final = """\
 
 Each handler is a section of its own; NAME has 1 to 64 letters, digits, `_` and `-`. Its tasks are called
 `handler:NAME`. What the command is given and what its exit code means: [commands.md](commands.md).
 """
+
+
+def _demands(section: Section, values: Values, _: Path) -> list[tuple[int, str]]:
+    """Exactly one of command and task, and nothing that does something for the other one only."""
+    subject = f"[{section.name}]"
+    command, task = values.read.get("command"), values.read.get("task")
+    if ("command" in values.given and command is None) or ("task" in values.given and task is None):
+        return []  # it was wrong, and that has been said
+    if not command and not task:
+        remedy = "write for example command = /bin/echo {topic}"
+        return [(section.line, f"{subject}: expected the key command or task, got neither; {remedy}")]
+    if command and task:
+        line = section.entries["task"].line
+        return [(line, f"{subject} task: expected a command or a task, got both; remove one")]
+    own = "command" if command else "task"
+    return [
+        (section.entries[key].line, f"{subject} {key}: expected with {other} only, got {own}; remove it")
+        for other, keys in _OWN.items()
+        for key in keys
+        if other != own and key in section.entries
+    ]
 
 
 def program_of(handler: Handler) -> Path:
@@ -55,6 +91,7 @@ HANDLER: Final = SectionKind(
     Handler,
     "A command that is run for each event of a topic; no Python needed.",
     "deploy",
+    _demands,
     about=_ABOUT,
     examples=_EXAMPLES,
 )

@@ -5,15 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from ..senders import SENDERS, Sender, either
+from ..senders import SENDERS, Sender, adapted, either
+from ..senders.keys import EXPECTED, has_cryptography, key_of, way_of
 from .ini import Section
-from .secrets import SHORTEST, Secret, is_signing_key, is_weak
+from .secrets import SHORTEST, Secret, is_weak
 from .section_kinds import Live, SectionKind, Values
 from .settings import Hook
 from .topics import PLACEHOLDERS
 
 _OWN: Final = frozenset().union(*(sender.takes for sender in SENDERS.values()))
 """Settings that do something for some senders only."""
+_WRITTEN: Final = {
+    "secret": "secret = env:GITHUB_WEBHOOK_SECRET",
+    "user": "user = alertmanager",
+    "header": "header = X-Signature",
+    "public_url": "public_url = https://hooks.example.org/hooks/sms",
+    "verify_token": "verify_token = env:META_VERIFY_TOKEN",
+}
+"""What a sender may not be without, as it is written."""
 _EXAMPLES: Final[Live] = {
     "hook:github": {
         "verify": "github",
@@ -30,12 +39,42 @@ _EXAMPLES: Final[Live] = {
         "delivery_id": "{body:run.id}",
         "on_duplicate": "ignore",
         "replay_guard": "no",
+        "when": 'body.ref == "refs/heads/main" and body.kind in ("push", "tag")',
+        "allow_ips": "127.0.0.1, 192.0.2.0/24, 2001:db8::/32",
     },
     "hook:billing": {
         "verify": "standard",
         "secret": "env:BILLING_OLD_SECRET\n    env:BILLING_NEW_SECRET",
         "tolerance": "5m",
     },
+    "hook:parcels": {
+        "verify": "hmac",
+        "secret": "env:PARCELS_SECRET",
+        "header": "X-Parcel-Signature",
+        "prefix": "v1=",
+        "separator": "space",
+        "algorithm": "sha512",
+        "encoding": "base64",
+        "key": "raw",
+        "signed": "{timestamp}.{body}",
+        "timestamp": "header:X-Parcel-Time",
+        "time_format": "ms",
+        "methods": "POST, PUT",
+    },
+    "hook:pump": {"verify": "token", "secret": "env:PUMP_TOKEN", "scheme": "Token"},
+    "hook:alerts": {"verify": "basic", "secret": "env:ALERTS_PASSWORD", "user": "alertmanager"},
+    "hook:sms": {
+        "verify": "twilio",
+        "secret": "env:TWILIO_AUTH_TOKEN",
+        "public_url": "https://hooks.example.org/hooks/sms",
+    },
+    "hook:whatsapp": {
+        "verify": "whatsapp",
+        "secret": "env:META_APP_SECRET",
+        "verify_token": "env:META_VERIFY_TOKEN",
+        "topic": "whatsapp.{event}",
+    },
+    "hook:newsletter": {"verify": "mailchimp", "secret": "env:NEWSLETTER_TOKEN", "query": "key"},
 }
 
 _ABOUT: Final = """\
@@ -57,21 +96,24 @@ secret = env:BILLING_OLD_SECRET
 
 def _demands(section: Section, values: Values, _: Path) -> list[tuple[int, str]]:
     """What is missing, and what is there although it would do nothing: (line, sentence)."""
-    subject = f"[{section.name}]"
     verify = values.read.get("verify")
     if verify is None:
         return []
     sender = SENDERS[verify]
-    if "secret" in sender.takes and "secret" not in values.given:
-        remedy = "write for example secret = env:GITHUB_WEBHOOK_SECRET"
-        return [(section.line, f"{subject}: expected a secret for verify = {verify}, got none; {remedy}")]
+    if missing := [key for key in ("secret", *sender.required) if key in sender.takes - values.given]:
+        article = "a secret" if missing[0] == "secret" else missing[0]
+        remedy = f"write for example {_WRITTEN[missing[0]]}"
+        sentence = f"expected {article} for verify = {verify}, got none; {remedy}"
+        return [(section.line, f"[{section.name}]: {sentence}")]
     secrets = values.read.get("secrets", ())
     is_allowed = values.read.get("weak_secret", False)
     return [
         *_idle(section, verify),
         *_names_proof(section, sender, values, "topic"),
         *_names_proof(section, sender, values, "delivery_id"),
-        *_bad_keys(section, sender, secrets),
+        *_proof_in_rule(section, sender, values),
+        *_clashes(section, values),
+        *_bad_keys(section, values),
         *([] if is_allowed else _weak_secrets(section, sender, secrets)),
     ]
 
@@ -91,7 +133,7 @@ def _idle(section: Section, verify: str) -> list[tuple[int, str]]:
 
 def _names_proof(section: Section, sender: Sender, values: Values, key: str) -> list[tuple[int, str]]:
     """The placeholder of the header that carries the proof: it is not stored either."""
-    header = values.read.get("header", "").lower() if "header" in sender.settings else sender.header
+    header = _proof(sender, values)
     named = {one.where.lower() for one in PLACEHOLDERS.compile(values.read.get(key, "")).placeholders}
     if not header or header not in named:
         return []
@@ -99,8 +141,52 @@ def _names_proof(section: Section, sender: Sender, values: Values, key: str) -> 
     return [(section.entries[key].line, f"[{section.name}] {key}: {sentence}")]
 
 
+def _proof_in_rule(section: Section, sender: Sender, values: Values) -> list[tuple[int, str]]:
+    """As `_names_proof`, for the rule."""
+    header, rule = _proof(sender, values), values.read.get("when")
+    if rule is None or header not in rule.headers:
+        return []
+    sentence = f"expected a header that is kept, got {header}, which carries the proof; name another one"
+    return [(section.entries["when"].line, f"[{section.name}] when: {sentence}")]
+
+
+def _proof(sender: Sender, values: Values) -> str:
+    """The lower-case name of the header that carries the proof; "" when no header does."""
+    own: str = values.read.get("header", "").lower()
+    return own if own and "header" in sender.takes else sender.header
+
+
+def _clashes(section: Section, values: Values) -> list[tuple[int, str]]:
+    """Settings that say one thing twice, or half of it."""
+    given, subject = values.given, f"[{section.name}]"
+    places = [key for key in ("header", "scheme", "query") if key in given]
+    if values.read.get("verify") == "token" and len(places) > 1:
+        sentence = f"expected one place of the token, got {' and '.join(places)}; remove one of them"
+        return [(section.entries[places[1]].line, f"{subject} {places[1]}: {sentence}")]
+    if "signed" not in given and "timestamp" not in given:
+        return []
+    if values.read.get("verify") != "hmac":
+        return []
+    is_signed = "{timestamp}" in values.read.get("signed", "")
+    if is_signed == bool(values.read.get("timestamp")):
+        return []
+    key = "signed" if is_signed else "timestamp"
+    sentence = (
+        "expected timestamp = header:NAME for {timestamp}, got none; write where the time stands"
+        if is_signed
+        else "expected {timestamp} in signed, got none: a time that is not signed proves nothing; write "
+        "signed = {timestamp}.{body} or what the sender signs"
+    )
+    return [(section.entries[key].line, f"{subject} {key}: {sentence}")]
+
+
 def _weak_secrets(section: Section, sender: Sender, secrets: tuple[Secret, ...]) -> list[tuple[int, str]]:
-    if "weak_secret" not in sender.takes or not any(map(is_weak, secrets)):
+    ways = [way_of(sender, secret.reveal()) for secret in secrets]
+    are_short = any(
+        way is not None and way.key in ("raw", "basic") and is_weak(secret)
+        for way, secret in zip(ways, secrets, strict=True)
+    )
+    if "weak_secret" not in sender.takes or not are_short:
         return []
     sentence = (
         f"expected at least {SHORTEST} bytes, got fewer; take a longer one, such as `openssl rand -hex 32` "
@@ -109,11 +195,30 @@ def _weak_secrets(section: Section, sender: Sender, secrets: tuple[Secret, ...])
     return [(section.entries["secret"].line, f"[{section.name}] secret: {sentence}")]
 
 
-def _bad_keys(section: Section, sender: Sender, secrets: tuple[Secret, ...]) -> list[tuple[int, str]]:
-    if sender.key != "whsec" or all(is_signing_key(secret) for secret in secrets):
+def _bad_keys(section: Section, values: Values) -> list[tuple[int, str]]:
+    """Secrets that are no keys of this sender, and keys that need a package that is not installed."""
+    secrets = values.read.get("secrets", ())
+    row = adapted(
+        values.read["verify"], **{key: values.read[key] for key in ("key", "user") if key in values.read}
+    )
+    if not row.ways:
         return []
-    sentence = "expected whsec_ and the base64 of 24 to 64 bytes, got something else; copy it from the sender"
-    return [(section.entries["secret"].line, f"[{section.name}] secret: {sentence}")]
+    ways = [way_of(row, secret.reveal()) for secret in secrets]
+    subject = f"[{section.name}] secret"
+    if None in ways:
+        expected = either(list(dict.fromkeys(EXPECTED[way.key] for way in row.ways)))
+        sentence = f"expected {expected}, got something else; copy it from the sender"
+        return [(section.entries["secret"].line, f"{subject}: {sentence}")]
+    if any(way and way.is_asymmetric for way in ways) and not has_cryptography():
+        sentence = (
+            "expected the package cryptography, which public keys need, got none; install it: "
+            "pip install 'monqbus[signatures]'"
+        )
+        return [(section.entries["secret"].line, f"{subject}: {sentence}")]
+    if any(way and key_of(way, secret.reveal()) is None for way, secret in zip(ways, secrets, strict=True)):
+        sentence = "expected a key of the sender's kind, got another one; copy it from the sender"
+        return [(section.entries["secret"].line, f"{subject}: {sentence}")]
+    return []
 
 
 HOOK: Final = SectionKind(

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from .commands import COMMAND
 from .ini import Entry
-from .secrets import SECRET, WRITTEN
+from .secrets import SECRET, SHORTEST, WRITTEN
 from .value_types import LONGEST_SHOWN, ValueType
 
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[^{}]*\}|\([^()]*\))|`[^`]*`")
@@ -25,6 +25,9 @@ _SINGLE = re.compile(r"'[^']*'|\\.")
 
 HASH: Final = "what stands behind # is a part of it; a comment behind a value begins with ;"
 QUOTES: Final = "the quotes are a part of it; remove them"
+SECRETS_IN_A_ROW: Final = (
+    "a comma is a part of it; several secrets stand one a line, each but the first on an indented line"
+)
 CUT: Final = "it ends before a ;, where a comment begins"
 
 
@@ -43,6 +46,8 @@ def mended(kind: ValueType[Any], text: str) -> str:
 
 def literal(kind: ValueType[Any], entry: Entry) -> Iterator[str]:
     """A sentence about each thing in *entry* that is taken as it stands though another program would not."""
+    if kind.is_language:
+        return
     if kind is COMMAND:
         yield from _in_command(entry)
         return
@@ -64,6 +69,8 @@ def _in_line(kind: ValueType[Any], line: str) -> Iterator[str]:
     if _COMMENT.search(line):
         yield HASH
     if kind is SECRET:
+        if _has_several(line):
+            yield SECRETS_IN_A_ROW
         if _VARIABLE.fullmatch(line):
             yield "a variable is not filled in here; write env:NAME"
         elif _REFERENCE.fullmatch(line):
@@ -75,12 +82,24 @@ def _in_line(kind: ValueType[Any], line: str) -> Iterator[str]:
             yield f"{_sign(found)} is not filled in here; write out what it stands for"
 
 
+def _has_several(line: str) -> bool:
+    """Whether *line* has probably several secrets with commas between: a blank behind one, or parts alike."""
+    parts = [part.strip() for part in line.split(",")]
+    if len(parts) < 2 or not all(parts):
+        return False
+    is_spaced = any(part.startswith(" ") for part in line.split(",")[1:])
+    is_referred = any(_is_reference(part) for part in parts)
+    return is_spaced or is_referred or (len({len(part) for part in parts}) == 1 and len(parts[0]) >= SHORTEST)
+
+
 def _sign(found: re.Match[str]) -> str:
     return found[0] if len(found[0]) <= 16 else f"{found[0][:2]}…"
 
 
 def _in_command(entry: Entry) -> Iterator[str]:
     """A command is no shell's line, unless its program is a shell."""
+    if not entry.text:
+        return
     text = _BRACED.sub("_", entry.text)
     if entry.is_cut:
         yield f"{CUT}; a second command has no place behind it: put both into a script and name that"

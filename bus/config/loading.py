@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+from .. import networks
 from ..errors import ConfigError
 from .environment import OURS, misfit, packages_of
 from .findings import Findings
@@ -17,10 +18,10 @@ from .handlers import program_of, uid_of
 from .ini import Section, read
 from .secrets import SHORTEST, is_weak
 from .sections import KINDS, Reader, kind_of, unknown_section
-from .settings import CONTROL_SOCKET, LONGEST_SOCKET_PATH, Config
+from .settings import CONTROL_SOCKET, Config, Hook, Http
 from .topics import PLACEHOLDERS
 from .trust import check_apps, check_program
-from .value_types import is_loopback
+from .value_types import LONGEST_SOCKET_PATH, is_loopback, listen_text
 
 LONGEST_RETRIES_SECONDS: Final = 76 * 3_600.0
 """Standard Webhooks 1.0.0: the schedule it proposes to senders ends after 75 h 35 min."""
@@ -89,7 +90,7 @@ def _require_absolute(config: Config, lines: Lines, findings: Findings) -> None:
     named += [
         ((f"handler:{one.name}", "working_dir"), one.working_dir or Path())
         for one in config.handlers.values()
-        if one.working_dir or ("/" in one.command[0] and not one.command[0].startswith("/"))
+        if one.working_dir or (one.command and "/" in one.command[0] and not one.command[0].startswith("/"))
     ]
     for (section, key), path in named:
         if not path.is_absolute():
@@ -188,6 +189,8 @@ def _warn(config: Config, lines: Lines, findings: Findings) -> None:
         sentence = f"expected maxPoolSize={LEAST_POOL} or more, got {pool}: calls wait for each other"
         findings.warning(lines["monqbus", "store"], f"[monqbus] store: {sentence}; remove it")
     for handler in config.handlers.values():
+        if not handler.command:
+            continue
         line = lines[f"handler:{handler.name}", "command"]
         check_program(
             program_of(handler), uid_of(handler), f"[handler:{handler.name}] command", line, findings
@@ -221,9 +224,22 @@ def _careless_options(address: str) -> list[str]:
     ]
 
 
+def _nobody_let_in(http: Http, hook: Hook) -> str:
+    """Why *hook* lets nobody in at listeners that only this machine reaches; "" when it does."""
+    hosts = [
+        "127.0.0.1" if one[0] == "localhost" else one[0] for one in http.listen if isinstance(one, tuple)
+    ]
+    names_clients = http.trusted_proxies or len(hosts) < len(
+        http.listen
+    )  # through a Unix socket proxies come
+    if names_clients or any(networks.is_within(networks.address(one), hook.allow_ips) for one in hosts):
+        return ""
+    everybody = f"everybody comes from {hosts[0]} here, unless [http] trusted_proxies names the proxy"
+    return f"{everybody}; name it there"
+
+
 def _warn_of_hooks(config: Config, lines: Lines, findings: Findings) -> None:
-    host, port = config.http.listen
-    is_reached = not is_loopback(config.http.listen)
+    reached = next((listen_text(one) for one in config.http.listen if not is_loopback(one)), None)
     for hook in config.hooks.values():
         name = f"hook:{hook.name}"
         first = PLACEHOLDERS.compile(hook.topic).parts[0]
@@ -231,9 +247,22 @@ def _warn_of_hooks(config: Config, lines: Lines, findings: Findings) -> None:
             sentence = "lets its sender choose any topic, those of other hooks too"
             remedy = f"begin with fixed text, {hook.name}.{hook.topic} for example"
             findings.warning(lines[name, "topic"], f"[{name}] topic: {sentence}; {remedy}")
+        if hook.allow_ips and reached is None and (sentence := _nobody_let_in(config.http, hook)):
+            findings.warning(lines[name, "allow_ips"], f"[{name}] allow_ips: {sentence}")
         if hook.weak_secret and any(map(is_weak, hook.secrets)):
             sentence = f"a secret of less than {SHORTEST} bytes can be guessed; take a longer one"
             findings.warning(lines[name, "weak_secret"], f"[{name}] weak_secret: {sentence}")
-        if hook.verify == "none" and is_reached:
-            sentence = f"none lets everyone in who reaches {host}:{port}; write verify = token and a secret"
+        if hook.verify == "none" and reached is not None:
+            sentence = f"none lets everyone in who reaches {reached}; write verify = token and a secret"
             findings.warning(lines[name, "verify"], f"[{name}] verify: {sentence}")
+        for key, sentence in _careless_proofs(hook):
+            line = lines.get((name, key)) or lines[name, "verify"]
+            findings.warning(line, f"[{name}] {key}: {sentence}")
+
+
+def _careless_proofs(hook: Hook) -> Iterator[tuple[str, str]]:
+    if hook.sender.parameter:
+        yield "query", "a secret in the URL stands in the logs of proxies; use a header if the sender can"
+    if hook.verify == "hmac" and not any(one in hook.signed for one in ("{body}", "{form}", "{payload}")):
+        sentence = "the body is not signed: who captured a delivery can send another body with its signature"
+        yield "signed", f"{sentence}; add {{body}} if it is"

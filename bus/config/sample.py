@@ -40,7 +40,7 @@ is not root, is warned.
   them. A command is no shell's line either: `>`, `|`, `*` and `~` are warned about.
 - **Durations** are a whole number with a unit: `500ms`, `30s`, `5m`, `2h`, `7d`; at most `36500d`.
 - **Sizes** are bytes, or a whole number with a binary unit: `1000`, `64KiB`, `1MiB`, `1GiB`.
-- **Addresses** are `HOST:PORT`; an IPv6 address stands in brackets: `[::1]:8080`.
+- **Addresses** are `HOST:PORT`, an IPv6 address in brackets: `[::1]:8080`; or `unix:/PATH`.
 - **Lists** are separated by commas.
 - **Paths** that are relative start at the folder of the configuration file. `~` is not expanded.
 - **Secrets** (`secret`, and `store` for the password in a URI) may stand elsewhere:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +15,11 @@ from .value_types import Unfit, ValueType, nearest
 LARGEST_FILE: Final = 64 * 1024
 SHORTEST: Final = 16
 """Bytes of a secret that is not weak: 128 bits, where they are random."""
-SIGNING_KEY_BYTES: Final = range(24, 65)
-"""Standard Webhooks 1.0.0: a symmetric key has 24 to 64 bytes."""
 COMMENT: Final = "#"
 WRITTEN: Final = "env:NAME, file:PATH or credential:NAME"
 
 _REFERENCE = re.compile(r"(env|file|credential):\s*(.*)")
+_NEXT = re.compile(r",\s*(?:env|file|credential):")
 _NAME = {
     "env": re.compile(r"[A-Za-z_][A-Za-z0-9_]*"),
     "file": re.compile(r".+"),
@@ -90,6 +87,9 @@ def resolve(text: str, folder: Path, environ: Mapping[str, str]) -> Found:
     if not match:
         return Found(() if not text or text.startswith(COMMENT) else (text,), referred=False)
     scheme, name = match.groups()
+    if _NEXT.search(name):
+        remedy = "several stand one a line, each but the first on an indented line"
+        raise Unfit(f"several behind '{scheme}:'", expected=WRITTEN, remedy=remedy)
     if not _NAME[scheme].fullmatch(name):
         raise Unfit(f"'{scheme}:…'", expected=WRITTEN, remedy="write for example env:GITHUB_WEBHOOK_SECRET")
     if scheme == "env":
@@ -172,16 +172,6 @@ def _read_secrets(text: str) -> tuple[Secret, ...]:
 def is_weak(secret: Secret) -> bool:
     """True for a secret that can be guessed by its length alone."""
     return len(secret.reveal().encode()) < SHORTEST
-
-
-def is_signing_key(secret: Secret) -> bool:
-    """True for a symmetric key of Standard Webhooks: ``whsec_`` and the base64 of 24 to 64 bytes."""
-    prefix, text = secret.reveal()[:6], secret.reveal()[6:]
-    try:
-        key = base64.b64decode(text.encode("ascii"), validate=True)
-    except (UnicodeEncodeError, binascii.Error):
-        return False
-    return prefix == "whsec_" and len(key) in SIGNING_KEY_BYTES
 
 
 STORE: Final = ValueType(

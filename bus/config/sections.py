@@ -14,13 +14,14 @@ from .handlers import HANDLER
 from .hooks import HOOK
 from .ini import Entry, Section
 from .literal import literal, mended
+from .schedules import SCHEDULE
 from .secrets import SECRET, Found, resolve
 from .section_kinds import SectionKind, Values
 from .settings import RENAMED, Http, Monqbus, Setting, Worker
 from .value_types import Unfit, ValueType, nearest, quoted
 
 _KEY_SHAPE = re.compile(r"[A-Za-z_-]{1,15}")  # shorter than any secret
-_KEY_LINE = re.compile(r"([A-Za-z_-]+)\s*=")
+_KEY_LINE = re.compile(r"([A-Za-z_-]+)\s*=(?!=)")  # not a comparison of a rule that goes on
 
 KINDS: Final = (
     SectionKind("monqbus", "monqbus", Monqbus, "What runs, where its data is, how long it is kept."),
@@ -28,6 +29,7 @@ KINDS: Final = (
     SectionKind("http", "http", Http, "What the outside world reaches."),
     HOOK,
     HANDLER,
+    SCHEDULE,
 )
 """In the order of the pages; the file's reader, the sample, the reference and the messages walk them."""
 
@@ -137,8 +139,8 @@ class Reader:
 def _complaint(kind: ValueType[Any], text: str, unfit: Unfit) -> str:
     """What is wrong with *text*, of which further lines are not quoted: secrets that lost their key."""
     first, *further = text.split("\n")
-    if not further or kind.secret:
-        if not kind.secret and not unfit.remedy and (meant := mended(kind, text)):
+    if not further or kind.secret or kind.is_language:
+        if not (kind.secret or kind.is_language) and not unfit.remedy and (meant := mended(kind, text)):
             unfit.remedy = f"write {meant}; quotes and # are part of a value, a comment begins with ;"
         return kind.complaint(text, unfit)
     try:

@@ -73,3 +73,14 @@ TOPICS: Final = ValueType(
     "github.push",
     _read_topics,
 )
+
+
+def _read_fixed_topic(text: str) -> str:
+    if len(text) > LONGEST or not _PLAIN.fullmatch(text):
+        raise Unfit
+    return text
+
+
+FIXED_TOPIC: Final = ValueType(
+    f"a topic of letters, digits and _ . : -, at most {LONGEST} characters", "report.due", _read_fixed_topic
+)

@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import ipaddress
 import keyword
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
+from ..networks import Network, network
 from ..process import cpu_quota
 from ..regex import BadRegex, searching
 
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
 Address = tuple[str, int]
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Listen = Address | Path
+"""Where a listener is: a host and a port, or the path of a Unix socket."""
 
+UNIX: Final = "unix:"
+LONGEST_SOCKET_PATH: Final = 107
+"""Bytes: unix(7), sun_path has 108 with the NUL behind it."""
 MOST_PROCESSES: Final = 1024
 LONGEST_SHOWN: Final = 60
 UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
@@ -36,7 +42,7 @@ _EVERYWHERE = re.compile(r"(?:\*|\[\*\])?:([0-9]{1,5})")
 _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
+_TASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")  # as registry.NAME, which is a floor above
 
 
 class Unfit(ValueError):
@@ -57,7 +63,8 @@ class Unfit(ValueError):
 class ValueType(Generic[T]):
     """One way of writing a value: *expected* completes "expected …", *example* is a good one.
 
-    *read* raises Unfit. The text of a *secret* kind may stand elsewhere and is never shown.
+    *read* raises Unfit. The text of a *secret* kind may stand elsewhere and is never shown. One that
+    *is_language* has quotes of its own, and may go on over lines.
     """
 
     expected: str
@@ -65,6 +72,7 @@ class ValueType(Generic[T]):
     read: Callable[[str], T]
     words: tuple[str, ...] = ()
     secret: bool = False
+    is_language: bool = False
 
     def complaint(self, text: str, unfit: Unfit) -> str:
         """Expectation, value and remedy about a *text* that *read* refused with *unfit*."""
@@ -88,6 +96,18 @@ def host_port(host: str, port: int) -> str:
 def nearest(text: str, words: tuple[str, ...]) -> str:
     """The one of *words* that *text* was probably meant to be, or nothing."""
     return next(iter(get_close_matches(text.lower(), words, n=1)), "")
+
+
+def nearest_name(text: str, names: Iterable[str]) -> str:
+    """The task name or topic of *names* that *text* was probably meant to be, or nothing.
+
+    By the whole name; else by its last part, which is often all that somebody remembers.
+    """
+    words = tuple(sorted(names))
+    last_parts = {name.rpartition(".")[2].lower(): name for name in words}
+    if near := nearest(text, words) or last_parts.get(text.rpartition(".")[2].lower(), ""):
+        return near
+    return "" if "." in text else last_parts.get(nearest(text, tuple(last_parts)), "")
 
 
 def choice(*words: Word) -> ValueType[Word]:
@@ -115,6 +135,10 @@ def whole_number(least: int, most: int) -> ValueType[int]:
         return int(text)
 
     return ValueType(f"a whole number from {least} to {most}", str(max(10, least)), read)
+
+
+def _read_priority(text: str) -> int | None:
+    return whole_number(0, 1000).read(text) if text else None
 
 
 def _read_processes(text: str) -> int:
@@ -174,6 +198,37 @@ def _read_address(text: str) -> Address:
     return host, int(match[3])
 
 
+def _read_listen(text: str) -> tuple[Listen, ...]:
+    found = tuple(_read_one_listen(item) for item in _items(text))
+    if not found:
+        raise Unfit
+    for place, one in enumerate(found):
+        if one in found[:place] and not (isinstance(one, tuple) and one[1] == 0):
+            raise Unfit(f"{quoted(listen_text(one))} twice", remedy="remove one")
+    return found
+
+
+def _read_one_listen(item: str) -> Listen:
+    if not item.startswith(UNIX):
+        try:
+            return _read_address(item)
+        except Unfit as unfit:
+            if item.startswith("/"):
+                unfit.remedy = f"write {UNIX}{item} for a Unix socket"
+            unfit.got = quoted(item)
+            raise
+    path = Path(item.removeprefix(UNIX))
+    if not path.is_absolute() or len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        expected = f"an absolute path of at most {LONGEST_SOCKET_PATH} bytes behind {UNIX}"
+        raise Unfit(quoted(item), expected=expected, remedy=f"write for example {UNIX}/run/monqbus/http.sock")
+    return path
+
+
+def listen_text(one: Listen) -> str:
+    """*one* as LISTEN reads it."""
+    return f"{UNIX}{one}" if isinstance(one, Path) else host_port(*one)
+
+
 def _looks_numeric(host: str) -> bool:
     return host.replace(".", "").isdigit()
 
@@ -186,8 +241,10 @@ def _is_ip(host: str) -> bool:
     return True
 
 
-def is_loopback(address: Address) -> bool:
+def is_loopback(address: Listen) -> bool:
     """True when only this machine can reach *address*."""
+    if isinstance(address, Path):
+        return True
     host = address[0]
     return ipaddress.ip_address(host).is_loopback if _is_ip(host) else host == "localhost"
 
@@ -215,8 +272,8 @@ def _read_paths(text: str) -> tuple[Path, ...]:
     return tuple(_read_path(item) for item in _items(text))
 
 
-def _read_header(text: str) -> str:
-    if not _HEADER.fullmatch(text):
+def _read_task_name(text: str) -> str:
+    if text and not _TASK_NAME.fullmatch(text):
         raise Unfit
     return text
 
@@ -225,7 +282,7 @@ def _read_networks(text: str) -> tuple[Network, ...]:
     networks = []
     for item in _items(text):
         try:
-            networks.append(ipaddress.ip_network(item))
+            networks.append(network(item))
         except ValueError as error:
             host_bits = "host bits" in str(error)
             remedy = f"write {ipaddress.ip_network(item, strict=False)}" if host_bits else ""
@@ -259,13 +316,17 @@ YES_OR_NO: Final = ValueType("yes or no", "yes", _read_yes_or_no, ("yes", "no"))
 PROCESSES: Final = ValueType(
     f"a whole number from 1 to {MOST_PROCESSES}, or auto", "auto", _read_processes, ("auto",)
 )
-ADDRESS: Final = ValueType("HOST:PORT", "127.0.0.1:8080", _read_address)
+
+TASK_NAME: Final = ValueType("the name of a task", "hello.clean_up", _read_task_name)
+OPTIONAL_PRIORITY: Final = ValueType("a whole number from 0 to 1000", "20", _read_priority)
+LISTEN: Final = ValueType(
+    f"HOST:PORT or {UNIX}/PATH, several separated by commas", "127.0.0.1:8080", _read_listen
+)
 MODULES: Final = ValueType("dotted module names, separated by commas", "hello, myteam.billing", _read_modules)
 FOLDER: Final = ValueType("a folder, absolute or relative to this file", "./data", _read_path)
 FOLDERS: Final = ValueType(
     "existing folders, absolute or relative to this file, separated by commas", "./apps", _read_paths
 )
-HEADER: Final = ValueType("the name of an HTTP header", "X-Gitlab-Token", _read_header)
 FOLDER_OR_NONE: Final = ValueType(
     "a folder, absolute or relative to this file", "/srv/site", _read_path_or_none
 )

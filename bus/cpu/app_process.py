@@ -19,9 +19,9 @@ from .forkserver import END_SIGNAL, Forkserver
 
 
 def live(order: dict[str, Any], descriptor: int, zygote: int) -> None:
-    """The life of an app process: import what *order* says, tell how that went, fork until the end.
+    """Run an app process: import what *order* says, report the result, fork workers until it is told to end.
 
-    Until the apps are imported it dies at once with the zygote; later it has workers to take along.
+    Until the apps are imported it dies at once with the zygote; afterwards it kills its workers first.
     """
     parent_death.die_with(zygote)
     child_setup.stand_alone()

@@ -49,7 +49,7 @@ class AppVersion:
         order = {"apps": apps.modules, "path": [str(one) for one in apps.folders]}
         self._child = zygote.fork(theirs.fileno(), log_level=apps.log_level, **order)
         theirs.close()
-        self._template = ForkserverClient(ours, hear=self._news.set, on_gone=self._lost)
+        self._app_process = ForkserverClient(ours, hear=self._news.set, on_gone=self._lost)
 
     def wait(self) -> None:
         """Block until the apps are imported. Raises ConfigError when they cannot be."""
@@ -69,12 +69,12 @@ class AppVersion:
     @property
     def is_gone(self) -> bool:
         """True when no worker can come from it any more."""
-        return self._template.is_gone
+        return self._app_process.is_gone
 
     # workers
 
     def take(self) -> WorkerHandle:
-        """A worker for one job: a warm one, else a new one. Never blocks for long."""
+        """A worker for one item: an idle one, else a new one. Never blocks for long."""
         while self._idle:
             handle = self._idle.pop()
             if not handle.is_gone and not handle.is_spent:
@@ -85,14 +85,14 @@ class AppVersion:
         """A new worker. Never blocks for long."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.settimeout(None)
-        child = self._template.fork(theirs.fileno())
+        child = self._app_process.fork(theirs.fileno())
         theirs.close()
         handle = WorkerHandle(ours, child, self._oom, self._forget)
         self._handles.add(handle)
         return handle
 
     def give_back(self, handle: WorkerHandle) -> None:
-        """Take *handle* back after its job; it stays warm unless it or this version has had its time."""
+        """Take *handle* back after its item; it stays idle unless it is spent or this version is retired."""
         if handle.is_gone:
             return
         if handle.is_spent or self._is_retired:
@@ -109,7 +109,7 @@ class AppVersion:
     # the end
 
     def retire(self) -> None:
-        """Let idle workers go now, busy ones after their job, the app process after the last of them."""
+        """End idle workers now, busy ones after their item, and the app process after the last of them."""
         self._is_retired = True
         idle, self._idle = self._idle, []
         for handle in idle:
@@ -123,16 +123,16 @@ class AppVersion:
             handle.kill()
         if not self._news.ready():
             self._child.kill()  # an import may be deaf; later the app process takes its workers along itself
-        self._template.close()
+        self._app_process.close()
         self._child.wait(END_SECONDS)
 
-    def kill_template(self) -> None:
-        """End an app process that does not react; the next job gets a new one. Never blocks."""
+    def kill_app_process(self) -> None:
+        """End an app process that does not react; the next item gets a new one. Never blocks."""
         self._child.kill()
 
     def _end_if_done(self) -> None:
         if self._is_retired and not self._handles:
-            self._template.close()
+            self._app_process.close()
             self._on_gone(self)
 
     def _lost(self) -> None:

@@ -37,19 +37,19 @@ def stand_alone() -> None:
 
 
 def ignore_group_signals() -> None:
-    """Hear nothing of what is sent to the whole group."""
+    """Ignore signals that are sent to the whole process group."""
     for number in GROUP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def leave_manager() -> None:
-    """Forget how to talk with the service manager: that is the daemon's affair."""
+    """Remove the service manager's variables from the environment: only the daemon notifies it."""
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
         os.environ.pop(name, None)
 
 
 def be_expendable() -> None:
-    """Let the hub go first on a busy machine, and the kernel take this process first when memory ends."""
+    """Lower this process's CPU priority below the hub's, and let the OOM killer choose it first."""
     with suppress(OSError):
         os.nice(NICENESS)
     with suppress(OSError):
@@ -57,5 +57,5 @@ def be_expendable() -> None:
 
 
 def be_called(words: str) -> None:
-    """Show *words* in `ps` and `top`."""
+    """Set the process title, which `ps` and `top` show."""
     setproctitle(f"monqbus {words}")

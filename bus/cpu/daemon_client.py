@@ -1,4 +1,4 @@
-"""The worker's client of the daemon: posts, progress and joins of a handler travel through it."""
+"""The worker's client of the daemon: sends it the posts, progress and joins of a handler."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..apps.context import capture
 from ..apps.options import Options
 from ..clock import Clock
 from ..codec import storable, undo_references
-from ..errors import NotBound, StoreUnavailable
+from ..errors import NotBound, StoreError, StoreUnavailable
 from ..joining import await_end
 from ..model import MonQTask, Receipt
 from .frames import FrameStream
@@ -27,13 +27,17 @@ FORKED: Final = (
     "post: a process that a cpu task has started is not connected to a store; let it return what there is to "
     "post, or call monqbus.connect('monqbus.ini') in it"
 )
+WITHIN: Final = (
+    "session: expected a post without one in a cpu task, got one with it: what this process posts is stored "
+    "by the daemon, which has no part in the session; use a task without cpu=True, or post after the commit"
+)
 OUTLIVED: Final = (
     "post: this thread has outlived the run that started it; end threads in the run that uses them"
 )
 
 
 class DaemonClient:
-    """Implements registry.Poster in a worker. Any thread of the handler may use it; one is served at a time.
+    """Implements poster.Poster in a worker. Any thread of the handler may use it; one is served at a time.
 
     It carries nothing outside of a run, nothing for a thread that has outlived its run, and nothing for
     a process that the handler has forked.
@@ -48,7 +52,7 @@ class DaemonClient:
         self._run: str | None = None
         self._strays: frozenset[threading.Thread] = frozenset()
 
-    # registry.Poster
+    # poster.Poster
 
     def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> MonQTask:
         """Have one task stored by the daemon; durable when this returns."""
@@ -70,6 +74,8 @@ class DaemonClient:
 
     def store(self, batch: Batch) -> None:
         """Have all of *batch* stored by the daemon in one call; durable when this returns."""
+        if batch.session is not None:
+            raise StoreError(WITHIN)
         events = [{"event": of_event(event), "context": context} for event, context in batch.events]
         answer = self.ask("store", tasks=[of_task(task) for task in batch.tasks], events=events)
         for task, stored in zip(batch.tasks, answer["ids"], strict=True):
@@ -87,12 +93,12 @@ class DaemonClient:
     # the way
 
     def open(self, run: str) -> None:
-        """Carry from now on for *run*; what other threads there are belong to earlier ones."""
+        """Serve *run* from now on; the other threads there are belong to earlier runs."""
         self._strays = frozenset(threading.enumerate()) - {threading.current_thread()}
         self._run = run
 
     def close(self) -> None:
-        """Carry nothing more. Blocks until what another thread has asked is answered."""
+        """Serve nothing more. Blocks until the request of another thread is answered."""
         with self._lock:
             self._run = None
 

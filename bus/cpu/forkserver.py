@@ -52,9 +52,9 @@ class Forkserver:
         self._poller.register(self._woken, 1)
 
     def serve(self, child: Child) -> None:
-        """Fork, signal and bury as told until the daemon is gone; then everything here is killed.
+        """Fork, signal and reap as ordered until the daemon is gone; then every process here is killed.
 
-        *child* is the life of a child: it gets the order, its descriptor and the id of this process.
+        *child* is what a child runs: it gets the order, its descriptor and the id of this process.
         Blocks.
         """
         self._apps_own = set(children(os.getpid()))  # what the apps have started at their import
@@ -66,18 +66,18 @@ class Forkserver:
         self._end()
 
     def tell(self, **message: Any) -> None:
-        """Say something to the daemon; one that is gone needs no answer, and is noticed soon."""
+        """Send one message to the daemon; if that is gone, nobody needs it, and `serve` notices soon."""
         with suppress(OSError):
             self._control.send(encode(message))
 
     def _turn(self, child: Child) -> bool:
-        """One round; whether there shall be another one."""
+        """Handle what has come since the last call; False when the daemon is gone."""
         ready = {descriptor for descriptor, _ in self._poller.poll()}
         if self._woken in ready:
             rung = os.read(self._woken, 1024)
             if END_SIGNAL in rung:
                 return False
-            self._bury()
+            self._reap()
         if self._control.fileno() in ready:
             data, descriptors = self._receive()
             if not data:
@@ -117,7 +117,7 @@ class Forkserver:
         self.tell(born=number, pid=pid)
 
     def _live(self, order: dict[str, Any], descriptor: int, child: Child) -> None:
-        """The whole life of a child, which never comes back into our code."""
+        """Run *child* in the forked process; never returns."""
         code = 1
         try:
             set_wakeup_fd(-1)
@@ -139,24 +139,24 @@ class Forkserver:
                 self._kill(pid, what)
 
     def _kill(self, pid: int, what: int) -> None:
-        """Signal a child that is not buried yet, so that its id can be nobody else's."""
+        """Signal a child that is not reaped yet: until then the kernel gives its id to no other process."""
         if self._leaders and what == signal.SIGKILL:
             ProcessTree(pid).kill()
             with suppress(ProcessLookupError):  # it died before it had a group
                 os.killpg(pid, what)
         os.kill(pid, what)
 
-    def _bury(self) -> None:
-        """Take leave of dead children; what they have left behind dies with them."""
-        while (pid := _some_dead_child()) is not None:
+    def _reap(self) -> None:
+        """Reap exited children and kill what they have left running."""
+        while (pid := _exited_child()) is not None:
             if pid in self._numbers:
                 self._kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
             if pid in self._numbers:
                 self.tell(died=self._numbers.pop(pid), status=os.waitstatus_to_exitcode(status))
-        self._kill_strangers()
+        self._kill_orphans()
 
-    def _kill_strangers(self, *, all_of_them: bool = False) -> None:
+    def _kill_orphans(self, *, all_of_them: bool = False) -> None:
         """Kill those that were not forked here: orphans of dead children, for living ones adopt their own."""
         for pid in list(children(os.getpid())):
             if pid not in self._numbers and (all_of_them or pid not in self._apps_own):
@@ -164,21 +164,21 @@ class Forkserver:
                     ProcessTree(pid).kill()
 
     def _end(self) -> None:
-        """Leave nobody behind; app processes see to their own."""
+        """Kill every child; an app process kills its own workers."""
         if not self._leaders:
             return
         for pid in self._numbers:
             self._kill(pid, signal.SIGKILL)
         for _ in range(int(END_SECONDS / 0.01)):
-            self._bury()
-            self._kill_strangers(all_of_them=True)
+            self._reap()
+            self._kill_orphans(all_of_them=True)
             if not any(children(os.getpid())):
                 return
             _sleep(0.01)
 
 
-def _some_dead_child() -> int | None:
-    """The id of a child that has ended and still waits for its burial."""
+def _exited_child() -> int | None:
+    """The id of a child that has exited and is not reaped yet."""
     try:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

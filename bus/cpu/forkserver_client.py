@@ -18,7 +18,7 @@ from .forkserver import MESSAGE_BYTES
 
 
 class Child:
-    """A process that a parent was told to fork."""
+    """A process that a forkserver was ordered to fork."""
 
     def __init__(self, parent: ForkserverClient, number: int) -> None:
         self.pid: int | None = None
@@ -70,14 +70,14 @@ class ForkserverClient:
         self._listener = gevent.spawn(self._listen)
 
     def fork(self, descriptor: int, **words: Any) -> Child:
-        """Order a child that gets *descriptor*; returns before it is born."""
+        """Order a child that gets *descriptor*; returns before it is forked."""
         child = Child(self, next(self._numbers))
         self._children[child.number] = child
         self.order(descriptor, fork=child.number, **words)
         return child
 
     def order(self, *descriptors: int, **words: Any) -> None:
-        """Send one order. When nobody is there, that is noticed by the listener."""
+        """Send one order; if the process is gone, the listener notices."""
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
         try:
             self._control.sendmsg([encode(words)], ancillary)
@@ -85,7 +85,7 @@ class ForkserverClient:
             self._lose()
 
     def close(self) -> None:
-        """Let it end with all its children; that happens at once and nobody waits for it."""
+        """Close the connection: the process kills its children and ends. Never blocks."""
         self.is_gone = True
         self._listener.kill(block=False)
         self._control.close()

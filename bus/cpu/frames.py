@@ -2,7 +2,7 @@
 
 Both sides are this program; no version is told, as a worker is forked from its daemon's own zygote. Each
 frame is known by its fields; those in brackets may be missing. `of` is the run (task and generation) that a
-worker speaks for: what comes under another one is not served, and a false end makes an end of the worker. A
+worker speaks for: what comes under another one is not served, and a forged end has the worker killed. A
 worker that asks waits for the answer, and sends nothing else until it has come. The stream ends where `run`
 could come: the daemon shuts its half, or either process is gone.
 

@@ -41,14 +41,14 @@ class Interrupts:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
 
     def open(self, seconds: float | None) -> None:
-        """Let interrupts through; TimedOut comes after *seconds*, None for never."""
+        """Let interrupts pass; TimedOut comes after *seconds*, None for never."""
         self.thrown, self._is_pending = None, False
         self._is_open = True
         if seconds:
             signal.setitimer(signal.ITIMER_REAL, seconds)
 
     def close(self) -> None:
-        """Let nothing through any more."""
+        """Hold back every interrupt from now on."""
         self._is_open = False
         signal.setitimer(signal.ITIMER_REAL, 0)
 

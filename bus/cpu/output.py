@@ -1,7 +1,7 @@
 """Sends what a handler prints and logs in a worker to the daemon.
 
 Everything this process writes through Python during a run is followed, the words of threads that the
-run has started too. A thread that outlives its run speaks for itself, straight into the log.
+run has started too. What a thread prints after its run goes straight into the log.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class OutputSender:
         self._out.is_on = self._err.is_on = True
 
     def close(self) -> None:
-        """Send the last words, and nothing more."""
+        """Send what has gathered, and nothing more."""
         for speech in (self._out, self._err):
             speech.flush()
             speech.is_on = False

@@ -15,6 +15,7 @@ from typing import Any, Final
 from ..apps import registry
 from ..apps.context import restored
 from ..apps.ending import raised, returned
+from ..apps.poster import bind
 from ..apps.registry import Task
 from ..apps.running_task import Note, RunningTask
 from ..clock import Clock
@@ -37,12 +38,12 @@ UNBURIED: Final = 64
 """With more dead children than this a worker ends: what it has adopted, only its own end buries."""
 
 
-def live(_: dict[str, Any], descriptor: int, template: int, *, logs: bool) -> None:
-    """The life of a worker: run what comes on *descriptor* until nothing more can come.
+def live(_: dict[str, Any], descriptor: int, app_process: int, *, logs: bool) -> None:
+    """Run a worker: perform what comes on *descriptor* until the daemon closes it or is gone.
 
     With *logs* the log records of its handlers go to the daemon.
     """
-    parent_death.die_with(template)
+    parent_death.die_with(app_process)
     parent_death.adopt_orphans()  # of what its handlers start: so they are found when this process ends
     child_setup.stand_alone()
     child_setup.be_expendable()
@@ -51,19 +52,19 @@ def live(_: dict[str, Any], descriptor: int, template: int, *, logs: bool) -> No
     stream.setblocking(True)
     if "gevent" in sys.modules:  # an app has imported it: its loop belongs to the app process
         sys.modules["gevent"].reinit()
-    _hear_nothing()
-    _let_children_go(stream)
+    _ignore_group_signals()
+    _release_children(stream)
     Worker(FrameStream(stream), logs=logs).serve()
 
 
-def _hear_nothing() -> None:
-    """A deaf ear for signals to the group, which programs that handlers start do not inherit."""
+def _ignore_group_signals() -> None:
+    """Ignore signals to the group, by a handler: programs that are started would inherit SIG_IGN."""
     for number in child_setup.GROUP_SIGNALS:
         signal.signal(number, lambda *_: None)
 
 
-def _let_children_go(stream: plain_socket) -> None:
-    """What a handler forks can be ended by a signal, and our connection is not its own."""
+def _release_children(stream: plain_socket) -> None:
+    """Give what a handler forks its signals back, and close our connection in it."""
     numbers = (*child_setup.GROUP_SIGNALS, *INTERRUPTS)
 
     def unblock() -> None:
@@ -118,9 +119,9 @@ class Worker:
         self._children = _open_children()
 
     def serve(self) -> None:
-        """Run tasks until the daemon says goodbye or is gone. Blocks."""
+        """Run tasks until the daemon closes the connection or is gone. Blocks."""
         self._interrupts.guard()
-        registry.bind(self._daemon_client)
+        bind(self._daemon_client)
         try:
             while (frame := self._frames.receive()) is not None:
                 self._carry_out(frame)
@@ -143,7 +144,7 @@ class Worker:
         except OSError:
             raise  # nobody is there
         except BaseException as error:  # noqa: BLE001 - reading what a handler left behind runs its code
-            line = f"its end could not be told: {type(error).__name__}"
+            line = f"the result could not be sent to the daemon: {type(error).__name__}"
             self._tell(task, {"ended": "failed", "line": line, "traceback": traceback_of(error)})
 
     def _tell(self, task: MonQTask, ending: Mapping[str, Any]) -> None:
@@ -151,7 +152,7 @@ class Worker:
         self._frames.send({**ending, **spent, "of": task.token, "bytes": self._size()})
 
     def _is_spent(self) -> bool:
-        """Whether many dead children wait for burial. To bury them here could take a handler's own away."""
+        """Whether many exited children are not reaped. To reap them here could take a handler's own away."""
         if self._children is None:
             return False
         found = os.pread(self._children, LIST_BYTES, 0).split()

@@ -86,7 +86,7 @@ class WorkerHandle:
 
     @property
     def is_unborn(self) -> bool:
-        """Whether its process was ordered and has not come."""
+        """Whether its process was ordered and is not forked yet."""
         return self.child.pid is None and not self.child.is_gone
 
     def carry_out(self, item: WorkItem) -> Ending:
@@ -167,7 +167,7 @@ class WorkerHandle:
         return Overdue(item.seconds or 0.0, text)
 
     def _cut_short(self, reason: Interrupt, *, is_sent: bool) -> None:
-        """Let the handler hear of *reason*; kill what does not heed it. At most one Interrupt comes."""
+        """Interrupt the handler with *reason*, once; kill a worker that does not react."""
         self.is_spent = True  # the signal may arrive after the run: nobody else must get it
         if is_sent and (number := NUMBER_OF.get(type(reason))) is not None:
             self.child.signal(number)
@@ -177,7 +177,7 @@ class WorkerHandle:
         self._end.wait(KILL_SECONDS)
 
     def dismiss(self) -> None:
-        """Let the idle worker end. Never blocks."""
+        """End the idle worker. Never blocks."""
         self.is_spent = True
         with suppress(OSError):  # it has gone already
             self._stream.shutdown(socket.SHUT_WR)
@@ -229,7 +229,10 @@ class WorkerHandle:
             self._frames.send(answer or {})
 
     def _understand_end(self, frame: Mapping[str, Any], item: WorkItem | None) -> None:
-        """An end that is not of the present run is a lie, or comes late from one that was cut short."""
+        """Take the end of the present run. Raises BadFrame for one of another run, which is forged.
+
+        From a spent worker it may come late, of a run that was interrupted: that one is ignored.
+        """
         if item is None:
             if self._item is None and self.is_spent:
                 return
@@ -250,7 +253,7 @@ class WorkerHandle:
             raise BadFrame(f"frame: expected something that can be answered, got {frame!r:.200}") from error
 
     def _conclude(self, complaint: str) -> None:
-        """The connection is at its end: learn how the process ended, and tell."""
+        """The connection has ended: find out how the process ended, and report it."""
         was_expected, self.is_spent = self.is_spent, True
         status = self.child.wait(LAST_SECONDS)
         if status is None:
@@ -273,7 +276,7 @@ class WorkerHandle:
         return Crashed(complaint or self._told(status))
 
     def _told(self, status: int | str | None) -> str:
-        """What people call the end of a process."""
+        """The end of a process in words."""
         if not isinstance(status, int):
             return f"killed: {status or 'it did not end'}"
         if status >= 0:

@@ -87,12 +87,12 @@ class WorkerPool:
             handle.is_spent = handle.is_spent or alone or self._has_had_its_time(handle)
             app_version.give_back(handle)
         if isinstance(ending, Stopped) and handle.is_unborn:
-            app_version.kill_template()  # it does not fork when told to
+            app_version.kill_app_process()  # it does not fork when told to
         # a worker that could not be forked, or knows the task's name no more: the next one is no better
         return self._not_now(ending.reason) if isinstance(ending, Stopped) else ending
 
     def _not_now(self, why: str) -> Ending:
-        """Put the task back, not so fast that it comes at once and for ever."""
+        """Put the task back after a pause: else it would be claimed again at once, without end."""
         emit("cpu.failed", reason=why)
         gevent.sleep(PAUSE_SECONDS)
         return Stopped(why)

@@ -37,7 +37,7 @@ def connection() -> int | None:
 
 
 def serve(control: socket.socket, parent: int) -> None:
-    """Be the zygote of process *parent*: fork templates as told on *control* until *parent* is gone."""
+    """Run the zygote of process *parent*: fork app processes as ordered on *control* until that is gone."""
     from ..process import activation, parent_death, streams
     from . import child_setup  # here, and what follows: the daemon itself has no use for it
     from .app_process import live

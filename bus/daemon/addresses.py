@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from ..config.value_types import host_port
+from ..config.value_types import Listen, host_port, listen_text
 from ..errors import ConfigError
-from ..http import addresses_of, adopt, listen_tcp
+from ..http import addresses_of, adopt, listen_tcp, listen_unix
 from ..process.activation import Passed
 from ..telemetry import emit
 
 SETTING: Final = "[http] listen"
 OTHERS: Final = 0o077
+OF_GROUP: Final = 0o660
+"""The mode of a public Unix socket: a proxy has another user, and is put into our group."""
 
 
 class Addresses(NamedTuple):
@@ -22,46 +24,70 @@ class Addresses(NamedTuple):
 
     public: list[Any]
     control: Any | None
+    files: Sequence[str] = ()
+    """Of the Unix sockets among *public* those that this daemon has made, and will remove."""
 
     def close_public(self) -> None:
         """Close those of a daemon that has not come to serve on them."""
         for listener in self.public:
             listener.close()
+        for name in self.files:
+            Path(name).unlink(missing_ok=True)
 
 
-def take(passed: Iterable[Passed], listen: tuple[str, int], control_path: Path) -> Addresses:
-    """Sort the sockets *passed* on; without a TCP one among them, bind *listen*.
+def take(passed: Iterable[Passed], listen: Sequence[Listen], control_path: Path) -> Addresses:
+    """Sort the sockets *passed* on; without one among them for the public, bind each of *listen*.
 
-    A TCP socket must be at an address of *listen*, where port 0 stands for any; a Unix socket must be the
-    one at *control_path*. May ask the DNS for a host's name. Raises ConfigError.
+    A TCP socket must be at an address of *listen*, where port 0 stands for any, a Unix socket at a path of it
+    or at *control_path*. May ask the DNS for a host's name. Raises ConfigError.
     """
     public: list[Any] = []
     control: list[Any] = []
     for one in passed:
         listener = adopt(one.number, f"LISTEN_FDS: descriptor {one.number} ({one.name})")
-        if listener.family == socket.AF_UNIX:
-            _check_control(listener, one, control_path)
-            control.append(listener)
-        else:
+        if listener.family != socket.AF_UNIX:
             _check_public(listener, one, listen)
             public.append(listener)
+        elif any(isinstance(path, Path) and _is_at(listener, path) for path in listen):
+            public.append(listener)
+        else:
+            _check_control(listener, one, control_path)
+            control.append(listener)
         emit("socket.passed", name=one.name, address=_said(listener.getsockname()))
     if len(control) > 1:
         raise ConfigError(
             f"LISTEN_FDS: expected one Unix socket at {control_path}, got {len(control)}; "
             "leave all but one ListenStream= out"
         )
-    return Addresses(public or [listen_tcp(*listen)], control[0] if control else None)
+    own = control[0] if control else None
+    if public:
+        return Addresses(public, own)
+    return Addresses(_bound(listen), own, [str(path) for path in listen if isinstance(path, Path)])
 
 
-def _check_public(listener: Any, one: Passed, listen: tuple[str, int]) -> None:
+def _bound(listen: Sequence[Listen]) -> list[Any]:
+    """A listener for each; none of them when one cannot be had."""
+    made: list[Any] = []
+    try:
+        for one in listen:
+            made.append(listen_unix(one, OF_GROUP) if isinstance(one, Path) else listen_tcp(*one))
+    except ConfigError:
+        Addresses(
+            made, None, [one.getsockname() for one in made if one.family == socket.AF_UNIX]
+        ).close_public()
+        raise
+    return made
+
+
+def _check_public(listener: Any, one: Passed, listen: Sequence[Listen]) -> None:
     host, port = listener.getsockname()[:2]
-    wanted = addresses_of(*listen, setting=SETTING)
+    hosts = [address for address in listen if not isinstance(address, Path)]
+    wanted = set().union(*(addresses_of(*address, setting=SETTING) for address in hosts))
     if (host, port) not in wanted and (host, 0) not in wanted:
         raise ConfigError(
             f"LISTEN_FDS: descriptor {one.number} ({one.name}): expected a socket at {SETTING} = "
-            f"{host_port(*listen)}, got one at {host_port(host, port)}; write the same address into "
-            "ListenStream= of the .socket unit and into the configuration"
+            f"{', '.join(map(listen_text, listen))}, got one at {host_port(host, port)}; write the "
+            "same address into ListenStream= of the .socket unit and into the configuration"
         )
 
 
@@ -69,16 +95,21 @@ def _said(address: tuple[Any, ...] | str) -> str:
     return host_port(*address[:2]) if isinstance(address, tuple) else address
 
 
-def _check_control(listener: Any, one: Passed, path: Path) -> None:
+def _is_at(listener: Any, path: Path) -> bool:
+    """Whether the file of a Unix socket is at *path*."""
     name = listener.getsockname()
     try:
-        is_same = Path(name).samefile(path) if isinstance(name, str) and name else False
+        return Path(name).samefile(path) if isinstance(name, str) and name else False
     except OSError:
-        is_same = False
-    if not is_same:
+        return False
+
+
+def _check_control(listener: Any, one: Passed, path: Path) -> None:
+    if not _is_at(listener, path):
         raise ConfigError(
-            f"LISTEN_FDS: descriptor {one.number} ({one.name}): expected a TCP socket, or the control socket "
-            f"{path}, got the Unix socket {name!r}; change ListenStream= of the .socket unit"
+            f"LISTEN_FDS: descriptor {one.number} ({one.name}): expected a socket of {SETTING}, or the "
+            f"control socket {path}, got the Unix socket {listener.getsockname()!r}; change "
+            "ListenStream= of the .socket unit"
         )
     if mode := path.stat().st_mode & OTHERS:
         raise ConfigError(

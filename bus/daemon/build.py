@@ -38,7 +38,7 @@ from ..engine.output import Capture
 from ..engine.pool import Pool
 from ..engine.recorder import Recorder
 from ..errors import Drained, Withdrawn
-from ..http import ControlSocket, Limits, Server
+from ..http import ControlSocket, Limits, Queue, Server
 from ..maintenance.feed_listener import Listener
 from ..maintenance.heartbeat import Heartbeat
 from ..maintenance.inbox_collector import Collector
@@ -47,6 +47,7 @@ from ..maintenance.pruner import Pruner
 from ..maintenance.queue_depth import QueueDepth
 from ..maintenance.reconciler import Reconciler
 from ..maintenance.rescuer import Rescuer
+from ..maintenance.scheduler import Scheduler
 from ..maintenance.spooler import Spooler
 from ..maintenance.store_monitor import StoreMonitor
 from ..maintenance.timekeeper import MarkFile, Timekeeper, queue_clock
@@ -213,7 +214,7 @@ class Parts:
         return lanes_of(self.config, known, self.names.of(known))
 
     @cached_property
-    def worker(self) -> Instance:
+    def instance(self) -> Instance:
         """This daemon, as the store knows it."""
         title = f"monqbus/{socket.gethostname()} pid {os.getpid()}"
         return Instance(uuid.uuid4().hex, title, identity.of_this_process())
@@ -245,14 +246,14 @@ class Parts:
         def new_pool(slots: int) -> Pool:
             return Pool(slots, self.executor.run, self.clock)
 
-        lanes = Lanes(self.worker, self.clock, new_pool, self._new_claimer)
+        lanes = Lanes(self.instance, self.clock, new_pool, self._new_claimer)
         lanes.arrange(self.plan)
         return lanes
 
     def _new_claimer(self, pool: Pool, names: Callable[[], frozenset[str]]) -> Claimer:
         return Claimer(
             self.store,
-            self.worker,
+            self.instance,
             pool,
             self.recorder,
             self.clock,
@@ -284,7 +285,7 @@ class Parts:
         """Renews the lease; for a shared store only."""
         return Heartbeat(
             lambda: self._open_store(daemon=False),
-            self.worker,
+            self.instance,
             self.clock,
             lease_seconds=self.config.worker.lease,
             fence=lambda: self.lanes.interrupt(None, Drained),
@@ -309,7 +310,7 @@ class Parts:
     @cached_property
     def rescuer(self) -> Rescuer:
         """Rescues tasks of dead daemons."""
-        return Rescuer(self.store, self.worker, self.clock, lambda: self.executor.policy, self.lanes.wake)
+        return Rescuer(self.store, self.instance, self.clock, lambda: self.executor.policy, self.lanes.wake)
 
     @cached_property
     def pruner(self) -> Pruner:
@@ -319,7 +320,7 @@ class Parts:
     @cached_property
     def reconciler(self) -> Reconciler:
         """Reconciles runs with claims."""
-        return Reconciler(self.store, self.worker, self.lanes, self.recorder, self.clock)
+        return Reconciler(self.store, self.instance, self.lanes, self.recorder, self.clock)
 
     @cached_property
     def unknown_tasks(self) -> UnknownTasks:
@@ -344,6 +345,11 @@ class Parts:
         return Listener(self.store, self.lanes.wake)
 
     @cached_property
+    def scheduler(self) -> Scheduler:
+        """Stores the ticks of schedules."""
+        return Scheduler(self.store, registry.registry, self.office.fire, self.clock)
+
+    @cached_property
     def collector(self) -> Collector:
         """Takes over what other processes have posted."""
         return Collector(self.config.monqbus.data_dir, self.office, self.clock)
@@ -358,6 +364,8 @@ class Parts:
             registry.registry,
             self.clock,
             keep_events=timedelta(seconds=self.config.monqbus.keep_events),
+            hooks=lambda: self.config.hooks,
+            pause=Queue().step_back,
             starter=self.lanes,
             spooler=self.spooler if self.spooler is not None and self.spooler.takes else None,
         )
@@ -372,6 +380,7 @@ class Parts:
             withdraw=lambda ids: self.lanes.interrupt(ids, Withdrawn),
             wake=self._look_again,
             known=lambda: registry.registry().tasks,
+            schedules=lambda: registry.registry().schedules,
         )
 
     def _look_again(self) -> None:
@@ -438,8 +447,9 @@ class Parts:
             max_body=http.max_body,
             log=self.delivery_log,
             admission=Admission(http.max_inflight, lambda: self.queue_depth.is_full),
+            trusted_proxies=http.trusted_proxies,
         )
-        return Server(self.addresses.public, urls, Limits.of(http))
+        return Server(self.addresses.public, urls, Limits.of(http), removes=self.addresses.files)
 
     def serve_api(self) -> None:
         """Answer on the control socket. Never blocks."""

@@ -22,13 +22,15 @@ class Door:
         """Its record, after a look at the socket. Never blocks."""
         server = self._server()
         if server is not None and not server.is_stopping and (reason := _deafness(server)):
-            self._health.die(f"{reason}; see which handler closes files that are not its own")
+            self._health.die(f"{reason}; see which handler, or who else, does that")
         return self._health
 
 
 def _deafness(server: Server) -> str:
     if server.closed:
         return "its socket was closed"
+    for name in server.lost_files:
+        return f"the file of its socket {name} is gone"
     return next(filter(None, (_harm(*one) for one in server.listeners)), "")
 
 

@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import gevent
 import gevent.socket
@@ -18,6 +18,7 @@ from gevent.event import Event
 
 from .. import __version__
 from ..apps import registry
+from ..apps.hook_fit import misfits
 from ..clock import Clock
 from ..config import Config
 from ..config.value_types import host_port
@@ -60,6 +61,7 @@ class Daemon:
             raise UsageError("run: expected a process that gevent has patched; start it as `monqbus run`")
         sys.setswitchinterval(SWITCH_SECONDS)
         sys.dont_write_bytecode = True  # nor of what handlers import later; see loading.load
+        gevent.config.track_greenlet_tree = False  # who started whom, a walk over ten frames for each task
         gevent.get_hub().SYSTEM_ERROR = ()  # sys.exit() in a greenlet that a handler started ends only that
         parent_death.adopt_orphans()  # of commands, so that they are found; and as process 1 they come anyway
         gevent.get_hub().loop.install_sigchld()  # which buries every child, also those nobody waits for
@@ -103,11 +105,11 @@ class Daemon:
 
     def _announce(self) -> None:
         parts, known = self._parts, registry.registry()
-        hooks, address = parts.config.hooks, host_port(*parts.public.address[:2])
+        hooks, addresses = parts.config.hooks, [_url(name) for _, name in parts.public.listeners]
         emit(
             "daemon.started",
             version=__version__,
-            listen=f"http://{address}",
+            listen=",".join(addresses),
             store=parts.config.monqbus.store,
             tasks=len(known.tasks),
             topics=len(known.topics),
@@ -116,10 +118,17 @@ class Daemon:
         )
         if sentence := parts.names.unmatched(known.tasks):
             emit("names.unmatched", reason=sentence)
+        self._tell_of_misfits()
         for hook in hooks.values():
             if hook.verify == "none":
-                parts.log.print(f"try it:  curl -d World http://{address}/hooks/{hook.name}")
+                parts.log.print(f"try it:  curl -d World {_as_curl_has_it(addresses[0])}/hooks/{hook.name}")
                 break
+
+    def _tell_of_misfits(self) -> None:
+        """`check` refuses these handlers; here the others must not wait for them."""
+        unfit = misfits(self._parts.config.hooks.values(), registry.registry())
+        for sentence in (*unfit.certain, *unfit.possible):
+            emit("handler.mismatched", reason=sentence)
 
     # what signals ask
 
@@ -151,8 +160,10 @@ class Daemon:
         parts.lanes.wake()
         parts.unknown_tasks.loop.wake()
         parts.program_monitor.loop.wake()
+        parts.scheduler.loop.wake()
         needs = {"needs_restart": later} if later else {}
         emit("config.reloaded", tasks=len(known.tasks), hooks=len(config.hooks), **needs)
+        self._tell_of_misfits()
 
     def _describe(self) -> None:
         """Log what every slot is doing (USR1)."""
@@ -165,6 +176,7 @@ class Daemon:
     def _drain(self) -> None:
         parts = self._parts
         parts.reloader.loop.stop(0)
+        parts.scheduler.loop.retire()  # what comes from here on is missed, and the next daemon's to decide
         drain = Drain(
             parts.lanes,
             parts.recorder,
@@ -179,3 +191,12 @@ class Daemon:
         if not parts.store.shared and (complaint := parts.store_monitor.complaint):
             # the last word of the log: what deleted files hold ends with this process
             emit("store.failed", doing="closing", error=complaint)
+
+
+def _url(name: tuple[Any, ...] | str) -> str:
+    """Where a listener is reached, by the *name* of its socket."""
+    return f"unix:{name}" if isinstance(name, str) else f"http://{host_port(*name[:2])}"
+
+
+def _as_curl_has_it(url: str) -> str:
+    return f"--unix-socket {url.removeprefix('unix:')} http://localhost" if url.startswith("unix:") else url

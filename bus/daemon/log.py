@@ -66,7 +66,7 @@ class Log:
         self._streams.divert()
         self._undo.callback(self._streams.restore)
         faulthandler.enable(self._streams.log)  # a process that dies so cannot read its pipe any more
-        self._undo.callback(listen(self.refusals))
+        self._undo.callback(listen(self.refusals, self.fact_log.threshold))
         self._undo.callback(self.refusals.tick)  # what it has kept to itself until now
         if self._records is not None:
             logging.getLogger().setLevel(self._level.upper())

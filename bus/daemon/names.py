@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..config import nearest
+from ..config import nearest_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,6 @@ class Names:
         void = [pattern for pattern in self.but if not fnmatch.filter(known, pattern)]
         told = [f"--only {pattern}" for pattern in idle if pattern != "*"]
         told += [f"--except {pattern}" for pattern in void]
-        near = nearest((idle + void)[0].rstrip("*."), tuple(sorted(known))) if told else ""
+        near = nearest_name((idle + void)[0].rstrip("*."), known) if told else ""
         remedy = f"did you mean {near}?" if near else "`monqbus check` lists the names"
         return f"{', '.join(told)}: no task of the apps has such a name; {remedy}" if told else ""

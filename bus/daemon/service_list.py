@@ -10,7 +10,7 @@ from typing import Final
 
 import gevent
 
-from ..apps import registry
+from ..apps.poster import bind
 from ..engine.hub_thread import AnyThread
 from ..engine.loop import Loop
 from ..http import open_files, too_few_files
@@ -49,7 +49,7 @@ def _output(parts: Parts) -> Step:
 
 def _posting(parts: Parts) -> Step:
     poster = AnyThread(parts.office, parts.hub_thread)
-    return Step(lambda: registry.bind(poster), lambda: registry.bind(None))
+    return Step(lambda: bind(poster), lambda: bind(None))
 
 
 def _heartbeat(parts: Parts) -> Step | None:
@@ -172,6 +172,7 @@ SERVICES: Final[tuple[Entry[Parts], ...]] = (
     Entry("posted tasks, unknown", lambda parts: Step.listening(parts.unknown_tasks)),
     Entry("lanes", _lanes),
     Entry("listener", _listener),
+    Entry("scheduler", lambda parts: Step.loop(parts.scheduler.loop)),
     Entry("collector", _collector),
     # connections are accepted last of all: what comes in can be stored and run
     Entry("delivery log", _delivery_log),

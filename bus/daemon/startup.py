@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from ..engine.health import Health
 from ..engine.loop import Loop
@@ -59,7 +59,8 @@ class Step:
         return cls(start, undo.close)
 
 
-class Entry(NamedTuple, Generic[Parts]):
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[Parts]):
     """One line of the list of services. *build* is called when all lines before it are started.
 
     It returns None where a daemon has no such service, as it is configured.
@@ -88,11 +89,11 @@ class Startup(Generic[Parts]):
 
     def start(self) -> None:
         """Start each in order. Blocks as long as they do; raises what the first failing one raises."""
-        for name, build in self._entries:
-            step = build(self._parts)
+        for entry in self._entries:
+            step = entry.build(self._parts)
             if step is not None:
                 step.start()
-                self._started.append((name, step))
+                self._started.append((entry.name, step))
 
     def stop(self) -> None:
         """Stop all that were started, the last one first. Blocks as long as they do; never raises."""

@@ -5,13 +5,14 @@ Every path of the public listener stands in this file; `api.server.ROUTES` are t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from ..clock import Clock
 from ..http.health_endpoints import healthz, readyz
 from ..http.url_map import UrlMap
 from ..model import Event, Receipt
+from ..networks import Network
 from ..webhook.admission import Admission
 from ..webhook.delivery import Receiver
 from ..webhook.delivery_log import DeliveryLog, Extent
@@ -30,18 +31,21 @@ def public_urls(
     max_body: int,
     admission: Admission | None = None,
     remark: Callable[[], str | None] = lambda: None,
+    trusted_proxies: Collection[Network] = (),
     log: DeliveryLog | None = None,
 ) -> UrlMap:
     """The public listener's.
 
     *hooks* gives the present hooks by name and is asked for each delivery, so that a reload swaps
     them between two. *ready* gives the reason why no delivery should be sent here, or None; *remark* what is
-    worth saying although they may come. *admission* turns deliveries away when there are too many
-    of them, *log* records those that store nothing.
+    worth saying although they may come. *admission* turns deliveries away when there are too many of them.
+    *trusted_proxies* say for which client they ask. *log* records deliveries that store nothing.
     Errors that nobody expected propagate to the server, which logs them and answers 500.
     """
     log = log or DeliveryLog(lambda *_: None, clock, Extent())
-    receiver = Receiver(publish, clock, max_body, admission or Admission(), log)
+    receiver = Receiver(
+        publish, clock, max_body, admission or Admission(), log, trusted_proxies=trusted_proxies
+    )
     return UrlMap(
         {
             "/hooks/NAME": deliveries(hooks, receiver, log),

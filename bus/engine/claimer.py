@@ -38,7 +38,7 @@ class Claimer:
     def __init__(
         self,
         store: Store,
-        worker: Instance,
+        instance: Instance,
         pool: Pool,
         recorder: Recorder,
         clock: Clock,
@@ -46,7 +46,7 @@ class Claimer:
         names: Callable[[], Collection[str]],
         may_claim: Callable[[], bool],
     ) -> None:
-        self.worker = worker
+        self.instance = instance
         self.loop = Loop("claimer", self.tick, POLL_SECONDS, clock)
         self.is_stopping = False
         self.pool = pool
@@ -56,6 +56,7 @@ class Claimer:
         self._names = names
         self._may_claim = may_claim
         self._more_waits = True  # until a pass has shown otherwise
+        self._takes_one = False
         self._next_look: datetime | None = None
         self._doubted: list[MonQTask] = []
         self._outage = Outage("claiming", clock)
@@ -71,8 +72,7 @@ class Claimer:
         if free <= 0 or self._recorder.is_full or not self._may_claim():
             self._more_waits = True
             return POLL_SECONDS
-        # Half of the slots stay open to direct starts unless the last pass found more than it could take
-        limit = free if self._more_waits else max(1, free // 2)
+        limit = self._limit(free)
         try:
             claimed = self._claim(names, limit)
         except StoreError as error:
@@ -80,6 +80,10 @@ class Claimer:
             return self._outage.pause(error)
         self._outage.recovered()
         came_full = len(claimed.tasks) == limit
+        if came_full and self._takes_one:
+            self._takes_one = False
+            return 0
+        self._takes_one = self._store.shared and not came_full
         look_again_now = came_full and not self._more_waits
         self._more_waits = came_full
         self._next_look = claimed.next_due
@@ -89,6 +93,17 @@ class Claimer:
             return POLL_SECONDS
         ahead = (claimed.next_due - self._clock.now()).total_seconds()
         return min(POLL_SECONDS, max(ahead, 0.001))
+
+    def _limit(self, free: int) -> int:
+        """How many to claim while *free* slots are there.
+
+        Half of the slots stay open to direct starts unless the last pass found more than it could take. Where
+        nothing was waiting, whoever has posted since waits for this pass: a store across the network
+        gives one task sooner than many, and the others come with the pass behind it.
+        """
+        if self._more_waits:
+            return free
+        return 1 if self._takes_one else max(1, free // 2)
 
     # direct starts
 
@@ -117,7 +132,7 @@ class Claimer:
         try:
             self._settle_doubts()
             now = self._clock.now()
-            claimed = self._store.claim(self.worker, names, limit, now, self._fair_share(names, now))
+            claimed = self._store.claim(self.instance, names, limit, now, self._fair_share(names, now))
         finally:
             self.pool.give_back(limit)
         self._unaged = self._unaged % AGED_EACH + len(claimed.tasks)

@@ -148,7 +148,7 @@ class Executor:
         return self._swallowed(run, seconds) or ending
 
     def _swallowed(self, run: Run, seconds: float | None) -> Ending | None:
-        """The ending a handler tried to escape: by catching the interrupt, or by never yielding."""
+        """The ending of a run whose handler has caught the interrupt, or never yielded."""
         if run.interrupted is not None:
             return _interrupted(run.interrupted, seconds)
         if seconds and self._clock.monotonic() - run.started > seconds:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from ..errors import StoreUnavailable
 from ..model import Report
-from ..store import Store
+from ..store.contract import Queue
 
 
-def report_each(store: Store, reports: Sequence[Report]) -> list[bool | Exception]:
+def report_each(store: Queue, reports: Sequence[Report]) -> list[bool | Exception]:
     """For each of *reports* whether its claim held, or why the store refuses it. Raises StoreUnavailable."""
     try:
         return list(store.report(reports))

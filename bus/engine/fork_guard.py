@@ -35,7 +35,7 @@ class ForkGuard:
         self._alarm: Any = None
 
     def start(self) -> None:
-        """From now on."""
+        """Install the refusals and the handler of SIGALRM."""
         for name in FORKS:
             self._replace(os, name, _refuse_fork)
         self._replace(os, "close", self._close(os.close))
@@ -47,7 +47,7 @@ class ForkGuard:
         self._alarm = signal.signal(signal.SIGALRM, _ignore)
 
     def stop(self) -> None:
-        """Everything as it was."""
+        """Remove them: everything as it was."""
         while self._refused:
             setattr(*self._refused.pop())
         signal.signal(signal.SIGALRM, self._alarm)

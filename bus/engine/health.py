@@ -99,5 +99,5 @@ class Health:
 
 
 def said(error: BaseException) -> str:
-    """An error in one line: its kind and its words."""
+    """An error in one line: its class and its message."""
     return f"{type(error).__name__}: {error}".removesuffix(": ")

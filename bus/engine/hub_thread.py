@@ -17,14 +17,18 @@ import gevent
 
 from ..apps.calls import Batch
 from ..apps.options import Options
-from ..apps.registry import Poster
+from ..apps.poster import Poster
 from ..clock import Clock
-from ..errors import NotBound
+from ..errors import NotBound, StoreError
 from ..model import MonQTask, Receipt
 
 Answer = TypeVar("Answer")
 
-OVER = "post: the daemon has stopped; what this thread still has to post is lost, end threads with their run"
+WITHIN = (
+    "session: expected a post with one in the handler's own greenlet, got it in a native thread: a client of "
+    "the hub's thread cannot go on there; post where the handler runs, or after the commit"
+)
+OVER = "post: the daemon has stopped, and nothing of this call is stored; end threads with their run"
 
 
 class HubThread:
@@ -36,13 +40,18 @@ class HubThread:
         self._asked: set[SimpleQueue[Any]] = set()
         self._is_over = False
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the calling thread is the hub's."""
+        return get_native_id() == self._id
+
     def call(self, function: Callable[[], Answer]) -> Answer:
         """What *function* returns or raises, called in a greenlet of the hub.
 
         Here, in the hub's thread, it is simply called. Any other thread blocks until the answer is
         there; its context variables count. Raises NotBound once `close` was called.
         """
-        if get_native_id() == self._id:
+        if self.is_here:
             return function()
         answer: SimpleQueue[tuple[Answer | None, BaseException | None]] = SimpleQueue()
         self._asked.add(answer)  # before the look: `close` sees it, or it is seen that all is over
@@ -59,13 +68,13 @@ class HubThread:
 
     def tell(self, function: Callable[..., Any], *args: Any) -> None:
         """Call *function*, which does not block, soon in the hub; here, at once. Never blocks."""
-        if get_native_id() == self._id:
+        if self.is_here:
             function(*args)
         elif not self._is_over:
             self._loop.run_callback_threadsafe(function, *args)
 
     def close(self) -> None:
-        """Let everybody go who still waits, and take nothing more."""
+        """Fail every waiting call with NotBound, and accept no further one."""
         self._is_over = True
         for answer in tuple(self._asked):
             answer.put((None, NotBound(OVER)))
@@ -104,6 +113,8 @@ class AnyThread:
 
     def store(self, batch: Batch) -> None:
         """Store all of *batch* in one call; durable when this returns."""
+        if batch.session is not None and not self._hub.is_here:
+            raise StoreError(WITHIN)
         self._hub.call(lambda: self._poster.store(batch))
         for task in batch.tasks:
             self._let_join(task)

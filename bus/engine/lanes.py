@@ -84,9 +84,9 @@ class Lanes:
     """
 
     def __init__(
-        self, worker: Instance, clock: Clock, new_pool: Callable[[int], Pool], new_claimer: NewClaimer
+        self, instance: Instance, clock: Clock, new_pool: Callable[[int], Pool], new_claimer: NewClaimer
     ) -> None:
-        self.worker = worker
+        self.instance = instance
         self._clock = clock
         self._new_pool = new_pool
         self._new_claimer = new_claimer
@@ -98,7 +98,7 @@ class Lanes:
     # what lanes there are
 
     def arrange(self, plan: Mapping[str, Lane]) -> None:
-        """Make the lanes be as *plan* says. One that is gone claims nothing more; what it runs, runs on."""
+        """Change the lanes to *plan*. One that is left out claims nothing more; its running tasks go on."""
         for title, lane in plan.items():
             claimer = self._claimers.get(title)
             if claimer is None:
@@ -125,7 +125,7 @@ class Lanes:
             claimer.loop.start()
 
     def stop_claiming(self) -> None:
-        """Begin nothing new; what runs, runs on."""
+        """Claim nothing more; running tasks go on."""
         for claimer in self._claimers.values():
             claimer.is_stopping = True
 

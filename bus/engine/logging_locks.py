@@ -87,7 +87,7 @@ class LoggingLocks:
         self._before: tuple[Any, Any] | None = None
 
     def start(self) -> None:
-        """From now on, for the handlers that there are and for those that come."""
+        """Replace the locks of the handlers that there are, and of those that come."""
         self._before = (_LOGGING._lock, logging.Handler.createLock)
 
         def create_lock(handler: logging.Handler) -> None:
@@ -97,7 +97,7 @@ class LoggingLocks:
         self._use(self._new(), create_lock)
 
     def stop(self) -> None:
-        """Everything as it was."""
+        """Give `logging` its own locks back."""
         if self._before is not None:
             self._use(*self._before)
             self._before = None

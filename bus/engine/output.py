@@ -11,6 +11,7 @@ import codecs
 import logging
 import sys
 from contextvars import ContextVar
+from functools import cached_property
 from typing import TextIO
 
 from ..model import MonQTask
@@ -43,8 +44,11 @@ class Output:
         self._line = ""
         self._told_lines = self._told_characters = 0
         self._is_hushed = False
-        self.decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-        """For bytes that are written to a stream's `buffer`."""
+
+    @cached_property
+    def decoder(self) -> codecs.IncrementalDecoder:
+        """For bytes that are written to a stream's `buffer`; few tasks do that."""
+        return codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
     def write(self, text: str) -> None:
         """Keep *text* and tell its finished lines."""
@@ -158,7 +162,7 @@ class Capture:
         self._plain = (sys.stdout, sys.stderr)
 
     def start(self) -> None:
-        """Route from now on."""
+        """Replace the streams, and listen to the root logger."""
         self._plain = (sys.stdout, sys.stderr)
         sys.stdout, sys.stderr = Router(sys.stdout), Router(sys.stderr)
         self.attach()
@@ -169,6 +173,6 @@ class Capture:
             root_logger.attach(self._handler)
 
     def stop(self) -> None:
-        """Everything as it was."""
+        """Restore the streams and the root logger."""
         sys.stdout, sys.stderr = self._plain
         root_logger.detach(self._handler)

@@ -60,7 +60,7 @@ class Pool:
         for task in tasks:
             run = Run(task, started)
             earlier = self._latest.get(task.id)
-            self.running[task.claim] = self._latest[task.id] = run
+            self.running[run.claim] = self._latest[task.id] = run
             run.slot = gevent.spawn(self._run, run, earlier)
 
     def _run(self, run: Run, earlier: Run | None) -> None:
@@ -72,7 +72,7 @@ class Pool:
             self._perform(run)
         finally:
             run.left.set()
-            del self.running[run.task.claim]
+            del self.running[run.claim]
             if self._latest.get(run.task.id) is run:
                 del self._latest[run.task.id]
             self.on_free()

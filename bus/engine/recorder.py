@@ -6,14 +6,14 @@ until the store has it. If the daemon dies first, the task runs again: that is a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
 from ..clock import Clock
 from ..errors import NotAccepted, StoreError, StoreUnavailable, Withdrawn
-from ..model import Claim, Report
+from ..model import Claim, MonQTask, Posting, Report
 from ..retry import Outcome, OutcomeKind, Policy, without_postings
 from ..store import CALL_SECONDS, Store
 from ..telemetry import ToldOnce, emit
@@ -157,7 +157,7 @@ class Recorder:
         return self._report_alone(_report_of(run, outcome)), outcome
 
     def _try_refused(self) -> None:
-        """Now and then: whoever made the rule may have taken it back."""
+        """Try refused ends again from time to time: the rule may have been removed."""
         if self._refused and self._clock.monotonic() >= self._refused_until:
             self._ends += self._refused
             self._refused = []
@@ -201,10 +201,8 @@ class Recorder:
             if mine:
                 emit(FACT_OF[outcome.kind], task=task, outcome=outcome, seconds=seconds)
                 self.released += outcome.kind == "release"
-                posted = [one for posting in outcome.postings for one in posting.tasks]
-                again += [(one.task_name, one.time_queue) for one in posted]
-                if posted:
-                    self._store.ring()
+                if outcome.postings:
+                    again += self._tell_posted(outcome.postings)
                 if outcome.fields["state"] == "ready":
                     again.append((task.task_name, outcome.fields.get("time_queue", task.time_queue)))
             elif isinstance(run.interrupted, Withdrawn):
@@ -214,9 +212,26 @@ class Recorder:
         if again:
             self.waiting_again(again)
 
+    def _tell_posted(self, postings: Sequence[Posting]) -> list[tuple[str, datetime]]:
+        """Tell of the tasks that an end has posted, and ring; names and moments of what waits by it."""
+        for posting in postings:
+            for task in self._new(posting):
+                emit("task.posted", task=task)
+        self._store.ring()
+        return [(task.task_name, task.time_queue) for posting in postings for task in posting.tasks]
+
+    def _new(self, posting: Posting) -> Sequence[MonQTask]:
+        """Those of its tasks that were stored: a key, theirs or their event's, may have been held."""
+        if posting.event is None and all(task.key is None for task in posting.tasks):
+            return posting.tasks
+        try:
+            return [task for task in posting.tasks if self._store.get(task.id) is not None]
+        except StoreError:  # nothing is told that is not sure
+            return ()
+
 
 def _report_of(run: Run, outcome: Outcome) -> Report:
-    return Report(run.task.claim, outcome.fields, outcome.postings)
+    return Report(run.claim, outcome.fields, outcome.postings)
 
 
 def _without_values(fields: dict[str, Any], error: Exception) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class Run:
 
     def __init__(self, task: MonQTask, started: float) -> None:
         self.task = task
+        self.claim = task.claim
         self.started = started
         self.output = Output(task)
         self.interrupted: Interrupt | None = None

@@ -8,6 +8,7 @@ from .body import check_size, read_body
 from .control import ControlSocket
 from .limits import Limits, open_files, require_files, too_few_files
 from .listen import addresses_of, adopt, listen_tcp, listen_unix
+from .origin import client
 from .problem import REQUEST_ID
 from .server import Server, WsgiApp
 from .turns import Queue
@@ -25,6 +26,7 @@ __all__ = [
     "addresses_of",
     "adopt",
     "check_size",
+    "client",
     "listen_tcp",
     "listen_unix",
     "open_files",

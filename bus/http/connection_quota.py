@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any, Final
 
+from .. import networks
+from ..networks import Network
 from ..telemetry import ToldOnce, emit
-
-Network = IPv4Network | IPv6Network
 
 LOOPBACK: Final[tuple[Network, ...]] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 HOUSEHOLD_BITS: Final = 64  # of an IPv6 address; the others are one customer's to choose freely
@@ -60,13 +59,7 @@ class ConnectionQuota:
         """The name under which a connection from the socket's *address* is counted; "": it is not."""
         if not self._most or not isinstance(address, tuple):
             return ""
-        ip = _ip(address[0])
-        if any(ip in network for network in self._uncounted):
+        ip = networks.address(address[0])
+        if ip is None or networks.is_within(ip, self._uncounted):
             return ""
         return str(ip_network((ip, HOUSEHOLD_BITS), strict=False)) if ip.version == 6 else str(ip)
-
-
-@lru_cache(maxsize=1024)
-def _ip(host: str) -> IPv4Address | IPv6Address:
-    ip = ip_address(host.partition("%")[0])
-    return getattr(ip, "ipv4_mapped", None) or ip

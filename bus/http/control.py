@@ -31,12 +31,13 @@ class ControlSocket:
 
     def serve(self, app: WsgiApp) -> None:
         """Answer with *app* from now on. Never blocks."""
-        self.server = Server([self._listener], app, removes_file=self._is_ours)
+        removes = [str(self._path)] if self._is_ours else []
+        self.server = Server([self._listener], app, removes=removes)
         self.server.start()
 
     def look(self) -> float:
         """Listen anew when the file is gone; the seconds until the next look."""
-        if self.server is None or self.server.has_its_file:
+        if self.server is None or not self.server.lost_files:
             return LOOK_SECONDS
         try:
             listener = listen_unix(self._path)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ..errors import ConfigError
-from .connection_quota import LOOPBACK, Network
+from ..networks import Network
+from .connection_quota import LOOPBACK
 
 if TYPE_CHECKING:
     from ..config.settings import Http
@@ -70,7 +71,7 @@ class Limits:
         )
 
     @property
-    def keep_alive(self) -> tuple[tuple[bytes, bytes], ...]:
+    def keep_alive(self) -> tuple[tuple[str, str], ...]:
         """The headers that tell a client how long it may keep its connection, in whole seconds.
 
         A client that closes after so long never meets our end, which comes SPARE_SECONDS later. Below one
@@ -78,8 +79,7 @@ class Limits:
         """
         if self.idle_seconds < 1:
             return ()
-        timeout = b"timeout=%d" % self.idle_seconds
-        return (b"Connection", b"keep-alive"), (b"Keep-Alive", timeout)
+        return ("Connection", "keep-alive"), ("Keep-Alive", f"timeout={int(self.idle_seconds)}")
 
     @property
     def most_bytes(self) -> int:

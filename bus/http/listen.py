@@ -42,8 +42,8 @@ def listen_tcp(host: str, port: int, *, setting: str = "[http] listen") -> Any:
     return listener
 
 
-def listen_unix(path: str | Path) -> Any:
-    """A listening Unix socket of mode 0600. Raises ConfigError.
+def listen_unix(path: str | Path, mode: int = 0o600) -> Any:
+    """A listening Unix socket of *mode*. Raises ConfigError.
 
     A socket file that a dead process left behind is replaced, one that answers is not.
     """
@@ -52,8 +52,12 @@ def listen_unix(path: str | Path) -> Any:
     listener = _new(plain.AF_UNIX)
     try:
         # the file gets it from the socket: its name may lead elsewhere soon
-        os.fchmod(listener.fileno(), 0o600)
-        listener.bind(str(path))
+        os.fchmod(listener.fileno(), mode)
+        masked = os.umask(0o777 & ~mode)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(masked)
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
@@ -136,4 +140,6 @@ def _remove_stale(path: Path) -> None:
             return
         except OSError as error:
             raise UnusableForNow(f"socket {path}: {error.strerror or error}") from error
-    raise UnusableForNow(f"socket {path}: another daemon answers there; stop it or use another data_dir")
+    raise UnusableForNow(
+        f"socket {path}: another daemon answers there; stop it, or name another path or data_dir"
+    )

@@ -1,16 +1,22 @@
-"""Whether a request comes from this machine, and not through a proxy on it."""
+"""Where a request comes from: whether from this machine, and for which client a proxy asks."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from ipaddress import IPv6Address, ip_address
+from collections.abc import Collection, Mapping
 from typing import Any, Final
+
+from .. import networks
+from ..networks import Address, Network
 
 FORWARDED: Final = re.compile(
     r"HTTP_(FORWARDED|X_FORWARDED_.*|X_REAL_IP|X_CLIENT_IP|TRUE_CLIENT_IP|CF_CONNECTING_IP|VIA)"
 )
 """Headers by which proxies say for whom they ask: RFC 7239, RFC 9110 section 7.6.3, and usage."""
+
+MOST_HOPS: Final = 32
+"""Of X-Forwarded-For; those before the last ones are not looked at."""
+_BRACKETED: Final = re.compile(r"\[([^\[\]]*)\](?::[0-9]{1,5})?")
 
 
 def is_of_this_machine(environ: Mapping[str, Any]) -> bool:
@@ -31,9 +37,36 @@ def _is_local_name(host: str) -> bool:
 
 
 def _is_loopback(text: str) -> bool:
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
+    found = networks.address(text)
+    return found is not None and found.is_loopback
+
+
+def client(environ: Mapping[str, Any], trusted: Collection[Network]) -> Address | None:
+    """The address of the client: the peer's, or the one for which *trusted* proxies say that they ask.
+
+    X-Forwarded-For is read from its end, where each proxy writes the address that asked it: the first that is
+    no proxy of ours is the client, and what stands before it is the client's own claim. From any other peer
+    the header is not read at all. Whoever comes through a Unix socket has no address and may write to its
+    file, as only our user and group may: it is a proxy. None where a proxy says no address that can be
+    understood.
+    """
+    own: str | None = environ.get("REMOTE_ADDR")
+    peer = networks.address(own or "")
+    if own is not None and not networks.is_within(peer, trusted):
+        return peer
+    hops: str | None = environ.get("HTTP_X_FORWARDED_FOR")
+    if hops is None:
+        return peer
+    found = None
+    for hop in reversed(hops.rsplit(",", MOST_HOPS)[-MOST_HOPS:]):
+        found = networks.address(_without_port(hop.strip()))
+        if found is None or not networks.is_within(found, trusted):
+            return found
+    return found
+
+
+def _without_port(hop: str) -> str:
+    """An address as proxies write it: with a port behind it, one of IPv6 in brackets then."""
+    if match := _BRACKETED.fullmatch(hop):
+        return match[1]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop

@@ -19,10 +19,16 @@ from .limits import Limits
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/(1\.[01])\r\n")
 FIELD = re.compile(rb"(" + _TOKEN + rb"):([\t\x20-\x7e\x80-\xff]*)\r\n")
+_PLAIN_HEAD = re.compile(
+    rb"(%b) ([\x21\x22\x24-\x7e]+) HTTP/(1\.[01])\r\n((?:%b:[\t\x20-\x7e\x80-\xff]*\r\n)+)\r\n"
+    % (_TOKEN, _TOKEN)
+)
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _ABSOLUTE = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?]+)(.*)")
 _EXPECTATIONS = frozenset({"", "100-continue"})  # an empty one, which proxies make, expects nothing
 _LENGTH = re.compile(r"[0-9]{1,18}")
+
+_VERSIONS = {b"1.0": "HTTP/1.0", b"1.1": "HTTP/1.1"}
 
 _ONCE = frozenset(
     {"HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_AUTHORIZATION", "HTTP_EXPECT"}
@@ -49,16 +55,47 @@ class Head(NamedTuple):
 
 def read_head(stream: BufferedReader[Any], limits: Limits) -> Head:
     """Read one request head. Raises Refused with the status that RFC 9112 or a limit of ours asks for."""
-    method, target, version = _read_request_line(stream, limits)
-    fields = _read_fields(stream, limits)
-    target = _own_target(method, target, fields)
+    method, target, version, fields = _take_plain(stream, limits) or (
+        *_read_request_line(stream, limits),
+        _read_fields(stream, limits),
+    )
+    if not target.startswith("/"):
+        target = _own_target(method, target, fields)
     _check_host(fields, version)
-    _check_expectation(fields, version)
+    if "HTTP_EXPECT" in fields:
+        _check_expectation(fields, version)
     length, is_chunked = _framing(fields, version)
     path, _, query = target.partition("?")
     if "%" in path:
         path = unquote_to_bytes(path).decode("latin-1")
     return Head(method, path, query, version, fields, length, is_chunked, _is_last(fields, version))
+
+
+def _take_plain(stream: BufferedReader[Any], limits: Limits) -> tuple[str, str, str, dict[str, str]] | None:
+    """A head that has arrived whole and has nothing odd, taken off *stream* in one piece; None for any other.
+
+    Whatever it does not take is left on *stream* for `_read_request_line` and `_read_fields`, which are the
+    rule: they refuse it, or take it line by line, with the same result.
+    """
+    arrived = stream.peek(1)
+    end = arrived.find(b"\r\n\r\n") + 4
+    if not 4 <= end <= min(limits.request_line, limits.header_bytes):
+        return None
+    match = _PLAIN_HEAD.fullmatch(arrived, 0, end)
+    if match is None:
+        return None
+    pairs = FIELD.findall(match[4])
+    if len(pairs) > limits.header_lines:
+        return None
+    stream.read(end)
+    fields: dict[str, str] = {}
+    for name, value in pairs:
+        key = _key(name)
+        if key is not None and key not in fields:
+            fields[key] = value.strip(b" \t").decode("latin-1")
+        else:
+            _add(fields, name, value)
+    return match[1].decode("ascii"), match[2].decode("ascii"), _VERSIONS[match[3]], fields
 
 
 def _read_request_line(stream: BufferedReader[Any], limits: Limits) -> tuple[str, str, str]:
@@ -73,7 +110,7 @@ def _read_request_line(stream: BufferedReader[Any], limits: Limits) -> tuple[str
     if match is None:
         raise _bad("request line: expected METHOD TARGET HTTP/1.1, ended by CR LF")
     method, target, version = match.groups()
-    return method.decode("ascii"), target.decode("ascii"), f"HTTP/{version.decode('ascii')}"
+    return method.decode("ascii"), target.decode("ascii"), _VERSIONS[version]
 
 
 def _read_fields(stream: BufferedReader[Any], limits: Limits) -> dict[str, str]:
@@ -120,7 +157,7 @@ def _key(name: bytes) -> str | None:
 
 def _own_target(method: str, target: str, fields: dict[str, str]) -> str:
     """The target as path and query. The absolute form brings its own host: RFC 9112 section 3.2.2."""
-    if target.startswith("/") or (target == "*" and method == "OPTIONS"):
+    if target == "*" and method == "OPTIONS":
         return target
     match = _ABSOLUTE.fullmatch(target)
     if match is None:
@@ -135,8 +172,13 @@ def _check_host(fields: Mapping[str, str], version: str) -> None:
     if host is None:
         if version == "HTTP/1.1":
             raise _bad("header Host: missing")
-    elif not _HOST.fullmatch(host):
+    elif not _is_host(host):
         raise _bad("header Host: expected a name or address, with or without a port")
+
+
+@cached_if_short(1024)
+def _is_host(host: str) -> bool:
+    return bool(_HOST.fullmatch(host))
 
 
 def _check_expectation(fields: Mapping[str, str], version: str) -> None:
@@ -164,6 +206,8 @@ def _framing(fields: Mapping[str, str], version: str) -> tuple[int | None, bool]
 
 
 def _is_last(fields: Mapping[str, str], version: str) -> bool:
+    if "HTTP_CONNECTION" not in fields:
+        return version == "HTTP/1.0"
     options = {option.strip() for option in fields.get("HTTP_CONNECTION", "").lower().split(",")}
     return "close" in options or (version == "HTTP/1.0" and "keep-alive" not in options)
 

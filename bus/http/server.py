@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from .connection_quota import ConnectionQuota
 from .eviction import Connections, Stage
 from .limits import Limits
 from .listen import BACKLOG
+from .url_map import UrlMap
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -41,11 +42,11 @@ _READABLE = 1
 class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
     """Serves one WSGI application on listening sockets, TCP or Unix.
 
-    `start()` returns at once, `address` is where the first one listens. The file of a Unix socket is removed
-    at the end if it *removes_file*. At most `limits.connections` are open. For
-    further ones whoever has shown least for longest gives way (`places`); where nobody may be asked to,
-    they wait in the kernel's queue, and `is_full` makes every answer its connection's last. One address has
-    at most `limits.connections_per_ip`; a further one is answered 429 and closed.
+    `start()` returns at once, `address` is where the first one listens. The files of those Unix sockets that
+    it *removes* are removed at the end. At most `limits.connections` are open. For further ones whoever has
+    shown least for longest gives way (`places`); where nobody may be asked to, they wait in the kernel's
+    queue, and `is_full` makes every answer its connection's last. One address has at most
+    `limits.connections_per_ip`; a further one is answered 429 and closed.
     """
 
     handler_class = Connection
@@ -56,15 +57,15 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
         app: WsgiApp,
         limits: Limits | None = None,
         *,
-        removes_file: bool = True,
+        removes: Collection[str] = (),
     ) -> None:
         self.limits = limits or Limits()
+        self.endpoint = app.answer if isinstance(app, UrlMap) else None
         self.is_leaving = False
         """Every answer is its connection's last: soon nobody will listen here."""
         self.is_stopping = False
         self.is_full = False
         self._watchers: list[Any] = []
-        self._removes_file = removes_file
         self.keep_alive = self.limits.keep_alive
         self.connections: set[Connection] = set()
         self.bodies = BodyBudget(self.limits.bodies, self.limits.bodies_per_ip)
@@ -72,8 +73,10 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
         self._counted: dict[str, set[Connection]] = {}
         self._places = Connections(self.connections, self._connection_quota.size)
         self._told: dict[str, float] = {}
-        address = listeners[0].getsockname()
-        self._file = _identity(address) if isinstance(address, str) else None
+        names = [listener.getsockname() for listener in listeners]
+        self._files = {name: _identity(name) for name in names if isinstance(name, str)}
+        self._removes = frozenset(removes)
+        address = names[0]
         host, port = address[:2] if isinstance(address, tuple) else ("localhost", "")
         super().__init__(
             listeners[0],
@@ -239,8 +242,9 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
         """
         self.is_stopping = True
         self._accept_what_waits()
-        if self._removes_file and self.has_its_file and not self.closed:
-            Path(self.address).unlink(missing_ok=True)
+        if not self.closed:
+            for name in self._removes - set(self.lost_files):
+                Path(name).unlink(missing_ok=True)
         self.close()
         self._hang_up(Stage.IDLE, Stage.LEAVING)
         later = gevent.spawn_later(min(seconds, _FIRST_WORD_SECONDS), self._hang_up, Stage.SILENT)
@@ -255,9 +259,9 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
                 connection.reader.hang_up()
 
     @property
-    def has_its_file(self) -> bool:
-        """True while the file of this Unix socket is where it was made, so that clients can find it."""
-        return self._file is not None and _identity(self.address) == self._file
+    def lost_files(self) -> list[str]:
+        """Of its Unix sockets those whose file is not where it was made, so that no client finds them."""
+        return [name for name, file in self._files.items() if file is None or _identity(name) != file]
 
     def _accept_what_waits(self) -> None:
         """Take in whoever has connected already: closing the door would reset them."""

@@ -31,7 +31,13 @@ class UrlMap:
         }
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer one request. Blocks as long as its endpoint does; raises Refused."""
+        """Answer one request by WSGI's way. Blocks as long as its endpoint does; raises Refused."""
+        status, headers, body = self.answer(environ)
+        start_response(status, headers)
+        return [body]
+
+    def answer(self, environ: Mapping[str, Any]) -> Answer:
+        """The answer of the endpoint. Blocks as long as that does; raises Refused."""
         path: str = environ["PATH_INFO"]
         endpoint = self._exact.get(path)
         if endpoint is None:
@@ -39,6 +45,4 @@ class UrlMap:
             endpoint = self._folders.get(folder) if name else None
             if endpoint is None:
                 raise Refused(404, "not_found", "request: not found", hint=self._hint(path))
-        status, headers, body = endpoint(environ)
-        start_response(status, headers)
-        return [body]
+        return endpoint(environ)

@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from json import dumps
 from threading import get_native_id
 from typing import Any, Protocol
@@ -63,24 +64,29 @@ def _simple(value: Any) -> Any:
 @cached_if_short(4096)
 def _quoted(text: str) -> str:
     """*text* as the value of a key=value pair; the same few names come again and again."""
+    text = harmless(text)[:FIELD_LIMIT]
     return text if _PLAIN.fullmatch(text) else dumps(text, ensure_ascii=False)
+
+
+@lru_cache(maxsize=2)  # all lines of a turn of the hub have one moment
+def _clock_time(moment: datetime) -> str:
+    return f"{moment.hour:02}:{moment.minute:02}:{moment.second:02}.{moment.microsecond // 1000:03}"
 
 
 def as_text(moment: datetime, level: str, fact: str, fields: Mapping[str, Any]) -> str:
     """One line for people: time, level, fact, key=value; what a task printed comes last and whole."""
-    clock = f"{moment.hour:02}:{moment.minute:02}:{moment.second:02}.{moment.microsecond // 1000:03}"
-    line = f"{clock} {level:<7} {fact}"
+    line = f"{_clock_time(moment)} {level:<7} {fact}"
     said = ""
     for name, value in _flat(fields):
-        if isinstance(
-            value, ObjectId
-        ):  # a new one in nearly every line: nothing to quote, nothing to remember
+        kind = type(value)
+        if kind is ObjectId:  # a new one in nearly every line: nothing to quote, nothing to remember
             line += f" {name}={value}"
-            continue
-        shown = _simple(value)
-        if name == "line":
-            said = f" | {shown}"
+        elif name == "line":
+            said = f" | {_simple(value)}"
+        elif kind is str:
+            line += f" {name}={_quoted(value)}"
         else:
+            shown = _simple(value)
             line += f" {name}={_quoted(shown) if isinstance(shown, str) else shown}"
     return line + said
 
@@ -116,7 +122,7 @@ class FactLog:
     ) -> None:
         self._stream = stream
         self._clock = clock
-        self._threshold = logging.getLevelName(level.upper())
+        self.threshold: int = logging.getLevelName(level.upper())
         self._render = as_json if log_format == "json" else as_text
         self._later = later
         self._lines: list[str] = []
@@ -126,7 +132,7 @@ class FactLog:
     def __call__(self, fact: str, fields: Mapping[str, Any]) -> None:
         """Telemetry's listener."""
         number = FACTS[fact][0]
-        if number >= self._threshold:
+        if number >= self.threshold:
             self.say(_LEVELS[number], fact, fields)
 
     def say(self, level: str, fact: str, fields: Mapping[str, Any]) -> None:
@@ -145,7 +151,7 @@ class FactLog:
         What has gathered stays where it is: it is the hub's. The stream keeps lines whole, each
         comes in one write.
         """
-        if FACTS[fact][0] >= self._threshold:
+        if FACTS[fact][0] >= self.threshold:
             self._stream.write(self.line(fact, fields))
 
     def flush(self) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from ..engine.loop import Loop
 from ..errors import StoreError
-from ..store import Store
+from ..store.contract import Queue
 from ..telemetry import emit
 
 AWAIT_SECONDS: Final = 5.0
@@ -18,7 +18,7 @@ LONGEST_PAUSE_SECONDS: Final = 5.0
 class Listener:
     """One greenlet that blocks in `store.listen`; a lost feed means one full claim pass."""
 
-    def __init__(self, store: Store, wake: Callable[[], None]) -> None:
+    def __init__(self, store: Queue, wake: Callable[[], None]) -> None:
         self.loop = Loop("listener", self.tick, AWAIT_SECONDS)
         self._store = store
         self._wake = wake

@@ -34,7 +34,7 @@ STOP_SECONDS: Final = 2.5
 
 
 class Heartbeat:
-    """Renews the lease of *worker*; *open_store* opens a store for the thread alone.
+    """Renews the lease of *instance*; *open_store* opens a store for the thread alone.
 
     Claiming stops after two thirds of a lease without a renewal; after FENCE_PART of it *fence* is
     called at every look, and once after a lease that ran out before it was renewed: what still runs
@@ -44,7 +44,7 @@ class Heartbeat:
     def __init__(
         self,
         open_store: Callable[[], Store],
-        worker: Instance,
+        instance: Instance,
         clock: Clock,
         *,
         lease_seconds: float,
@@ -54,7 +54,7 @@ class Heartbeat:
         self.loop = Loop("fence", self.tick, LOOK_SECONDS, clock)
         self.health = Health("heartbeat", max(lease_seconds / BEATS_PER_LEASE, CALL_SECONDS), clock)
         self._open_store = open_store
-        self._worker = worker
+        self._instance = instance
         self._clock = clock
         self._lease = lease_seconds
         self._fence = fence
@@ -111,7 +111,7 @@ class Heartbeat:
         return min(left, look) if left > 0 else look
 
     def _beat(self, store: Store) -> None:
-        """The thread's life. `Clock.sleep` blocks this thread only, its hub is not the daemon's."""
+        """Runs in the thread. `Clock.sleep` blocks this thread only, its hub is not the daemon's."""
         between, is_renewed = self._lease / BEATS_PER_LEASE, True
         while not self._is_stopping:
             pause, waited = between if is_renewed else min(between, AGAIN_SECONDS), 0.0
@@ -144,7 +144,7 @@ class Heartbeat:
         asked_at = self._clock.monotonic()
         if self._age >= self._lease:
             self._has_lapsed = True  # a stopped process may renew before its hub has looked
-        lapses = store.renew(self._worker, self._lease if seconds is None else seconds)
+        lapses = store.renew(self._instance, self._lease if seconds is None else seconds)
         if self._lapses is not None and lapses > self._lapses:
             self._has_lapsed = True  # a machine that slept: its own clock has stood still
         self._lapses = lapses

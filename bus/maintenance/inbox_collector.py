@@ -57,7 +57,7 @@ class Bell:
                 bell.recv(LARGEST_RING)
 
     def close(self) -> None:
-        """Nobody is heard any more; posters need not notice."""
+        """Close the socket; posters do not depend on it."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -124,7 +124,7 @@ class Collector:
                 pass
 
     def close(self) -> None:
-        """Let files and bell go."""
+        """Close the files and the bell."""
         self._bell.close()
         self._reader.close()
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from ..clock import Clock
 from ..engine.loop import Loop
-from ..store import Store
+from ..store.contract import Archive
 
 PAUSE_SECONDS: Final = 60.0
 BREATH_SECONDS: Final = 0.05
@@ -16,7 +16,7 @@ BATCH: Final = 500
 class Pruner:
     """Deletes in small batches, so that a big clean-up never holds the store for long."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Archive, clock: Clock) -> None:
         self.loop = Loop("pruner", self.tick, PAUSE_SECONDS, clock)
         self._store = store
         self._clock = clock

@@ -13,7 +13,7 @@ from ..clock import Clock
 from ..engine.loop import Loop
 from ..errors import StoreError
 from ..model import READY
-from ..store import CALL_SECONDS, Store
+from ..store.contract import CALL_SECONDS, Queue
 from ..telemetry import ToldOnce, emit
 
 PAUSE_SECONDS: Final = 2.0
@@ -27,7 +27,7 @@ class QueueDepth:
     last count stands. With 0 for *most* it looks at nothing and is never full.
     """
 
-    def __init__(self, store: Store, clock: Clock, most: int) -> None:
+    def __init__(self, store: Queue, clock: Clock, most: int) -> None:
         self.loop = Loop("queue depth", self.tick, CALL_SECONDS, clock)
         self._store = store
         self._clock = clock

@@ -1,6 +1,6 @@
 """Reconciles the runs of this daemon with the claims that the store has for it.
 
-Two things can part them. A claim or direct start whose answer was lost leaves a task busy that
+They can differ for two reasons. A claim or direct start whose answer was lost leaves a task busy that
 nobody here knows of: it goes back to ready. An operator's cancel from another process, or a rescue
 while this daemon seemed dead, takes a task away while it runs: its handler is interrupted.
 """
@@ -29,11 +29,11 @@ class Reconciler:
     """Looks every PAUSE_SECONDS. The store's word counts: its claims decide who may run what."""
 
     def __init__(
-        self, store: Store, worker: Instance, lanes: Lanes, recorder: Recorder, clock: Clock
+        self, store: Store, instance: Instance, lanes: Lanes, recorder: Recorder, clock: Clock
     ) -> None:
         self.loop = Loop("reconciler", self.tick, PAUSE_SECONDS, clock)
         self._store = store
-        self._worker = worker
+        self._instance = instance
         self._lanes = lanes
         self._recorder = recorder
         self._clock = clock
@@ -41,9 +41,9 @@ class Reconciler:
         self._refused: set[Claim] = set()
 
     def tick(self) -> float:
-        """One audit. Raises StoreError, which the loop tells."""
+        """One reconciliation. Raises StoreError, which the loop tells."""
         begun_before = self._lanes.running
-        held = set(self._store.held(self._worker))
+        held = set(self._store.held(self._instance))
         for run in begun_before:
             if run.task.claim not in held and not run.is_over:
                 self._stop(run)

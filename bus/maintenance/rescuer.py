@@ -34,14 +34,14 @@ class Rescuer:
     def __init__(
         self,
         store: Store,
-        worker: Instance,
+        instance: Instance,
         clock: Clock,
         policy: Callable[[], Policy],
         wake: Callable[[], None],
     ) -> None:
         self.loop = Loop("rescuer", self.tick, PAUSE_SECONDS, clock)
         self._store = store
-        self._worker = worker
+        self._instance = instance
         self._clock = clock
         self._policy = policy
         self._wake = wake
@@ -49,12 +49,12 @@ class Rescuer:
 
     def tick(self) -> float:
         """Rescue one batch; come back at once while there is more."""
-        self._bury_the_dead()
+        self._end_dead_leases()
         # those that the store refuses to let go of may be found first each time
         moment = self._clock.monotonic()
         self._refused = {task_id: until for task_id, until in self._refused.items() if until > moment}
         most = BATCH + len(self._refused)
-        orphans = [task for task in self._store.orphans(self._worker, most) if task.id not in self._refused]
+        orphans = [task for task in self._store.orphans(self._instance, most) if task.id not in self._refused]
         if not orphans:
             return PAUSE_SECONDS
         now = self._clock.now()
@@ -76,9 +76,9 @@ class Rescuer:
         self._wake()
         return 0 if len(orphans) >= BATCH else PAUSE_SECONDS
 
-    def _bury_the_dead(self) -> None:
+    def _end_dead_leases(self) -> None:
         """End the leases of daemons whose process has certainly ended."""
-        for other in self._store.workers():
-            if other.identity is not None and is_dead(other.identity, self._worker.identity):
+        for other in self._store.instances():
+            if other.identity is not None and is_dead(other.identity, self._instance.identity):
                 self._store.renew(other, 0)
                 emit("lease.revoked", process=other.process)

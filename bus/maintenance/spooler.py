@@ -158,7 +158,7 @@ class Spooler:
             self._store.ring()
 
     def _try_stuck(self) -> float | None:
-        """Now and then hand over again what was refused; the pause until the next try."""
+        """Hand over again what was refused, from time to time; the pause until the next try."""
         if not self._stuck:
             return None
         now = self._clock.monotonic()

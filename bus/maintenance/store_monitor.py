@@ -23,7 +23,7 @@ class StoreMonitor:
     """Once a second: room on the disk, the reserve. An adapter is silent, so its notices are told here.
 
     The store is asked to write every ASK_SECONDS, and at once when it has noticed something or somebody
-    doubts it. So `complaint` can be read by whoever likes, as often as he likes, and costs nothing.
+    doubts it. So `complaint` costs nothing and can be read at any time.
     """
 
     def __init__(self, store: Store, clock: Clock, name: str = "store", *, is_spool: bool = False) -> None:

@@ -13,8 +13,8 @@ from ..clock import Clock
 from ..engine.loop import Loop
 from ..model import BUSY, READY, Filter
 from ..steady_clock import STEP_SECONDS, Mark, SteadyClock
-from ..store import Store
 from ..store.clock_mark import read_mark, this_boot, write_mark
+from ..store.contract import Archive
 from ..telemetry import emit
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ PATIENCE_SECONDS: Final = 1.0
 PERIOD_SECONDS: Final = 5.0
 
 
-def queue_clock(source: Clock, folder: Path, store: Store, spool: Spool | None) -> SteadyClock:
+def queue_clock(source: Clock, folder: Path, store: Archive, spool: Spool | None) -> SteadyClock:
     """The queue's time as the mark in *folder* has it, for a daemon that has posted nothing yet.
 
     One that is ahead of the wall clock goes back to it when nothing waits or runs by it. Asks the
@@ -65,7 +65,7 @@ class Timekeeper:
         return LOOK_SECONDS
 
     def save(self) -> None:
-        """Save the mark now. A disk that refuses it will have another one in a minute."""
+        """Save the mark now; if the disk refuses it, the next one follows in a minute."""
         self._save_at = self._clock.monotonic() + SAVE_SECONDS
         try:
             self._save(self._clock.mark())

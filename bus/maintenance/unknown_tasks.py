@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from ..engine.loop import Loop
-from ..store import Store
+from ..store.contract import Queue
 from ..telemetry import ToldOnce, emit
 
 PAUSE_SECONDS: Final = 30.0
@@ -19,7 +19,7 @@ class UnknownTasks:
     to the facts, and every PAUSE_SECONDS for what others have stored.
     """
 
-    def __init__(self, store: Store, names: Callable[[], Collection[str]]) -> None:
+    def __init__(self, store: Queue, names: Callable[[], Collection[str]]) -> None:
         self.loop = Loop("unknown tasks", self.tick, PAUSE_SECONDS)
         self._store = store
         self._names = names

@@ -2,7 +2,7 @@
 
 A handler that computes, or waits inside a C call, stops every other task and every request; the hub
 itself could tell only afterwards. The thread asks it to turn at each look and reads from its stack
-who does not let it: nothing is traced, a switch between greenlets costs what it always did.
+what blocks it: nothing is traced, a switch between greenlets costs what it always did.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ RECENT_SECONDS: Final = 10.0
 PERIOD_SECONDS: Final = 5.0
 """It looks more often; a machine with much to do lets a thread wait."""
 PLACES: Final = 3
-REMEDY: Final = "declare the task cpu=True, or let it yield: gevent.sleep(0)"
+"""Innermost lines that are told; the handler's own stands behind them."""
+REMEDY: Final = (
+    "declare the task cpu=True when it computes, or let it yield: gevent.sleep(0); "
+    "when it waits in a C library, call that by gevent.get_hub().threadpool.apply"
+)
 
 RUN: Final[CodeType] = Executor.run.__code__
 
@@ -40,7 +44,7 @@ RUN: Final[CodeType] = Executor.run.__code__
 class Block:
     """A time in which the hub did not turn.
 
-    *since* on the monotonic clock in seconds, *task* None when no task did it, *at* the innermost lines.
+    *since* on the monotonic clock in seconds, *task* None when no task did it, *at* the lines it stands at.
     """
 
     since: float
@@ -149,7 +153,8 @@ class Watchdog:
         block = Block(self._clock.monotonic() - seconds, *_scene(self._hub.thread_ident))
         if not self._has_turned:  # else it was over while we looked
             self._block = block
-            self._tell("hub.blocked", {**block.fields, "seconds": seconds})
+            remedy = {"remedy": REMEDY} if block.task else {}
+            self._tell("hub.blocked", {**block.fields, "seconds": seconds, **remedy})
 
     def _stands_still(self) -> float:
         """For how many seconds the hub's present turn has lasted.
@@ -162,7 +167,7 @@ class Watchdog:
 
 
 def _scene(thread: int) -> tuple[MonQTask | None, str]:
-    """The task whose handler *thread* is in, if any, and its innermost lines."""
+    """The task whose handler *thread* is in, if any, and its lines: the innermost, and the handler's own."""
     frame = sys._current_frames().get(thread)
     places: list[str] = []
     while frame is not None and frame.f_code is not RUN:
@@ -170,7 +175,9 @@ def _scene(thread: int) -> tuple[MonQTask | None, str]:
             places.append(_place(frame))
         frame = frame.f_back
     task = frame.f_locals["run"].task if frame is not None else None
-    return task, " < ".join(places[:PLACES])
+    if task is not None and len(places) > PLACES + 1:
+        places[PLACES:-1] = ["…"]
+    return task, " < ".join(places[: PLACES + 2])
 
 
 def _place(frame: FrameType) -> str:

@@ -150,7 +150,7 @@ def look_at(pid: int) -> Seen | None:
 
 
 def is_dead(pid: int) -> bool:
-    """Whether nothing runs under that id: also when it only waits for its burial."""
+    """Whether nothing runs under that id: also when it only waits to be reaped."""
     found = look_at(pid)
     return found is None or found.state in DEAD
 

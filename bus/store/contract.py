@@ -1,7 +1,8 @@
 """The contract of a store: every verb, and what it promises.
 
-Thirty verbs: of the queue seven, of the leases four, of the archive fourteen, and five of the store's own
-life. An adapter is dumb and silent: it decides nothing, logs nothing and counts nothing.
+Thirty-three verbs: of the queue eight, of the leases four, of the archive fourteen, of the records two, and
+five of the store's own life. An adapter is dumb and silent: it decides nothing, logs nothing and counts
+nothing.
 Every verb may raise StoreUnavailable; the outcome of a write is then unknown, and asking again is
 safe because ids are chosen before the call. A verb blocks its caller (in the daemon: its greenlet,
 never the hub) for at most `CALL_SECONDS`.
@@ -9,7 +10,7 @@ never the hub) for at most `CALL_SECONDS`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -28,6 +29,7 @@ from ..model import (
     MonQTask,
     Posting,
     Receipt,
+    Record,
     Report,
     State,
 )
@@ -61,13 +63,25 @@ class Queue(Protocol):
         nothing, whatever has become of it, and is told as repeated. Except that an event which was stored
         without tasks gets those of the posting, only once, whoever else brings some at this moment: they
         are stored as ready, and the receipt says *replayed*. A task whose `key` is held by an unfinished
-        task is not stored: its receipt names the holder. Tasks may come in `busy` with their worker set
+        task is not stored: its receipt names the holder. Tasks may come in `busy` with their `worker` set
         (direct start).
+        """
+
+    def post_within(
+        self, session: Any, postings: Sequence[Posting], committed: Callable[[], None]
+    ) -> list[Receipt]:
+        """As `post`, in the caller's transaction, which runs in *session*: stored if and only if it commits.
+
+        Their events are new, and their tasks wait. *committed* is called behind the commit in whatever thread
+        has made it, not when it fails, and never when the process dies in between. Raises StoreError for a
+        session of anything but this store's deployment, one without a transaction, and a store that has
+        none; StoreUnavailable when the transaction has ended, with what the caller's driver needs to begin
+        again.
         """
 
     def claim(
         self,
-        worker: Instance,
+        instance: Instance,
         names: Collection[str],
         limit: int,
         now: datetime,
@@ -76,10 +90,10 @@ class Queue(Protocol):
         """Take up to *limit* ready tasks with `time_queue <= now` and a name in *names*.
 
         Highest priority first, then oldest `time_queue`. Each task goes to exactly one caller: it
-        becomes busy with this worker, generation + 1, attempt + 1, `time_start` now. An event with
-        a hook comes along in `task.event`; `task.is_bereft` says that it should and is gone. `next_due`
-        is filled only when fewer than *limit* came. When more are due than that, *fair* divides the
-        places, and none stays empty for its sake.
+        becomes busy, `worker` the id of this instance, generation + 1, attempt + 1, `time_start` now. An
+        event with a hook comes along in `task.event`; `task.is_bereft` says that it should and is gone.
+        `next_due` is filled only when fewer than *limit* came. When more are due than that, *fair* divides
+        the places, and none stays empty for its sake.
         """
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
@@ -114,20 +128,20 @@ class Queue(Protocol):
 class Leases(Protocol):
     """Which daemon holds what, and for how long yet."""
 
-    def renew(self, worker: Instance, lease_seconds: float) -> int:
+    def renew(self, instance: Instance, lease_seconds: float) -> int:
         """Extend the lease of this daemon, by the store's clock. 0 seconds ends it at once.
 
         Returns how often it had run out before it was renewed; always 0 where there are no leases.
         """
 
-    def held(self, worker: Instance) -> list[Claim]:
-        """Every claim that *worker* holds in the store's eyes, in no order."""
+    def held(self, instance: Instance) -> list[Claim]:
+        """Every claim that *instance* holds in the store's eyes, in no order."""
 
-    def workers(self) -> list[Instance]:
+    def instances(self) -> list[Instance]:
         """The daemons whose lease has not ended."""
 
-    def orphans(self, worker: Instance, limit: int) -> list[MonQTask]:
-        """Busy tasks whose daemon's lease is over, oldest first; never those of *worker* itself.
+    def orphans(self, instance: Instance, limit: int) -> list[MonQTask]:
+        """Busy tasks whose daemon's lease is over, oldest first; never those of *instance* itself.
 
         Fewer than *limit* when they are large.
         """
@@ -140,7 +154,7 @@ class Archive(Protocol):
         """One task as it is now."""
 
     def find(
-        self, which: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
+        self, filter: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
     ) -> list[MonQTask]:
         """Tasks that match, newest id first; *cursor* continues behind the last one of a page.
 
@@ -149,10 +163,10 @@ class Archive(Protocol):
         are not even read, so its `fault` says nothing about them.
         """
 
-    def ids(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
+    def ids(self, filter: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
         """The ids of what `find` finds; nothing else of the tasks is read. Only *limit* ends a page."""
 
-    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
+    def count(self, filter: Filter, by: CountedBy = "state") -> dict[str, int]:
         """How many tasks match, by state or by task name; what has none is left out."""
 
     def move(self, ids: Sequence[ObjectId], states: Collection[State], fields: Mapping[str, Any]) -> int:
@@ -176,7 +190,7 @@ class Archive(Protocol):
         """One event as it was received."""
 
     def events(
-        self, limit: int, cursor: ObjectId | None = None, which: EventFilter = EVERY_EVENT
+        self, limit: int, cursor: ObjectId | None = None, filter: EventFilter = EVERY_EVENT
     ) -> list[Event]:
         """Events that match, newest id first; *cursor* continues behind the last one of a page.
 
@@ -191,7 +205,9 @@ class Archive(Protocol):
         stays as it is.
         """
 
-    def deliveries(self, which: DeliveryFilter, limit: int, cursor: ObjectId | None = None) -> list[Delivery]:
+    def deliveries(
+        self, filter: DeliveryFilter, limit: int, cursor: ObjectId | None = None
+    ) -> list[Delivery]:
         """Records that match, newest id first; *cursor* continues behind the last one of a page.
 
         Accepted deliveries have none: they are events.
@@ -213,8 +229,22 @@ class Archive(Protocol):
         """
 
 
-class Store(Queue, Leases, Archive, Protocol):
-    """Tasks, events and the daemons that hold them.
+class Records(Protocol):
+    """Small documents about the queue itself: how far a schedule has come, for example."""
+
+    def records(self, kind: str) -> list[Record]:
+        """Every record of *kind*, by name. One that nobody can read comes without fields."""
+
+    def keep_records(self, records: Sequence[Record]) -> list[bool]:
+        """Store each record as the next version if that in the store is still its own; True where it was.
+
+        One without fields is forgotten. Durable when it returns. Asked again after StoreUnavailable it may
+        say False for what it has written before: read what is there now.
+        """
+
+
+class Store(Queue, Leases, Archive, Records, Protocol):
+    """Tasks, events, records and the daemons that hold them.
 
     What lies in it may hold anything: other programs write there, and disks fail. An item that cannot be
     read is shown with its `fault` and never run; a ready task of that kind ends in `error` when its turn
@@ -232,7 +262,7 @@ class Store(Queue, Leases, Archive, Protocol):
         """Create schema and indexes if they are missing; idempotent. Raises StoreHeld."""
 
     def close(self) -> None:
-        """Give everything back; every verb after it raises StoreUnavailable."""
+        """Close files and connections; every verb after it raises StoreUnavailable."""
 
     def ping(self) -> None:
         """Return when the store takes new work, raise StoreUnavailable when it does not."""

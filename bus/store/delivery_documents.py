@@ -22,7 +22,7 @@ ROOM_OF_RECORD: Final = 512
 
 def record_to_document(one: Delivery) -> dict[str, Any]:
     """The document of *one*; what says nothing is left out, and what its event has."""
-    document: dict[str, Any] = {"_id": one.id, "is_refused": one.is_refused}
+    document: dict[str, Any] = {"_id": one.id, "by_stranger": one.is_by_stranger}
     for name in _FIELDS:
         if value := getattr(one, name):
             document[name] = value

@@ -25,7 +25,7 @@ PLAIN = (
 )  # fmt: skip
 OURS = (
     "attempt", "max_attempts", "crashes", "worker", "generation", "key", "event_id", "topic",
-    "timeout", "history", "progress", "output", "expire_at",
+    "timeout", "history", "progress", "output", "expire_at", "scheduled_for",
 )  # fmt: skip
 
 
@@ -90,6 +90,10 @@ def event_to_document(event: Event) -> dict[str, Any]:
     }  # fmt: skip
     if event.query:  # as pairs: a parameter may have any name, and a key in a document may not
         document["query"] = [[name, value] for name, value in event.query.items()]
+    if event.is_filtered:
+        document["filtered"] = True
+    if event.request:
+        document["request"] = event.request
     if event.unique_key is not None:
         document["key"] = event.unique_key
     if event.guard is not None:
@@ -118,6 +122,8 @@ def event_from_document(document: dict[str, Any]) -> Event:
         task_ids=document.get("task_ids") or [],
         expire_at=document.get("expire_at"),
         query=dict(document.get("query") or ()),
+        is_filtered=document.get("filtered") is True,
+        request=document.get("request") or {},
         guard=document.get("guard"),
         peer=document.get("peer") or "",
         kind=kind,

@@ -46,7 +46,7 @@ FIELDS: Final[Mapping[str, Type]] = {
     "time_stop": _DATE, "task_name": _TEXT, "process": _TEXT, "context": _DOCUMENT, "args": _LIST,
     "kwargs": _DOCUMENT, "attempt": _COUNT, "max_attempts": _NUMBER, "crashes": _NUMBER, "worker": _TEXT,
     "generation": _COUNT, "key": _TEXT, "event_id": _ID, "topic": _TEXT, "timeout": _NUMBER, "history": _LIST,
-    "progress": _DOCUMENT, "output": _TEXT, "expire_at": _DATE,
+    "progress": _DOCUMENT, "output": _TEXT, "expire_at": _DATE, "scheduled_for": _DATE,
 }  # fmt: skip
 
 
@@ -66,6 +66,7 @@ EVENT_FIELDS: Final[Mapping[str, Type]] = {
     "delivery": _TEXT, "headers": _DOCUMENT, "body": Type("bytes", (bytes,), ("binData",)), "args": _LIST,
     "kwargs": _DOCUMENT, "task_ids": _LIST, "expire_at": _DATE,
     "kind": _TEXT, "key": _TEXT, "query": _LIST, "guard": _TEXT, "peer": _TEXT,
+    "request": _DOCUMENT,
 }  # fmt: skip
 
 
@@ -99,6 +100,8 @@ def event_holds(name: str, value: Any) -> bool:
         return all(isinstance(entry, ObjectId) for entry in value)
     if name == "query" and isinstance(value, list):
         return all(isinstance(pair, list) and [str, str] == [type(part) for part in pair] for pair in value)
+    if name == "request" and isinstance(value, dict):
+        return all(isinstance(word, str) for word in value.values())
     return _is(value, field)
 
 
@@ -157,6 +160,7 @@ def _is_as_we_write(event: Mapping[str, Any]) -> bool:
         and type(get("peer")) in _TEXT_OR_NONE
         and type(get("expire_at")) in _DATE_OR_NONE
         and ("query" not in event or event_holds("query", get("query")))
+        and ("request" not in event or event_holds("request", get("request")))
     )
 
 

@@ -5,18 +5,69 @@ Measured: 44 000 to 53 000 durable posts a second from 64 greenlets, against 4 0
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import gevent
 from gevent.event import AsyncResult
 
+from ..clock import Clock
 from ..errors import StoreFull, StoreUnavailable
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 MOST_WAITING = 10_000
+
+
+_CLOCK = Clock()
+
+
+class _Late(Exception):
+    """The answer did not come in time."""
+
+
+class _Deadlines:
+    """Ends the waiting of each slot in time, with one timer for all of them."""
+
+    def __init__(self) -> None:
+        self._ends: dict[AsyncResult, float] = {}
+        self._rings_at = math.inf
+        self._timer: Any = None
+
+    def add(self, slot: AsyncResult, seconds: float) -> None:
+        """Let *slot* fail in *seconds*."""
+        self._ends[slot] = end = _CLOCK.monotonic() + seconds
+        if end < self._rings_at:
+            self._ring_at(end, seconds)
+
+    def remove(self, slot: AsyncResult) -> None:
+        """Nobody waits for *slot* any more."""
+        del self._ends[slot]
+
+    def _ring_at(self, end: float, seconds: float) -> None:
+        self._stop()
+        self._rings_at = end
+        self._timer = gevent.get_hub().loop.timer(seconds)
+        self._timer.start(self._ring)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+        self._timer, self._rings_at = None, math.inf
+
+    def _ring(self) -> None:
+        """In the hub: it must neither block nor raise."""
+        now = _CLOCK.monotonic()
+        for slot, end in self._ends.items():
+            if end <= now and not slot.ready():
+                slot.set_exception(_Late())
+        self._stop()
+        later = [end for end in self._ends.values() if end > now]
+        if later:
+            self._ring_at(min(later), min(later) - now)
 
 
 class GroupCommit(Generic[Item, Answer]):
@@ -39,6 +90,7 @@ class GroupCommit(Generic[Item, Answer]):
         self._most = most
         self._most_waiting = most_waiting
         self._waiting: list[tuple[Item, AsyncResult]] = []
+        self._deadlines = _Deadlines()
         self._is_urgent = False
         self._draining: gevent.Greenlet | None = None
 
@@ -67,8 +119,12 @@ class GroupCommit(Generic[Item, Answer]):
             slot.wait(timeout=patience)
         if not slot.ready():
             self._begin()
-        slot.wait(timeout=seconds)  # not get(timeout): that would swallow a caller's own Timeout
-        if not slot.ready():
+            self._deadlines.add(slot, seconds)
+            try:
+                slot.wait()
+            finally:
+                self._deadlines.remove(slot)
+        if isinstance(slot.exception, _Late):
             # not handed over yet: then it never will be, or it would outlive the caller's patience
             self._waiting = [waiting for waiting in self._waiting if waiting[1] is not slot]
             raise StoreUnavailable(

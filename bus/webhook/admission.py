@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from ..clock import Clock
 from ..errors import Refused
@@ -27,11 +26,12 @@ class Admission:
             detail = "queue: too many tasks wait to be run, send it again later"
             raise Refused(503, "queue_full", detail, problem.retry_after(clock))
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Count one delivery as waiting for its commit meanwhile."""
+    def waiting(self) -> Admission:
+        """Count one delivery as waiting for its commit while a block with this runs."""
+        return self
+
+    def __enter__(self) -> None:
         self._waiting += 1
-        try:
-            yield
-        finally:
-            self._waiting -= 1
+
+    def __exit__(self, *_: object) -> None:
+        self._waiting -= 1

@@ -1,4 +1,4 @@
-"""Records deliveries that stored nothing: the refused ones, and repetitions.
+"""Records deliveries that stored nothing: the refused ones, repetitions, and answered handshakes.
 
 Nothing here waits for the store: records gather and are written together, every two seconds, one write
 however many came. Of each kind only the first ones of that time have a record, the last of which has the
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from ..clock import Clock
-from ..delivery_record import REFUSED, REPEATED, Delivery, Keep
+from ..delivery_record import ANSWERED, REFUSED, REPEATED, Delivery, Keep, Outcome
 from ..errors import Refused, StoreError
 from ..http import problem
 from ..model import Event, Receipt
@@ -57,9 +57,10 @@ class Extent(NamedTuple):
 class _Kind(NamedTuple):
     """What records have in common. Its words are ours and few: no stranger can make new ones."""
 
+    outcome: Outcome
     hook: str
     status: int
-    code: str
+    code: str = ""
 
 
 class DeliveryLog:
@@ -87,27 +88,42 @@ class DeliveryLog:
     ) -> None:
         """Record that the request of *environ* was answered with *refusal*."""
         name = "" if hook is None else hook.name
-        kind = _Kind(name, refusal.status, refusal.code)
+        kind = _Kind(REFUSED, name, refusal.status, refusal.code)
         if not self._has_room(kind):
             return
-        record = self._begun(environ, REFUSED, kind, began)
+        record = self._begun(environ, kind, began)
         record.reason = _text(reason or refusal.detail)
         record.size = len(refusal.body) or _announced(environ)
         record.body = self._body(refusal.body)
-        secrets = () if hook is None else [one.reveal() for one in hook.secrets]
-        proof = "" if hook is None else hook.header.lower()
-        also = self._extent.is_secret
-        record.headers = redacted(headers_of(environ), secrets, lambda one: one == proof or also(one))
+        record.headers = self._shown(environ, hook)
         self._add(kind, record)
+
+    def answered(
+        self, environ: Mapping[str, Any], answer: problem.Answer, hook: Hook, began: float | None = None
+    ) -> None:
+        """Record that the request of *environ* was a handshake, or HEAD, and *answer* all there was to it."""
+        kind = _Kind(ANSWERED, hook.name, int(answer.status[:3]))
+        if not self._has_room(kind):
+            return
+        record = self._begun(environ, kind, began)
+        record.size, record.headers = _announced(environ), self._shown(environ, hook)
+        self._add(kind, record)
+
+    def _shown(self, environ: Mapping[str, Any], hook: Hook | None) -> dict[str, str]:
+        """The headers of a request that nobody has verified, perhaps, as far as they may be shown."""
+        secrets = () if hook is None else (*hook.secret_texts, *(one.reveal() for one in hook.verify_token))
+        proofs = () if hook is None else {way.header for way in hook.sender.ways}
+        also = self._extent.is_secret
+        return redacted(headers_of(environ), secrets, lambda one: one in proofs or also(one))
 
     def repeated(
         self, environ: Mapping[str, Any], event: Event, receipt: Receipt, began: float | None = None
     ) -> None:
         """Record that *event* was no news: *receipt* has the ids of the first time."""
-        kind = _Kind(event.hook or "", 200, "")
+        kind = _Kind(REPEATED, event.hook or "", 200)
         if not self._has_room(kind):
             return
-        record = self._begun(environ, REPEATED, kind, began)
+        record = self._begun(environ, kind, began)
         record.delivery, record.event_id = event.delivery, receipt.event_id
         record.headers, record.size = redacted(event.headers, (), self._extent.is_secret), len(event.body)
         if receipt.retried:
@@ -168,13 +184,13 @@ class DeliveryLog:
         self._records.append(record)
         self._last[kind] = record
 
-    def _begun(self, environ: Mapping[str, Any], outcome: Any, kind: _Kind, began: float | None) -> Delivery:
+    def _begun(self, environ: Mapping[str, Any], kind: _Kind, began: float | None) -> Delivery:
         """The record of the request of *environ*, without what depends on its outcome."""
         query = parse_query(environ.get("QUERY_STRING", ""))
         return Delivery(
             id=self._clock.new_id(),
             received=self._clock.now(),
-            outcome=outcome,
+            outcome=kind.outcome,
             status=kind.status,
             hook=kind.hook,
             method=_text(environ.get("REQUEST_METHOD", "")),

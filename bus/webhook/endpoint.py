@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import Refused
 from ..http import Endpoint
 from ..http.problem import Answer
-from .delivery import Receiver
+from .delivery import Receiver, not_allowed
 from .delivery_log import DeliveryLog
 
 LONGEST_NAME: Final = 64
@@ -37,7 +37,7 @@ def meant(path: str, names: Collection[str]) -> str:
 
 
 def deliveries(hooks: Hooks, receiver: Receiver, log: DeliveryLog) -> Endpoint:
-    """The endpoint of ``POST /hooks/NAME``. Blocks until a delivery is durable; raises Refused.
+    """The endpoint of ``/hooks/NAME``. Blocks until a delivery is durable; raises Refused.
 
     *hooks* gives the present hooks by name and is asked for each delivery.
     """
@@ -55,11 +55,11 @@ def deliveries(hooks: Hooks, receiver: Receiver, log: DeliveryLog) -> Endpoint:
 
 def _hook_of(environ: Mapping[str, Any], known: Mapping[str, Hook]) -> Hook:
     """The hook that the request of *environ* names. Raises Refused."""
-    if environ["REQUEST_METHOD"] != "POST":
-        # the same answer whether there is such a hook or not: its name is nobody's business
-        raise Refused(405, "method_not_allowed", "method: a delivery is a POST", {"Allow": "POST"})
     path: str = environ["PATH_INFO"]
     hook = known.get(path[path.rindex("/") + 1 :])
+    if environ["REQUEST_METHOD"] != "POST" and (hook is None or not hook.has_extras):
+        # the same answer whether there is such a hook or not: its name is nobody's business
+        raise not_allowed()
     if hook is None:
         raise Refused(404, "unknown_hook", "hook: there is none of this name", hint=meant(path, known))
     return hook

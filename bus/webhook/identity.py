@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -17,6 +18,7 @@ from bson import ObjectId
 from ..config.delivery_ids import PLACEHOLDERS
 from ..placeholders import NoValue
 from ..senders import Sender
+from .request import Request, TooManyFields, raw
 
 if TYPE_CHECKING:
     from ..config import Hook
@@ -53,7 +55,7 @@ def is_guarded(delivery_id: str, sender: Sender) -> bool:
 def identify(
     hook: Hook,
     sender: Sender,
-    body: bytes,
+    request: Request,
     lookup: Callable[[str], str | None],
     pause: Callable[[], object],
 ) -> Identity:
@@ -65,7 +67,7 @@ def identify(
     delivery = _stored(given) if given else None
     guard = None
     if hook.replay_guard and hook.on_duplicate != "accept" and is_guarded(hook.delivery_id, sender):
-        guard = f"{hook.name}:{_hash(body, pause)}"
+        guard = f"{hook.name}:{_hash(_proven(sender, request), pause)}"
     renamed = "" if given == delivery else "delivery id: not 1 to 256 printable ASCII characters"
     return Identity(delivery, guard, renamed)
 
@@ -94,6 +96,18 @@ def _stored(given: str) -> str:
     if _PLAIN.fullmatch(given):
         return given
     return f"sha256:{hashlib.sha256(given.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def _proven(sender: Sender, request: Request) -> bytes:
+    """What of *request* cannot be changed without its signer: the body, and the URL where that is signed.
+
+    Of a form that is signed in the order of its fields their order says nothing.
+    """
+    content = request.body
+    if request.is_form and any(way.proves("form") for way in sender.ways):
+        with suppress(TooManyFields):
+            content = request.sorted_form()
+    return raw(f"{request.method} {request.url}\n") + content if sender.proves("url") else content
 
 
 def _hash(body: bytes, pause: Callable[[], object]) -> str:

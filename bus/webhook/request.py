@@ -11,7 +11,13 @@ from ..safe_text import cached_if_short
 MOST_FIELDS: Final = 1000
 """Of one form or query: more are none at all."""
 
+FORM: Final = "application/x-www-form-urlencoded"
+
 Fields = tuple[tuple[str, str], ...]
+
+
+class TooManyFields(ValueError):
+    """A form has more than MOST_FIELDS."""
 
 
 class Request(NamedTuple):
@@ -35,16 +41,21 @@ class Request(NamedTuple):
         return _fields(query) if mark else ()
 
     @property
-    def form(self) -> Fields:
-        """The fields of the body, in their order; none when its type is another one."""
+    def is_form(self) -> bool:
+        """Whether the body says that it is a form."""
         media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != "application/x-www-form-urlencoded":
-            return ()
-        return _fields(self.body.decode("latin-1"))
+        return media_type == FORM
+
+    def fields(self) -> Fields:
+        """The fields of the form, in their order; none when it is not one. Raises TooManyFields."""
+        return _taken_apart(self.body.decode("latin-1")) if self.is_form else ()
 
     def sorted_form(self) -> bytes:
-        """Each field of the form once, in the order of names and values, name and value joined."""
-        return "".join(name + value for name, value in sorted(set(self.form))).encode("utf-8", "replace")
+        """Each field of the form once, in the order of names and values, name and value joined.
+
+        Raises TooManyFields: what stands in such a form would not be signed.
+        """
+        return "".join(name + value for name, value in sorted(set(self.fields()))).encode("utf-8", "replace")
 
     def at(self, place: str) -> str:
         """The value in the head at *place*, ``header:NAME`` or ``query:NAME``; "" for none."""
@@ -56,9 +67,16 @@ class Request(NamedTuple):
 
 def _fields(text: str) -> Fields:
     try:
-        return tuple(parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS))
-    except ValueError:  # too many
+        return _taken_apart(text)
+    except TooManyFields:
         return ()
+
+
+def _taken_apart(text: str) -> Fields:
+    try:
+        return tuple(parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS))
+    except ValueError:
+        raise TooManyFields from None
 
 
 def raw(text: str) -> bytes:

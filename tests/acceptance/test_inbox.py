@@ -235,8 +235,8 @@ def test_doctor_names_what_waits_and_what_could_not_be_stored(daemon: Daemon):
 def test_what_no_store_takes_is_set_aside_and_the_rest_runs(daemon: Daemon, ran: Ran):
     """A record that is whole and makes no sense, between two that do."""
     text = (
-        "from bus.apps import registry\nnote.post(1)\n"
-        "registry.poster()._own()._inbox.append(b'no posting')\nnote.post(2)"
+        "from bus.apps.poster import poster\nnote.post(1)\n"
+        "poster()._own()._inbox.append(b'no posting')\nnote.post(2)"
     )
     said(daemon, text)
     daemon.start()

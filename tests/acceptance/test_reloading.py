@@ -123,6 +123,12 @@ BROKEN: dict[str, Callable[[Place], object]] = {
     "it is a pipe": lambda at: (at.secret.unlink(), os.mkfifo(at.secret)),
     "at the start of a line": lambda at: at.configure("[http]", "  [http]"),
     "verify": lambda at: at.configure("verify = none\n", ""),
+    "when: expected an operator at column 8": lambda at: at.configure(
+        "verify = none\n", "verify = none\nwhen = body.a = 1\n"
+    ),
+    "@event_handler when": lambda at: at.program(
+        "@event_handler('x', when='nope')", "def other(topic, event): pass"
+    ),
     "once": lambda at: at.configure("[worker]", "[hook:open]\nverify = none\n[worker]"),
     "a key once": lambda at: at.configure("lease = 10s", "lease = 10s\nlease = 10s"),
     "expected UTF-8": lambda at: at.config.write_bytes(b"\xff\xfe[monqbus]"),

@@ -117,6 +117,26 @@ def test_what_it_is_told_to_claim_and_nobody_declares_is_said(new_daemon: New):
     assert "did you mean accepted.add?" in daemon.wait_for("names.unmatched")
 
 
+def test_a_handler_that_does_not_take_its_deliveries_is_told_at_the_start_and_at_a_reload(
+    new_daemon: New, tmp_path: Path
+):
+    """`check` refuses it; the daemon, whose other handlers have work to do, starts and says so."""
+    (tmp_path / "unfit.py").write_text(
+        "from monqbus import event_handler\n\n@event_handler('github.push')\ndef push(event): ...\n"
+    )
+    daemon = new_daemon(text=CONFIG.replace("apps = accepted", "apps = unfit").replace("{apps}", "."))
+    daemon.start()
+    told = daemon.wait_for("handler.mismatched")
+    daemon.signal(signal.SIGHUP)
+
+    assert (
+        "unfit.py:3: unfit.push(event): a delivery of [hook:github] for 'github.push' calls it with" in told
+    )
+    assert "declare it with these two" in told
+    assert "WARNING" in told
+    daemon.wait_for("handler.mismatched", times=2)
+
+
 def test_a_port_in_use_costs_no_task_its_run(new_daemon: New, ran: Ran):
     """The address is taken before any task begins: a waiting one still waits, without a crash."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

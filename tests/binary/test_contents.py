@@ -26,6 +26,7 @@ SUBMODULES = [
     "email.mime.text", "xml.etree.ElementTree", "concurrent.futures.process", "logging.handlers",
     "unittest.mock", "importlib.metadata", "multiprocessing.shared_memory", "encodings.idna",
     "encodings.cp1252", "json.tool", "urllib.robotparser", "pymongo.asynchronous.mongo_client", "gridfs",
+    "cryptography.hazmat.primitives.asymmetric.ed25519",
     "flask.testing", "werkzeug.middleware.proxy_fix", "jinja2.sandbox", "re2",
 ]  # fmt: skip
 

@@ -63,6 +63,11 @@ class Ledger:
             self._write({"send": delivery.id, "kind": kind})
             return delivery
 
+    def add(self, deliveries: Iterable[Delivery]) -> None:
+        """What other processes have sent, with all that became of it."""
+        with self._turn:
+            self._deliveries.update((delivery.id, delivery) for delivery in deliveries)
+
     def note(self, delivery: Delivery, sent: float, outcome: Outcome, status: int) -> None:
         """The answer to one try of *delivery*, *sent* at that moment."""
         answered = time.monotonic()

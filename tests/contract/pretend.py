@@ -70,7 +70,7 @@ class Pretend:
         return self.events.get(event.id) or next(of_key, None)
 
     def _replay(self, first: Event, tasks: list[MonQTask], event: Event) -> Receipt:
-        first.topic = event.topic
+        first.topic, first.is_filtered = event.topic, False
         if first.expire_at is not None and event.expire_at is not None:
             first.expire_at = max(first.expire_at, event.expire_at)
         for task in tasks:
@@ -96,12 +96,12 @@ class Pretend:
 
     # claim, hold and end
 
-    def claim(self, worker: Instance, names: Collection[str], limit: int, now: datetime) -> Claimed:
+    def claim(self, instance: Instance, names: Collection[str], limit: int, now: datetime) -> Claimed:
         waiting = [task for task in self.tasks.values() if task.state == READY and task.task_name in names]
         due = [task for task in waiting if task.time_queue <= now]
         due.sort(key=lambda task: (-task.priority, task.time_queue, task.id))
         for task in due[:limit]:
-            task.state, task.worker, task.process = BUSY, worker.id, worker.process
+            task.state, task.worker, task.process = BUSY, instance.id, instance.process
             task.time_start, task.time_stop = now, None
             task.generation += 1
             task.attempt += 1
@@ -128,15 +128,15 @@ class Pretend:
         is_said = all(getattr(task, name) == value for name, value in says.items())
         return (True if fields.get("state") in ENDED else None) if is_said else False
 
-    def renew(self, worker: Instance, lease_seconds: float) -> None:
-        (self.living.add if lease_seconds > 0 else self.living.discard)(worker.id)
+    def renew(self, instance: Instance, lease_seconds: float) -> None:
+        (self.living.add if lease_seconds > 0 else self.living.discard)(instance.id)
 
-    def held(self, worker: Instance) -> list[Claim]:
-        return [task.claim for task in self._in_order() if task.state == BUSY and task.worker == worker.id]
+    def held(self, instance: Instance) -> list[Claim]:
+        return [task.claim for task in self._in_order() if task.state == BUSY and task.worker == instance.id]
 
-    def orphans(self, worker: Instance, limit: int, *, living: Collection[str]) -> list[MonQTask]:
-        """*living* are the workers whose lease holds; where the file's lock is the lease, nobody's."""
-        mine = {worker.id, *living}
+    def orphans(self, instance: Instance, limit: int, *, living: Collection[str]) -> list[MonQTask]:
+        """*living* are the instances whose lease holds; where the file's lock is the lease, nobody's."""
+        mine = {instance.id, *living}
         lost = [task for task in self._in_order() if task.state == BUSY and task.worker not in mine]
         return deepcopy(lost[:limit])
 

@@ -1,4 +1,4 @@
-"""Tasks, events and workers for the contract's claims."""
+"""Tasks, events and instances for the contract's claims."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def post(store: Store, *tasks: MonQTask) -> list[MonQTask]:
     return list(tasks)
 
 
-def held(store: Store, count: int = 1, worker: Instance = ONE, **fields: Any) -> list[MonQTask]:
-    """Post *count* tasks and claim them for *worker*."""
+def held(store: Store, count: int = 1, instance: Instance = ONE, **fields: Any) -> list[MonQTask]:
+    """Post *count* tasks and claim them for *instance*."""
     ids = {task.id for task in post(store, *(a_task(**fields) for _ in range(count)))}
-    claimed = store.claim(worker, {fields.get("name", NAME)}, count, NOW).tasks
+    claimed = store.claim(instance, {fields.get("name", NAME)}, count, NOW).tasks
     assert ids == {task.id for task in claimed}
     return claimed
 

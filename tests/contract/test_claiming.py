@@ -31,8 +31,8 @@ def args_of(store: Store, limit: int = 100, names: Any = (NAME,)) -> list[Any]:
     return [task.args[0] for task in store.claim(ONE, set(names), limit, NOW).tasks]
 
 
-def test_a_claimed_task_is_held_by_its_worker(store: Store) -> None:
-    """It is busy in this worker's name, and this run is counted."""
+def test_a_claimed_task_is_held_by_its_instance(store: Store) -> None:
+    """It is busy in this instance's name, and this run is counted."""
     post(store, a_task())
 
     (task,) = store.claim(ONE, {NAME}, 10, NOW).tasks
@@ -189,10 +189,10 @@ def test_many_claimers_share_all_tasks_and_none_twice(store: Store) -> None:
     """The concurrency law: what was claimed is what was posted, as a multiset."""
     posted = Counter(task.id for task in post(store, *(a_task(priority=n % 4) for n in range(300))))
 
-    def claim_all(worker: Instance, limit: int) -> list[ObjectId]:
+    def claim_all(instance: Instance, limit: int) -> list[ObjectId]:
         mine: list[ObjectId] = []
         while True:
-            claimed = store.claim(worker, {NAME}, limit, NOW)
+            claimed = store.claim(instance, {NAME}, limit, NOW)
             mine += [task.id for task in claimed.tasks]
             if not claimed.tasks and claimed.next_due is None:
                 return mine
@@ -202,7 +202,7 @@ def test_many_claimers_share_all_tasks_and_none_twice(store: Store) -> None:
     assert posted == Counter(task_id for share in shares for task_id in share)
 
 
-def test_claims_at_once_in_one_workers_name_share_no_task(store: Store) -> None:
+def test_claims_at_once_in_one_instances_name_share_no_task(store: Store) -> None:
     """Even who claims twice at the same time gets no task twice."""
     posted = Counter(task.id for task in post(store, *(a_task() for _ in range(60))))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -67,6 +68,7 @@ def test_nothing_to_log_changes_nothing(store: Store) -> None:
         ({"hook": "github"}, "dcba"),
         ({"status": 413}, "b"),
         ({"outcome": "repeated"}, "c"),
+        ({"outcome": "accepted"}, ""),
         ({"delivery": "d-7"}, "dc"),
         ({"older": later(2)}, "ba"),
         ({"newer": later(1)}, "edc"),
@@ -161,6 +163,8 @@ def test_many_write_at_once(store: Store) -> None:
     [
         ({"outcome": "unhandled"}, ["c", "a"]),
         ({"outcome": "handled"}, ["b"]),
+        ({"outcome": "filtered"}, ["d"]),
+        ({"outcome": "accepted"}, ["c", "b", "a"]),
         ({"delivery": "a"}, ["a"]),
         ({"delivery": "b", "hook": "other"}, []),
         ({"newer": NOW, "older": NOW + timedelta(seconds=2)}, ["b"]),
@@ -171,12 +175,34 @@ def test_events_are_found_by_outcome_delivery_and_time(
     store: Store, which: dict[str, Any], expected: list[str]
 ) -> None:
     """As an operator remembers them; an accepted repetition has its delivery's id too."""
-    events = [a_delivery(word) for word in "abc"]
+    events = [a_delivery(word, is_filtered=word == "d") for word in "abcd"]
     for number, event in enumerate(events):
         event.received = later(number)
-    store.post([Posting([], events[0]), a_fan_out(events[1], a_task()), Posting([], events[2])])
+    handled = a_fan_out(events[1], a_task())
+    store.post([Posting([], events[0]), handled, Posting([], events[2]), Posting([], events[3])])
 
-    assert expected == [event.delivery for event in store.events(9, which=EventFilter(**which))]
+    assert expected == [event.delivery for event in store.events(9, filter=EventFilter(**which))]
+
+
+def test_a_filtered_event_that_got_tasks_is_handled(store: Store) -> None:
+    """A rule lets through what it had filtered: a list of either kind has it at once."""
+    store.post([Posting([], a_delivery("a", is_filtered=True))])
+    store.post([a_fan_out(a_delivery("a"), a_task())])
+    found = {
+        word: len(store.events(9, filter=EventFilter(outcome=word)))
+        for word in ("filtered", "unhandled", "handled", "accepted")
+    }
+
+    assert {"filtered": 0, "unhandled": 0, "handled": 1, "accepted": 1} == found
+
+
+def test_strangers_who_shake_hands_push_out_each_other_alone(store: Store) -> None:
+    """An answered handshake may have been anybody's."""
+    mine = repeated()
+    store.log_deliveries([mine, *(refused(outcome="answered", status=200) for _ in range(20))])
+    store.log_deliveries([], Keep(later(-10), 5, 2**30))
+
+    assert [("answered", 5), ("repeated", 1)] == sorted(Counter(one.outcome for one in all_of(store)).items())
 
 
 def test_an_accepted_repetition_is_found_by_its_id(store: Store) -> None:
@@ -185,7 +211,7 @@ def test_an_accepted_repetition_is_found_by_its_id(store: Store) -> None:
     again.key = f"github:a\n{again.id}"
     store.post([Posting([], first), Posting([], again), Posting([], a_delivery("ab"))])
 
-    assert [again.id, first.id] == [one.id for one in store.events(9, which=EventFilter(delivery="a"))]
+    assert [again.id, first.id] == [one.id for one in store.events(9, filter=EventFilter(delivery="a"))]
 
 
 @pytest.mark.parametrize(

@@ -11,23 +11,23 @@ from bus.store.contract import Store
 from .samples import ONE, TWO, a_task, held, post
 
 
-def test_a_task_of_a_worker_without_a_lease_is_an_orphan(store: Store) -> None:
+def test_a_task_of_an_instance_without_a_lease_is_an_orphan(store: Store) -> None:
     """A daemon renews before it claims: who never renewed is dead."""
-    (task,) = held(store, worker=ONE)
+    (task,) = held(store, instance=ONE)
 
     assert [task] == store.orphans(TWO, 10)
 
 
-def test_a_workers_own_tasks_are_never_its_orphans(store: Store) -> None:
+def test_an_instances_own_tasks_are_never_its_orphans(store: Store) -> None:
     """It knows best what it runs."""
-    held(store, worker=ONE)
+    held(store, instance=ONE)
 
     assert [] == store.orphans(ONE, 10)
 
 
 def test_orphans_come_oldest_first_and_not_more_than_asked(store: Store) -> None:
     """A rescue is a bounded batch."""
-    ids = [task.id for task in held(store, 5, worker=ONE)]
+    ids = [task.id for task in held(store, 5, instance=ONE)]
 
     assert sorted(ids)[:3] == [task.id for task in store.orphans(TWO, 3)]
     assert [] == store.orphans(TWO, 0)
@@ -36,7 +36,7 @@ def test_orphans_come_oldest_first_and_not_more_than_asked(store: Store) -> None
 def test_only_busy_tasks_are_orphans(store: Store) -> None:
     """Waiting and ended tasks are nobody's."""
     waiting = a_task()
-    (ended,) = held(store, worker=ONE)
+    (ended,) = held(store, instance=ONE)
     store.report([Report(ended.claim, {"state": COMPLETE})])
     post(store, waiting)
 
@@ -45,7 +45,7 @@ def test_only_busy_tasks_are_orphans(store: Store) -> None:
 
 def test_an_orphan_is_taken_back_by_a_report_on_its_claim(store: Store) -> None:
     """Two rescuers, or a rescuer and a late holder: one of them succeeds."""
-    (task,) = held(store, worker=ONE)
+    (task,) = held(store, instance=ONE)
     (orphan,) = store.orphans(TWO, 10)
 
     assert [True] == store.report([Report(orphan.claim, {"state": "ready", "worker": None, "crashes": 1})])
@@ -57,7 +57,7 @@ def test_an_orphan_is_taken_back_by_a_report_on_its_claim(store: Store) -> None:
 def test_a_living_lease_protects(store: Store) -> None:
     """While a daemon renews, nobody takes its tasks."""
     store.renew(ONE, 60)
-    held(store, worker=ONE)
+    held(store, instance=ONE)
 
     assert [] == store.orphans(TWO, 10)
 
@@ -66,7 +66,7 @@ def test_a_living_lease_protects(store: Store) -> None:
 def test_zero_seconds_end_a_lease_at_once(store: Store) -> None:
     """A daemon that stops in order lets go without anybody waiting for its lease to run out."""
     store.renew(ONE, 60)
-    (task,) = held(store, worker=ONE)
+    (task,) = held(store, instance=ONE)
     store.renew(ONE, 0)
 
     assert [task] == store.orphans(TWO, 10)
@@ -77,7 +77,7 @@ def test_a_lease_can_be_renewed_after_its_end(store: Store) -> None:
     """A daemon that was cut off for a while is alive again."""
     store.renew(ONE, 0)
     store.renew(ONE, 60)
-    held(store, worker=ONE)
+    held(store, instance=ONE)
 
     assert [] == store.orphans(TWO, 10)
 
@@ -88,25 +88,25 @@ def test_the_living_and_the_dead_are_told_apart(store: Store) -> None:
     dead, living = Instance("dead", "host"), Instance("living", "host")
     store.renew(dead, 0)
     store.renew(living, 60)
-    lost = held(store, 2, worker=dead)
-    held(store, 2, worker=living)
+    lost = held(store, 2, instance=dead)
+    held(store, 2, instance=living)
 
     assert {task.id for task in lost} == {task.id for task in store.orphans(TWO, 10)}
 
 
-def test_a_workers_words_are_only_text(store: Store) -> None:
+def test_an_instances_words_are_only_text(store: Store) -> None:
     """Host names come from outside."""
-    worker = Instance("$$NOW", "$$ROOT {'$add': 1}")
-    store.renew(worker, 60)
-    (task,) = held(store, worker=worker)
+    instance = Instance("$$NOW", "$$ROOT {'$add': 1}")
+    store.renew(instance, 60)
+    (task,) = held(store, instance=instance)
 
-    assert (worker.id, worker.process) == (task.worker, task.process)
+    assert (instance.id, instance.process) == (task.worker, task.process)
 
 
-def test_a_worker_is_told_the_claims_it_holds(store: Store) -> None:
+def test_an_instance_is_told_the_claims_it_holds(store: Store) -> None:
     """Those, and not what waits, has ended, or is another's."""
-    mine = held(store, 3, worker=ONE)
-    held(store, worker=TWO)
+    mine = held(store, 3, instance=ONE)
+    held(store, instance=TWO)
     post(store, a_task())
     store.report([Report(mine[0].claim, {"state": COMPLETE})])
 
@@ -114,23 +114,23 @@ def test_a_worker_is_told_the_claims_it_holds(store: Store) -> None:
 
 
 @pytest.mark.needs("shared")
-def test_the_workers_with_a_lease_are_known_by_their_birth(store: Store) -> None:
+def test_the_instances_with_a_lease_are_known_by_their_process(store: Store) -> None:
     """Whoever lives on the same machine can see whether they still do."""
     born = Instance("worker-born", "monqbus/$here pid 3", ProcessIdentity("boot", "pid:[1]", 3, 77))
     store.renew(born, 60)
     store.renew(ONE, 60)
     store.renew(TWO, 0)
 
-    assert {born, ONE} == set(store.workers())
+    assert {born, ONE} == set(store.instances())
 
 
 @pytest.mark.needs("shared")
-def test_anybody_can_end_the_lease_of_a_dead_worker(store: Store) -> None:
+def test_anybody_can_end_the_lease_of_a_dead_instance(store: Store) -> None:
     """Its tasks are orphans from then on."""
     store.renew(TWO, 60)
-    (task,) = held(store, worker=TWO)
-    (other,) = store.workers()
+    (task,) = held(store, instance=TWO)
+    (other,) = store.instances()
     store.renew(other, 0)
 
-    assert [] == store.workers()
+    assert [] == store.instances()
     assert [task] == store.orphans(ONE, 10)

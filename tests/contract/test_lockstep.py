@@ -65,7 +65,7 @@ PROFILE = settings(
 )
 ALL = 1_000
 
-WORKERS = [
+INSTANCES = [
     Instance("worker-one", "here pid 1"),
     Instance("worker-two", "there pid 2"),
     Instance("three", "pid 3"),
@@ -73,7 +73,7 @@ WORKERS = [
 NAMES = ["shop.mail", "shop.bill", "other.task"]
 RESULTS: list[Any] = [None, 0, "", "ValueError: no", [], {}, {"a": [1.5, None]}, b"\0", "$$ROOT"]
 
-workers = st.sampled_from(WORKERS)
+instances = st.sampled_from(INSTANCES)
 names = st.sampled_from(NAMES)
 keys = st.sampled_from([None, None, "a", "b"])
 seconds = st.sampled_from([0, 0, 5, 60])
@@ -90,7 +90,7 @@ class Sketch(NamedTuple):
     starter: Instance | None
 
 
-sketches = st.builds(Sketch, names, keys, seconds, st.integers(-1, 2), st.none() | workers)
+sketches = st.builds(Sketch, names, keys, seconds, st.integers(-1, 2), st.none() | instances)
 
 
 class Lockstep(RuleBasedStateMachine):
@@ -202,46 +202,49 @@ class Lockstep(RuleBasedStateMachine):
     @precondition(lambda self: self.has(READY))
     @rule(
         target=claims,
-        worker=workers,
+        instance=instances,
         wanted=st.sampled_from([set(NAMES), set(NAMES[:2]), {NAMES[2]}, set()]),
         limit=st.integers(0, 4),
     )
-    def claim(self, worker: Instance, wanted: set[str], limit: int) -> Any:
-        return multiple(*self.claimed(worker, wanted, limit))
+    def claim(self, instance: Instance, wanted: set[str], limit: int) -> Any:
+        return multiple(*self.claimed(instance, wanted, limit))
 
     @precondition(lambda self: self.has(READY))
     @rule(
         target=claims,
-        worker=workers,
+        instance=instances,
         states=st.lists(st.sampled_from([COMPLETE, ERROR]), min_size=1, max_size=4),
     )
-    def run(self, worker: Instance, states: list[str]) -> Any:
+    def run(self, instance: Instance, states: list[str]) -> Any:
         """Claim and end at once: the shortest way to ended tasks, whose claims are stale from then on."""
-        claims = self.claimed(worker, set(NAMES), len(states))
+        claims = self.claimed(instance, set(NAMES), len(states))
         self.every_change_was_allowed()
         ends = [self.ended(state, "ValueError: no") for state in states]
         self.report([Report(claim, fields) for claim, fields in zip(claims, ends, strict=False)])
         return multiple(*claims)
 
-    def claimed(self, worker: Instance, wanted: set[str], limit: int) -> list[Claim]:
-        expected = self.model.claim(worker, wanted, limit, self.now)
+    def claimed(self, instance: Instance, wanted: set[str], limit: int) -> list[Claim]:
+        expected = self.model.claim(instance, wanted, limit, self.now)
         for name, store in self.stores.items():
-            answer = store.claim(worker, wanted, limit, self.now)
+            answer = store.claim(instance, wanted, limit, self.now)
             self.same(name, expected, answer)
             self.same(name, [task.event for task in expected.tasks], [task.event for task in answer.tasks])
         return [task.claim for task in expected.tasks]
 
     @precondition(lambda self: self.has(BUSY))
-    @rule(target=claims, worker=workers)
-    def hold(self, worker: Instance) -> Any:
+    @rule(target=claims, instance=instances)
+    def hold(self, instance: Instance) -> Any:
         """Also what was begun by being posted."""
-        expected = sorted(self.model.held(worker))
+        expected = sorted(self.model.held(instance))
         for name, store in self.stores.items():
-            self.same(name, expected, sorted(store.held(worker)))
+            self.same(name, expected, sorted(store.held(instance)))
         return multiple(*expected)
 
     @rule(
-        claim=claims, other=workers, step=st.sampled_from([-1, 1]), which=st.sampled_from(["worker", "turn"])
+        claim=claims,
+        other=instances,
+        step=st.sampled_from([-1, 1]),
+        which=st.sampled_from(["worker", "turn"]),
     )
     def report_in_anothers_name(self, claim: Claim, other: Instance, step: int, which: str) -> None:
         false = (
@@ -284,21 +287,21 @@ class Lockstep(RuleBasedStateMachine):
         keep = None if result == "" else self.later(30)
         return {"state": state, "result": result, "time_stop": self.now, "expire_at": keep}
 
-    @rule(worker=workers, lives=booleans)
-    def renew(self, worker: Instance, lives: bool) -> None:
+    @rule(instance=instances, lives=booleans)
+    def renew(self, instance: Instance, lives: bool) -> None:
         """A lease of the server's clock cannot be waited for: it is ended by word."""
-        self.model.renew(worker, 600 if lives else 0)
+        self.model.renew(instance, 600 if lives else 0)
         for store in self.stores.values():
-            store.renew(worker, 600 if lives else 0)
+            store.renew(instance, 600 if lives else 0)
 
     @precondition(lambda self: self.has(BUSY))
-    @rule(target=claims, worker=workers, limit=st.integers(1, 3))
-    def rescue(self, worker: Instance, limit: int) -> Any:
+    @rule(target=claims, instance=instances, limit=st.integers(1, 3))
+    def rescue(self, instance: Instance, limit: int) -> Any:
         """Where a lock is the lease, whoever asks is the only one who lives."""
-        everything = self.model.orphans(worker, limit, living=())
-        orphans = self.model.orphans(worker, limit, living=self.model.living)
-        self.same("sqlite", everything, self.sqlite.orphans(worker, limit))
-        self.same("mongo", orphans, self.stores["mongo"].orphans(worker, limit))
+        everything = self.model.orphans(instance, limit, living=())
+        orphans = self.model.orphans(instance, limit, living=self.model.living)
+        self.same("sqlite", everything, self.sqlite.orphans(instance, limit))
+        self.same("mongo", orphans, self.stores["mongo"].orphans(instance, limit))
         crash = {"state": READY, "worker": None, "crashes": 1, "attempt": 0}
         self.report([Report(task.claim, crash) for task in orphans])
         return multiple(*(task.claim for task in orphans))

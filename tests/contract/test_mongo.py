@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import gevent
 import pytest
-from bson import ObjectId
+from bson import Int64, ObjectId
 from bson.datetime_ms import DatetimeMS
 from gevent.threadpool import ThreadPool
 from pymongo.collection import Collection
@@ -26,6 +26,7 @@ from bus.errors import NotStorable, StoreError, StoreUnavailable
 from bus.model import COMPLETE, READY, Filter, Instance, Posting, Receipt, Report
 from bus.store.contract import CALL_SECONDS
 from bus.store.mongo import MongoStore, intake, schema
+from bus.store.mongo.claims import Claims
 from bus.store.mongo.connection import Connection
 from tests.mongod import Deployment
 
@@ -173,13 +174,12 @@ def test_a_claim_reads_as_many_index_keys_as_it_takes_tasks(store: MongoStore, d
     claimed = store.claim(ONE, {NAME, "shop.other", "shop.third"}, 100, NOW)
 
     database.command("profile", 0)
-    find_ids, read_back = profiled(database, "query")
+    (look,) = profiled(database, "query")
     (take,) = profiled(database, "update")
     assert 100 == len(claimed.tasks)
-    assert (0, 100) == (find_ids["docsExamined"], find_ids["nreturned"])
-    assert find_ids["keysExamined"] <= 100 + 20
-    assert not find_ids.get("hasSortStage")
-    assert 100 == read_back["docsExamined"] == take["docsExamined"]
+    assert 100 == look["nreturned"] == look["docsExamined"] == take["docsExamined"]
+    assert look["keysExamined"] <= 100 + 20
+    assert not look.get("hasSortStage")
 
 
 def test_the_next_due_moment_costs_one_key_a_name(store: MongoStore, database: Documents) -> None:
@@ -240,9 +240,11 @@ def test_a_search_that_takes_too_long_says_so(store: MongoStore, monkeypatch: py
     ids=["the answer of the update", "the reading back"],
 )
 def test_what_a_claim_took_without_an_answer_is_given_back(
-    store: MongoStore, standalone: Deployment, fault: dict[str, Any]
+    store: MongoStore, standalone: Deployment, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise it would be busy for ever under a daemon that does not know of it."""
+    if fault["command"] == "find":  # as where others are faster: what was taken is read back
+        monkeypatch.setattr(Claims, "_take_known", lambda *_: [])
     tasks = post(store, *(a_task() for _ in range(3)))
     with standalone.failing(**fault), pytest.raises(StoreUnavailable):
         store.claim(ONE, {NAME}, 2, NOW)
@@ -252,6 +254,64 @@ def test_what_a_claim_took_without_an_answer_is_given_back(
 
     assert [(task.id, 1) for task in tasks] == [(task.id, task.attempt) for task in claimed]
     assert [2, 2, 1] == [task.generation for task in claimed]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_claim_that_nobody_disturbs_takes_two_commands(
+    store: MongoStore, database: Documents, count: int
+) -> None:
+    """Somebody waits for it: each further one is a way to the server and back."""
+    post(store, *(a_task() for _ in range(count)))
+    commands = ("find", "findAndModify", "update", "aggregate")
+
+    def sent() -> dict[str, int]:
+        known = database.client.admin.command("serverStatus")["metrics"]["commands"]
+        return {name: known[name]["total"] for name in commands}
+
+    before = sent()
+    claimed = store.claim(ONE, {NAME}, count, NOW).tasks
+
+    after = sent()
+    assert [1, 0, 1, 0] == [after[name] - before[name] for name in commands]
+    assert [store.get(task.id) for task in claimed] == claimed
+    assert count == len(claimed)
+
+
+@pytest.mark.parametrize("field", ["generation", "attempt"])
+@pytest.mark.parametrize("value", [0, 3, 3.0, Int64(3)], ids=["0", "3", "3.0", "Int64"])
+def test_what_a_claim_returns_is_what_is_stored(
+    store: MongoStore, database: Documents, field: str, value: object
+) -> None:
+    """It is not read back: counts of any type of number are counted on, and those of former runs."""
+    post(store, a_task(), a_task(), a_task())
+    found = [document["_id"] for document in database.monq_task.find().sort("_id")]
+    database.monq_task.update_one(
+        {"_id": found[0]}, {"$set": {field: value, "worker": "w", "time_stop": NOW}}
+    )
+    claimed = store.claim(ONE, {NAME}, 3, NOW).tasks
+
+    assert [store.get(task.id) for task in claimed] == claimed
+    assert value + 1 == getattr(claimed[0], field)  # type: ignore[operator]
+
+
+def test_a_task_that_changes_hands_while_it_is_claimed_is_claimed_as_it_is_then(
+    store: MongoStore, database: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its generation says that it has been somebody's since it was read; what was read counts for nothing."""
+    (task, other) = post(store, a_task(), a_task())
+    take = Claims._take
+
+    def after_others(self: Claims, *words: Any) -> Any:
+        change = {"$inc": {"generation": 1, "attempt": 1}, "$set": {"args": ["new"]}}
+        database.monq_task.update_one({"_id": task.id}, change)
+        return take(self, *words)
+
+    monkeypatch.setattr(Claims, "_take", after_others)
+    first, second = store.claim(ONE, {NAME}, 2, NOW).tasks
+
+    assert (task.id, 2, 2, ["new"]) == (first.id, first.generation, first.attempt, first.args)
+    assert (other.id, 1, 1) == (second.id, second.generation, second.attempt)
+    assert [True, True] == store.report([Report(one.claim, {"state": COMPLETE}) for one in (first, second)])
 
 
 def test_closing_gives_back_what_a_claim_took_without_an_answer(
@@ -390,14 +450,14 @@ def test_a_result_too_large_for_its_document_does_not_stop_the_end(store: MongoS
 # leases
 
 
-def test_long_dead_workers_are_forgotten_unless_they_hold_tasks(
+def test_long_dead_instances_are_forgotten_unless_they_hold_tasks(
     store: MongoStore, database: Documents
 ) -> None:
     """One document a daemon start would add up."""
     old = datetime.now(UTC) - timedelta(days=2)
     database.monq_worker.insert_many([{"_id": name, "lease_until": old} for name in ("gone", ONE.id)])
     store.renew(Instance("recent", "p"), 0)
-    (task,) = held(store, worker=ONE)
+    (task,) = held(store, instance=ONE)
 
     assert [task] == store.orphans(TWO, 10)
     assert {ONE.id, "recent"} == set(database.monq_worker.distinct("_id"))
@@ -496,9 +556,12 @@ def test_writing_without_an_answer_is_refused() -> None:
 def test_a_claim_that_is_given_back_late_does_not_undo_the_next_one(
     standalone: Deployment, store: MongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A packet held up by the network arrives when the same worker has claimed the task again."""
+    """A packet held up by the network arrives when the same instance has claimed the task again."""
     (task,) = post(store, a_task())
-    with standalone.failing("find", skip=1, errorCode=11601), pytest.raises(StoreUnavailable):
+    with (
+        standalone.failing("update", writeConcernError={"code": 91, "errmsg": "stopping"}),
+        pytest.raises(StoreUnavailable),
+    ):
         store.claim(ONE, {NAME}, 1, NOW)
     held_up: list[tuple[Any, ...]] = []
     write = Collection.update_many
@@ -534,7 +597,7 @@ def test_what_another_version_says_of_its_process_stops_no_rescue(
     """A newer daemon may say more than this one understands."""
     lease = {"process": "p", "lease_until": Clock().now() + timedelta(hours=1), "birth": identity}
     database.monq_worker.insert_one({"_id": "newer", **lease})
-    (other,) = store.workers()
+    (other,) = store.instances()
 
     assert "newer" == other.id
     assert (identity is not None and isinstance(identity, dict) and "pid" in identity) == (
@@ -585,7 +648,7 @@ def test_the_store_is_ready_when_it_can_write(store: MongoStore, standalone: Dep
         with pytest.raises(StoreUnavailable):
             store.ping()
 
-    assert [] == store.workers()
+    assert [] == store.instances()
 
 
 def test_no_call_lasts_longer_than_the_contract_says(standalone: Deployment) -> None:
@@ -609,6 +672,20 @@ def test_a_pipe_in_place_of_a_certificate_is_refused(tmp_path: Path, option: str
 
     with pytest.raises(StoreError, match="it is a pipe, not a file"):
         store.open()
+
+
+def test_a_delivery_that_nobody_takes_any_more_leaves_the_first_as_it_is(
+    store: MongoStore, database: Documents
+) -> None:
+    """A rule filters it now, and the mark of the first got lost: its tasks are its tasks all the same."""
+    first = a_fan_out(a_delivery(), a_task())
+    store.post([first])
+    database.monq_event.update_one({}, {"$unset": {"fanned_out": ""}})
+    (receipt,) = store.post([Posting([], a_delivery(is_filtered=True))])
+    (again,) = store.post([a_fan_out(a_delivery(), a_task())])
+
+    assert [[first.tasks[0].id]] * 2 == [receipt.task_ids, again.task_ids]
+    assert {"ready": 1} == store.count(Filter())
 
 
 def test_a_replay_that_was_cut_short_is_finished_by_the_next(store: MongoStore, monkeypatch) -> None:

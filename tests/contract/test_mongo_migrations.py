@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,15 +15,17 @@ from bson import ObjectId
 
 from bus.clock import Clock
 from bus.errors import StoreUnusable
-from bus.model import Event, EventFilter, Posting
-from bus.store.mongo import MongoStore, checks, migration
+from bus.model import COMPLETE, Event, EventFilter, Posting, Report
+from bus.store.documents import event_to_document
+from bus.store.mongo import MongoStore, checks, intake, migration
 from bus.store.mongo.migration import SCHEMA, SCHEMA_VERSION
 from bus.store.mongo.migrations import STEPS, v2_event_kind, v3_delivery_log
 from bus.store.mongo.schema import EVENTS
 
-from .samples import NOW
+from .samples import NAME, NOW, ONE, TWO, a_delivery, a_fan_out, a_task
 
 Documents = Any
+ROOT = Path(__file__).parents[2]
 
 
 def opened(address: str, *, daemon: bool = True, looks: bool = False) -> closing[MongoStore]:
@@ -72,7 +77,7 @@ def test_commands_and_applications_leave_the_version(version_1: str, *, looks: b
         assert version_in(store) is None
         assert AS_IT_WAS == kinds(store)
         for topic, kind in UPGRADED:
-            assert [topic] == [event.topic for event in store.events(9, which=EventFilter(kind=kind))]
+            assert [topic] == [event.topic for event in store.events(9, filter=EventFilter(kind=kind))]
 
 
 @pytest.mark.parametrize(("daemon", "looks"), [(True, False), (False, False), (False, True)])
@@ -185,6 +190,89 @@ def test_a_step_that_was_cut_is_begun_again(version_1: str, monkeypatch: Any) ->
         assert {"_id": "schema", "version": SCHEMA_VERSION} == version_in(store)
 
 
+def _without_kind(event: Event) -> dict[str, Any]:
+    """An event as version 1 wrote it."""
+    return {name: value for name, value in event_to_document(event).items() if name != "kind"}
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from bus.store import open_store
+from bus.store.mongo.migrations import v2_event_kind
+def stand():
+    print("there", flush=True)
+    sys.stdin.read()
+v2_event_kind.BATCH = 1
+whole = v2_event_kind.migrate
+from bus.store.mongo import migration
+migration.STEPS = ((2, lambda database, _: whole(database, stand)),)
+from bus.store.mongo import MongoStore
+MongoStore(sys.argv[1], daemon=True).open()
+"""
+
+
+def test_a_step_whose_daemon_was_killed_is_begun_again_at_once_on_its_machine(version_1: str) -> None:
+    """SIGKILL in the middle: nobody waits for the lease of a process that is seen to be gone."""
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, version_1], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert b"there\n" == process.stdout.readline()
+        process.kill()
+
+    class Impatient(Clock):
+        def sleep(self, seconds: float) -> None:
+            raise AssertionError("it waits for the dead one's lease")
+
+    with opened(version_1, daemon=False) as store:
+        held = version_in(store)
+        migration.migrate(database_of(store), Impatient(), 60)
+
+        assert (1, True) == (held["version"], "until" in held)  # type: ignore[index]
+        assert UPGRADED == kinds(store)
+        assert {"_id": "schema", "version": SCHEMA_VERSION} == version_in(store)
+
+
+def test_daemons_of_version_1_and_2_work_on_one_database(
+    version_1: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rolling upgrade: the old one goes on storing, claiming and ending beside the new one, and neither
+    sees less than all of it. It cannot be started again in the upgraded database.
+    """
+    with opened(version_1, daemon=False) as old, opened(version_1) as new:
+        fan_outs = [a_fan_out(a_delivery(name), a_task()) for name in ("of old", "of new")]
+        with monkeypatch.context() as patch:
+            patch.setattr(intake, "event_to_document", _without_kind)
+            old.post(fan_outs[:1])
+        new.post(fan_outs[1:])
+        stored = {kind for topic, kind in kinds(new) if topic == "github.push"}
+        again = [store.post([a_fan_out(a_delivery(name), a_task())]) for store, name in (
+            (new, "of old"), (old, "of new"),
+        )]  # fmt: skip
+        found = [
+            {event.delivery for event in store.events(9, filter=EventFilter(kind="delivery"))}
+            for store in (old, new)
+        ]
+        claimed = [store.claim(worker, {NAME}, 1, NOW).tasks for store, worker in ((old, ONE), (new, TWO))]
+        ended = [
+            store.report([Report(task.claim, {"state": COMPLETE}) for task in tasks])
+            for store, tasks in zip((old, new), claimed, strict=True)
+        ]
+        with monkeypatch.context() as patch:
+            patch.setattr(migration, "SCHEMA_VERSION", 1)
+            with pytest.raises(StoreUnusable, match="expected schema version 1 to 1, got 2"):
+                opened(version_1)
+
+        assert {None, "delivery"} == stored
+        assert [True, True] == [receipt.duplicate for (receipt,) in again]
+        assert [{"github", "of old", "of new"}] * 2 == found
+        assert [[True], [True]] == ended
+        assert {task.id for posting in fan_outs for task in posting.tasks} == {
+            task.id for tasks in claimed for task in tasks
+        }
+
+
 def test_a_step_that_fails_gives_its_lease_back(version_1: str, monkeypatch: Any) -> None:
     """The next start need not wait for it."""
 
@@ -224,7 +312,7 @@ def test_an_event_that_others_rules_refuse_stops_nothing(version_1: str) -> None
 
     with opened(version_1) as store:
         assert {("push", None), ("order.paid", "published")} == kinds(store)
-        assert ["push"] == [event.topic for event in store.events(9, which=EventFilter(kind="delivery"))]
+        assert ["push"] == [event.topic for event in store.events(9, filter=EventFilter(kind="delivery"))]
 
 
 def test_every_id_gets_its_kind(version_1: str) -> None:

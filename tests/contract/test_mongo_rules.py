@@ -249,10 +249,10 @@ def test_a_copy_says_which_index_refuses_a_task(store: MongoStore, database: Doc
     assert 1 == database.monq_task.count_documents({})
 
 
-# other programs' workers
+# other programs' instances
 
 
-def test_workers_that_nobody_can_name_stop_no_rescue(store: MongoStore, database: Documents) -> None:
+def test_instances_that_nobody_can_name_stop_no_rescue(store: MongoStore, database: Documents) -> None:
     """A document as `_id` cannot be put into a set."""
     far = datetime.now(UTC) + timedelta(days=1)
     old = datetime.now(UTC) - timedelta(days=9)
@@ -261,9 +261,9 @@ def test_workers_that_nobody_can_name_stop_no_rescue(store: MongoStore, database
     database.monq_worker.insert_one({"_id": {"b": 1}, "lease_until": old})
     database.monq_worker.insert_one({"_id": TWO.id, "lease_until": "for ever"})
     store.renew(Instance("three", "p"), 60)
-    (task,) = held(store, worker=TWO)
+    (task,) = held(store, instance=TWO)
 
-    assert ["three"] == [worker.id for worker in store.workers()]
+    assert ["three"] == [instance.id for instance in store.instances()]
     assert [task] == store.orphans(ONE, 9)
 
 
@@ -273,12 +273,12 @@ def test_a_lease_with_rubbish_in_it_is_renewed(store: MongoStore, database: Docu
         database.monq_worker.replace_one({"_id": ONE.id}, {"lapses": lapses, "lease_until": 5}, upsert=True)
         store.renew(ONE, 60)
 
-    assert [ONE.id] == [worker.id for worker in store.workers()]
+    assert [ONE.id] == [instance.id for instance in store.instances()]
 
 
 def test_busy_documents_that_no_report_can_end_are_set_aside(store: MongoStore, database: Documents) -> None:
     """A generation that is no number is in no claim: it stayed busy, and was looked at, for ever."""
-    lost = held(store, 3, worker=TWO)
+    lost = held(store, 3, instance=TWO)
     ours = held(store, 2)
     for task in (lost[0], ours[0]):
         database.monq_task.update_one({"_id": task.id}, {"$set": {"generation": "x"}})

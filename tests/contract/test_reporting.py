@@ -42,7 +42,7 @@ def test_a_report_on_an_unknown_task_is_false(store: Store) -> None:
 
 @pytest.mark.parametrize("worker, step", [(ONE.id, 1), (ONE.id, -1), (TWO.id, 0), ("", 0)])
 def test_a_lost_claim_cannot_report(store: Store, worker: str, step: int) -> None:
-    """A worker whose task was taken over changes nothing and is told so."""
+    """An instance whose task was taken over changes nothing and is told so."""
     (task,) = held(store)
     lost = Claim(task.id, worker, task.generation + step)
 
@@ -60,7 +60,7 @@ def test_an_ended_task_cannot_be_ended_otherwise(store: Store) -> None:
 
 
 def test_the_end_of_an_earlier_run_cannot_end_the_present_one(store: Store) -> None:
-    """The same worker claiming again is another holder."""
+    """The same instance claiming again is another holder."""
     (first,) = held(store)
     store.report([Report(first.claim, {"state": READY, "worker": None})])
     (second,) = store.claim(ONE, {NAME}, 1, NOW).tasks

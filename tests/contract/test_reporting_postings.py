@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+from bson import ObjectId
 
 from bus.errors import MonqbusError, NotAccepted
 from bus.model import BUSY, COMPLETE, READY, Event, Filter, MonQTask, Posting, Report
+from bus.store import open_store
 from bus.store.contract import Store
 from bus.store.mongo import MongoStore, intake, reports
 from bus.store.mongo.intake import Intake
 from bus.store.mongo.schema import EVENTS, TASKS
 from bus.store.sqlite.store import SqliteStore
 
+from .reporter import report_of
 from .samples import CLOCK, NAME, NOW, ONE, a_fan_out, a_task, held, later, post, together
 
+ROOT = Path(__file__).parents[2]
 END = {"state": COMPLETE, "time_stop": NOW}
 
 
@@ -242,3 +249,38 @@ def test_a_validator_that_refuses_a_posting_refuses_the_report(new_store: Any, r
         store.report([an_end(task, Posting([a_task()]), a_fan_out(fired(), a_task()))])
     assert {"busy": 1} == store.count(Filter())
     assert [] == store.events(10)
+
+
+# killed
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "standalone", "replica_set"])
+@pytest.mark.parametrize("where", ["between", "after"])
+def test_a_daemon_that_is_killed_leaves_all_of_an_end_or_what_its_repetition_makes_whole(
+    kind: str, where: str, request: Any, tmp_path: Path
+) -> None:
+    """SIGKILL behind what the end posts and before the rest: one step leaves nothing of it. Without such a
+    step the postings stay, and their keys make the second time the same.
+    """
+    deployment = None if kind == "sqlite" else request.getfixturevalue(kind)
+    address = kind if deployment is None else deployment.address(f"monqbus_test_{ObjectId()}")
+    with closing(open_store(address, tmp_path)) as store:
+        (task,) = held(store)
+    words = [address, str(tmp_path), str(task.id), where]
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.contract.reporter", *words], cwd=ROOT, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert b"there\n" == process.stdout.readline()
+        process.kill()
+    with closing(open_store(address, tmp_path)) as store:
+        left = (store.count(Filter()), len(store.events(9)))
+        if deployment is not None and where == "between" and kind == "replica_set":
+            deployment.client.admin.command("killAllSessions", [])  # in a minute the server does it
+        again = store.report([report_of(task)])
+        whole = (store.count(Filter()), len(store.events(9)))
+
+    stays = ({"busy": 1, "ready": 2}, 1) if kind == "standalone" else ({"busy": 1}, 0)
+    assert (stays if where == "between" else whole) == left
+    assert [True] == again
+    assert ({"complete": 1, "ready": 2}, 1) == whole

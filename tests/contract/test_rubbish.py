@@ -75,8 +75,8 @@ class Scene:
         self.all_events = [*self.events, *self.old]
 
     @staticmethod
-    def _busy(worker: Instance) -> MonQTask:
-        return a_task(state=BUSY, worker=worker.id, process="p", attempt=1, generation=1, time_start=NOW)
+    def _busy(instance: Instance) -> MonQTask:
+        return a_task(state=BUSY, worker=instance.id, process="p", attempt=1, generation=1, time_start=NOW)
 
     def is_whole(self, item: MonQTask | Event) -> bool:
         """The first of each group is never damaged."""
@@ -295,7 +295,7 @@ def everything_else_goes_on(ground: Ground, damage: list[Place]) -> None:
     assert whole <= seen_at_first
 
     store.renew(ONE, 60)
-    store.workers()
+    store.instances()
     assert SCENE.held[0].claim in store.held(ONE)
     rescue(store)
     post_beside_damage(store)

@@ -123,8 +123,8 @@ def test_one_that_was_corrected_runs_after_a_retry(store: SqliteStore, sql: sqli
 
 
 def test_an_orphan_that_cannot_be_read_stops_no_rescue(store: SqliteStore, sql: sqlite3.Connection) -> None:
-    """Nor one that names no worker: nobody would ever have ended it."""
-    bad, nobodys, good = held(store, 3, worker=TWO)
+    """Nor one that names no instance: nobody would ever have ended it."""
+    bad, nobodys, good = held(store, 3, instance=TWO)
     damage(sql, bad, "history", b"rubbish")
     sql.execute("UPDATE task SET worker = NULL WHERE id = ?", (nobodys.id.binary,))
 

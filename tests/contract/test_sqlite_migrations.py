@@ -266,12 +266,11 @@ def test_a_backup_of_a_killed_upgrade_is_made_anew(path: Path, backup: Path) -> 
 def test_a_newer_file_is_refused(path: Path) -> None:
     """Also to be looked at: its tables may mean something else."""
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 5")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     before = path.read_bytes()
     for examine in (False, True):
-        with pytest.raises(
-            StoreUnusable, match=r"made by a newer monqbus \(version 5\); this one knows up to 4"
-        ):
+        newer = rf"\(version {SCHEMA_VERSION + 1}\); this one knows up to {SCHEMA_VERSION};"
+        with pytest.raises(StoreUnusable, match=newer):
             SqliteStore(path, daemon=False, examine=examine).open()
 
     assert before == path.read_bytes()
@@ -282,7 +281,11 @@ def test_what_only_looks_says_the_version_and_leaves_it(path: Path, backup: Path
     before = dump(path)
     said = {found.name: found.value for found in checks.file(path.parent, 0)}
 
-    assert "version 1; the next start upgrades it to 4" == said["schema"] == checks.examine(path.parent)
+    assert (
+        f"version 1; the next start upgrades it to {SCHEMA_VERSION}"
+        == said["schema"]
+        == checks.examine(path.parent)
+    )
     assert before == dump(path)
     assert not backup.exists()
 

@@ -45,7 +45,7 @@ class Line:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.clock = FrozenClock()
-        self.worker = Instance(uuid4().hex, "monqbus/here pid 1")
+        self.instance = Instance(uuid4().hex, "monqbus/here pid 1")
         self.registry = Registry()
         self.recorder = Recorder(store, self.clock)
         self.executor = Executor(lambda: self.registry, self.recorder, self.clock, Policy(max_attempts=1))
@@ -79,7 +79,7 @@ class Line:
         return self.office.post(name, args, kwargs, Options())
 
     def settle(self) -> None:
-        while claimed := self.store.claim(self.worker, self.registry.tasks, 100, self.clock.now()).tasks:
+        while claimed := self.store.claim(self.instance, self.registry.tasks, 100, self.clock.now()).tasks:
             self.runs += claimed
             running = [gevent.spawn(self.executor.run, Run(task, 0.0)) for task in claimed]
             gevent.joinall(running, timeout=PATIENCE, raise_error=True)
@@ -308,7 +308,7 @@ def test_what_was_given_or_returned_may_change_afterwards(line: Line) -> None:
     line.registry.add(Task(change, "change", Options()))
     task = line.post("change", given)
     given["x"].append(3)
-    (claimed,) = line.store.claim(line.worker, ["change"], 1, line.clock.now()).tasks
+    (claimed,) = line.store.claim(line.instance, ["change"], 1, line.clock.now()).tasks
     gevent.spawn(line.executor.run, Run(claimed, 0.0)).join(PATIENCE)
     returned[0].append(4)
     line.recorder.tick()

@@ -69,7 +69,7 @@ class Laboratory(Engine):
 
     def begin_task(self, task: MonQTask) -> tuple[Run, gevent.Greenlet]:
         """The same with a task that waits."""
-        (claimed,) = self.store.claim(self.worker, [task.task_name], 1, self.clock.now()).tasks
+        (claimed,) = self.store.claim(self.instance, [task.task_name], 1, self.clock.now()).tasks
         run = Run(claimed, self.clock.monotonic())
         return run, gevent.spawn(self.executor.run, run)
 
@@ -102,8 +102,8 @@ def new_laboratory(monkeypatch: pytest.MonkeyPatch) -> Iterator[New]:
     monkeypatch.setattr(sys, "path", list(sys.path))
     made: list[Laboratory] = []
 
-    def new(workers: int = 1, *, tasks: int = 0, size: int = 0, **more: Any) -> Laboratory:
-        made.append(Laboratory(PoolOptions(workers, tasks, size), **more))
+    def new(instances: int = 1, *, tasks: int = 0, size: int = 0, **more: Any) -> Laboratory:
+        made.append(Laboratory(PoolOptions(instances, tasks, size), **more))
         return made[-1]
 
     yield new
@@ -126,7 +126,7 @@ def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that only waits for its burial does not."""
+    """Whether a process runs; one that only waits to be reaped does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in ("Z", "X")
     except OSError:

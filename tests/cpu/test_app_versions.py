@@ -35,7 +35,7 @@ def changing(new_laboratory: New, tmp_path: Path) -> Laboratory:
 def begin(laboratory: Laboratory, *args: object):
     """A run of `version`."""
     task = laboratory.waiting(*args, name="changing.version")
-    (claimed,) = laboratory.store.claim(laboratory.worker, ["changing.version"], 1, task.time_queue).tasks
+    (claimed,) = laboratory.store.claim(laboratory.instance, ["changing.version"], 1, task.time_queue).tasks
     from bus.engine.run import Run
 
     run = Run(claimed, 0.0)
@@ -50,7 +50,7 @@ def renew(laboratory: Laboratory, text: str) -> None:
 
 
 def test_new_tasks_get_new_code_while_an_old_one_runs_on(changing: Laboratory, tmp_path: Path):
-    """The old edition ends with its last task, and takes its template along."""
+    """The old version ends with its last task, and so does its app process."""
     place = tmp_path / "begun"
     idle = changing.ended(*begin(changing, 0)).result[1]
     old = begin(changing, 1.0, str(place))
@@ -117,7 +117,7 @@ def test_a_name_that_the_workers_do_not_know_goes_back_after_a_pause(changing: L
 
 
 def test_apps_without_cpu_tasks_cost_no_process(changing: Laboratory, tmp_path: Path):
-    """Neither at the start nor after a reload: the template is made at the first need."""
+    """Neither at the start nor after a reload: the app process is made at the first need."""
     (folder,) = changing.worker_pool._apps.folders
     before = set(changing.worker_pool._app_versions)
     changing.worker_pool.renew(Apps((), (folder,)), at_once=False)

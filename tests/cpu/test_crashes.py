@@ -169,7 +169,7 @@ def test_a_kill_for_want_of_memory_is_told_apart(laboratory: Laboratory, tmp_pat
     assert "crash 1: killed by SIGKILL, the kernel's OOM killer" == task.history[0]["error"]
 
 
-def test_a_template_that_is_killed_is_replaced_and_its_tasks_are_held_innocent(
+def test_an_app_process_that_is_killed_is_replaced_and_its_tasks_are_held_innocent(
     laboratory: Laboratory, tmp_path
 ):
     """All its workers die with it: such a crash proves nothing against their tasks."""
@@ -177,8 +177,8 @@ def test_a_template_that_is_killed_is_replaced_and_its_tasks_are_held_innocent(
     run, greenlet = laboratory.begin("heed", str(place))
     until(place.exists)
     (worker,) = laboratory.worker_pool._current._handles
-    template = int(Path(f"/proc/{worker.child.pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-    os.kill(template, signal.SIGKILL)
+    app_process = int(Path(f"/proc/{worker.child.pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    os.kill(app_process, signal.SIGKILL)
     task = laboratory.ended(run, greenlet)
 
     assert ("ready", 1) == (task.state, task.crashes)

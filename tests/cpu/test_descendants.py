@@ -43,7 +43,7 @@ def test_they_die_with_a_worker_that_crashes(new_laboratory: New, tmp_path, how)
 
 
 def test_what_an_app_started_at_its_import_lives_on(new_laboratory: New, tmp_path: Path):
-    """It belongs to the template: workers come and go."""
+    """It belongs to the app process: workers come and go."""
     (tmp_path / "helped.py").write_text(
         "import os, subprocess\n"
         "from monqbus import task\n"

@@ -1,4 +1,4 @@
-"""Nothing outlives the daemon: not the zygote, no template, no worker, nothing a handler has started."""
+"""Nothing outlives the daemon: not the zygote, no app process, no worker, nothing a handler has started."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ def family(request: pytest.FixtureRequest, tmp_path: Path):
     made.end()
 
 
-@pytest.mark.parametrize("victim", ["daemon", "zygote", "template"])
+@pytest.mark.parametrize("victim", ["daemon", "zygote", "app process"])
 def test_whoever_is_killed_takes_all_descendants_along(family: Family, victim):
     """SIGKILL, while one worker computes and another one has a child."""
-    pid = {"daemon": family.process.pid, "zygote": family.zygote, "template": family.template}[victim]
+    pid = {"daemon": family.process.pid, "zygote": family.zygote, "app process": family.template}[victim]
     os.kill(pid, signal.SIGKILL)
 
-    if victim == "template":
+    if victim == "app process":
         family.members = (family.members - {family.zygote}) & family.members
     until(family.is_gone)
 

@@ -46,7 +46,7 @@ def test_an_idle_worker_says_so(laboratory: Laboratory):
 
 
 def test_two_workers_share_no_chance(new_laboratory: New):
-    """Forked from one template, they must not throw the same dice or make the same ids."""
+    """Forked from one app process, they must not throw the same dice or make the same ids."""
     laboratory = new_laboratory(2)
     runs = [laboratory.begin("chance") for _ in range(2)]
     (one, other) = [laboratory.ended(*run).result for run in runs]

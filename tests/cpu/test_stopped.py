@@ -84,11 +84,11 @@ def test_an_idle_worker_that_takes_no_task_is_replaced(laboratory: Laboratory, f
     assert pid != laboratory.result("echo", priority=99).result["pid"]
 
 
-def test_a_template_that_forks_no_more_is_replaced(laboratory: Laboratory, tmp_path: Path):
+def test_an_app_process_that_forks_no_more_is_replaced(laboratory: Laboratory, tmp_path: Path):
     """Stopped, it holds up every new worker; the tasks lose nothing by it."""
     pid = laboratory.result("echo").result["pid"]
-    template = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-    os.kill(template, signal.SIGSTOP)
+    app_process = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    os.kill(app_process, signal.SIGSTOP)
     os.kill(pid, signal.SIGKILL)
     until(
         lambda: not laboratory.worker_pool._current._idle or laboratory.worker_pool._current._idle[0].is_spent
@@ -97,5 +97,5 @@ def test_a_template_that_forks_no_more_is_replaced(laboratory: Laboratory, tmp_p
         task = laboratory.result("echo")
 
     assert ("ready", 0, 0) == (task.state, task.attempt, task.crashes)
-    until(lambda: not is_alive(template))
+    until(lambda: not is_alive(app_process))
     assert "complete" == laboratory.result("echo", priority=99).state

@@ -11,8 +11,8 @@ from .conftest import New
     ("name", "says"),
     [
         ("misplace", "SyntaxError: bad template"),
-        ("evade", "could not be told"),
-        ("delay", "could not be told"),
+        ("evade", "could not be sent to the daemon"),
+        ("delay", "could not be sent to the daemon"),
     ],
 )
 def test_an_exception_that_cannot_be_told_is_a_failure_and_no_crash(new_laboratory: New, name, says):

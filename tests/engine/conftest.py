@@ -23,6 +23,7 @@ from bus.model import Instance, MonQTask, Posting
 from bus.posting import PostOffice, prepare
 from bus.process import identity
 from bus.retry import Policy
+from bus.rules import OF_AN_EVENT, compiled
 from bus.store import Store, open_memory_store
 from bus.testing import FaultyStore
 
@@ -74,13 +75,13 @@ class Engine:
         self.clock = clock or FrozenClock()
         self.faulty = FaultyStore(open_memory_store())
         self.store = cast(Store, self.faulty)
-        self.worker = Instance("w1", "monqbus/here pid 1", identity.of_this_process())
+        self.instance = Instance("w1", "monqbus/here pid 1", identity.of_this_process())
         self.registry = Registry()
         self.is_safe = True
         self.gate = Signal()
         self.recorder = Recorder(self.store, self.clock)
         self.executor = Executor(lambda: self.registry, self.recorder, self.clock, Policy())
-        self.lanes = Lanes(self.worker, self.clock, self._new_pool, self._new_claimer)
+        self.lanes = Lanes(self.instance, self.clock, self._new_pool, self._new_claimer)
         self.recorder.waiting_again = self.lanes.expect_at
         self.slots = {"greenlets": slots}
         self.names: dict[str, set[str]] = {"greenlets": set()}
@@ -104,7 +105,7 @@ class Engine:
 
     def _new_claimer(self, pool: Pool, names: Callable[[], frozenset[str]]) -> Claimer:
         self.claimer = Claimer(
-            self.store, self.worker, pool, self.recorder, self.clock,
+            self.store, self.instance, pool, self.recorder, self.clock,
             names=names, may_claim=lambda: self.is_safe,
         )  # fmt: skip
         return self.claimer
@@ -115,16 +116,17 @@ class Engine:
         name: str = "t",
         *,
         topic: str = "",
+        when: str = "",
         lane: str = "greenlets",
         **options: Any,
     ) -> Task[..., Any]:
-        """Register *function* as a task of *lane*, with *topic* as a handler of it."""
+        """Register *function* as a task of *lane*, with *topic* as a handler of those *when* holds for."""
         task: Task[..., Any] = Task(function, name, Options().but(options))
         self.registry.add(task)
         self.names[lane].add(name)
         self._arrange()
         if topic:
-            self.registry.subscribe(task, [topic])
+            self.registry.subscribe(task, [topic], compiled(when, OF_AN_EVENT) if when else None)
         return task
 
     def waiting(self, *args: Any, name: str = "t", **options: Any) -> MonQTask:
@@ -135,7 +137,7 @@ class Engine:
 
     def perform(self, task: MonQTask) -> MonQTask:
         """Claim *task* (the only one that is due), run it, record its end; the task as stored then."""
-        (claimed,) = self.store.claim(self.worker, self.registry.tasks, 1, self.clock.now()).tasks
+        (claimed,) = self.store.claim(self.instance, self.registry.tasks, 1, self.clock.now()).tasks
         assert task.id == claimed.id
         self.run(Run(claimed, self.clock.monotonic()))
         self.recorder.tick()

@@ -70,7 +70,7 @@ def test_a_retried_task_can_be_claimed_under_a_new_fence(office, engine):
     """An end that its old holder still sends changes nothing."""
     (task_id,) = office.keep("error", generation=4, worker="w")
     office.admin.retry(Filter(ids=(task_id,)))
-    (task,) = engine.store.claim(engine.worker, ["t"], 1, engine.clock.now()).tasks
+    (task,) = engine.store.claim(engine.instance, ["t"], 1, engine.clock.now()).tasks
 
     assert (5, 1) == (task.generation, task.attempt)
 

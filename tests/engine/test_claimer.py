@@ -49,6 +49,35 @@ def test_it_never_claims_more_than_the_free_slots(engine):
     assert {"ready": 6, "busy": 4} == counts(engine)
 
 
+def test_where_nothing_was_waiting_a_store_across_the_network_is_asked_for_one_task_first(
+    engine, monkeypatch
+):
+    """Somebody has just posted it and waits; the others come behind it, and half of the slots stay open."""
+    monkeypatch.setattr(engine.faulty, "shared", True, raising=False)
+    idle(engine)
+    for n in range(10):
+        engine.waiting(n, name="held")
+
+    assert 0 == engine.claimer.tick()
+    assert [0] == begun(engine)
+    assert engine.claimer.lets_start
+    assert 0 == engine.claimer.tick()
+    assert POLL_SECONDS == engine.claimer.tick()
+    assert [0, 1, 2, 3] == begun(engine)
+
+
+def test_a_pass_that_finds_nothing_asks_for_one_task_again(engine, monkeypatch):
+    """Nothing waits still: whoever posts next waits no longer than whoever posted first."""
+    monkeypatch.setattr(engine.faulty, "shared", True, raising=False)
+    idle(engine)
+    idle(engine)
+    for n in range(3):
+        engine.waiting(n, name="held")
+    engine.claimer.tick()
+
+    assert [0] == begun(engine)
+
+
 def test_slots_set_aside_are_not_free(engine):
     for n in range(10):
         engine.waiting(n, name="held")
@@ -252,13 +281,17 @@ def test_a_task_that_goes_back_to_ready_is_looked_at_when_it_is_due(engine):
 
 
 def test_a_post_begins_at_once_while_nothing_waits(engine):
-    """It is stored as busy by this worker, first attempt, and never claimed."""
+    """It is stored as busy by this daemon, first attempt, and never claimed."""
     idle(engine)
     task = engine.office.post("held", [1], {}, Options())
     stored = engine.now(task)
 
     assert [1] == begun(engine)
-    assert ("busy", engine.worker.id, engine.worker.process) == (stored.state, stored.worker, stored.process)
+    assert ("busy", engine.instance.id, engine.instance.process) == (
+        stored.state,
+        stored.worker,
+        stored.process,
+    )
     assert (1, 1, engine.clock.now()) == (stored.attempt, stored.generation, stored.time_start)
     assert {"busy": 1} == counts(engine)
 

@@ -503,7 +503,7 @@ def test_a_command_that_is_cut_short_goes_with_all_its_children(engine, tmp_path
     lines = "trap '' TERM; (trap '' TERM; sleep 61.5) & echo $$ > pid; echo running; sleep 61.5"
     timeout = 1.0 if how == "timeout" else None
     task = deliver(engine, Command(("/bin/sh", "-c", lines), tmp_path), timeout=timeout)
-    (claimed,) = engine.store.claim(engine.worker, engine.registry.tasks, 1, engine.clock.now()).tasks
+    (claimed,) = engine.store.claim(engine.instance, engine.registry.tasks, 1, engine.clock.now()).tasks
     started = Run(claimed, engine.clock.monotonic())
     greenlet = gevent.spawn(engine.executor.run, started)
     facts.wait_for("task.printed")

@@ -84,7 +84,7 @@ def test_one_that_forks_without_pause_is_ended_too(engine, tmp_path, capture):
     capture.start()
     words = (SHELL, "-c", f'exec {sys.executable} -c "$0" $$', code)
     deliver(engine, Command(words, tmp_path))
-    (task,) = engine.store.claim(engine.worker, engine.registry.tasks, 1, engine.clock.now()).tasks
+    (task,) = engine.store.claim(engine.instance, engine.registry.tasks, 1, engine.clock.now()).tasks
     started = Run(task, engine.clock.monotonic())
     running = gevent.spawn(engine.executor.run, started)
     try:

@@ -226,7 +226,7 @@ def test_at_most_one_interrupt_reaches_a_run(engine):
 
 def test_an_interrupt_after_the_end_of_a_handler_reaches_nobody(engine):
     engine.declare(lambda: "done")
-    (task,) = engine.store.claim(engine.worker, ["t"], 1, engine.waiting().time_queue).tasks
+    (task,) = engine.store.claim(engine.instance, ["t"], 1, engine.waiting().time_queue).tasks
     run = Run(task, 0.0)
     engine.run(run)
     run.interrupt(Drained())
@@ -287,7 +287,7 @@ def test_a_name_that_is_no_longer_registered_goes_back_unharmed(engine, facts):
     """A reload may take it away between claim and run; text of the store is never imported."""
     engine.declare(lambda: None, "os.system")
     task = engine.waiting("echo", name="os.system")
-    (claimed,) = engine.store.claim(engine.worker, ["os.system"], 1, engine.clock.now()).tasks
+    (claimed,) = engine.store.claim(engine.instance, ["os.system"], 1, engine.clock.now()).tasks
     del engine.registry.tasks["os.system"]
     engine.run(Run(claimed, 0.0))
     engine.recorder.tick()

@@ -31,7 +31,7 @@ class Leases:
         self.is_closed = False
         self.lapses = 0
 
-    def renew(self, worker: Instance, seconds: float) -> int:
+    def renew(self, instance: Instance, seconds: float) -> int:
         if self.error is not None:
             raise self.error
         self.threads.add(get_original("_thread", "get_ident")())

@@ -10,6 +10,7 @@ import pytest
 from bson import ObjectId
 from gevent.event import Event as Signal
 
+from bus import posting
 from bus.apps.calls import Announcement, Batch, prepare
 from bus.apps.context import c, restored
 from bus.apps.options import Options
@@ -25,7 +26,7 @@ from bus.errors import (
     TaskFailed,
     TaskSkipped,
 )
-from bus.model import DEFAULT_PRIORITY, Event, Filter, MonQTask
+from bus.model import DEFAULT_PRIORITY, Event, Filter, MonQTask, Receipt
 from bus.posting import PostOffice
 
 PATIENCE = 5.0
@@ -222,6 +223,28 @@ def test_an_event_that_nobody_handles_is_recorded_and_told(engine, office, facts
 
     assert ([], "a") == (receipt.task_ids, engine.store.event(receipt.event_id).topic)
     assert ["event.unhandled"] == facts.names
+
+
+def test_an_event_that_nobody_handles_is_told_with_the_topic_that_was_meant(engine, facts):
+    """A hook whose topic is mistyped shows itself in the log; a topic like no other has no such word."""
+    engine.declare(lambda topic: None, "handler", topic="github.push")
+    for topic in ("github.psuh", "elsewhere", "github.psuh"):
+        engine.office.publish(topic, [], {})
+
+    told = facts.of("event.unhandled")
+    assert ["github.push", None, "github.push"] == [fields.get("near") for fields in told]
+
+
+def test_ever_new_topics_are_not_compared_for_ever(engine, facts, monkeypatch):
+    """A sender that chooses them makes no delivery slower than the first ones."""
+    compared = []
+    monkeypatch.setattr(posting, "MOST_COMPARED", 3)
+    monkeypatch.setattr(posting, "nearest_name", lambda topic, topics: compared.append(topic) or "")
+    for topic in "abcdeadb":
+        engine.office.publish(topic, [], {})
+
+    assert list("abc") == compared
+    assert 8 == facts.names.count("event.unhandled")
 
 
 @pytest.mark.parametrize("office_of", ["the daemon", "another process"])
@@ -561,7 +584,7 @@ def test_a_published_event_names_the_topic_that_was_meant(engine):
     """Where it has no handler itself; it runs in the context that is given."""
     engine.declare(lambda topic: None, "handler", topic="shop.sold")
 
-    receipt, near = engine.office.publish_named("shop.sold", [], {}, context={"user": "u"})
+    receipt, near, _ = engine.office.publish_named("shop.sold", [], {}, context={"user": "u"})
     unheard = engine.office.publish_named("shop.slod", [], {})
 
     assert (1, "") == (len(receipt.task_ids), near)
@@ -618,3 +641,33 @@ def test_a_task_of_a_batch_whose_key_is_held_becomes_the_holder(engine, office):
 
     assert first.id == second.id
     assert 1 == count(engine)
+
+
+def test_posts_of_a_transaction_are_told_and_looked_for_when_it_has_committed(
+    engine, office, monkeypatch, facts
+):
+    """Not before, as it may never; they wait, and one whose key is held is told as merged."""
+    held, told, rung = ObjectId(), [], []
+    calls = []
+
+    def within(session, postings, committed):
+        calls.append((session, [task.state for posting in postings for task in posting.tasks]))
+        told.append(committed)
+        return [
+            Receipt([task.id if task.key is None else held for task in one.tasks], None) for one in postings
+        ]
+
+    monkeypatch.setattr(engine.store, "post_within", within)
+    monkeypatch.setattr(engine.store, "ring", lambda: rung.append(1))
+    tasks, session = [a_call(engine), a_call(engine, key="k")], object()
+    own = [task.id for task in tasks]
+    office.store(Batch(tasks, session=session))
+    before = (list(facts.names), list(rung), [task.waiter for task in tasks])
+    told[0]()
+
+    assert [(session, ["ready", "ready"])] == calls
+    assert ([], [], [None, None]) == before
+    assert [own[0], held] == [task.id for task in tasks]
+    assert [own[0]] == [fields["task"].id for fields in facts.of("task.posted")]
+    assert [held] == [fields["holder"] for fields in facts.of("task.merged")]
+    assert ([1], [office.join] * 2) == (rung, [task.waiter for task in tasks])

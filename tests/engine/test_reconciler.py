@@ -18,7 +18,7 @@ PATIENCE = 5.0
 
 @pytest.fixture
 def reconciler(engine):
-    return Reconciler(engine.store, engine.worker, engine.lanes, engine.recorder, engine.clock)
+    return Reconciler(engine.store, engine.instance, engine.lanes, engine.recorder, engine.clock)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_what_agrees_is_left_alone(reconciler, engine, facts, started):
 def test_a_claim_whose_answer_was_lost_goes_back_to_ready(reconciler, engine, facts):
     """It is busy under our name, nobody runs it, and no lease would ever end it."""
     task = engine.waiting(1, name="held")
-    engine.store.claim(engine.worker, ["held"], 1, engine.clock.now())
+    engine.store.claim(engine.instance, ["held"], 1, engine.clock.now())
     reconciler.tick()
     assert "busy" == engine.now(task).state, "it may still be on its way"
     reconciler.tick()
@@ -113,8 +113,8 @@ def test_a_task_that_begins_while_the_store_is_asked_is_not_missed_by_it(reconci
     engine.claimer.tick()
     held = engine.store.held
 
-    def held_and_then_one_begins(worker):
-        answer = held(worker)
+    def held_and_then_one_begins(instance):
+        answer = held(instance)
         engine.office.post("held", [1], {}, Options())
         return answer
 
@@ -130,8 +130,8 @@ def test_an_end_that_is_written_while_the_store_is_asked_interrupts_nothing(reco
     run = the_run(engine)
     held = engine.store.held
 
-    def held_without_it(worker):
-        held(worker)
+    def held_without_it(instance):
+        held(instance)
         return []
 
     engine.faulty.__dict__["held"] = held_without_it
@@ -186,7 +186,7 @@ def test_a_task_that_was_cancelled_and_retried_while_it_unwound_is_held_by_one_r
 def test_a_claim_that_the_store_refuses_to_release_holds_up_no_other(reconciler, engine, facts):
     """It is told once; the other lost claims go back to ready."""
     tasks = [engine.waiting(n, name="held") for n in range(3)]
-    engine.store.claim(engine.worker, ["held"], 3, engine.clock.now())
+    engine.store.claim(engine.instance, ["held"], 3, engine.clock.now())
     store = engine.faulty._store
     report = store.report
 

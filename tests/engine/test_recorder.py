@@ -22,7 +22,7 @@ def ended(engine, count: int = 1, ending=None) -> list[Run]:
     for _ in range(count):
         engine.waiting(name="ended")
     runs = []
-    for task in engine.store.claim(engine.worker, ["ended"], count, engine.clock.now()).tasks:
+    for task in engine.store.claim(engine.instance, ["ended"], count, engine.clock.now()).tasks:
         runs.append(Run(task, engine.clock.monotonic()))
         outcome = decide(task, ending or Returned(1), engine.clock.now(), Policy())
         engine.recorder.put(runs[-1], outcome)
@@ -133,7 +133,7 @@ def test_whoever_claims_is_told_of_tasks_that_wait_again(engine, state, when):
     (run,) = ended(engine)
     engine.recorder.tick()
     engine.waiting(name="ended")
-    (task,) = engine.store.claim(engine.worker, ["ended"], 1, engine.clock.now()).tasks
+    (task,) = engine.store.claim(engine.instance, ["ended"], 1, engine.clock.now()).tasks
     fields = {"state": state} | ({"time_queue": engine.clock.now()} if when else {})
     engine.recorder.put(Run(task, 0.0), Outcome("retry" if when else "complete", fields))
     engine.recorder.tick()
@@ -210,7 +210,23 @@ def test_what_an_end_posts_is_stored_with_it_and_waits(engine, facts):
 
     assert ["complete", "ready"] == [engine.now(one).state for one in (run.task, task)]
     assert [("follows", task.time_queue)] == heard
-    assert ["task.finished"] == facts.names
+    assert ["task.finished", "task.posted"] == facts.names
+    assert task == facts.of("task.posted")[0]["task"]
+
+
+def test_of_what_an_end_posts_only_that_is_told_which_was_stored(engine, facts):
+    """A key was held; and where the store cannot be asked, nothing is told."""
+    engine.waiting(key="k")
+    stored, merged = following(engine, key="n"), following(engine, key="k")
+    ending_with(engine, stored, merged)
+    engine.recorder.tick()
+    told = facts.of("task.posted")
+    ending_with(engine, following(engine, key="o"))
+    engine.faulty.fail_next("get")
+    engine.recorder.tick()
+
+    assert [stored.id] == [fields["task"].id for fields in told]
+    assert told == facts.of("task.posted")
 
 
 def test_an_end_whose_posting_is_refused_becomes_an_error_with_the_reason(engine, facts):
@@ -249,7 +265,7 @@ def test_a_result_that_is_refused_is_not_blamed_on_what_the_end_posts(engine, fa
 
     assert ["complete", "ready"] == [engine.now(one).state for one in (run.task, task)]
     assert "the end of this run could not be stored" in engine.now(run.task).result
-    assert ["task.unstorable", "task.finished"] == facts.names
+    assert ["task.unstorable", "task.finished", "task.posted"] == facts.names
 
 
 def test_a_lost_claim_posts_nothing(engine, facts):

@@ -17,7 +17,7 @@ class Ward:
         self.engine = engine
         self.deaths = 0
         self.woken = 0
-        self.rescuer = Rescuer(engine.store, engine.worker, engine.clock, Policy, self.wake)
+        self.rescuer = Rescuer(engine.store, engine.instance, engine.clock, Policy, self.wake)
         engine.declare(lambda: None)
 
     def wake(self) -> None:
@@ -78,7 +78,7 @@ def test_an_operator_retry_clears_the_crashes(ward, engine):
 
 def test_the_lease_of_a_dead_process_of_this_machine_ends_at_once(ward, engine, facts):
     """A daemon that was killed and started again does not wait for the lease of its former self."""
-    here = engine.worker.identity
+    here = engine.instance.identity
     later_process = here._replace(start=here.start + 1)
     strangers = [
         Instance("live", "another daemon", here),
@@ -89,8 +89,8 @@ def test_the_lease_of_a_dead_process_of_this_machine_ends_at_once(ward, engine, 
         Instance("untold", "of an older monqbus"),
     ]
     ended = []
-    engine.faulty.__dict__["workers"] = lambda: strangers
-    engine.faulty.__dict__["renew"] = lambda worker, seconds: ended.append((worker.id, seconds))
+    engine.faulty.__dict__["instances"] = lambda: strangers
+    engine.faulty.__dict__["renew"] = lambda instance, seconds: ended.append((instance.id, seconds))
     ward.rescuer.tick()
 
     assert [("reused", 0), ("gone", 0)] == ended
@@ -99,7 +99,7 @@ def test_the_lease_of_a_dead_process_of_this_machine_ends_at_once(ward, engine, 
 
 def test_a_daemon_never_rescues_its_own_tasks(ward, engine):
     task = engine.waiting()
-    engine.store.claim(engine.worker, ["t"], 1, engine.clock.now())
+    engine.store.claim(engine.instance, ["t"], 1, engine.clock.now())
 
     assert PAUSE_SECONDS == ward.rescuer.tick()
     assert "busy" == engine.now(task).state
@@ -110,7 +110,7 @@ def test_two_rescuers_of_one_orphan_count_one_crash(ward, engine, facts):
     """Both saw the claim; the second report finds it gone."""
     engine.waiting()
     orphans = ward.lose()
-    engine.faulty.__dict__["orphans"] = lambda worker, limit: orphans
+    engine.faulty.__dict__["orphans"] = lambda instance, limit: orphans
     ward.rescuer.tick()
     ward.rescuer.tick()
 
@@ -122,7 +122,7 @@ def test_a_holder_that_finishes_after_all_wins(ward, engine, facts):
     """It was slow, not dead: its end stands."""
     engine.waiting()
     orphans = ward.lose()
-    engine.faulty.__dict__["orphans"] = lambda worker, limit: orphans
+    engine.faulty.__dict__["orphans"] = lambda instance, limit: orphans
     engine.store.report([Report(orphans[0].claim, {"state": "complete", "result": 1})])
     ward.rescuer.tick()
 

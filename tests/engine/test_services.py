@@ -72,9 +72,9 @@ class House:
             self.spooler.store_monitor.loop,
             self.spooler.loop,
             engine.recorder.loop,
-            Rescuer(store, engine.worker, clock, Policy, lambda: None).loop,
+            Rescuer(store, engine.instance, clock, Policy, lambda: None).loop,
             Pruner(store, clock).loop,
-            Reconciler(store, engine.worker, engine.lanes, engine.recorder, clock).loop,
+            Reconciler(store, engine.instance, engine.lanes, engine.recorder, clock).loop,
             UnknownTasks(store, lambda: engine.registry.tasks).loop,
             self.depth.loop,
             Listener(store, lambda: None).loop,
@@ -121,7 +121,7 @@ def house(engine: Engine, tmp_path: Any) -> House:
 def an_end(house: House) -> None:
     """A run that has ended and is to be recorded."""
     task = house.engine.waiting(name="held")
-    (claimed,) = house.store.whole.claim(house.engine.worker, ["held"], 1, house.clock.now()).tasks
+    (claimed,) = house.store.whole.claim(house.engine.instance, ["held"], 1, house.clock.now()).tasks
     assert task.id == claimed.id
     house.engine.recorder.put(Run(claimed, 0.0), decide(claimed, Returned(None), house.clock.now(), Policy()))
 

@@ -194,7 +194,7 @@ def test_a_new_daemon_goes_back_to_the_wall_clock_when_nothing_waits_by_the_queu
         house.engine.waiting(delay=2)
     elif what == "a run":
         house.engine.waiting()
-        house.engine.store.claim(house.engine.worker, {"t"}, 1, house.queue.now())
+        house.engine.store.claim(house.engine.instance, {"t"}, 1, house.queue.now())
     spool = open_spool(tmp_path, 1024**2) if what == "the spool" else None
     if spool is not None:
         clock = house.queue

@@ -172,7 +172,7 @@ def test_a_replaced_time_sleep_does_not_stop_the_daemon_from_waiting(engine, mon
     """A handler that makes time.sleep return at once makes no loop of ours spin."""
     engine.declare(lambda: gevent.sleep(0.1) or "slept", "sleepy")
     task = engine.waiting(name="sleepy")
-    (claimed,) = engine.store.claim(engine.worker, engine.registry.tasks, 1, engine.clock.now()).tasks
+    (claimed,) = engine.store.claim(engine.instance, engine.registry.tasks, 1, engine.clock.now()).tasks
     asked = []
     # it still yields: other loops of this process, the driver's for example, would spin for ever
     monkeypatch.setattr(time, "sleep", lambda seconds: asked.append(seconds) or gevent.sleep(0.001))
@@ -215,7 +215,7 @@ def test_a_handler_that_vanishes_between_claim_and_run_is_released(engine, facts
     """Not failed: no attempt is used, and it runs when the name is back."""
     declared = engine.declare(lambda: 7, "here")
     task = engine.waiting(name="here")
-    (claimed,) = engine.store.claim(engine.worker, engine.registry.tasks, 1, engine.clock.now()).tasks
+    (claimed,) = engine.store.claim(engine.instance, engine.registry.tasks, 1, engine.clock.now()).tasks
     del engine.registry.tasks["here"]
 
     engine.run(Run(claimed, engine.clock.monotonic()))

@@ -75,6 +75,27 @@ def test_a_task_that_computes_is_named_while_it_does(engine: Engine, dog: Watchd
     assert "burn_until < " in fields["at"]
     assert "executor.py" not in fields["at"]
     assert 0.5 <= fields["seconds"]
+    assert watchdog.REMEDY == fields["remedy"]
+
+
+def test_of_a_deep_stack_the_handlers_own_line_is_told_too(engine: Engine, dog: Watchdog, told: Told):
+    """Three lines inside a library say nothing to whoever has to mend the handler."""
+
+    def deep(steps: int) -> None:
+        if steps:
+            deep(steps - 1)
+        else:
+            burn_until(lambda: told)
+
+    def handler() -> None:
+        deep(9)
+
+    engine.declare(handler, "app.deep")
+    engine.perform(engine.waiting(name="app.deep"))
+
+    *nearest, gap, own = [line.split()[-1] for line in told[0][1]["at"].split(" < ")]
+    assert (3, "deep") == (len(nearest), nearest[-1])  # the look may find it in the lambda, too
+    assert ("…", "handler") == (gap, own)
 
 
 def test_a_blocking_c_call_is_noticed_as_well(engine: Engine, dog: Watchdog, told: Told, facts: Facts):
@@ -111,7 +132,7 @@ def test_a_block_without_a_task_is_told_by_its_place_alone(dog: Watchdog, told: 
     burn_until(lambda: told)
 
     ((_, fields),) = told
-    assert "task" not in fields
+    assert {"at", "seconds"} == fields.keys()
     assert "burn_until" in fields["at"]
     assert dog.complaint is None
 

@@ -355,6 +355,11 @@ def test_people_get_json(place: Place) -> None:
     assert [1] == shown["task"]["args"]
 
 
+def test_the_topics_that_have_a_handler_are_told(place: Place, client: ApiClient) -> None:
+    """A command compares a mistyped one with them."""
+    assert ["sold"] == client.topics()
+
+
 def test_an_action_that_the_state_forbids_is_a_conflict(place: Place) -> None:
     """A ready task cannot be retried: 409, and the message says what it is."""
     _, posted = place.ask("POST", "/tasks", '{"name": "shop.sell"}')

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bus import networks
 from bus.clock import FrozenClock
 from bus.config import Hook, Secret
 from bus.daemon.url_maps import public_urls
@@ -33,6 +34,7 @@ from .stranger import Answer, ask, get, post, serving, told
 from .test_webhook import signed
 
 SECRET = "s3cret"
+TOKEN = "a-token-of-the-operator-0123456789"
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 MARK = "M4RK"
 
@@ -85,6 +87,8 @@ class Door:
             "github": Hook("github", "github", (Secret(SECRET),)),
             "bearer": Hook("bearer", "token", (Secret(SECRET),)),
             "own": Hook("own", "token", (Secret(SECRET),), header="X-Custom"),
+            "chat": Hook("chat", "whatsapp", (Secret(SECRET),), verify_token=(Secret(TOKEN),)),
+            "near": Hook("near", "token", (Secret(SECRET),), allow_ips=(networks.network("192.0.2.0/24"),)),
         }
         self.urls = public_urls(
             hooks=lambda: hooks,
@@ -153,6 +157,8 @@ def test_a_refused_delivery_is_recorded_with_its_reason(new_door: Any, written: 
     [
         (post("/hooks/nobody", b"{}"), 404, "unknown_hook"),
         (get("/hooks/github"), 405, "method_not_allowed"),
+        (get("/hooks/chat?hub.mode=subscribe&hub.verify_token=no&hub.challenge=1"), 403, "wrong_token"),
+        (post("/hooks/near", b"{}"), 403, "address_not_allowed"),
         (post("/hooks/bearer", b"x" * 200_001), 413, "body_too_large"),
         (post("/hooks/bearer", b"{}", {"Content-Encoding": "gzip"}), 415, "unsupported_encoding"),
     ],
@@ -182,6 +188,21 @@ def test_a_repetition_is_recorded_with_the_event_that_it_repeats(new_door: Any, 
     )  # fmt: skip
     assert "1 failed tasks wait again" == record.reason
     assert "127.0.0.1" == event.peer
+
+
+def test_an_answered_handshake_is_recorded_without_its_token(new_door: Any, written: Written) -> None:
+    """It stores no event; who sets a hook up sees that the sender has asked."""
+    door = new_door()
+    query = f"hub.mode=subscribe&hub.verify_token={TOKEN}&hub.challenge=12345"
+    answer = ask(door.address, get(f"/hooks/chat?{query}"))
+    door.log.flush()
+
+    (record,) = written.records
+    assert (200, "answered", 200, "chat", "GET", None) == (
+        answer.status, record.outcome, record.status, record.hook, record.method, record.event_id,
+    )  # fmt: skip
+    assert ["hub.mode", "hub.verify_token", "hub.challenge"] == record.parameters
+    assert TOKEN not in str(record)
 
 
 def test_without_room_nothing_is_recorded(new_door: Any, written: Written) -> None:

@@ -40,7 +40,7 @@ def foreign(run: Command, tmp_path: Path, mongo_address: str) -> Command:
         )  # fmt: skip
         client.get_default_database()["monq_delivery"].insert_one(
             {
-                "_id": TASK, "outcome": "refused", "received": NOW, "status": 401, "is_refused": True,
+                "_id": TASK, "outcome": "refused", "received": NOW, "status": 401, "by_stranger": True,
                 "room": "x",
                 **dict.fromkeys(("hook", "path", "method", "peer", "code", "reason", "request"), HOSTILE),
                 "headers": [[HOSTILE, HOSTILE]], "parameters": [HOSTILE, 7], "body": HOSTILE.encode(),

@@ -183,7 +183,7 @@ def test_at_the_end_of_the_stop_the_rest_is_cut() -> None:
 def test_a_unix_socket_serves_its_owner_alone(tmp_path: Path) -> None:
     """The control socket: mode 0600, gone after the stop."""
     path = tmp_path / "control.sock"
-    server = Server([listen_unix(path)], Echo())
+    server = Server([listen_unix(path)], Echo(), removes=[str(path)])
     server.start()
 
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)

@@ -13,6 +13,7 @@ import pytest
 from bus.cli import entry
 from bus.cli.systemd_unit import socket_unit, unit
 from bus.config.settings import Http
+from bus.config.value_types import Listen
 
 PROGRAM = Path(sys.executable)
 MOST_EXPOSED = 25  # tenths: systemd calls up to 4.0 OK, a service that says nothing has 9.6
@@ -79,11 +80,16 @@ def test_a_dollar_is_doubled_where_systemd_reads_variables_and_nowhere_else(tmp_
 
 
 @pytest.mark.parametrize(
-    ("listen", "written"), [(("127.0.0.1", 8080), "127.0.0.1:8080"), (("::1", 8080), "[::1]:8080")]
+    ("listen", "written"),
+    [
+        (("127.0.0.1", 8080), "127.0.0.1:8080"),
+        (("::1", 8080), "[::1]:8080"),
+        (Path("/run/http.sock"), "/run/http.sock"),
+    ],
 )
-def test_the_socket_is_where_the_configuration_listens(listen: tuple[str, int], written: str):
+def test_the_socket_is_where_the_configuration_listens(listen: Listen, written: str):
     """And the service asks for it."""
-    text = socket_unit(Path("/srv/shop"), listen)
+    text = socket_unit(Path("/srv/shop"), [listen])
 
     assert f"\nListenStream={written}\n" in text
     assert "\nSockets=monqbus.socket\n" in unit(PROGRAM, Path("/srv/shop"), Path("/srv/shop/data"))

@@ -22,7 +22,8 @@ from bus.errors import StoreUnavailable, StoreUnusable
 from bus.http import Server, UrlMap
 from bus.model import Event, Receipt
 from bus.senders import SENDERS
-from bus.webhook.identity import SLICE_BYTES, _hash, is_guarded
+from bus.webhook.identity import SLICE_BYTES, _hash, identify, is_guarded
+from bus.webhook.request import FORM, Request
 
 from .stranger import Answer, Stranger, ask, chunked, get, post, serving, told
 
@@ -638,12 +639,26 @@ def test_an_id_that_nobody_signed_is_backed_by_the_hash_of_the_body(
 
 def test_a_sender_that_signs_its_id_needs_no_guard() -> None:
     """Nobody can send a recorded delivery under another id."""
-    proven = {name for name, row in SENDERS.items() if row.scheme == "hmac" and not is_guarded("", row)}
+    proven = {name for name, row in SENDERS.items() if row.proves("body:") and not is_guarded("", row)}
 
-    assert proven >= {"standard", "svix", "slack", "stripe", "pagerduty", "vercel"}
+    assert proven >= {"standard", "svix", "slack", "stripe", "pagerduty", "vercel", "twitch", "discord"}
     assert proven.isdisjoint(
-        {"github", "gitea", "forgejo", "gogs", "bitbucket", "jira", "shopify", "hookdeck"}
+        {"github", "gitea", "forgejo", "gogs", "bitbucket", "jira", "shopify", "hookdeck", "twilio"}
     )
+
+
+def test_the_guard_of_a_signed_url_is_that_of_url_and_body() -> None:
+    """Two requests with one body and two addresses are two deliveries; fields in another order are one."""
+    sender = SENDERS["twilio"]
+    form = {"content-type": FORM}
+
+    def guard(url: str, body: bytes) -> str | None:
+        request = Request("POST", url, form, body)
+        return identify(hook("sms", "twilio", SECRET), sender, request, lambda _: None, lambda: None).guard
+
+    assert guard("https://a/x", b"a=1&b=2") == guard("https://a/x", b"b=2&a=1")
+    assert guard("https://a/x", b"a=1&b=2") != guard("https://a/y", b"a=1&b=2")
+    assert guard("https://a/x", b"a=1&b=2") != guard("https://a/x", b"a=1&b=3")
 
 
 def test_the_hash_of_a_long_body_is_that_of_all_of_it() -> None:

@@ -1,12 +1,27 @@
-"""The arguments of a task are checked wherever it is called: directly, by `.post`, by `.options().post`."""
+"""The arguments of a task are checked wherever it is called: directly, by `.post` and its relatives.
+
+`tests/unit/test_types.py` lets mypy read it as an application's file.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from bson import ObjectId
 from typing_extensions import assert_type
 
-from monqbus import Event, MonQTask, Task, event_handler, g, post_event, task
+from monqbus import (
+    Event,
+    MonQTask,
+    Task,
+    event_handler,
+    g,
+    hold,
+    hold_async,
+    post_event,
+    post_event_async,
+    task,
+)
 
 
 @task
@@ -31,7 +46,7 @@ def heavy(number: int) -> float:
     return number / 2
 
 
-@event_handler("project.updated", timeout=5, cpu=True)
+@event_handler("project.updated", when="args.0 > 100", timeout=5, cpu=True)
 def on_update(topic: str, project: int) -> None: ...
 
 
@@ -72,6 +87,44 @@ def wrong_posts_with_options_are_errors() -> None:
     Artifact.index.options(delay=1).post(nummer=1)  # type: ignore[call-arg]
 
 
+async def right_calls_from_asyncio_are_accepted() -> None:
+    assert_type(await plain.post_async("a@b", "hi", copies=2), MonQTask)
+    assert_type(await plain.options(delay=60).post_async("a@b", subject="hi"), MonQTask)
+    assert_type(await Artifact.index.post_async(1), MonQTask)
+    assert_type(await on_update.post_async("project.updated", project=1), MonQTask)
+    assert_type(await plain.post_many_async([("a@b",), ("c@d", "ho")]), list[MonQTask])
+    assert_type(await post_event_async("project.updated", 1, note="hi"), ObjectId)
+    assert_type(await (await chosen.post_async(1)).join_async(10), Any)
+    async with hold_async():
+        chosen.post(1)
+
+
+async def wrong_calls_from_asyncio_are_errors() -> None:
+    await plain.post_async()  # type: ignore[call-arg]
+    await plain.post_async(1)  # type: ignore[arg-type]
+    await plain.post_async("a@b", text="hi")  # type: ignore[call-arg]
+    await plain.options(delay=60).post_async("a@b", copies="2")  # type: ignore[arg-type]
+    await Artifact.index.options(delay=1).post_async(nummer=1)  # type: ignore[call-arg]
+    await heavy.post_async("1")  # type: ignore[arg-type]
+    await on_update.post_async("project.updated")  # type: ignore[call-arg]
+    await plain.post_many_async([1])  # type: ignore[list-item]
+    await post_event_async(1)  # type: ignore[arg-type]
+    await plain.post("a@b")  # type: ignore[misc]
+    await (await chosen.post_async(1)).join_async("10")  # type: ignore[arg-type]
+    plain.post_async("a@b")  # type: ignore[unused-coroutine]
+
+
+def many_are_tuples_of_arguments() -> None:
+    assert_type(plain.post_many([("a@b", "hi"), ("c@d",)]), list[MonQTask])
+    assert_type(plain.options(priority=1).post_many((name,) for name in "ab"), list[MonQTask])
+    with hold():
+        chosen.post(1)
+    plain.post_many([1, 2])  # type: ignore[list-item]
+    plain.post_many("a@b")  # type: ignore[arg-type]
+    plain.options(priority=1).post_many(["a@b"])  # type: ignore[list-item]
+    plain.post_many()  # type: ignore[call-arg]
+
+
 def wrong_direct_calls_are_errors() -> None:
     plain(1)  # type: ignore[arg-type]
     chosen()  # type: ignore[call-arg]
@@ -93,6 +146,15 @@ def wrong_declarations_are_errors() -> None:
     @event_handler("a", cpu=1)  # type: ignore[arg-type]
     def five(topic: str) -> None: ...
 
+    @event_handler(7)  # type: ignore[arg-type]
+    def six(topic: str) -> None: ...
+
+    @event_handler("a", retries=3)  # type: ignore[arg-type]
+    def seven(topic: str) -> None: ...
+
+    @event_handler("a", when=1)  # type: ignore[arg-type]
+    def eight(topic: str) -> None: ...
+
     @event_handler("a", max_attempts="3")  # type: ignore[arg-type]
     def three(topic: str) -> None: ...
 
@@ -108,3 +170,8 @@ def events_take_anything_after_their_topic() -> None:
     post_event("project.updated", 1, {"x": 2}, note="hi")
     g.post_event("project.updated", 1)
     post_event(1)  # type: ignore[arg-type]
+
+
+def an_unknown_option_is_an_error() -> None:
+    event_handler("order.paid", retries=3)  # type: ignore[arg-type]
+    task(retries=3)  # type: ignore[call-overload]

@@ -26,8 +26,8 @@ def write(name: str, content: bytes, mode: int = 0o600) -> None:
     path.chmod(mode)
 
 
-def problems(text: str) -> list[str]:
+def problems(text: str, environ: dict[str, str] = ENVIRON) -> list[str]:
     """What is wrong with *text*, one sentence each."""
     with pytest.raises(ConfigError) as caught:
-        read(text)
+        read(text, environ)
     return list(caught.value.problems)

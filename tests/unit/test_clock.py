@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import threading
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -65,3 +66,27 @@ def test_nothing_else_in_the_house_reads_a_clock_or_draws():
                 readers |= {file.name} if node.value.id == "datetime" else set()
 
     assert {"clock.py"} == readers
+
+
+def test_a_process_of_another_number_makes_ids_of_its_own(monkeypatch):
+    """Also one that was forked by a library in C, of which nothing of Python hears."""
+    clock = Clock()
+    before = clock.new_id()
+    monkeypatch.setattr("bus.clock.os.getpid", lambda: -1)
+
+    assert before.binary[4:9] != clock.new_id().binary[4:9]
+    assert clock.new_id().binary[4:9] == clock.new_id().binary[4:9]
+
+
+def test_ids_of_many_threads_are_all_different():
+    clock = Clock()
+    made: list[object] = []
+    threads = [
+        threading.Thread(target=lambda: made.extend([clock.new_id() for _ in range(2000)])) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert 16_000 == len(set(made))

@@ -43,8 +43,37 @@ def test_a_program_may_be_named_relative_to_its_folder(folder):
 MISTAKES = [
     ("[handler:x]\ncommand = /bin/echo\n", "1: [handler:x]: expected the key topic, got none; "
      "write for example topic = github.push, github.release"),
-    (HEAD, "1: [handler:x]: expected the key command, got none; "
-     "write for example command = /bin/echo {topic} in {body:repository.full_name}"),
+    (HEAD, "1: [handler:x]: expected the key command or task, got neither; "
+     "write for example command = /bin/echo {topic}"),
+    (f"{HEAD}command =\n", "1: [handler:x]: expected the key command or task, got neither; "
+     "write for example command = /bin/echo {topic}"),
+    (f"{HEAD}command = /bin/true\ntask = a.b\n",
+     "4: [handler:x] task: expected a command or a task, got both; remove one"),
+    (f"{HEAD}task = a.b\nuser = root\n",
+     "4: [handler:x] user: expected with command only, got task; remove it"),
+    (f"{HEAD}command = /bin/true\nargs = [1]\n",
+     "4: [handler:x] args: expected with task only, got command; remove it"),
+    (f"{HEAD}task = a b\n",
+     "3: [handler:x] task: expected the name of a task, got 'a b'; write for example mail.send_mail"),
+    (f"{HEAD}task = a.b\nargs = {{body:a}}\n",
+     "4: [handler:x] args: expected a list in JSON, texts in double quotes, got something else (not JSON, "
+     "Expecting property name enclosed in double quotes at line 1 column 2); "
+     'write for example ["{body:pusher.email}", 3]'),
+    (f'{HEAD}task = a.b\nargs = {{"a": 1}}\n',
+     "4: [handler:x] args: expected a list in JSON, texts in double quotes, got '{\"a\": 1}'; "
+     'write for example ["{body:pusher.email}", 3]'),
+    (f'{HEAD}task = a.b\nargs = [["{{bdy:a}}"]]\n',
+     "4: [handler:x] args: expected a known placeholder, got '{bdy:a}'; did you mean {body:a}?"),
+    (f'{HEAD}task = a.b\nargs = [{{"{{topic}}": 1}}]\n',
+     "4: [handler:x] args: expected keys without placeholders, got '{topic}'; write the key out"),
+    (f'{HEAD}task = a.b\nargs = ["{{header:Authorization}}"]\n',
+     "4: [handler:x] args: expected a header that is kept, got '{header:Authorization}'; name another one: "
+     "those that may hold a secret are never stored, nor are odd names"),
+    (f'{HEAD}task = a.b\nkwargs = {{"a b": 1}}\n',
+     "4: [handler:x] kwargs: expected names of arguments as keys, got 'a b'; name an argument"),
+    (f'{HEAD}task = a.b\nkwargs = {{"a": 1, "a": 2}}\n',
+     "4: [handler:x] kwargs: expected an object in JSON, texts in double quotes, got something else (key 'a' "
+     'stands twice in one object); write for example {"ref": "{body:ref}"}'),
     ("[handler:a b]\ntopic = t\ncommand = /bin/echo\n", "1: [handler:NAME]: expected a name of 1 to 64 "
      "letters, digits, _ and - behind handler:, got 'a b'; write for example [handler:deploy]"),
     ("[handlers:x]\n", "1: expected a known section, got '[handlers:x]'; did you mean [handler:x]?"),

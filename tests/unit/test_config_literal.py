@@ -23,6 +23,7 @@ NO_SHELL = (
     "and name that, or write /bin/sh -c '…'"
 )
 NO_BODY = "a variable is not filled in here; write {body:…} for a value of the event, or use a script"
+ROW = "a comma is a part of it; several secrets stand one a line, each but the first on an indented line"
 CUT_SECRET = (
     "it ends before a ;, where a comment begins; a secret with a space and ; in it has to stand elsewhere: "
     "write file:PATH"
@@ -41,6 +42,9 @@ WARNED = [
     (f'{TOKEN}"{LONG}"\n', f"[hook:x] secret: {QUOTES}"),
     (f"{TOKEN}'{LONG}'\n", f"[hook:x] secret: {QUOTES}"),
     (f"{TOKEN}{LONG} # of the sender\n", f"[hook:x] secret: {HASH}"),
+    (f"{TOKEN}{LONG}, {LONG}\n", f"[hook:x] secret: {ROW}"),
+    (f"{TOKEN}{LONG},{LONG[::-1]}\n", f"[hook:x] secret: {ROW}"),
+    (f"{TOKEN}{LONG},env:GOOD\n", f"[hook:x] secret: {ROW}"),
     (f"{TOKEN}{LONG} ;and-more\n", f"[hook:x] secret: {CUT_SECRET}"),
     (f"{TOKEN}env:GOOD\n  {LONG} ;and-more\n", f"[hook:x] secret: {CUT_SECRET}"),
     ("[monqbus]\n\ndata_dir = $HOME/data\n", "[monqbus] data_dir: $HOME is not filled in here; "
@@ -74,6 +78,8 @@ MEANT = [
     f"{TOKEN}pa$$word-with-$igns\n",
     f"{TOKEN}a#b-of-sixteen-bytes\n",
     f"{TOKEN}a;b-of-sixteen-bytes\n",
+    f"{TOKEN}a,b-of-sixteen-bytes\n",
+    f"{TOKEN}{LONG},\n",
     f'{TOKEN}"quote-only-in-front-\n',
     f"{TOKEN}env:GOOD ; from the environment\n",
     "[worker]\nlease = 60s ; a minute\n",

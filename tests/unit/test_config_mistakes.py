@@ -11,22 +11,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bus.config import load
+from bus.config import Hook, load
+from bus.config.settings import rows
 from bus.errors import ConfigError
+from bus.senders import SENDERS
 
 from .inifile import ENVIRON, HOOK, problems, read, write
 
 pytestmark = pytest.mark.usefixtures("folder")
 
 DURATION = "expected a duration from 1s to 36500d (unit ms, s, m, h or d), got"
-HOOK_KEYS = (
-    "verify, secret, weak_secret, header, topic, topic_fallback, delivery_id, on_duplicate, replay_guard, "
-    "tolerance"
-)
+HOOK_KEYS = ", ".join(row.key for row in rows(Hook))
 ALONE = "expected [SECTION] alone on its line, got something else; write for example [monqbus]"
 KEY_VALUE = "expected KEY = VALUE, got something else; indent the line if it goes on with the value above"
 TOPIC_EXPECTED = "expected a topic of letters, digits and _ . : -, at most 128 characters"
 KNOWN_PLACEHOLDERS = "{event}, {name}, {header:X}, {query:x} and {body:dotted.path}"
+LISTEN_EXPECTED = "expected HOST:PORT or unix:/PATH, several separated by commas"
 STORE_EXPECTED = "expected sqlite or mongodb://HOST:PORT/DATABASE (mongodb+srv:// too)"
 STORE_EXAMPLE = "write for example mongodb://127.0.0.1:27017/monqbus"
 ENCODE = "percent-encode : / ? # [ ] @ % in its user name and password"
@@ -69,7 +69,7 @@ MISTAKES = [
     (
         "[DEFAULT]\n",
         "1: expected a known section, got '[DEFAULT]'; known are [monqbus], [worker], [http], [hook:NAME], "
-        "[handler:NAME]",
+        "[handler:NAME], [schedule:NAME]",
     ),
     ("[http]\nmax_waiting = 9\n", "2: [http] max_waiting: is called max_inflight now; rename it"),
     ("[http]\nlistn = a\n", "2: [http]: expected a known key, got 'listn'; did you mean listen?"),
@@ -80,42 +80,42 @@ MISTAKES = [
         "known are greenlets, cpu_workers, max_tasks_per_worker, max_memory_per_worker, "
         "lease, drain, max_attempts, timeout",
     ),
-    (f"{HOOK}pfx = b\n", f"4: [hook:x]: expected a known key, got another one; known are {HOOK_KEYS}"),
+    (f"{HOOK}zzz = b\n", f"4: [hook:x]: expected a known key, got another one; known are {HOOK_KEYS}"),
     # values
     (
         "[http]\nlisten = abc\n",
-        "2: [http] listen: expected HOST:PORT, got 'abc'; write for example 127.0.0.1:8080",
+        f"2: [http] listen: {LISTEN_EXPECTED}, got 'abc'; write for example 127.0.0.1:8080",
     ),
     (
         "[http]\nlisten =\n",
-        "2: [http] listen: expected HOST:PORT, got nothing; write for example 127.0.0.1:8080",
+        f"2: [http] listen: {LISTEN_EXPECTED}, got nothing; write for example 127.0.0.1:8080",
     ),
     (
         "[http]\nlisten = ::1:80\n",
-        "2: [http] listen: expected HOST:PORT, got '::1:80'; write for example 127.0.0.1:8080",
+        f"2: [http] listen: {LISTEN_EXPECTED}, got '::1:80'; write for example 127.0.0.1:8080",
     ),
     (
         "[http]\nlisten = *:8080\n",
-        "2: [http] listen: expected HOST:PORT, got '*:8080'; "
+        f"2: [http] listen: {LISTEN_EXPECTED}, got '*:8080'; "
         "write 0.0.0.0:8080 for all IPv4 addresses, or [::]:8080 for IPv6 too",
     ),
     (
         "[http]\nlisten = :8080\n",
-        "2: [http] listen: expected HOST:PORT, got ':8080'; "
+        f"2: [http] listen: {LISTEN_EXPECTED}, got ':8080'; "
         "write 0.0.0.0:8080 for all IPv4 addresses, or [::]:8080 for IPv6 too",
     ),
     (
         "[http]\nlisten = 8080\n",
-        "2: [http] listen: expected HOST:PORT, got '8080'; "
+        f"2: [http] listen: {LISTEN_EXPECTED}, got '8080'; "
         "write 127.0.0.1:8080 for this machine alone, or 0.0.0.0:8080 for all addresses",
     ),
     (
         "[http]\nlisten = 127.0.0.256:80\n",
-        "2: [http] listen: expected HOST:PORT, got '127.0.0.256:80'; write for example 127.0.0.1:8080",
+        f"2: [http] listen: {LISTEN_EXPECTED}, got '127.0.0.256:80'; write for example 127.0.0.1:8080",
     ),
     (
         "[http]\nlisten = localhost:65536\n",
-        "2: [http] listen: expected HOST:PORT, got 'localhost:65536'; write for example 127.0.0.1:8080",
+        f"2: [http] listen: {LISTEN_EXPECTED}, got 'localhost:65536'; write for example 127.0.0.1:8080",
     ),
     (
         "[http]\nmax_body = 9MiB\n",
@@ -227,6 +227,28 @@ MISTAKES = [
         "write for example env:GITHUB_WEBHOOK_SECRET",
     ),
     (
+        "[hook:x]\nverify = github\nsecret = env:GOOD, env:OTHER\n",
+        "3: [hook:x] secret: expected env:NAME, file:PATH or credential:NAME, got several behind 'env:'; "
+        "several stand one a line, each but the first on an indented line",
+    ),
+    (
+        "[hook:x]\nverify = github\nsecret = file:/a,file:/b\n",
+        "3: [hook:x] secret: expected env:NAME, file:PATH or credential:NAME, got several behind 'file:'; "
+        "several stand one a line, each but the first on an indented line",
+    ),
+    (
+        "[handler:x]\ntopic = t\ncommand = ls ${HOME}/x\n",
+        "3: [handler:x] command: expected a known placeholder, got '${HOME}'; a variable is not filled in "
+        "here: write out what it stands for; placeholders are {topic}, {id}, {hook}, {delivery}, {header:X}, "
+        "{query:x}, {body:dotted.path}, {args:0} and {kwargs:name}",
+    ),
+    (
+        "[hook:x]\nverify = none\ntopic = a.${USER}\n",
+        "3: [hook:x] topic: expected a known placeholder, got '${USER}'; a variable is not filled in here: "
+        "write out what it stands for; placeholders are {event}, {name}, {header:X}, {query:x} and "
+        "{body:dotted.path}",
+    ),
+    (
         "[hook:x]\nverify = github\nsecret = file:/nowhere\n",
         "3: [hook:x] secret: expected a secret in the file /nowhere, got none: No such file or directory; "
         "create it with mode 0600, or correct the path",
@@ -312,10 +334,7 @@ MISTAKES = [
     ),
     (
         "[hook:x]\nverify = githb\n",
-        "2: [hook:x] verify: expected one of none, token, github, standard, svix, gitlab, gitea, "
-        "forgejo, gogs, bitbucket, jira, slack, stripe, shopify, woocommerce, pagerduty, vercel, hookdeck, "
-        "got 'githb'; "
-        "write for example github",
+        f"2: [hook:x] verify: expected one of {', '.join(SENDERS)}, got 'githb'; write for example github",
     ),
     (
         "[hook:x]\nverify = github\n",
@@ -328,16 +347,19 @@ MISTAKES = [
     ),
     (
         "[hook:x]\nverify = standard\nsecret = whsec_c2hvcnQ=\n",
-        "3: [hook:x] secret: expected whsec_ and the base64 of 24 to 64 bytes, got something else; "
+        "3: [hook:x] secret: expected whsec_ and the base64 of 24 to 64 bytes or whpk_ and the base64 of "
+        "32 bytes, got something else; "
         "copy it from the sender",
     ),
     (
         "[hook:x]\nverify = github\nsecret = plain-of-16-byte\nheader = X-Token\n",
-        "4: [hook:x] header: expected it with verify = token only, got it with verify = github; remove it",
+        "4: [hook:x] header: expected it with verify = token, hmac, grafana, okta or event-grid only, "
+        "got it with verify = github; remove it",
     ),
     (
         f"{HOOK}tolerance = 1m\n",
-        "4: [hook:x] tolerance: expected it with verify = standard, svix, slack or stripe only, "
+        "4: [hook:x] tolerance: expected it with verify = hmac, standard, svix, gitlab, webflow, "
+        "stripe, paddle, sendgrid, mailgun, slack, discord, zoom, twitch, elevenlabs, grafana or scalr only, "
         "got it with verify = token; "
         "remove it",
     ),

@@ -97,4 +97,4 @@ def test_the_pages_and_the_messages_have_it():
     assert "\n;[lamp:door]\n;colour = green\n" in sample({})
     assert "\n[lamp:door]\ncolour = red\n" in sample({"lamp:door": {"colour": "red"}})
     assert unknown_section("lamps:door").endswith("did you mean [lamp:door]?")
-    assert "[handler:NAME], [lamp:NAME]" in unknown_section("xyz")
+    assert "[schedule:NAME], [lamp:NAME]" in unknown_section("xyz")

@@ -12,7 +12,9 @@ import pytest
 
 from bus import connecting
 from bus.apps import registry
+from bus.apps.events import post_event
 from bus.apps.loading import idle, load
+from bus.apps.poster import bind, hold
 from bus.apps.registry import Registry, event_handler, task
 from bus.clock import FrozenClock
 from bus.errors import BadDeclaration, ConfigError
@@ -67,7 +69,9 @@ def test_two_functions_of_an_app_under_one_name_are_refused(app, text, is_afresh
     """They were compared by the place of their code, which a decorator or a loop shares: one never ran."""
     (app / "app_two.py").write_text(LOGGED + text)
 
-    with pytest.raises(ConfigError, match=r"app_two: task [\w.]+: declared at .* and again at .*; give"):
+    with pytest.raises(
+        ConfigError, match=r"app_two.py:\d+: task [\w.]+: declared at .* and again at .*; give"
+    ):
         load(["app_two"], [app], afresh=is_afresh)
 
 
@@ -199,11 +203,11 @@ def test_a_task_of_the_started_program_is_not_posted(app):
     """No daemon imports it under that name: it parked for ever."""
     (app / "app_script.py").write_text("from monqbus import task\n@task\ndef a(): ...\n")
     declared = runpy.run_path(str(app / "app_script.py"), run_name="__main__")["a"]
-    registry.bind(connecting.ForkSafe(Office))  # type: ignore[arg-type]
+    bind(connecting.ForkSafe(Office))  # type: ignore[arg-type]
 
     with pytest.raises(BadDeclaration, match=r"task __main__.a: .* no daemon imports as __main__; import a"):
         declared.post()
-    registry.bind(None)
+    bind(None)
 
 
 def test_a_program_that_is_an_app_too_leaves_its_events_to_the_app(app, fresh):
@@ -228,13 +232,13 @@ def test_an_event_that_only_the_started_program_handles_is_not_published(app, fr
     )
     runpy.run_path(str(app / "app_script.py"), run_name="__main__")
     store = open_memory_store()
-    registry.bind(connecting.ForkSafe(lambda: PostOffice(store, lambda: fresh, FrozenClock())))
+    bind(connecting.ForkSafe(lambda: PostOffice(store, lambda: fresh, FrozenClock())))
 
     with (
         pytest.raises(BadDeclaration, match=r"task __main__.a: .* no daemon imports as __main__"),
-        registry.hold() if is_held else nullcontext(),
+        hold() if is_held else nullcontext(),
     ):
-        registry.post_event("t")
-    registry.bind(None)
+        post_event("t")
+    bind(None)
     assert [] == store.events(10)
     store.close()

@@ -16,9 +16,11 @@ from bson import ObjectId
 
 from bus.apps import registry
 from bus.apps.calls import MOST_HELD, Batch, prepare
+from bus.apps.events import g, post_event
 from bus.apps.loading import load
 from bus.apps.options import Options
-from bus.apps.registry import Registry, Task, event_handler, g, post_event, task
+from bus.apps.poster import bind, hold
+from bus.apps.registry import Registry, Task, event_handler, task
 from bus.clock import FrozenClock
 from bus.errors import BadCall, BadDeclaration, ConfigError, NotBound, NotStorable
 from bus.model import MonQTask, Receipt
@@ -56,9 +58,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Registry:
 @pytest.fixture
 def clerk() -> Iterator[Clerk]:
     clerk = Clerk()
-    registry.bind(clerk)
+    bind(clerk)
     yield clerk
-    registry.bind(None)
+    bind(None)
 
 
 @pytest.fixture
@@ -196,9 +198,9 @@ def test_an_option_out_of_its_range_is_refused_by_name(options):
         lambda: declared.post(1, **{f"__task_{name}": options[name]}),
     ):
         with pytest.raises(BadDeclaration, match=f"task option {name}: expected .*, got"):
-            registry.bind(Clerk())
+            bind(Clerk())
             act()
-    registry.bind(None)
+    bind(None)
 
 
 def test_an_unknown_option_is_refused_with_the_known_ones():
@@ -234,8 +236,37 @@ def test_handlers_may_be_stacked(fresh):
 @pytest.mark.parametrize("topics", [(), ("",), ("a b",), ("*",), (add,), (b"a",), ("x" * 129,)])
 def test_a_topic_is_a_plain_word(topics):
     """Also where the decorator was written without parentheses."""
-    with pytest.raises(BadDeclaration, match="@event_handler: expected topics"):
+    with pytest.raises(BadDeclaration, match=r"@event_handler: expected (topics|at least one topic)"):
         event_handler(*topics)
+
+
+@pytest.mark.parametrize(
+    ("decorator", "sentence"),
+    [
+        ("event_handler", "@event_handler: expected topics in parentheses, got the function sold; write "
+         "@event_handler('shop.sold') above it"),
+        ("event_handler()", "@event_handler: expected at least one topic, got none; write @event_handler("),
+        ("event_handler(['a', 'b'])", "@event_handler: expected topics of letters, digits and _.:- in "
+         "quotes, got ['a', 'b']; write each as an argument of its own: @event_handler('shop.sold', 'shop."),
+        ("event_handler('github.*')", "@event_handler: expected topics of letters, digits and _.:- in "
+         "quotes, got 'github.*'; there are no wildcards, name each topic"),
+        ("task(cpu='yes')", "task option cpu: expected True or False, got 'yes'"),
+        ("event_handler('a', max_attempt=3)", "task option max_attempt: expected one of cpu, delay, key, "
+         "max_attempts, priority, result_type, timeout, got an unknown option, did you mean max_attempts?"),
+        ("task(timeuot=3)", "task option timeuot: expected one of cpu, delay, key, max_attempts, priority, "
+         "result_type, timeout, got an unknown option, did you mean timeout?"),
+        ("task('my.name')", "@task: expected a function, got the text 'my.name'; a name is an option"),
+    ],
+)  # fmt: skip
+def test_a_decorator_written_wrongly_names_its_line_and_the_remedy(app, decorator, sentence):
+    """Parentheses, topics and options are what a first handler lacks."""
+    text = f"from monqbus import event_handler, task\n\n@{decorator}\ndef sold(topic): ...\n"
+    (app / "app_wrong.py").write_text(text)
+
+    with pytest.raises(ConfigError) as caught:
+        load(["app_wrong"], [app])
+
+    assert f"app app_wrong: {app}/app_wrong.py:3: {sentence}" in str(caught.value)
 
 
 # posting
@@ -340,7 +371,7 @@ def test_an_edit_in_the_second_of_the_last_import_is_seen(app):
         ("import app_missing\n", r"no module named 'app_missing'; install it"),
         (
             "from monqbus import task\n@task\ndef one(): pass\ntask(lambda: 1)\n",
-            r"app_bad: @task: .*<lambda>",
+            r"app_bad: .*app_bad.py:4: @task: .*<lambda>",
         ),
     ],
 )
@@ -371,6 +402,10 @@ def test_an_app_that_is_not_there_is_refused_with_the_remedy(app):
         ("app_shop.taks", "no module named 'app_shop.taks'; did you mean app_shop.tasks?"),
         ("app_shop.xyz", "no module named 'app_shop.xyz'; app_shop has mails, tasks"),
         ("app_shop.tasks.more", "app_shop.tasks is a single file, which has no modules in it"),
+        (
+            "app_shop.tasks.py",
+            "app_shop.tasks is a single file, which has no modules in it; write app_shop.tasks",
+        ),
         ("app_shpo", "add its folder to [monqbus] path, or did you mean app_shop?"),
     ],
 )
@@ -497,10 +532,10 @@ def test_cpu_belongs_to_the_declaration(clerk):
 
 def test_a_held_block_is_one_batch_in_the_order_of_its_posts(clerk: Clerk):
     declared = task(add)
-    with registry.hold():
+    with hold():
         first = declared.post(1)
         event_id = post_event("sold", 2)
-        with registry.hold():
+        with hold():
             rest = declared.options(priority=3).post_many([(3,), (4, 5)])
         assert [] == clerk.batches
     (batch,) = clerk.batches
@@ -513,7 +548,7 @@ def test_a_held_block_is_one_batch_in_the_order_of_its_posts(clerk: Clerk):
 
 
 def test_a_held_block_that_raises_stores_nothing(clerk: Clerk):
-    with pytest.raises(ZeroDivisionError), registry.hold():
+    with pytest.raises(ZeroDivisionError), hold():
         task(add).post(1)
         raise ZeroDivisionError
 
@@ -532,7 +567,7 @@ def test_each_call_of_many_is_a_tuple(clerk: Clerk, call: object):
 
 
 def test_an_empty_block_asks_nobody():
-    with registry.hold():
+    with hold():
         pass
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bus.safe_text import SHORT, cached_if_short
+from bus.safe_text import SHORT, cached_if_short, shortened
 
 
 @pytest.mark.parametrize("kind", [str, str.encode])
@@ -35,3 +35,13 @@ def test_only_so_many_answers_are_remembered():
         itself(text)
 
     assert ["a", "b", "c", "a"] == asked
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "shown"),
+    [("abcdef", 6, "abcdef"), ("abcdefg", 6, "ab…efg"), ("abcdefgh", 7, "abc…fgh"), ("", 5, "")],
+)
+def test_a_text_that_is_cut_keeps_both_of_its_ends(text, limit, shown):
+    """The subject of an error stands in front, what is missing at the end."""
+    assert shown == shortened(text, limit)
+    assert len(shown) <= limit

@@ -10,6 +10,7 @@ import pytest
 
 from bus.apps import registry
 from bus.apps.options import Options
+from bus.apps.poster import bind
 from bus.apps.registry import Registry, event_handler, task
 from bus.apps.signature import Parameters
 from bus.clock import FrozenClock
@@ -35,9 +36,9 @@ class Clerk:
 def clerk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clerk]:
     monkeypatch.setattr(registry, "_registry", Registry())
     clerk = Clerk()
-    registry.bind(clerk)
+    bind(clerk)
     yield clerk
-    registry.bind(None)
+    bind(None)
 
 
 def two(a, b, *, c=0): ...

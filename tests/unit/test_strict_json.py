@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus import strict_json
-from bus.strict_json import BadJson, at_path, parse, text_in
+from bus.strict_json import ALL, BadJson, at_path, parse, text_in
 
 ROOT = Path(__file__).parents[2]
 PLAIN = st.recursive(
@@ -242,6 +242,32 @@ def test_what_a_topic_needs_is_kept_of_a_long_text(value, count, steps):
 
     assert at_path(value, path) == at_path(thin, path)
     assert at_path(value, "b,") == at_path(thin, "b,")
+
+
+@given(
+    TANGLED,
+    st.sampled_from(SIZES),
+    st.lists(st.sampled_from(["0", "1", "2", "a", "]", ""]), min_size=1, max_size=4),
+)
+def test_what_a_rule_needs_is_kept_with_all_that_is_below_it(value, count, steps):
+    """An object or list at a path that ends in `ALL` is whole, however many pieces it came in."""
+    (thin,) = outcome(json.dumps(value).encode(), count, only=[".".join([*steps, ALL]), "b,"])
+    for step in steps:
+        value, thin = (
+            one.get(step)
+            if isinstance(one, dict)
+            else one[int(step)]
+            if isinstance(one, list) and step.isdecimal() and int(step) < len(one)
+            else None
+            for one in (value, thin)
+        )
+
+    assert value == thin
+
+
+@given(TANGLED, st.sampled_from(SIZES))
+def test_a_rule_that_reads_the_whole_body_has_it(value, count):
+    assert [value] == outcome(json.dumps(value).encode(), count, only=[ALL, "b,"])
 
 
 @pytest.mark.parametrize("count", SIZES)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from bus.apps import registry
-from bus.apps.registry import Registry, event_handler, g, task
+from bus.apps.events import g
+from bus.apps.registry import Registry, event_handler, task
 from bus.errors import (
     JoinTimeout,
     MonqbusError,
@@ -371,3 +372,17 @@ def test_tasks_shows_all_of_them_however_large(bench, note):
     posted = [note.post("x" * 5 * 1024 * 1024) for _ in range(4)]
 
     assert [task.id for task in posted] == [stored.id for stored in bench.tasks()]
+
+
+def test_rules_of_handlers_hold_as_in_the_daemon(bench):
+    """Of deliveries and of published events."""
+
+    @event_handler("order", name="paid", when='body.state == "paid" or args.0 == "paid"')
+    def paid(topic, *args): ...
+
+    for state in ("paid", "open"):
+        bench.deliver("order", {"state": state})
+        g.post_event("order", state)
+
+    assert ["complete", "complete"] == [one.state for one in bench.run_ready()]
+    assert 2 == len(bench.tasks())

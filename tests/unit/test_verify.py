@@ -192,7 +192,7 @@ def test_a_bearer_token_is_compared_whole(value: str, verdict: str) -> None:
 
 def test_a_header_of_its_own_carries_the_bare_token() -> None:
     """As GitLab sends it: X-Gitlab-Token."""
-    sender = adapted("token", "X-Gitlab-Token", 300.0)
+    sender = adapted("token", header="X-Gitlab-Token")
 
     assert "" == reason(sender, ("t0ken",), {"x-gitlab-token": "t0ken"}, b"")
     assert "missing" == reason(sender, ("t0ken",), {"authorization": "Bearer t0ken"}, b"")
@@ -200,7 +200,7 @@ def test_a_header_of_its_own_carries_the_bare_token() -> None:
 
 def test_the_tolerance_of_the_hook_counts() -> None:
     """`tolerance` of a hook replaces the row's."""
-    sender = adapted("standard", "Authorization", 10.0)
+    sender = adapted("standard", tolerance=10.0)
     late = STANDARD_TIME + 11.0
 
     assert "stale" == reason(sender, (STANDARD_SECRET,), STANDARD_HEADERS, STANDARD_BODY, late)
@@ -224,7 +224,11 @@ def test_whatever_stands_in_headers_and_secrets_the_answer_is_a_mismatch(
 ) -> None:
     """Only `none` believes noise, and nothing raises anything but Mismatch."""
     sender = SENDERS[name]
-    others = [place[7:] for place in (sender.timestamp, *sender.delivery) if place.startswith("header:")]
+    others = [
+        place[7:]
+        for place in (*(way.timestamp for way in sender.ways), *sender.delivery)
+        if place.startswith("header:")
+    ]
     headers = {**dict(zip(others, (moment, delivery), strict=False)), sender.header: signature}
 
     believed = not reason(sender, (secret + "!",), headers, body)

@@ -100,7 +100,7 @@ class InboxReader:
         )
 
     def close(self) -> None:
-        """Let all files go; the next reader finds them."""
+        """Close all files; the next reader finds them."""
         for source in self._open.values():
             source.close()
         self._open.clear()
@@ -225,5 +225,5 @@ class _Source:
         return os.path.samestat(os.fstat(self._descriptor), path.lstat())
 
     def close(self) -> None:
-        """Let it go."""
+        """Close it."""
         os.close(self._descriptor)

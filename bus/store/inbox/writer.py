@@ -66,7 +66,7 @@ class InboxWriter:
         self._ring()
 
     def close(self) -> None:
-        """Let the file go: the daemon deletes it when it has all of it."""
+        """Close the file; the daemon deletes it when it has taken over all of it."""
         with self._writing, self._syncing:
             if self._file is not None:
                 self._file.close()
@@ -168,7 +168,7 @@ class _File:
         self.synced = max(self.synced, target)
 
     def close(self) -> None:
-        """Let it go, and with it the lock."""
+        """Close it, which releases the lock."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             close_at_once(descriptor)

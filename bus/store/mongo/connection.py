@@ -112,7 +112,7 @@ class Connection:
         self._seconds = min(self._client.options.timeout or CALL_SECONDS, CALL_SECONDS)
 
     def close(self) -> None:
-        """Give all sockets back; every call after it raises StoreUnavailable."""
+        """Close all sockets; every call after it raises StoreUnavailable."""
         if self._client is not None:
             self._client.close()
         self._client = self._database = None
@@ -147,6 +147,8 @@ class Connection:
         try:
             with pymongo.timeout(self._seconds if seconds is None else seconds):
                 yield database
+        except MonqbusError:  # which may be one of the driver's as well
+            raise
         except PyMongoError as error:
             raise self.translated(error) from error
         except BSONError as error:
@@ -159,7 +161,7 @@ class Connection:
         """What *error* is called outside of the adapter."""
         if isinstance(error, InvalidOperation) and self._client is None:
             return self._closed()
-        text = self._scrubbed(_sentence(error))
+        text = self.sentence(error)
         codes = _codes(error)
         if _is_outage(error, codes):
             return StoreUnavailable(
@@ -170,6 +172,10 @@ class Connection:
             return _too_large()
         remedy = next((REMEDIES[code] for code in codes if code in REMEDIES), "see the log of the server")
         return StoreError(f"{self.name}: {text}; {remedy}")
+
+    def sentence(self, error: PyMongoError) -> str:
+        """The words of *error*, without documents and secrets."""
+        return self._scrubbed(_sentence(error))
 
     def _closed(self) -> StoreUnavailable:
         return StoreUnavailable(f"{self.name}: the store is closed")

@@ -1,4 +1,4 @@
-"""The delivery log in MongoDB: two rings in one collection, one of refused deliveries, one of the others.
+"""The delivery log in MongoDB: two rings in one collection, one of what strangers cause, one of the others.
 
 Not a capped collection: its oldest would go whichever ring they are of, and none for its age.
 """
@@ -22,7 +22,7 @@ from .lenient import id_of, is_, read
 from .pages import read_behind
 from .schema import DELIVERIES, RING
 
-_ORDER: Final = [("is_refused", DESCENDING), ("_id", DESCENDING)]
+_ORDER: Final = [("by_stranger", DESCENDING), ("_id", DESCENDING)]
 
 
 class DeliveryRing:
@@ -39,14 +39,14 @@ class DeliveryRing:
                 _insert(deliveries, [record_to_document(one) for one in records])
             return 0 if keep is None else sum(_trim(deliveries, ring, keep) for ring in (False, True))
 
-    def find(self, which: DeliveryFilter, limit: int, cursor: ObjectId | None) -> list[Delivery]:
+    def find(self, filter: DeliveryFilter, limit: int, cursor: ObjectId | None) -> list[Delivery]:
         """See contract.deliveries."""
         query: Document = {
             name: value
             for name in ("hook", "delivery", "outcome", "status")
-            if (value := getattr(which, name))
+            if (value := getattr(filter, name))
         }
-        moments = {"$lt": which.older, "$gt": which.newer}
+        moments = {"$lt": filter.older, "$gt": filter.newer}
         if given := {sign: moment for sign, moment in moments.items() if moment is not None}:
             query["received"] = given
         with self._connection.call() as database:
@@ -77,14 +77,14 @@ def _insert(deliveries: Collection[Document], documents: list[Document]) -> None
 
 def _trim(deliveries: Collection[Document], ring: bool, keep: Keep) -> int:
     """Delete what is too old in one ring, and the oldest of what is too much, by the index alone."""
-    of_ring: Document = {"is_refused": ring, "_id": {"$type": "objectId"}}
-    gone = deliveries.delete_many({"is_refused": ring, "received": {"$lt": keep.before}}).deleted_count
+    of_ring: Document = {"by_stranger": ring, "_id": {"$type": "objectId"}}
+    gone = deliveries.delete_many({"by_stranger": ring, "received": {"$lt": keep.before}}).deleted_count
     find = partial(_newest_first, of_ring)
     found = read(deliveries, find)
     rooms = accumulate(_room(document) for document in found)
     fitting = sum(1 for number, room in enumerate(rooms) if number < keep.most and room <= keep.size)
     if fitting < len(found):
-        past = {"is_refused": ring, "_id": {"$lte": found[fitting]["_id"], "$type": "objectId"}}
+        past = {"by_stranger": ring, "_id": {"$lte": found[fitting]["_id"], "$type": "objectId"}}
         gone += deliveries.delete_many(past).deleted_count
     return gone
 

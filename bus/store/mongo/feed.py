@@ -1,6 +1,6 @@
 """The feed between daemons: a capped collection of hints, tailed.
 
-The tail is spoken in plain commands: the driver's tailable cursor swallows the errors that say that
+The tail uses plain commands: the driver's tailable cursor swallows the errors that say that
 hints were missed, and stays with a former primary after a stepdown. A `getMore` that always goes
 to the present primary is told there that its cursor is unknown, and that is the answer wanted.
 """
@@ -28,7 +28,7 @@ OPEN_SECONDS: Final = 2.0
 EVERYTHING: Final = 100_000
 UNLIMITED: Final = 0  # to pymongo.timeout
 HINT: Final[Document] = {"_id": 0, "hint": {"$literal": 1}}  # whatever else somebody has put into one
-HINT_CONCERN: Final = WriteConcern(w=1)
+HINT_CONCERN: Final = WriteConcern(w=0)  # a hint that got lost costs a poll, one that is awaited each post
 
 
 class Tail(NamedTuple):
@@ -39,7 +39,7 @@ class Tail(NamedTuple):
 
 
 class Feed:
-    """Rings other daemons and hears them; its own rings it does not hear."""
+    """Rings other daemons and receives their rings, not its own."""
 
     def __init__(self, connection: Connection, *, daemon: bool) -> None:
         self._connection = connection

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from bson import ObjectId
 from pymongo import UpdateMany, UpdateOne, WriteConcern
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, PyMongoError
@@ -149,7 +150,7 @@ def _receipt(
         if posting.event is not None and named:
             marks.add(posting.event.id, ids, named)
         return Receipt(ids, posting.event.id if posting.event else None, duplicate=ids != named)
-    if first.fanned_out:
+    if first.fanned_out or not posting.tasks:  # nobody takes it now: what was begun stays to be finished
         ids = first.task_ids  # they may have ended, and be forgotten, since
     else:
         marks.add(first.id, ids, first.task_ids)
@@ -177,7 +178,7 @@ def _replay(
     for i, first in list(earlier.items()):
         if not postings[i].tasks or first.task_ids or not isinstance(first.id, ObjectId):
             continue
-        change = {"$set": _replaying(first, postings[i]), "$unset": {"fanned_out": ""}}
+        change = {"$set": _replaying(first, postings[i]), "$unset": {"fanned_out": "", "filtered": ""}}
         if events.update_one({"_id": first.id, **WITHOUT_TASKS}, change).matched_count:
             replayed.add(i)
         # else others have brought the same delivery, perhaps in this call
@@ -327,7 +328,7 @@ def _insert_tasks(tasks: Collection[Document], wanted: list[MonQTask], this: Try
                 stored.known.add(i)
         if not held:
             return stored
-        holders = _holders(tasks, [wanted[i].key for i in held])
+        holders = holders_of(tasks, [wanted[i].key for i in held])
         for i in held:
             stored.ids[i] = holders.get(wanted[i].key, stored.ids[i])
         pending = [i for i in held if wanted[i].key not in holders]  # the holder has just ended
@@ -340,9 +341,12 @@ def _insert_tasks(tasks: Collection[Document], wanted: list[MonQTask], this: Try
     return stored
 
 
-def _holders(tasks: Collection[Document], keys: list[str | None]) -> dict[str | None, Any]:
+def holders_of(
+    tasks: Collection[Document], keys: Sequence[str | None], session: ClientSession | None = None
+) -> dict[str | None, Any]:
+    """The ids of the unfinished tasks that hold *keys*, by key, as *session* sees them."""
     query = {"key": {"$in": keys}, "state": UNENDED}
-    found = read(tasks, lambda sound: sound.find(query, {"key": 1}))
+    found = read(tasks, lambda sound: sound.find(query, {"key": 1}, session=session))
     return {key: id_of(document) for document in found for key in texts_of(document.get("key"))}
 
 

@@ -20,6 +20,7 @@ from .schema import (
     EVENTS,
     FEED,
     INDEX_SECONDS,
+    RECORDS,
     TASKS,
     WORKERS,
     Found,
@@ -41,6 +42,7 @@ _LOST: Final[Mapping[str, str]] = {
     EVENTS: "events may be lost, and deliveries that come again are not recognised",
     DELIVERIES: "the log of refused deliveries is gone",
     WORKERS: "the leases are gone, and other daemons may begin what runs here",
+    RECORDS: "how far schedules have come is forgotten; what was missed until now does not run any more",
 }
 
 

@@ -20,6 +20,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
+from ...process.identity import ProcessIdentity
 from ..salvage import FRAME, READING, Unreadable, as_document, opened, salvage, seal
 
 Document = dict[str, Any]
@@ -63,6 +64,16 @@ def id_of(document: Document) -> Any:
     given = document["_id"]
     is_plain = type(given) in PLAIN or (type(given) is float and math.isfinite(given))
     return given if is_plain else seal(_element(given))
+
+
+def identity_of(value: Any) -> ProcessIdentity | None:
+    """What *value* says of a process; a newer version may say more, nonsense says nothing."""
+    try:
+        identity = ProcessIdentity(*(value[name] for name in ProcessIdentity._fields))
+    except (KeyError, TypeError):
+        return None
+    is_sound = type(identity.pid) is int and type(identity.start) is int and 0 < identity.pid < 2**31
+    return identity if is_sound else None
 
 
 def texts_of(value: Any) -> list[str]:

@@ -2,7 +2,7 @@
 
 One document says which version it is. Whoever changes it holds a lease on that document, by the server's
 clock: of several daemons that start at once one does each step, and the others wait for it. A step that
-was cut is begun again by whoever comes when its lease has run out.
+was cut is begun again by whoever comes when its lease has run out, on the machine of a dead holder at once.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from ...clock import Clock
 from ...errors import StoreUnavailable, StoreUnusable
+from ...process import identity
+from .lenient import identity_of
 from .migrations import STEPS
 
 SCHEMA: Final = "monq_schema"
@@ -79,6 +82,15 @@ def begin_at_first(database: Database[dict[str, Any]]) -> None:
         database[SCHEMA].update_one({"_id": ID}, {"$setOnInsert": {"version": FIRST}}, upsert=True)
 
 
+def _of_the_dead(
+    schema: Collection[dict[str, Any]], here: identity.ProcessIdentity | None
+) -> list[dict[str, Any]]:
+    """The condition that the holder is the present one, if that has died where *here* can see it."""
+    found = schema.find_one({"_id": ID}, {"holder": 1, "birth": 1}) or {}
+    birth = identity_of(found.get("birth"))
+    return [{"holder": found.get("holder")}] if birth is not None and identity.is_dead(birth, here) else []
+
+
 def _try(
     database: Database[dict[str, Any]],
     version: int,
@@ -95,10 +107,13 @@ def _try(
                 f"{database.name}.{SCHEMA}: expected our lease, got that of another daemon; start again"
             )
 
-    free = {"_id": ID, "version": version, **_IS_FREE}
-    if not schema.update_one(free, [{"$set": {"holder": holder, "until": _NEXT}}]).matched_count:
+    taken: dict[str, Any] = {"holder": holder, "until": _NEXT}
+    if (here := identity.of_this_process()) is not None:
+        taken["birth"] = {"$literal": here._asdict()}
+    free = {"_id": ID, "version": version, "$or": [_IS_FREE, *_of_the_dead(schema, here)]}
+    if not schema.update_one(free, [{"$unset": "birth"}, {"$set": taken}]).matched_count:
         return False
-    gone = {"holder": "", "until": ""}
+    gone = {"holder": "", "until": "", "birth": ""}
     try:
         step(database, keep)
     except Exception:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -13,7 +13,21 @@ from pymongo.errors import PyMongoError
 
 from ...codec import undo_references
 from ...errors import StoreError, StoreUnavailable
-from ...model import DELIVERY, PUBLISHED, READY, STATES, WILDCARD, Event, EventFilter, Filter, MonQTask
+from ...model import (
+    ACCEPTED,
+    DELIVERY,
+    FILTERED,
+    HANDLED,
+    PUBLISHED,
+    READY,
+    STATES,
+    UNHANDLED,
+    WILDCARD,
+    Event,
+    EventFilter,
+    Filter,
+    MonQTask,
+)
 from ..contract import CountedBy
 from ..documents import event_from_document, task_from_document
 from .connection import Connection, Document
@@ -23,6 +37,12 @@ from .pages import BRIEF, read_behind, read_ids
 from .schema import EVENTS, STATE, TASKS
 
 SEARCH_SECONDS: Final = 3.0
+_OUTCOMES: Final[Mapping[str, Document]] = {
+    HANDLED: WITH_TASKS,
+    UNHANDLED: {**WITHOUT_TASKS, "filtered": {"$ne": True}},
+    FILTERED: {"filtered": True},
+    ACCEPTED: {"filtered": {"$ne": True}},
+}
 
 
 class Reads:
@@ -38,22 +58,22 @@ class Reads:
             found = read(database[TASKS], lambda sound: sound.find(query).limit(1))
         return task_of(found[0]) if found else None
 
-    def find(self, which: Filter, limit: int, cursor: ObjectId | None, *, brief: bool) -> list[MonQTask]:
+    def find(self, filter: Filter, limit: int, cursor: ObjectId | None, *, brief: bool) -> list[MonQTask]:
         """See the contract."""
         shown = BRIEF if brief else None
-        with self._search(which) as database:
-            page = read_behind(database[TASKS], _query(which), cursor, limit=limit, shown=shown)
+        with self._search(filter) as database:
+            page = read_behind(database[TASKS], _query(filter), cursor, limit=limit, shown=shown)
         return [task_of(document) for document in page]
 
-    def ids(self, which: Filter, limit: int, cursor: ObjectId | None) -> list[ObjectId]:
+    def ids(self, filter: Filter, limit: int, cursor: ObjectId | None) -> list[ObjectId]:
         """See the contract."""
-        with self._search(which) as database:
-            return read_ids(database[TASKS], _query(which), cursor, limit=limit)
+        with self._search(filter) as database:
+            return read_ids(database[TASKS], _query(filter), cursor, limit=limit)
 
-    def count(self, which: Filter, by: CountedBy) -> dict[str, int]:
+    def count(self, filter: Filter, by: CountedBy) -> dict[str, int]:
         """See the contract; by states alone it reads an index and no document."""
-        query = {"state": {"$in": list(STATES)}, **_query(which)}
-        with self._search(which) as database:
+        query = {"state": {"$in": list(STATES)}, **_query(filter)}
+        with self._search(filter) as database:
             return _numbers(database, query, "$state" if by == "state" else "$task_name")
 
     def depth(self, most: int) -> int:
@@ -73,23 +93,23 @@ class Reads:
             found = read(database[EVENTS], lambda sound: sound.find(query).limit(1))
         return _event(found[0]) if found else None
 
-    def events(self, limit: int, cursor: ObjectId | None, which: EventFilter) -> list[Event]:
+    def events(self, limit: int, cursor: ObjectId | None, filter: EventFilter) -> list[Event]:
         """See the contract."""
         with self._connection.call() as database:
-            page = read_behind(database[EVENTS], _query_of_events(which), cursor, limit=limit)
+            page = read_behind(database[EVENTS], _query_of_events(filter), cursor, limit=limit)
         return [_event(document) for document in page]
 
     @contextmanager
-    def _search(self, which: Filter) -> Iterator[Database[Document]]:
+    def _search(self, filter: Filter) -> Iterator[Database[Document]]:
         """The database for one query of an operator. Its time goes along as maxTimeMS: the server ends it.
 
         A pattern is matched by the server, whose engine is not RE2. Raises StoreError when it took too long.
         """
         try:
-            with self._connection.call(SEARCH_SECONDS if which.error else None) as database:
+            with self._connection.call(SEARCH_SECONDS if filter.error else None) as database:
                 yield database
         except StoreUnavailable as error:
-            if not (which.error and _is_overdue(error)):
+            if not (filter.error and _is_overdue(error)):
                 raise
             raise StoreError(
                 f"{self._connection.name}: the search took longer than {SEARCH_SECONDS:g} s; "
@@ -120,40 +140,42 @@ def _is_overdue(error: StoreUnavailable) -> bool:
     return isinstance(cause, PyMongoError) and cause.timeout
 
 
-def _query(which: Filter) -> Document:
+def _query(filter: Filter) -> Document:
     query: Document = {}
-    if which.ids:
-        query["_id"] = {"$in": list(which.ids)}
-    if which.states:
-        query["state"] = {"$in": list(which.states)}
-    if which.name:
-        query["task_name"] = _named(which.name)
-    if which.names:
-        query.setdefault("task_name", {})["$in"] = list(which.names)
-    if which.topic:
-        query["topic"] = which.topic
-    if which.error:
-        query["result"] = {"$regex": which.error, "$not": {"$type": "array"}}  # whose texts would be searched
-    moments = {"$lt": which.older, "$gt": which.newer}
+    if filter.ids:
+        query["_id"] = {"$in": list(filter.ids)}
+    if filter.states:
+        query["state"] = {"$in": list(filter.states)}
+    if filter.name:
+        query["task_name"] = _named(filter.name)
+    if filter.names:
+        query.setdefault("task_name", {})["$in"] = list(filter.names)
+    if filter.topic:
+        query["topic"] = filter.topic
+    if filter.error:
+        # of an array the texts would be searched
+        query["result"] = {"$regex": filter.error, "$not": {"$type": "array"}}
+    moments = {"$lt": filter.older, "$gt": filter.newer}
     if given := {name: moment for name, moment in moments.items() if moment is not None}:
         query["time_queue"] = given
-    ends = {"$lt": which.ended_older, "$gt": which.ended_newer}
+    ends = {"$lt": filter.ended_older, "$gt": filter.ended_newer}
     if given := {name: moment for name, moment in ends.items() if moment is not None}:
         query["time_stop"] = given
     return query
 
 
-def _query_of_events(which: EventFilter) -> Document:
-    query: Document = {name: text for name in ("topic", "hook", "delivery") if (text := getattr(which, name))}
-    moments = {"$lt": which.older, "$gt": which.newer}
+def _query_of_events(filter: EventFilter) -> Document:
+    query: Document = {
+        name: text for name in ("topic", "hook", "delivery") if (text := getattr(filter, name))
+    }
+    moments = {"$lt": filter.older, "$gt": filter.newer}
     if given := {name: moment for name, moment in moments.items() if moment is not None}:
         query["received"] = given
-    if which.outcome:
-        query.update(WITHOUT_TASKS if which.outcome == "unhandled" else WITH_TASKS)
-    if which.kind:
-        kinds: list[Document] = [{"kind": which.kind}]
-        if which.kind in {DELIVERY, PUBLISHED}:  # an event that an earlier version wrote has no kind
-            is_hooks = {"$ne": None} if which.kind == DELIVERY else None
+    query.update(_OUTCOMES.get(filter.outcome, {}))
+    if filter.kind:
+        kinds: list[Document] = [{"kind": filter.kind}]
+        if filter.kind in {DELIVERY, PUBLISHED}:  # an event that an earlier version wrote has no kind
+            is_hooks = {"$ne": None} if filter.kind == DELIVERY else None
             kinds.append({"kind": None, "$and": [{"hook": is_hooks}]})
         query["$or"] = kinds
     return query

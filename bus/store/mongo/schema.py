@@ -21,6 +21,7 @@ TASKS: Final = "monq_task"
 EVENTS: Final = "monq_event"
 DELIVERIES: Final = "monq_delivery"
 WORKERS: Final = "monq_worker"
+RECORDS: Final = "monq_record"
 FEED: Final = "monq_task.feed"
 
 FEED_BYTES: Final = 65_536  # about two thousand hints: one batch
@@ -88,7 +89,7 @@ _EVENT_INDEXES: Final = (
     ),
 )
 # all that is asked to let old ones go stands in it
-_DELIVERY_INDEXES: Final = (IndexModel([("is_refused", 1), ("_id", 1), ("room", 1)], name=RING),)
+_DELIVERY_INDEXES: Final = (IndexModel([("by_stranger", 1), ("_id", 1), ("room", 1)], name=RING),)
 _INDEXES: Final = (
     (TASKS, _TASK_INDEXES),
     (EVENTS, _EVENT_INDEXES),
@@ -103,7 +104,7 @@ There = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 def collections(database: Database[dict[str, Any]]) -> Found:
     """What stands under our names."""
-    names = {"name": {"$in": [TASKS, EVENTS, DELIVERIES, WORKERS, FEED]}}
+    names = {"name": {"$in": [TASKS, EVENTS, DELIVERIES, WORKERS, RECORDS, FEED]}}
     return {found["name"]: found for found in database.list_collections(filter=names)}
 
 
@@ -142,15 +143,21 @@ def require_server(database: Database[dict[str, Any]]) -> None:
 
 
 def create_indexes(database: Database[dict[str, Any]]) -> None:
-    """Create the indexes that are missing; blocks while they are built. Raises StoreError."""
+    """Create the indexes that are missing; blocks while they are built. Raises StoreError.
+
+    Where none is, nothing is asked of the server that waits for the transactions of applications to end, and
+    lets everybody else wait behind it: those of a dead one last a minute.
+    """
     in_set = "setName" in database.command("hello")
     # by default a build waits for every member, so one that is down would stop the start
     options: dict[str, Any] = {"commitQuorum": "majority"} if in_set else {}
     for collection, own in _INDEXES:
         database[collection].create_indexes(list(own), **options)
-    for place, name in REPLACED:
-        with suppress(OperationFailure):  # it is gone already, or the right is missing: it only costs room
-            database[place].drop_index(name)
+    there = indexes(database)
+    for collection, name in REPLACED:
+        if name in there[collection]:
+            with suppress(OperationFailure):  # the right is missing: it only costs room
+                database[collection].drop_index(name)
 
 
 def indexes(database: Database[dict[str, Any]]) -> There:

@@ -7,7 +7,7 @@ one index. Payload never enters an aggregation pipeline (measured: `'$$ROOT'` is
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
@@ -35,10 +35,10 @@ from ...model import (
     MonQTask,
     Posting,
     Receipt,
+    Record,
     Report,
     State,
 )
-from ...process.identity import ProcessIdentity
 from ..contract import CALL_SECONDS, EVERY_EVENT, CountedBy, Heard, Notice
 from ..fields import UNSOUND, holds
 from ..salvage import opened
@@ -50,13 +50,15 @@ from .feed import Feed
 from .foreign_documents import set_aside
 from .intake import Intake
 from .integrity import Integrity
-from .lenient import id_of, is_, is_text, one_of, read
+from .lenient import id_of, identity_of, is_, is_text, one_of, read
 from .migration import migrate, require_known
 from .pages import read_page
 from .pruning import Pruning
 from .reads import Reads, task_of
+from .records import Records
 from .reports import Reports, change
 from .schema import INDEX_SECONDS, TASKS, WORKERS, create_indexes, require_fit, require_server
+from .transactions import Transactions
 
 if TYPE_CHECKING:
     from ..group_commit import GroupCommit
@@ -86,12 +88,14 @@ class MongoStore:
         self._clock = Clock()
         self._written_at = float("-inf")
         self._intake = Intake(self._connection)
+        self._transactions = Transactions(self._connection)
         self._aside = SetAside()
         self._claims = Claims(self._connection, self._aside.add)
         self._reports = Reports(self._connection, self._intake)
         self._looking = Reads(self._connection)
         self._pruning = Pruning()
         self._ring = DeliveryRing(self._connection)
+        self._records = Records(self._connection)
         self._feed = Feed(self._connection, daemon=daemon)
         self._watch = Integrity(self._connection, self._clock)
         self._posts: GroupCommit[list[Posting], list[Receipt | Exception]] | None = None
@@ -132,7 +136,7 @@ class MongoStore:
         self._watch.begin()
 
     def close(self) -> None:
-        """Give back tasks whose claim was never answered, and all sockets."""
+        """Release tasks whose claim was never answered, and close all sockets."""
         with suppress(StoreError):
             self._claims.give_back()
         self._feed.close()
@@ -172,6 +176,15 @@ class MongoStore:
             self._posts.submit(asked, CALL_SECONDS) if self._posts else self._intake.store(asked)
         )
 
+    def post_within(
+        self, session: Any, postings: Sequence[Posting], committed: Callable[[], None]
+    ) -> list[Receipt]:
+        """See the contract."""
+        if not self._daemon:
+            self._watch.glance()
+        self._watch.require()
+        return self._transactions.store(session, postings, committed)
+
     def _store_together(self, calls: Sequence[list[Posting]]) -> list[list[Receipt | Exception]]:
         answers = iter(self._intake.store([posting for call in calls for posting in call]))
         return [list(islice(answers, len(call))) for call in calls]
@@ -180,14 +193,14 @@ class MongoStore:
 
     def claim(
         self,
-        worker: Instance,
+        instance: Instance,
         names: Collection[str],
         limit: int,
         now: datetime,
         fair: FairShare | None = None,
     ) -> Claimed:
         """See the contract."""
-        return self._claims.claim(worker, names, limit, now, fair)
+        return self._claims.claim(instance, names, limit, now, fair)
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; True also for a report that an earlier, unanswered call has written."""
@@ -200,20 +213,20 @@ class MongoStore:
         answers = iter(self._reports.write([report for call in calls for report in call]))
         return [list(islice(answers, len(call))) for call in calls]
 
-    def renew(self, worker: Instance, lease_seconds: float) -> int:
+    def renew(self, instance: Instance, lease_seconds: float) -> int:
         """See the contract."""
         until = {"$add": ["$$NOW", int(lease_seconds * 1000)]}
         # $literal: a pipeline would evaluate a "$" in the name of a host
-        lease: Document = {"process": {"$literal": worker.process}, "lease_until": until}
-        if worker.identity is not None:
-            lease["birth"] = {"$literal": worker.identity._asdict()}
+        lease: Document = {"process": {"$literal": instance.process}, "lease_until": until}
+        if instance.identity is not None:
+            lease["birth"] = {"$literal": instance.identity._asdict()}
         # a missing lease compares as lower than any date
         had_ended = {"$and": [{"$gt": ["$lease_until", None]}, {"$lte": ["$lease_until", "$$NOW"]}]}
         before = {"$cond": [{"$isNumber": "$lapses"}, "$lapses", 0]}
         counted = {"$add": [before, {"$cond": [had_ended, 1, 0]}]}
         with self._connection.call() as database:
             document = database[WORKERS].find_one_and_update(
-                {"_id": worker.id},
+                {"_id": instance.id},
                 [{"$set": {"lapses": counted}}, {"$set": lease}],
                 projection={"lapses": 1},
                 upsert=True,
@@ -222,16 +235,16 @@ class MongoStore:
         lapses = document["lapses"] if document else 0
         return int(lapses) if math.isfinite(lapses) else 0
 
-    def held(self, worker: Instance) -> list[Claim]:
+    def held(self, instance: Instance) -> list[Claim]:
         """See the contract."""
-        query = {"state": BUSY, "worker": worker.id}
+        query = {"state": BUSY, "worker": instance.id}
         with self._connection.call() as database:
             tasks = database[TASKS]
             found = read(tasks, lambda sound: sound.find(query, {"generation": 1}))
             nameless = [document for document in found if not _has_a_claim(document)]
             self._end_nameless(tasks, nameless)
         return [
-            Claim(task["_id"], worker.id, task.get("generation") or 0)
+            Claim(task["_id"], instance.id, task.get("generation") or 0)
             for task in found
             if task not in nameless
         ]
@@ -242,14 +255,14 @@ class MongoStore:
             which = one_of([id_of(document) for document in nameless])
             set_aside(tasks, which, self._clock.now(), self._aside.add, state=BUSY, reason=UNSOUND)
 
-    def workers(self) -> list[Instance]:
+    def instances(self) -> list[Instance]:
         """See the contract."""
         query = {"$expr": {"$gt": ["$lease_until", "$$NOW"]}, "lease_until": {"$type": "date"}, **BY_NAME}
         with self._connection.call() as database:
             found = read(database[WORKERS], lambda sound: sound.find(query))
-        return [_worker(document) for document in found if isinstance(document["_id"], str)]
+        return [_instance(document) for document in found if isinstance(document["_id"], str)]
 
-    def orphans(self, worker: Instance, limit: int) -> list[MonQTask]:
+    def orphans(self, instance: Instance, limit: int) -> list[MonQTask]:
         """See the contract. Busy tasks without a `worker` belong to another program and stay."""
         if limit <= 0:
             return []
@@ -262,7 +275,7 @@ class MongoStore:
             ]
             groups = read(tasks, lambda sound: sound.aggregate(stages))
             holders = {group["_id"] for group in groups if is_text(group["_id"])}
-            dead = holders - _living(database, holders) - {worker.id}
+            dead = holders - _living(database, holders) - {instance.id}
             if not dead:
                 return []
             query = {"$and": [{"state": BUSY}, one_of(list(dead), "worker")]}
@@ -282,18 +295,18 @@ class MongoStore:
         return self._looking.get(task_id)
 
     def find(
-        self, which: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
+        self, filter: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
     ) -> list[MonQTask]:
         """See the contract."""
-        return self._looking.find(which, limit, cursor, brief=brief)
+        return self._looking.find(filter, limit, cursor, brief=brief)
 
-    def ids(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
+    def ids(self, filter: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
         """See the contract."""
-        return self._looking.ids(which, limit, cursor)
+        return self._looking.ids(filter, limit, cursor)
 
-    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
+    def count(self, filter: Filter, by: CountedBy = "state") -> dict[str, int]:
         """See the contract; by states alone it reads an index and no document."""
-        return self._looking.count(which, by)
+        return self._looking.count(filter, by)
 
     def depth(self, most: int) -> int:
         """See the contract."""
@@ -308,10 +321,10 @@ class MongoStore:
         return self._looking.event(event_id)
 
     def events(
-        self, limit: int, cursor: ObjectId | None = None, which: EventFilter = EVERY_EVENT
+        self, limit: int, cursor: ObjectId | None = None, filter: EventFilter = EVERY_EVENT
     ) -> list[Event]:
         """See the contract."""
-        return self._looking.events(limit, cursor, which)
+        return self._looking.events(limit, cursor, filter)
 
     # the delivery log
 
@@ -319,9 +332,11 @@ class MongoStore:
         """See the contract."""
         return self._ring.write(records, keep)
 
-    def deliveries(self, which: DeliveryFilter, limit: int, cursor: ObjectId | None = None) -> list[Delivery]:
+    def deliveries(
+        self, filter: DeliveryFilter, limit: int, cursor: ObjectId | None = None
+    ) -> list[Delivery]:
         """See the contract."""
-        return self._ring.find(which, limit, cursor)
+        return self._ring.find(filter, limit, cursor)
 
     def delivery(self, record_id: ObjectId) -> Delivery | None:
         """See the contract."""
@@ -362,6 +377,16 @@ class MongoStore:
         with self._connection.call() as database:
             return self._pruning.prune(database, now, limit)
 
+    # records
+
+    def records(self, kind: str) -> list[Record]:
+        """See the contract."""
+        return self._records.records(kind)
+
+    def keep_records(self, records: Sequence[Record]) -> list[bool]:
+        """See the contract."""
+        return self._records.keep_records(records)
+
     # bell
 
     def ring(self) -> None:
@@ -389,25 +414,15 @@ def _has_a_claim(document: Document) -> bool:
     return opened(id_of(document)) is None and is_number
 
 
-def _worker(document: Document) -> Instance:
+def _instance(document: Document) -> Instance:
     process = document.get("process")
     return Instance(
-        document["_id"], process if isinstance(process, str) else "", _identity(document.get("birth"))
+        document["_id"], process if isinstance(process, str) else "", identity_of(document.get("birth"))
     )
 
 
-def _identity(document: Any) -> ProcessIdentity | None:
-    """What *document* says of a process; a newer version may say more, nonsense says nothing."""
-    try:
-        identity = ProcessIdentity(*(document[name] for name in ProcessIdentity._fields))
-    except (KeyError, TypeError):
-        return None
-    is_sound = type(identity.pid) is int and type(identity.start) is int and 0 < identity.pid < 2**31
-    return identity if is_sound else None
-
-
 def _living(database: Database[Document], holders: set[Any]) -> set[Any]:
-    """The workers whose lease holds, by the server's clock; long dead ones without tasks are forgotten."""
+    """The daemons whose lease holds, by the server's clock; long dead ones without tasks are forgotten."""
     until, now = "$lease_until", "$$NOW"
     stages = [
         {"$match": BY_NAME},
@@ -418,11 +433,13 @@ def _living(database: Database[Document], holders: set[Any]) -> set[Any]:
             }
         },
     ]
-    workers = read(database[WORKERS], lambda sound: sound.aggregate(stages))
-    forgotten = [worker["_id"] for worker in workers if worker["is_old"] and worker["_id"] not in holders]
+    instances = read(database[WORKERS], lambda sound: sound.aggregate(stages))
+    forgotten = [
+        instance["_id"] for instance in instances if instance["is_old"] and instance["_id"] not in holders
+    ]
     if forgotten:
         database[WORKERS].delete_many(one_of(forgotten))
-    return {worker["_id"] for worker in workers if worker["lives"]}
+    return {instance["_id"] for instance in instances if instance["lives"]}
 
 
 def _moved(error: BulkWriteError) -> int:

@@ -46,7 +46,7 @@ NOBODYS: Final = f"worker: expected text, got null; {ASIDE}, then retry"
 
 
 class Claims:
-    """Takes tasks for the one worker that there can be. *aside* hears of tasks that cannot be begun."""
+    """Takes tasks for the one daemon that there can be. *aside* hears of tasks that cannot be begun."""
 
     def __init__(self, connection: Connection, aside: SetAside) -> None:
         self._connection = connection
@@ -58,25 +58,25 @@ class Claims:
         return self._connection.sql
 
     def claim(
-        self, worker: Instance, names: Collection[str], limit: int, now: datetime, fair: FairShare | None
+        self, instance: Instance, names: Collection[str], limit: int, now: datetime, fair: FairShare | None
     ) -> Claimed:
         """See the contract; one index seek for each task name and priority that waits."""
         at = to_ms(now) or 0
 
         def job() -> Claimed:
             try:
-                return self._claim(worker, names, limit, at, fair)
+                return self._claim(instance, names, limit, at, fair)
             except Exception as error:
                 if not is_about_a_row(error):
                     raise
             for task_id, reason in misplaced(self._sql):
                 self._set_aside(task_id, reason, at)
-            return self._claim(worker, names, limit, at, fair)
+            return self._claim(instance, names, limit, at, fair)
 
         return self._connection.write(job)
 
     def _claim(
-        self, worker: Instance, names: Collection[str], limit: int, now: int, fair: FairShare | None
+        self, instance: Instance, names: Collection[str], limit: int, now: int, fair: FairShare | None
     ) -> Claimed:
         due: list[Due] = []
         ahead: list[int] = []
@@ -89,7 +89,7 @@ class Claims:
         if fair is not None and limit > 0 and len(due) >= limit:
             due = self._in_turn(due, limit, fair)
         taken = [seq for _, _, seq, _ in due[:limit]]
-        tasks = self._take(worker, taken, now) if taken else []
+        tasks = self._take(instance, taken, now) if taken else []
         return Claimed(tasks, from_ms(min(*ahead, LATEST_MS)) if ahead and len(tasks) < limit else None)
 
     def _in_turn(self, due: list[Due], limit: int, fair: FairShare) -> list[Due]:
@@ -161,14 +161,14 @@ class Claims:
                 due.append((rank, time_queue, seq, name))
                 missing -= 1
 
-    def _take(self, worker: Instance, taken: list[int], now: int) -> list[MonQTask]:
+    def _take(self, instance: Instance, taken: list[int], now: int) -> list[MonQTask]:
         seqs = dumps(taken)
         try:
             rows = self._sql.execute(
                 "UPDATE task SET state = 'busy', worker = ?, process = ?, time_start = ?, time_stop = NULL, "
                 "generation = generation + 1, attempt = attempt + 1 "
                 f"WHERE seq IN (SELECT value FROM json_each(?)) RETURNING seq, {COLUMNS}",
-                (worker.id, worker.process, now, seqs),
+                (instance.id, instance.process, now, seqs),
             ).fetchall()
             by_seq = {row[0]: task_from_row(row[1:]) for row in rows}
         except Exception as error:
@@ -213,29 +213,29 @@ class Claims:
             return False
         return self._sql.execute(HAS_EVENT, (task.event_id.binary,)).fetchone() is None
 
-    def held(self, worker: Instance) -> list[Claim]:
+    def held(self, instance: Instance) -> list[Claim]:
         """See the contract."""
         tail, now = "WHERE state = 'busy' AND worker = ?", to_ms(self._clock.now()) or 0
 
         def job() -> list[Claim]:
             with any_text(self._sql) as tolerant:
                 sql = f"SELECT seq, id, generation FROM task {tail}"
-                rows = tolerant.execute(sql, (worker.id,)).fetchall()
+                rows = tolerant.execute(sql, (instance.id,)).fetchall()
             held = [(id_of(raw_id, seq), generation) for seq, raw_id, generation in rows]
             if all(opened(task_id) is None and type(number) is int for task_id, number in held):
-                return [Claim(task_id, worker.id, number) for task_id, number in held]
-            return [task.claim for task in self._read_with_care(tail, (worker.id,), now).values()]
+                return [Claim(task_id, instance.id, number) for task_id, number in held]
+            return [task.claim for task in self._read_with_care(tail, (instance.id,), now).values()]
 
         return self._connection.scan(job)
 
-    def orphans(self, worker: Instance, limit: int) -> list[MonQTask]:
-        """Busy tasks of every other worker: holding the lock proves that those are dead."""
+    def orphans(self, instance: Instance, limit: int) -> list[MonQTask]:
+        """Busy tasks of every other instance: holding the lock proves that those are dead."""
         # without a worker it is nobody's, and nobody would ever end it
         tail = "WHERE state = 'busy' AND worker IS NOT ? ORDER BY seq LIMIT ?"
         now = to_ms(self._clock.now()) or 0
 
         def job() -> list[MonQTask]:
-            tasks, _ = page_of_tasks(self._sql, tail, (worker.id, limit))
+            tasks, _ = page_of_tasks(self._sql, tail, (instance.id, limit))
             lost = [task for task in tasks if task.fault or task.worker is None]
             for task in lost:
                 self._set_aside(task.id, task.fault or NOBODYS, now)

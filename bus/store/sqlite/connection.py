@@ -110,7 +110,7 @@ class Connection:
             raise
 
     def close(self) -> None:
-        """Close the file and let the lock go. Never raises: what a failing disk has is in its log."""
+        """Close the file and release the lock. Never raises: what a failing disk has is in its log."""
         if self._connection is not None:
             with suppress(StoreError):
                 self.write(_Lookup(lambda: None))  # what was handed in before is committed first

@@ -1,4 +1,4 @@
-"""The delivery log in SQLite: two rings in one table, one of refused deliveries, one of the others."""
+"""The delivery log in SQLite: two rings in one table, one of what strangers cause, one of the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from bson import ObjectId
 
 from ...codec import encode
-from ...delivery_record import REFUSED, Delivery, DeliveryFilter, Keep
+from ...delivery_record import Delivery, DeliveryFilter, Keep
 from ..delivery_documents import record_from_document, record_to_document
 from ..salvage import salvage
 from .connection import Connection
@@ -17,7 +17,7 @@ from .rows import to_ms
 from .salvage import any_text, behind, id_of, place
 
 INSERT: Final = """
-    INSERT INTO delivery (id, is_refused, size, hook, status, delivery, received, outcome, document)
+    INSERT INTO delivery (id, by_stranger, size, hook, status, delivery, received, outcome, document)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 _RINGS: Final = (0, 1)
@@ -41,16 +41,16 @@ class DeliveryRing:
 
         return self._connection.take_in(job) if rows else self._connection.scan(job)
 
-    def find(self, which: DeliveryFilter, limit: int, cursor: ObjectId | None) -> list[Delivery]:
+    def find(self, filter: DeliveryFilter, limit: int, cursor: ObjectId | None) -> list[Delivery]:
         """See contract.deliveries."""
         conditions, values = ["1"], list[Any]()
         for condition, value in (
-            ("hook = ?", which.hook),
-            ("delivery = ?", which.delivery),
-            ("outcome = ?", which.outcome),
-            ("status = ?", which.status),
-            ("received < ?", to_ms(which.older)),
-            ("received > ?", to_ms(which.newer)),
+            ("hook = ?", filter.hook),
+            ("delivery = ?", filter.delivery),
+            ("outcome = ?", filter.outcome),
+            ("status = ?", filter.status),
+            ("received < ?", to_ms(filter.older)),
+            ("received > ?", to_ms(filter.newer)),
         ):
             if value not in ("", 0, None):
                 conditions.append(condition)
@@ -82,7 +82,7 @@ class DeliveryRing:
 def _row(one: Delivery) -> tuple[Any, ...]:
     document = record_to_document(one)
     return (
-        one.id.binary, int(one.outcome == REFUSED), document["room"], one.hook, one.status, one.delivery,
+        one.id.binary, int(one.is_by_stranger), document["room"], one.hook, one.status, one.delivery,
         to_ms(one.received), one.outcome, encode(document),
     )  # fmt: skip
 
@@ -90,16 +90,16 @@ def _row(one: Delivery) -> tuple[Any, ...]:
 def _trim(sql: sqlite3.Connection, ring: int, keep: Keep) -> int:
     """Delete what is too old in one ring, and the oldest of what is too much."""
     gone = sql.execute(
-        "DELETE FROM delivery WHERE is_refused = ? AND received < ?", (ring, to_ms(keep.before))
+        "DELETE FROM delivery WHERE by_stranger = ? AND received < ?", (ring, to_ms(keep.before))
     ).rowcount
     gone += sql.execute(
-        "DELETE FROM delivery WHERE is_refused = ?1 AND id <= "
-        "(SELECT id FROM delivery WHERE is_refused = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+        "DELETE FROM delivery WHERE by_stranger = ?1 AND id <= "
+        "(SELECT id FROM delivery WHERE by_stranger = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
         (ring, keep.most),
     ).rowcount
     gone += sql.execute(
-        "DELETE FROM delivery WHERE is_refused = ?1 AND id <= (SELECT max(id) FROM "
-        "(SELECT id, sum(size) OVER (ORDER BY id DESC) AS total FROM delivery WHERE is_refused = ?1) "
+        "DELETE FROM delivery WHERE by_stranger = ?1 AND id <= (SELECT max(id) FROM "
+        "(SELECT id, sum(size) OVER (ORDER BY id DESC) AS total FROM delivery WHERE by_stranger = ?1) "
         "WHERE total > ?2)",
         (ring, keep.size),
     ).rowcount

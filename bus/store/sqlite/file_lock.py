@@ -74,7 +74,7 @@ class FileLock:
             return False
 
     def release(self) -> None:
-        """Let it go; nothing happens when it is not held."""
+        """Release it; nothing happens when it is not held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

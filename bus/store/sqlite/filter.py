@@ -6,11 +6,17 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from ...clock import Clock
-from ...model import WILDCARD, EventFilter, Filter, State
+from ...model import ACCEPTED, FILTERED, HANDLED, UNHANDLED, WILDCARD, EventFilter, Filter, State
 from ...regex import searching
 from ..salvage import salvage
 from .rows import to_ms
 
+_OUTCOMES: Final = {
+    HANDLED: "task_count > 0",
+    UNHANDLED: "task_count = 0 AND filtered IS NOT 1",
+    FILTERED: "filtered = 1",
+    ACCEPTED: "filtered IS NOT 1",
+}
 SEARCH_SECONDS: Final = 3.0
 """How long one search may hold the store: less than a call may last, so that its caller is told why."""
 
@@ -25,62 +31,62 @@ def holes(values: Collection[Any]) -> str:
     return ", ".join("?" * len(values))
 
 
-def where_clause(which: Filter) -> tuple[str, list[Any]]:
+def where_clause(filter: Filter) -> tuple[str, list[Any]]:
     """The WHERE clause of a filter, with its values as parameters."""
     clauses, values = ["1"], list[Any]()
-    if which.ids:
-        clauses.append(f"id IN ({holes(which.ids)})")
-        values.extend(task_id.binary for task_id in which.ids)
-    if which.states:
-        clauses.append(f"state IN ({holes(which.states)})")
-        values.extend(which.states)
-    if which.name:
-        clause, parts = _named(which.name)
+    if filter.ids:
+        clauses.append(f"id IN ({holes(filter.ids)})")
+        values.extend(task_id.binary for task_id in filter.ids)
+    if filter.states:
+        clauses.append(f"state IN ({holes(filter.states)})")
+        values.extend(filter.states)
+    if filter.name:
+        clause, parts = _named(filter.name)
         clauses.append(clause)
         values += parts
-    if which.names:
-        clauses.append(f"task_name IN ({holes(which.names)})")
-        values.extend(which.names)
-    if which.topic:
+    if filter.names:
+        clauses.append(f"task_name IN ({holes(filter.names)})")
+        values.extend(filter.names)
+    if filter.topic:
         clauses.append("topic = ?")
-        values.append(which.topic)
+        values.append(filter.topic)
     for column, operator, moment in (
-        ("time_queue", "<", which.older),
-        ("time_queue", ">", which.newer),
-        ("time_stop", "<", which.ended_older),
-        ("time_stop", ">", which.ended_newer),
+        ("time_queue", "<", filter.older),
+        ("time_queue", ">", filter.newer),
+        ("time_stop", "<", filter.ended_older),
+        ("time_stop", ">", filter.ended_newer),
     ):
         if moment is not None:
             clauses.append(f"{column} {operator} ?")
             values.append(to_ms(moment))
-    if which.error:
+    if filter.error:
         # the last: SQLite evaluates in this order what no index answers, and this costs most
         clauses.append("result_matches(CAST(result AS BLOB), ?, ?)")
-        values += [which.error, Clock().monotonic() + SEARCH_SECONDS]
+        values += [filter.error, Clock().monotonic() + SEARCH_SECONDS]
     return " AND ".join(clauses), values
 
 
-def where_of_events(which: EventFilter) -> tuple[list[str], list[Any]]:
+def where_of_events(filter: EventFilter) -> tuple[list[str], list[Any]]:
     """The conditions of a filter of events, with their values as parameters."""
     conditions, values = ["1"], list[Any]()
     for condition, value in (
-        ("topic = ?", which.topic),
-        ("hook = ?", which.hook),
-        ("kind = ?", which.kind),
-        ("received < ?", to_ms(which.older)),
-        ("received > ?", to_ms(which.newer)),
+        ("topic = ?", filter.topic),
+        ("hook = ?", filter.hook),
+        ("kind = ?", filter.kind),
+        ("received < ?", to_ms(filter.older)),
+        ("received > ?", to_ms(filter.newer)),
     ):
         if value not in ("", None):
             conditions.append(condition)
             values.append(value)
-    if which.outcome:
-        conditions.append("task_count = 0" if which.outcome == "unhandled" else "task_count > 0")
-    if which.delivery:
+    if filter.outcome:
+        conditions.append(_OUTCOMES[filter.outcome])
+    if filter.delivery:
         # the key is hook:delivery, and of an accepted repetition the event's id behind a line feed
         given = "substr(key, instr(key, ':') + 1"
         conditions.append(f"kind = 'delivery' AND ({given}) = ? OR {given}, ?) = ?)")
-        behind = f"{which.delivery}\n"
-        values += [which.delivery, len(behind), behind]
+        behind = f"{filter.delivery}\n"
+        values += [filter.delivery, len(behind), behind]
     return conditions, values
 
 

@@ -63,7 +63,7 @@ class PathLock:
             name.detach()
 
     def release(self) -> None:
-        """Let it go; nothing happens when it is not held."""
+        """Release it; nothing happens when it is not held."""
         if self._descriptor is not None:
             socket(fileno=self._descriptor).close()  # os.close is gevent's, too, and closes sockets later
             self._descriptor = None

@@ -35,28 +35,28 @@ class Reads:
         found = connection.look_up(lambda: read_tasks(connection.sql, f"WHERE {where}", (value,)))
         return found[0] if found else None
 
-    def find(self, which: Filter, limit: int, cursor: ObjectId | None, *, brief: bool) -> list[MonQTask]:
+    def find(self, filter: Filter, limit: int, cursor: ObjectId | None, *, brief: bool) -> list[MonQTask]:
         """See the contract."""
         read = partial(page_of_tasks, columns=BRIEF if brief else COLUMNS)
-        return _newest(self._pages(read, which, limit, cursor), lambda task: order_of(task.id), limit)
+        return _newest(self._pages(read, filter, limit, cursor), lambda task: order_of(task.id), limit)
 
-    def ids(self, which: Filter, limit: int, cursor: ObjectId | None) -> list[ObjectId]:
+    def ids(self, filter: Filter, limit: int, cursor: ObjectId | None) -> list[ObjectId]:
         """See the contract."""
-        return _newest(self._pages(page_of_ids, which, limit, cursor), order_of, limit)
+        return _newest(self._pages(page_of_ids, filter, limit, cursor), order_of, limit)
 
     def _pages(
-        self, read: Read[Item], which: Filter, limit: int, cursor: ObjectId | None
+        self, read: Read[Item], filter: Filter, limit: int, cursor: ObjectId | None
     ) -> list[tuple[list[Item], bool]]:
         """A page for each state, so that an index gives the order and no sort is needed."""
         return [
-            self._page(read, dataclasses.replace(which, states=states), limit, cursor)
-            for states in one_by_one(which.states)
+            self._page(read, dataclasses.replace(filter, states=states), limit, cursor)
+            for states in one_by_one(filter.states)
         ]
 
     def _page(
-        self, read: Read[Item], which: Filter, limit: int, cursor: ObjectId | None
+        self, read: Read[Item], filter: Filter, limit: int, cursor: ObjectId | None
     ) -> tuple[list[Item], bool]:
-        where, values = where_clause(which)
+        where, values = where_clause(filter)
         if cursor is not None:
             condition, value = behind(cursor)
             where += f" AND {condition}"
@@ -64,9 +64,9 @@ class Reads:
         tail = f"WHERE {where} ORDER BY id DESC LIMIT ?"
         return self._connection.scan(lambda: read(self._connection.sql, tail, [*values, limit]))
 
-    def count(self, which: Filter, by: CountedBy) -> dict[str, int]:
+    def count(self, filter: Filter, by: CountedBy) -> dict[str, int]:
         """See the contract."""
-        where, values = where_clause(which)
+        where, values = where_clause(filter)
         column = "state" if by == "state" else "task_name"
         known = f"state IN ({holes(STATES)})"
         sql = f"SELECT {column}, count(*) FROM task WHERE {where} AND {known} GROUP BY {column}"
@@ -100,9 +100,9 @@ class Reads:
         found = connection.look_up(lambda: read_events(connection.sql, f"WHERE {where}", (value,)))
         return found[0] if found else None
 
-    def events(self, limit: int, cursor: ObjectId | None, which: EventFilter) -> list[Event]:
+    def events(self, limit: int, cursor: ObjectId | None, filter: EventFilter) -> list[Event]:
         """See the contract."""
-        conditions, values = where_of_events(which)
+        conditions, values = where_of_events(filter)
         if cursor is not None:
             condition, value = behind(cursor)
             conditions.append(condition)

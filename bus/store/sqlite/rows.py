@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from bson import ObjectId
@@ -18,7 +19,7 @@ from ...codec import decode, encode, undo_references
 from ...model import RUNNABLE, STATES, Event, MonQTask
 from ..fields import LARGEST_COUNT
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """What `migrations` ends with, and what a new file is made as."""
 _ENDED_FOR_GOOD = [state for state in STATES if state not in RUNNABLE]
 # in these words a query gets the index; with other states the index needs another name. Not IN: of more than
@@ -28,7 +29,7 @@ GUARD_INDEX = "CREATE UNIQUE INDEX event_guard ON event (guard) WHERE guard IS N
 DELIVERY_LOG = """CREATE TABLE delivery (
     seq INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE,
-    is_refused INTEGER NOT NULL,
+    by_stranger INTEGER NOT NULL,
     size INTEGER NOT NULL,
     hook TEXT,
     status INTEGER,
@@ -37,7 +38,15 @@ DELIVERY_LOG = """CREATE TABLE delivery (
     outcome TEXT NOT NULL,
     document BLOB NOT NULL
 );
-CREATE INDEX delivery_ring ON delivery (is_refused, id, size)"""
+CREATE INDEX delivery_ring ON delivery (by_stranger, id, size)"""
+RECORD_TABLE = """\
+CREATE TABLE record (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    document BLOB NOT NULL,
+    PRIMARY KEY (kind, name)
+) WITHOUT ROWID"""
 SCHEMA = f"""
 CREATE TABLE task (
     seq INTEGER PRIMARY KEY,
@@ -80,13 +89,15 @@ CREATE TABLE event (
     received INTEGER,
     task_count INTEGER,
     kind TEXT,
-    guard TEXT
+    guard TEXT,
+    filtered INTEGER
 );
 CREATE INDEX event_expire ON event (expire_at) WHERE expire_at IS NOT NULL;
 {GUARD_INDEX};
 {DELIVERY_LOG};
 CREATE TABLE beat (one INTEGER PRIMARY KEY, beats INTEGER NOT NULL);
 INSERT INTO beat VALUES (1, 0);
+{RECORD_TABLE};
 """
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -158,19 +169,22 @@ SET_ASIDE = "UPDATE task SET state = 'error', result = ?, time_stop = ?"
 HAS_TASK = "SELECT 1 FROM task WHERE id = ?"
 HAS_EVENT = "SELECT 1 FROM event WHERE id = ?"
 INSERT_EVENT = """
-    INSERT INTO event (id, key, hook, expire_at, document, topic, received, task_count, kind, guard)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+    INSERT INTO event (id, key, hook, expire_at, document, topic, received, task_count, kind, guard, filtered)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
 
 def assignments(fields: Mapping[str, Any]) -> tuple[str, list[Any]]:
     """The SET clause of *fields* with its values. KeyError for a field that never changes."""
-    columns, values = [], []
-    for name, value in fields.items():
-        column, convert = _TO_COLUMN[name]
-        columns.append(f"{column} = ?")
-        values.append(convert(value))
-    return ", ".join(columns), values
+    columns, converters = _columns_of(tuple(fields))
+    return columns, [convert(value) for convert, value in zip(converters, fields.values(), strict=True)]
+
+
+@lru_cache(maxsize=64)
+def _columns_of(names: tuple[str, ...]) -> tuple[str, list[Callable[[Any], Any]]]:
+    """The SET clause of fields of these *names*, and what makes each value that of a column."""
+    columns = [_TO_COLUMN[name] for name in names]
+    return ", ".join(f"{column} = ?" for column, _ in columns), [convert for _, convert in columns]
 
 
 def conditions(fields: Mapping[str, Any]) -> tuple[str, list[Any]]:
@@ -186,6 +200,8 @@ def task_to_row(task: MonQTask) -> tuple[Any, ...]:
         body["max_attempts"] = task.max_attempts
     if task.timeout is not None:
         body["timeout"] = task.timeout
+    if task.scheduled_for is not None:
+        body["scheduled_for"] = task.scheduled_for
     return (
         task.id.binary, task.state, -task.priority, to_ms(task.time_queue), task.task_name,
         task.result_type, to_ms(task.time_start), to_ms(task.time_stop), task.process, task.attempt,
@@ -209,7 +225,7 @@ def task_from_row(row: tuple[Any, ...]) -> MonQTask:
     args, kwargs, context = kept["args"], kept["kwargs"], kept["context"]
     if type(args) is not list or type(kwargs) is not dict or type(context) is not dict:
         raise BadRow
-    if len(kept) > 3 and not (_is_number(kept.get("max_attempts")) and _is_number(kept.get("timeout"))):
+    if len(kept) > 3 and not _is_sound_more(kept):
         raise BadRow
     if type(attempt) is not int or type(generation) is not int or type(crashes) is not int:
         raise BadRow
@@ -247,6 +263,17 @@ def task_from_row(row: tuple[Any, ...]) -> MonQTask:
         _progress(progress),
         output,
         from_ms(expire_at),
+        kept.get("scheduled_for"),
+    )
+
+
+def _is_sound_more(kept: Mapping[str, Any]) -> bool:
+    """Whether what a body seldom holds is what it should be."""
+    moment = kept.get("scheduled_for")
+    return (
+        _is_number(kept.get("max_attempts"))
+        and _is_number(kept.get("timeout"))
+        and (moment is None or type(moment) is datetime)
     )
 
 
@@ -275,4 +302,5 @@ def event_to_row(event: Event, document: dict[str, Any]) -> tuple[Any, ...]:
     return (
         event.id.binary, event.unique_key, event.hook, to_ms(event.expire_at), encode(document), event.topic,
         to_ms(event.received), len(event.task_ids), event.kind, event.guard,
+        int(event.is_filtered),
     )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from bson import ObjectId
 
 from ...codec import encode
 from ...delivery_record import Delivery, DeliveryFilter, Keep
-from ...errors import NotStorable, StoreError
+from ...errors import NotStorable, StoreError, no_transactions
 from ...model import (
     ENDED,
     Claim,
@@ -31,6 +31,7 @@ from ...model import (
     MonQTask,
     Posting,
     Receipt,
+    Record,
     Report,
     State,
 )
@@ -45,6 +46,7 @@ from .file import MEMORY
 from .filter import holes
 from .pruning import Pruning
 from .reads import Reads
+from .records import Records
 from .rows import (
     HAS_EVENT,
     HAS_TASK,
@@ -91,6 +93,7 @@ class SqliteStore:
         self._ring = DeliveryRing(self._connection)
         self._examine = examine
         self._pruning = Pruning()
+        self._records = Records(self._connection)
 
     # life
 
@@ -103,7 +106,7 @@ class SqliteStore:
         self._connection.open(examine=self._examine)
 
     def close(self) -> None:
-        """Close the file and let the lock go."""
+        """Close the file and release the lock."""
         self._connection.close()
 
     @property
@@ -158,7 +161,7 @@ class SqliteStore:
     def _replay(self, first: Event, tasks: Sequence[MonQTask], event: Event) -> Receipt:
         """Give *first* the *tasks* that came with *event*, the same delivery: it had no handler then."""
         kept = dataclasses.replace(event, id=first.id) if first.fault else first
-        kept.topic = event.topic
+        kept.topic, kept.is_filtered = event.topic, False
         kept.task_ids = [self._insert(unclaimed(task, first.id))[0] for task in tasks]
         kept.expire_at = later(first.expire_at, event.expire_at)
         self._rewrite(kept)
@@ -166,9 +169,12 @@ class SqliteStore:
 
     def _rewrite(self, event: Event) -> None:
         document = encode(event_to_document(event))
-        values = (document, to_ms(event.expire_at), event.topic, len(event.task_ids), event.id.binary)
+        moment, filtered = to_ms(event.expire_at), int(event.is_filtered)
+        values = (document, moment, event.topic, len(event.task_ids), filtered, event.id.binary)
         self._sql.execute(
-            "UPDATE event SET document = ?, expire_at = ?, topic = ?, task_count = ? WHERE id = ?", values
+            "UPDATE event SET document = ?, expire_at = ?, topic = ?, task_count = ?, filtered = ? "
+            "WHERE id = ?",
+            values,
         )
 
     def _first(self, event: Event) -> Event | None:
@@ -201,18 +207,24 @@ class SqliteStore:
         """Whether it is stored under its own id: asked again, its key may be another's by now."""
         return self._sql.execute(HAS_TASK, (task.id.binary,)).fetchone() is not None
 
+    def post_within(
+        self, session: Any, postings: Sequence[Posting], committed: Callable[[], None]
+    ) -> list[Receipt]:
+        """Never: this store belongs to one daemon, and no transaction of others reaches into it."""
+        raise no_transactions()
+
     # claim, hold and end
 
     def claim(
         self,
-        worker: Instance,
+        instance: Instance,
         names: Collection[str],
         limit: int,
         now: datetime,
         fair: FairShare | None = None,
     ) -> Claimed:
         """See the contract; one index seek for each task name and priority that waits."""
-        return self._claims.claim(worker, names, limit, now, fair)
+        return self._claims.claim(instance, names, limit, now, fair)
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; the fence is in the WHERE clause."""
@@ -271,21 +283,21 @@ class SqliteStore:
             ).fetchone()
         )
 
-    def renew(self, worker: Instance, lease_seconds: float) -> int:
+    def renew(self, instance: Instance, lease_seconds: float) -> int:
         """Nothing to do: the file's lock is the lease, and it dies with the process."""
         return 0
 
-    def held(self, worker: Instance) -> list[Claim]:
+    def held(self, instance: Instance) -> list[Claim]:
         """See the contract."""
-        return self._claims.held(worker)
+        return self._claims.held(instance)
 
-    def workers(self) -> list[Instance]:
-        """Nobody: the one daemon that can be is the one that asks."""
+    def instances(self) -> list[Instance]:
+        """None: the only daemon there can be is the one that asks."""
         return []
 
-    def orphans(self, worker: Instance, limit: int) -> list[MonQTask]:
-        """Busy tasks of every other worker: holding the lock proves that those are dead."""
-        return self._claims.orphans(worker, limit)
+    def orphans(self, instance: Instance, limit: int) -> list[MonQTask]:
+        """Busy tasks of every other instance: holding the lock proves that those are dead."""
+        return self._claims.orphans(instance, limit)
 
     # see
 
@@ -294,18 +306,18 @@ class SqliteStore:
         return self._looking.get(task_id)
 
     def find(
-        self, which: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
+        self, filter: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
     ) -> list[MonQTask]:
         """See the contract."""
-        return self._looking.find(which, limit, cursor, brief=brief)
+        return self._looking.find(filter, limit, cursor, brief=brief)
 
-    def ids(self, which: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
+    def ids(self, filter: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
         """See the contract."""
-        return self._looking.ids(which, limit, cursor)
+        return self._looking.ids(filter, limit, cursor)
 
-    def count(self, which: Filter, by: CountedBy = "state") -> dict[str, int]:
+    def count(self, filter: Filter, by: CountedBy = "state") -> dict[str, int]:
         """See the contract."""
-        return self._looking.count(which, by)
+        return self._looking.count(filter, by)
 
     def depth(self, most: int) -> int:
         """See the contract."""
@@ -320,10 +332,10 @@ class SqliteStore:
         return self._looking.event(event_id)
 
     def events(
-        self, limit: int, cursor: ObjectId | None = None, which: EventFilter = EVERY_EVENT
+        self, limit: int, cursor: ObjectId | None = None, filter: EventFilter = EVERY_EVENT
     ) -> list[Event]:
         """See the contract."""
-        return self._looking.events(limit, cursor, which)
+        return self._looking.events(limit, cursor, filter)
 
     # the delivery log
 
@@ -331,9 +343,11 @@ class SqliteStore:
         """See the contract."""
         return self._ring.write(records, keep)
 
-    def deliveries(self, which: DeliveryFilter, limit: int, cursor: ObjectId | None = None) -> list[Delivery]:
+    def deliveries(
+        self, filter: DeliveryFilter, limit: int, cursor: ObjectId | None = None
+    ) -> list[Delivery]:
         """See the contract."""
-        return self._ring.find(which, limit, cursor)
+        return self._ring.find(filter, limit, cursor)
 
     def delivery(self, record_id: ObjectId) -> Delivery | None:
         """See the contract."""
@@ -380,10 +394,20 @@ class SqliteStore:
         """See the contract."""
         return self._connection.scan(lambda: self._pruning.prune(self._sql, to_ms(now) or 0, limit))
 
+    # records
+
+    def records(self, kind: str) -> list[Record]:
+        """See the contract."""
+        return self._records.records(kind)
+
+    def keep_records(self, records: Sequence[Record]) -> list[bool]:
+        """See the contract."""
+        return self._records.keep_records(records)
+
     # bell
 
     def ring(self) -> None:
-        """Nobody else can listen: the file belongs to this process."""
+        """Nothing to do: no other process can listen, the file belongs to this one."""
 
     def listen(self, seconds: float) -> Heard:
         """Never called: `shared` is False."""

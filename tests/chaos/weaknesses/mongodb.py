@@ -57,7 +57,13 @@ class _Grabbing:
         self.find = tasks.find
 
     def update_many(self, query: dict[str, Any], change: dict[str, Any]) -> object:
-        return self._tasks.update_many({k: v for k, v in query.items() if v != READY}, change)
+        return self._tasks.update_many(_without_state(query), change)
+
+
+def _without_state(query: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value for name, value in query.items() if value != READY and name not in ("generation", "$or")
+    }
 
 
 def no_poll() -> None:

@@ -13,6 +13,6 @@ DELIVERIES: Final = "monq_delivery"
 
 def migrate(database: Database[dict[str, Any]], keep: Callable[[], None]) -> None:
     """Make the index of the two rings; without effect where it is. Daemons of version 2 know neither."""
-    keys = [("is_refused", ASCENDING), ("_id", ASCENDING), ("room", ASCENDING)]
+    keys = [("by_stranger", ASCENDING), ("_id", ASCENDING), ("room", ASCENDING)]
     database[DELIVERIES].create_index(keys, name="monqbus_ring")
     keep()

@@ -1,4 +1,7 @@
-"""Version 4: the delivery log, and by what a recorded delivery is recognised under another id."""
+"""Version 5: the delivery log, filtered events, and by what a recorded delivery is recognised.
+
+No released version has stored an event as filtered, so that no document has to be read for it.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ from typing import Final
 
 _STATEMENTS: Final = (
     "ALTER TABLE event ADD COLUMN guard TEXT",
+    "ALTER TABLE event ADD COLUMN filtered INTEGER",
     "CREATE UNIQUE INDEX event_guard ON event (guard) WHERE guard IS NOT NULL",
     """CREATE TABLE delivery (
         seq INTEGER PRIMARY KEY,
         id BLOB NOT NULL UNIQUE,
-        is_refused INTEGER NOT NULL,
+        by_stranger INTEGER NOT NULL,
         size INTEGER NOT NULL,
         hook TEXT,
         status INTEGER,
@@ -20,11 +24,11 @@ _STATEMENTS: Final = (
         outcome TEXT NOT NULL,
         document BLOB NOT NULL
     )""",
-    "CREATE INDEX delivery_ring ON delivery (is_refused, id, size)",
+    "CREATE INDEX delivery_ring ON delivery (by_stranger, id, size)",
 )
 
 
 def migrate(sql: sqlite3.Connection) -> None:
-    """Add a table, a column and two indexes, all of them empty: no document is read."""
+    """Add a table, two columns and two indexes, all of them empty: no document is read."""
     for statement in _STATEMENTS:
         sql.execute(statement)

@@ -1,0 +1,102 @@
+"""`@schedule` above a task says what a section of the file says, and refuses what that refuses."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from bus.apps.registry import Registry, event_handler, filling, task
+from bus.apps.scheduling import schedule
+from bus.clock import UTC
+from bus.errors import BadCall, BadDeclaration
+from bus.schedules import At, Cron, Every
+
+
+@pytest.fixture
+def registry():
+    new = Registry()
+    with filling(new):
+        yield new
+
+
+def test_a_task_is_planned_under_its_name(registry):
+    @schedule("15 3 * * *", timezone="Europe/Berlin", missed="all", args=[1], kwargs={"b": 2})
+    @task(name="night")
+    def night(a, b):
+        return a + b
+
+    one = registry.schedules["night"]
+
+    assert 3 == night(1, 2)
+    assert (Cron("15 3 * * *", "Europe/Berlin"), "night", "all") == (one.moments, one.task, one.missed)
+    assert ((1,), {"b": 2}) == (one.args, one.kwargs)
+    assert one.where == night.where
+
+
+def test_a_task_may_have_several_under_names_of_their_own(registry):
+    @schedule(every=900, name="often")
+    @schedule(at="2026-12-24T18:00:00Z", name="once")
+    @event_handler("x", name="both")
+    def both(topic=None):
+        return topic
+
+    assert {"often": Every(900), "once": At(datetime(2026, 12, 24, 18, tzinfo=UTC))} == {
+        name: one.moments for name, one in registry.schedules.items()
+    }
+
+
+@pytest.mark.parametrize("every", [900, 900.0, "15m", timedelta(minutes=15)])
+def test_every_is_seconds_text_or_a_timedelta(registry, every):
+    schedule(every=every)(task(name="t")(lambda: None))
+
+    assert Every(900) == registry.schedules["t"].moments
+
+
+@pytest.mark.parametrize(
+    ("positional", "options", "said"),
+    [
+        ((), {}, "expected exactly one of a cron expression, every= and at=, got 0"),
+        (("* * * * *",), {"every": 5}, "expected exactly one of a cron expression, every= and at=, got 2"),
+        (("* * * *",), {}, "cron: expected a cron expression of five fields"),
+        ((7,), {}, "cron: expected a cron expression of five fields"),
+        ((), {"every": 0.5}, "every: expected a duration in whole seconds"),
+        ((), {"every": -5}, "every: expected seconds or a timedelta, got -5"),
+        ((), {"every": [1]}, "every: expected seconds or a timedelta"),
+        ((), {"at": "soon"}, "at: expected an RFC 3339 time, got 'soon'"),
+        (("@daily",), {"timezone": "Nowhere"}, "timezone: expected the name of a time zone"),
+        (("@daily",), {"missed": "never"}, "missed: expected one of skip, once, all, got 'never'"),
+        (("@daily",), {"overlap": "queue"}, "overlap: expected one of allow, skip, got 'queue'"),
+        (("@daily",), {"jitter": float("nan")}, "jitter: expected seconds or a timedelta, got nan"),
+        (("@daily",), {"args": [object()]}, "expected a value that BSON can hold"),
+        (("@daily",), {"priority": "high"}, "priority"),
+    ],
+)
+def test_what_is_no_schedule_is_refused_when_it_is_declared(registry, positional, options, said):
+    with pytest.raises(BadDeclaration) as error:
+        schedule(*positional, **options)(task(name="t")(lambda *_: None))
+
+    assert said in str(error.value)
+    assert {} == registry.schedules
+
+
+def test_it_stands_above_a_task(registry):
+    with pytest.raises(BadDeclaration, match="write it above @task or @event_handler"):
+        schedule("@daily")(lambda: None)
+
+
+def test_arguments_that_the_task_does_not_take_are_refused(registry):
+    with pytest.raises(BadCall):
+        schedule("@daily", args=[1, 2, 3])(task(name="t")(lambda a: a))
+
+
+def test_two_of_one_name_are_refused(registry):
+    one = task(name="t1")(lambda: None)
+
+    def two_function():
+        return None
+
+    two = task(name="t2")(two_function)
+    schedule("@daily", name="n")(one)
+    with pytest.raises(BadDeclaration, match=r"schedule n: declared at .+ and again at"):
+        schedule("@daily", name="n")(two)
