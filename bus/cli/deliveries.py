@@ -15,9 +15,9 @@ from ..presentation import delivery_details, delivery_row
 from . import terminal
 from .events import refuse_given, show_fields
 from .filters import event_id
-from .hints import why_unhandled
+from .hints import tell_of_no_event, why_unhandled
 from .replaying import pages, replay_each, replay_matching, require_meant
-from .session import OwnAdmin, open_admin
+from .session import OwnAdmin, open_admin, read_config
 from .times import moment_before
 
 DEFAULT_LIMIT: Final = 50
@@ -99,13 +99,16 @@ def _list(options: argparse.Namespace) -> int:
         found = pages(
             lambda limit, cursor: admin.deliveries(filter, limit, cursor), options.limit or DEFAULT_LIMIT
         )
-        for number, one in enumerate(found):
+        shown = 0
+        for shown, one in enumerate(found, 1):
             if options.json:
                 terminal.row(delivery_row(one))
                 continue
-            if not number:
+            if shown == 1:
                 terminal.line(f"{'ID':<24}  {'RECEIVED':<20}  STATUS  {'HOOK':<16}  {'PEER':<15}  WHAT")
             terminal.line(_line(one))
+        if not shown and not options.json:
+            tell_of_no_event(admin, filter, read_config(options).hooks)
     return 0
 
 

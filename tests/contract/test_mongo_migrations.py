@@ -261,7 +261,7 @@ def test_daemons_of_version_1_and_2_work_on_one_database(
         ]
         with monkeypatch.context() as patch:
             patch.setattr(migration, "SCHEMA_VERSION", 1)
-            with pytest.raises(StoreUnusable, match="expected schema version 1 to 1, got 2"):
+            with pytest.raises(StoreUnusable, match=f"expected schema version 1 to 1, got {SCHEMA_VERSION}"):
                 opened(version_1)
 
         assert {None, "delivery"} == stored

@@ -146,7 +146,7 @@ def test_one_that_no_handler_took_says_what_to_do(beside: Command) -> None:
     (one,) = beside("deliveries", "list", "--topic", "shop.unheard", "--json").rows
     shown = beside("deliveries", "show", str(one["id"]))
 
-    assert f"no handler took it; `monqbus deliveries replay {one['id']}` once" in shown.out
+    assert f"no handler for topic shop.unheard; `monqbus events replay {one['id']}` once" in shown.out
 
 
 def test_a_refused_delivery_is_not_replayed(beside: Command) -> None:
@@ -258,6 +258,35 @@ def test_the_newest_are_replayed_up_to_a_limit(here: Command, place: Path) -> No
     assert [{"replayed": 2, "passed_over": 0}] == said.rows
     assert ["28", "25"] == [event["delivery"] for event in events]
     assert [event["task_ids"] for event in events] == [[task["id"]] for task in tasks]
+
+
+def test_what_rules_have_filtered_is_an_outcome_of_its_own(here: Command, place: Path) -> None:
+    """Listed as such, left alone by a replay that does not name it, and found by one that does."""
+    declare(place, "shop.9")
+    with closing(open_store("sqlite", place.parent / "data")) as store:
+        event = Event(CLOCK.new_id(), "shop.9", CLOCK.now(), hook="shop", delivery="f", is_filtered=True)
+        store.post([Posting([], event)])
+    rows = here("deliveries", "list", "--outcome", "filtered", "--json").rows
+    accepted = here("deliveries", "list", "--outcome", "accepted", "--limit", "99", "--json").rows
+    unhandled = here("events", "replay", "--topic", "shop.9", "--dry-run", "--json").rows
+    filtered = here("deliveries", "replay", "--outcome", "filtered", "--dry-run", "--json").rows
+
+    assert [("filtered", 202, str(event.id))] == [(row["outcome"], row["status"], row["id"]) for row in rows]
+    assert 30 == len(accepted)
+    assert [{"would_be_replayed": 0, "topics": {}}] == unhandled
+    assert [{"would_be_replayed": 1, "topics": {"shop.9": 1}}] == filtered
+    assert "shop.9, filtered" in here("deliveries", "list").lines[1]
+    assert "a rule (`when`) has filtered it" in here("deliveries", "show", str(event.id)).out
+
+
+def test_a_hook_that_matches_nothing_may_be_another_ones_name(here: Command, place: Path) -> None:
+    """As for events: for people, on standard error."""
+    place.write_text(f"{place.read_text()}{HOOKS}")
+    (place.parent / "token").write_text(SECRET)
+    (place.parent / "token").chmod(0o600)
+
+    assert "did you mean shop?" in here("deliveries", "list", "--hook", "shopp").err
+    assert "" == here("deliveries", "list", "--hook", "shopp", "--json").err
 
 
 def test_everything_is_replayed_only_when_that_is_said(here: Command, place: Path) -> None:
