@@ -92,7 +92,7 @@ class DeliveryLog:
         if not self._has_room(kind):
             return
         record = self._begun(environ, kind, began)
-        record.reason = _text(reason or refusal.detail)
+        record.reason = _text(reason or "; ".join(part for part in (refusal.detail, refusal.hint) if part))
         record.size = len(refusal.body) or _announced(environ)
         record.body = self._body(refusal.body)
         record.headers = self._shown(environ, hook)

@@ -205,6 +205,17 @@ def test_an_answered_handshake_is_recorded_without_its_token(new_door: Any, writ
     assert TOKEN not in str(record)
 
 
+def test_a_refused_address_is_recorded(new_door: Any, written: Written) -> None:
+    """Behind a proxy the peer is that, and the reason has the client."""
+    door = new_door()
+    door.send("/hooks/near")
+    door.log.flush()
+
+    (record,) = written.records
+    reason = "delivery: the hook takes none from this address; the client is 127.0.0.1"
+    assert ("address_not_allowed", reason) == (record.code, record.reason)
+
+
 def test_without_room_nothing_is_recorded(new_door: Any, written: Written) -> None:
     """delivery_log = 0: what an earlier run has recorded goes, once."""
     door = new_door(most=0)
