@@ -25,6 +25,7 @@ from .direct_start import DirectStart, new_of, stored_of
 from .errors import NotFound, StoreError, StoreUnavailable
 from .joining import await_end
 from .model import UNREAD, Event, MonQTask, Posting, Receipt
+from .repetition import is_repetition, repeat
 from .schedules import KIND as SCHEDULE_KIND
 from .schedules import Schedule
 from .starter import Spooler, Starter
@@ -160,9 +161,10 @@ class PostOffice:
         """Store a verified delivery and one task for each handler, called `(topic, event)`.
 
         A delivery that is stored already answers with the ids of the first time; if nobody handled it
-        then, with those of the tasks that it gets now.
+        then, with those of the tasks that it gets now. Those of its tasks that ended in error wait again,
+        where the event's `on_duplicate` says so.
         """
-        return self._fan_out(event, [event.topic], {}, capture())
+        return self._repeated(event, self._fan_out(event, [event.topic], {}, capture()))
 
     def deliver_all(self, events: Sequence[Event]) -> list[Receipt]:
         """As `deliver`, for several deliveries in one call of the store: one durable write.
@@ -174,7 +176,18 @@ class PostOffice:
         receipts = self._store_or_spool(postings)
         for event, posting, receipt in self._in_turns(list(zip(events, postings, receipts, strict=True))):
             self._tell_of_event(event, posting.tasks, receipt)
-        return receipts
+        return [self._repeated(event, receipt) for event, receipt in zip(events, receipts, strict=True)]
+
+    def _repeated(self, event: Event, receipt: Receipt) -> Receipt:
+        """The *receipt* of *event*; of a repetition, after what had failed was given another start."""
+        # while the store is away, so that a spool knows the first one, nothing of it can have failed
+        is_away = self._spooler is not None and self._spooler.is_open
+        if is_away or not is_repetition(event, receipt):
+            return receipt
+        receipt, waiting = repeat(self._store, event, receipt, self._clock.now())
+        if waiting:
+            self._direct.let_wait(waiting)
+        return receipt
 
     def _in_turns(self, many: Sequence[One]) -> Iterator[One]:
         """Each of *many*; whoever waits for its turn has one in between."""

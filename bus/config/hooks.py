@@ -37,6 +37,9 @@ _EXAMPLES: Final[Live] = {
         "header": "X-Deploy-Token",
         "topic": "deploy.{body:kind}",
         "topic_fallback": "deploy.other",
+        "delivery_id": "{body:run.id}",
+        "on_duplicate": "ignore",
+        "replay_guard": "no",
         "when": 'body.ref == "refs/heads/main" and body.kind in ("push", "tag")',
         "allow_ips": "127.0.0.1, 192.0.2.0/24, 2001:db8::/32",
     },
@@ -130,7 +133,8 @@ def _demands(section: Section, values: Values, _: Path) -> list[tuple[int, str]]
     is_allowed = values.read.get("weak_secret", False)
     return [
         *_idle(section, verify),
-        *_proof_in_topic(section, sender, values),
+        *_names_proof(section, sender, values, "topic"),
+        *_names_proof(section, sender, values, "delivery_id"),
         *_proof_in_rule(section, sender, values),
         *_attributes_in_topic(section, values),
         *_clashes(section, values),
@@ -153,14 +157,14 @@ def _idle(section: Section, verify: str) -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def _proof_in_topic(section: Section, sender: Sender, values: Values) -> list[tuple[int, str]]:
+def _names_proof(section: Section, sender: Sender, values: Values, key: str) -> list[tuple[int, str]]:
     """The placeholder of the header that carries the proof: it is not stored either."""
     header = _proof(sender, values)
-    named = {one.where.lower() for one in PLACEHOLDERS.compile(values.read.get("topic", "")).placeholders}
+    named = {one.where.lower() for one in PLACEHOLDERS.compile(values.read.get(key, "")).placeholders}
     if not header or header not in named:
         return []
     sentence = f"expected a header that is kept, got {header}, which carries the proof; name another one"
-    return [(section.entries["topic"].line, f"[{section.name}] topic: {sentence}")]
+    return [(section.entries[key].line, f"[{section.name}] {key}: {sentence}")]
 
 
 def _attributes_in_topic(section: Section, values: Values) -> list[tuple[int, str]]:
@@ -174,7 +178,7 @@ def _attributes_in_topic(section: Section, values: Values) -> list[tuple[int, st
 
 
 def _proof_in_rule(section: Section, sender: Sender, values: Values) -> list[tuple[int, str]]:
-    """As `_proof_in_topic`, for the rule."""
+    """As `_names_proof`, for the rule."""
     header, rule = _proof(sender, values), values.read.get("when")
     if rule is None or header not in rule.headers:
         return []

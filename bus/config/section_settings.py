@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from .. import senders
+from ..model import OnDuplicate
 from ..networks import Network
 from ..rules import Rule
 from ..schedules import MISSED, OVERLAP, Missed, Overlap
 from .answers import ACCEPTED, ANSWER_HEADER, ANSWER_TEXT, STATUS
 from .commands import COMMAND
 from .conditions import HANDLER_RULE, HOOK_RULE
+from .delivery_ids import DELIVERY_ID
 from .mapping import ARGS, KWARGS, TASK
 from .moments import ARRAY, CRON, EVERY, MOMENT, OBJECT, ZONE
 from .proofs import (
@@ -184,6 +186,25 @@ class Hook:
         "{name}",
         TOPIC_FALLBACK,
         "The topic of a delivery that has no value for a placeholder of topic without a default.",
+    )
+    delivery_id: str = setting(
+        "",
+        DELIVERY_ID,
+        "Where the id of a delivery stands, such as {header:X} or {body:id}: by it a repetition is "
+        "recognised. Nothing: where the sender's row says.",
+    )
+    on_duplicate: OnDuplicate = setting(
+        "retry_failed",
+        choice("retry_failed", "ignore", "accept"),
+        "What becomes of a delivery that has come before: it is answered with the first ids, and tasks of it "
+        "that ended in error wait again (retry_failed) or stay as they are (ignore); or it is a new one "
+        "(accept).",
+    )
+    replay_guard: bool = setting(
+        "yes",
+        YES_OR_NO,
+        "Whether the same body under another id is the same delivery, where the sender signs the body and "
+        "not the id. no is for a sender whose bodies repeat.",
     )
     tolerance: float = setting(
         "",

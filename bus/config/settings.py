@@ -20,6 +20,7 @@ from .value_types import (
     LISTEN,
     MODULES,
     NETWORKS,
+    PATTERN,
     PROCESSES,
     YES_OR_NO,
     Listen,
@@ -77,6 +78,19 @@ class Monqbus:
         duration("1s"),
         "How long an event is kept, and with it the delivery id by which a redelivery is recognised. "
         "Senders by the Standard Webhooks schedule try for 76h.",
+    )
+
+    delivery_log: int = setting(
+        "10000",
+        whole_number(0, 1_000_000),
+        "How many refused deliveries the log keeps, and as many repeated ones; the oldest go. Accepted ones "
+        "are in it for as long as their events are kept. 0: no log of these.",
+    )
+    delivery_log_size: int = setting(
+        "64MiB", size("64GiB"), "How much room each of these two may take in the store."
+    )
+    keep_deliveries: float = setting(
+        "7d", duration("1s"), "How long a refused or repeated delivery is kept in the log."
     )
 
 
@@ -167,6 +181,17 @@ class Http:
         "",
         NETWORKS,
         "The reverse proxies in front of this listener: everybody's connections come from there.",
+    )
+    log_refused_bodies: bool = setting(
+        "no",
+        YES_OR_NO,
+        "Whether the delivery log keeps bodies of refused deliveries, up to 64 KiB. Anybody may send them.",
+    )
+    redact: str = setting(
+        "",
+        PATTERN,
+        "A regular expression of further header names, in lower case, whose values the delivery log does not "
+        "show. Those that may hold a secret by their name are never shown.",
     )
     header_timeout: float = setting(
         "10s", duration("1ms", "1h"), "How long a request's header may take to arrive."

@@ -18,6 +18,7 @@ from typing import Final, Generic, TypeVar
 
 from ..networks import Network, network
 from ..process import cpu_quota
+from ..regex import BadRegex, searching
 
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
@@ -341,3 +342,15 @@ USER: Final = ValueType("the name of a user of this machine", "deploy", _read_us
 VARIABLES: Final = ValueType(
     "names of environment variables, separated by commas", "DEPLOY_KEY", _read_variables
 )
+
+
+def _read_pattern(text: str) -> str:
+    try:
+        if text:
+            searching(text)
+    except BadRegex as error:
+        raise Unfit(expected=f"a regular expression ({error})") from None
+    return text
+
+
+PATTERN: Final = ValueType("a regular expression, or nothing", "^x-internal-", _read_pattern)

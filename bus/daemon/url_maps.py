@@ -15,6 +15,7 @@ from ..model import Event, Receipt
 from ..networks import Network
 from ..webhook.admission import Admission
 from ..webhook.delivery import Receiver
+from ..webhook.delivery_log import DeliveryLog, Extent
 from ..webhook.endings import Endings
 from ..webhook.endpoint import deliveries, meant
 
@@ -34,6 +35,7 @@ def public_urls(
     trusted_proxies: Collection[Network] = (),
     publish_all: Callable[[Sequence[Event]], list[Receipt]] | None = None,
     endings: Endings | None = None,
+    log: DeliveryLog | None = None,
 ) -> UrlMap:
     """The public listener's.
 
@@ -41,15 +43,22 @@ def public_urls(
     them between two. *ready* gives the reason why no delivery should be sent here, or None; *remark* what is
     worth saying although they may come. *admission* turns deliveries away when there are too many of them.
     *trusted_proxies* say for which client they ask. *publish_all* stores the events of a batch in one write.
-    *endings* lets answers wait for the ends of tasks.
-    Errors that nobody expected propagate to the server, which logs them and answers 500.
+    *log* records deliveries that store nothing. *endings* lets answers wait for the ends of tasks. Errors
+    that nobody expected propagate to the server, which logs them and answers 500.
     """
+    log = log or DeliveryLog(lambda *_: None, clock, Extent())
     receiver = Receiver(
-        publish, clock, max_body, admission or Admission(), trusted_proxies, publish_all=publish_all
+        publish,
+        clock,
+        max_body,
+        admission or Admission(),
+        log,
+        trusted_proxies=trusted_proxies,
+        publish_all=publish_all,
     )
     return UrlMap(
         {
-            "/hooks/NAME": deliveries(hooks, receiver, endings),
+            "/hooks/NAME": deliveries(hooks, receiver, log, endings),
             "/healthz": healthz,
             "/readyz": readyz(ready, clock, remark),
         },

@@ -17,7 +17,7 @@ TREES: Final[Names] = frozenset({"body", "args", "kwargs"})
 TABLES: Final[Names] = frozenset({"header", "query", "attribute"})
 """Names that exactly one step follows."""
 OF_REQUESTS: Final[Names] = frozenset({"method", "ip", "peer"})
-"""What only the request tells: an event keeps it where the rule of its hook reads it."""
+"""What only the request tells: an event keeps the peer, the others where its hook's rule reads them."""
 _OF_BOTH: Final = TABLES | {"body", "topic", "hook", "id", "delivery"}
 OF_A_DELIVERY: Final[Names] = OF_REQUESTS | _OF_BOTH | {"sender"}
 """The names that the rule of a hook may use."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from .. import networks
 from ..model import UNREAD, Event
 from ..payload import BadPayload
 
@@ -63,11 +64,16 @@ def subject_of(
         sender or None,
         request.get("method"),
         request.get("ip"),
-        request.get("peer"),
+        _address(event.peer) if event.peer else None,
         str(event.id),
         event.delivery,
         event.kind,
     )
+
+
+def _address(text: str) -> str | None:
+    found = networks.address(text)
+    return None if found is None else str(found)
 
 
 def _body(event: Event, paths: Collection[str], pause: Callable[[], object]) -> Any:

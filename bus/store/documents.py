@@ -98,6 +98,10 @@ def event_to_document(event: Event) -> dict[str, Any]:
         document["request"] = event.request
     if event.unique_key is not None:
         document["key"] = event.unique_key
+    if event.guard is not None:
+        document["guard"] = event.guard
+    if event.peer:
+        document["peer"] = event.peer
     return document
 
 
@@ -123,6 +127,8 @@ def event_from_document(document: dict[str, Any]) -> Event:
         attributes=document.get("attributes") or {},
         is_filtered=document.get("filtered") is True,
         request=document.get("request") or {},
+        guard=document.get("guard"),
+        peer=document.get("peer") or "",
         kind=kind,
         key=key and key.removeprefix(key_prefix(kind)),
         fault=fault,

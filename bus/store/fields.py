@@ -65,7 +65,7 @@ EVENT_FIELDS: Final[Mapping[str, Type]] = {
     "topic": _TEXT_OF_EVENT, "received": Type("a date", (datetime,), ("date",)), "hook": _TEXT,
     "delivery": _TEXT, "headers": _DOCUMENT, "body": Type("bytes", (bytes,), ("binData",)), "args": _LIST,
     "kwargs": _DOCUMENT, "task_ids": _LIST, "expire_at": _DATE,
-    "kind": _TEXT, "key": _TEXT, "query": _LIST, "attributes": _DOCUMENT,
+    "kind": _TEXT, "key": _TEXT, "query": _LIST, "attributes": _DOCUMENT, "guard": _TEXT, "peer": _TEXT,
     "request": _DOCUMENT,
 }  # fmt: skip
 
@@ -158,6 +158,8 @@ def _is_as_we_write(event: Mapping[str, Any]) -> bool:
         and type(get("delivery")) in _TEXT_OR_NONE
         and type(get("kind")) in _TEXT_OR_NONE
         and type(get("key")) in _TEXT_OR_NONE
+        and type(get("guard")) in _TEXT_OR_NONE
+        and type(get("peer")) in _TEXT_OR_NONE
         and type(get("expire_at")) in _DATE_OR_NONE
         and ("query" not in event or event_holds("query", get("query")))
         and ("attributes" not in event or event_holds("attributes", get("attributes")))

@@ -10,8 +10,6 @@ fact.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
@@ -27,16 +25,16 @@ from ..http import Queue, check_size, problem, read_body
 from ..http.problem import Answer
 from ..model import Event, Receipt
 from ..networks import Network
-from ..safe_text import cached_if_short
 from ..senders import Sender
 from ..senders.kept import is_kept, is_kept_parameter
 from ..telemetry import emit
-from . import abuse_protection, content, filtering, handshake, topic
+from . import abuse_protection, content, filtering, handshake, identity, topic
 from .admission import Admission
 from .answers import Awaited, own_answer
 from .content import Content
+from .delivery_log import DeliveryLog
 from .once import Once
-from .request import Request, raw
+from .request import Request, headers_of, raw
 from .signed import content_of, values_at
 from .verify import Mismatch, claim_of
 
@@ -50,8 +48,7 @@ Read = tuple[Event, dict[str, str]]
 Taken = tuple[list[Read], bool]
 """The events of a delivery, and whether it is a batch; one that is none has one event."""
 
-_VERIFYING, _EXPANDING = Queue(), Queue()
-_DELIVERY_ID = re.compile(r"[\x20-\x7e]{1,256}")
+_VERIFYING, _EXPANDING, _HASHING = Queue(), Queue(), Queue()
 
 
 class Receiver:
@@ -66,8 +63,9 @@ class Receiver:
         clock: Clock,
         max_body: int,
         admission: Admission,
-        trusted_proxies: Collection[Network] = (),
+        log: DeliveryLog,
         *,
+        trusted_proxies: Collection[Network] = (),
         publish_all: Callable[[Sequence[Event]], list[Receipt]] | None = None,
     ) -> None:
         self._publish = publish
@@ -75,31 +73,36 @@ class Receiver:
         self._admission = admission
         self._clock = clock
         self._max_body = max_body
+        self._log = log
         self._trusted_proxies = trusted_proxies
         self._once = Once()
 
     def receive(self, hook: Hook, environ: Mapping[str, Any]) -> Answer | Awaited:
         """Take the delivery that stands in *environ*. Blocks until it is durable or refused."""
+        began = self._clock.monotonic()
         try:
             filtering.require_allowed(hook, environ, self._trusted_proxies)
             taken = self._taken(hook, environ) if hook.has_extras else self._read(hook, environ)
             if isinstance(taken, Answer):
+                self._log.answered(environ, taken, hook, began)
                 emit("handshake.answered", hook=hook.name, peer=environ.get("REMOTE_ADDR", ""))
                 return taken
             found, is_batch = taken
-            answer: Answer | Awaited
-            if is_batch:
-                events = [event for event, _ in found]
-                answer = _accepted_batch(events, self._store(self._publish_all, events))
-            else:
-                event = found[0][0]
-                answer = self._answered(hook, event, self._store(self._publish, event))
+            events = [event for event, _ in found]
+            receipts = (
+                self._store(self._publish_all, events)
+                if is_batch
+                else [self._store(self._publish, events[0])]
+            )
         except Refused as refusal:
+            self._log.refused(environ, refusal, hook=hook, reason=_reason(refusal), began=began)
             return refuse(refusal, environ, hook=hook.name)
-        for event, remarks in found:
+        for (event, remarks), receipt in zip(found, receipts, strict=True):
+            if receipt.duplicate:
+                self._log.repeated(environ, event, receipt, began)
             for fact, reason in remarks.items():
                 emit(fact, event=event, reason=reason)
-        return answer
+        return _accepted_batch(events, receipts) if is_batch else _answered(hook, events[0], receipts[0])
 
     def retry_after(self) -> dict[str, str]:
         """The header that says when to try again: jittered, so that senders do not come back as one."""
@@ -133,6 +136,7 @@ class Receiver:
         request = _request(environ, now, hook.public_url)
         if sender.is_open:
             _require_no_page(request.headers)
+        body = b""
         try:
             claim = claim_of(sender, self._secrets(hook, sender), request)
             body = read_body(environ, self._max_body)
@@ -141,19 +145,20 @@ class Receiver:
             request = Request(request.method, request.url, request.headers, body, now)
             claim.check(request, _VERIFYING.step_back)
         except Mismatch as mismatch:
-            raise _not_verified(sender) from mismatch
+            raise _not_verified(sender, body) from mismatch
         if hook.has_extras:
             if (answer := handshake.proven(sender, hook.secret_texts, request)) is not None:
                 return answer
             if request.method not in hook.methods:
                 raise not_allowed(hook.methods)
-        paths = topic.paths_in(hook.topic, sender)
+        paths = topic.paths_in(hook.topic, sender, hook.delivery_id)
         if hook.when is not None:
             paths += hook.when.body_paths
         each, is_batch = content.read(hook, request, paths, environ["wsgi.input"], self._max_body)
         found = []
         for one in each:
             read = self._event(hook, sender, request, received, one)
+            read[0].peer = environ.get("REMOTE_ADDR", "")
             self._judge(hook, request, read[0], one, environ)
             found.append(read)
             if is_batch and len(found) % content.EVENTS_A_PAUSE == 0:
@@ -177,7 +182,7 @@ class Receiver:
             tolerance = sender.ways[0].tolerance
             self._once.check(hook.name, token, event.delivery or "", request.received, tolerance)
         except Mismatch as mismatch:
-            raise _not_verified(sender) from mismatch
+            raise _not_verified(sender, request.body) from mismatch
 
     def _event(
         self, hook: Hook, sender: Sender, request: Request, received: datetime, given: Content
@@ -200,14 +205,19 @@ class Receiver:
         sources = _Sources(kept, query, given.value, given.attributes)
         # not a function in here that calls itself: such a one keeps all headers until garbage is collected
         found = topic.fill(hook, partial(_value, hook, sender, sources))
-        named = given.identity or _first(sender.delivery, sources) or kept.get("idempotency-key")
-        delivery = _delivery_id(named) if named else None
+        who = identity.identify(
+            hook, sender, request, sources.at, _HASHING.step_back, of_event=given.identity
+        )
+        event_id = self._clock.new_id()
         event = Event(
-            id=self._clock.new_id(),
+            id=event_id,
             topic=found.text,
             received=received,
             hook=hook.name,
-            delivery=delivery,
+            delivery=who.delivery,
+            key=identity.key_of(hook, who.delivery, event_id),
+            guard=who.guard,
+            on_duplicate=hook.on_duplicate,
             headers=kept,
             body=given.body,
             query=sources.query,
@@ -220,14 +230,9 @@ class Receiver:
             remarks["topic.missed"] = found.missing
         if found.cut:
             remarks["topic.shortened"] = found.cut
-        if named and named != delivery:
-            remarks["delivery.renamed"] = "delivery id: not 1 to 256 printable ASCII characters"
+        if who.was_renamed:
+            remarks["delivery.renamed"] = who.was_renamed
         return event, remarks
-
-    @staticmethod
-    def _answered(hook: Hook, event: Event, receipt: Receipt) -> Answer | Awaited:
-        answer = _accepted(event, receipt)
-        return own_answer(hook, event, receipt, answer) if hook.has_own_answer else answer
 
     def _secrets(self, hook: Hook, sender: Sender) -> tuple[str, ...]:
         secrets = hook.secret_texts
@@ -274,17 +279,23 @@ def _agreed(hook: Hook, environ: Mapping[str, Any]) -> Answer | None:
     return abuse_protection.answer(environ, hook.methods) if hook.format == "cloudevents" else None
 
 
-def _not_verified(sender: Sender) -> Refused:
+def _not_verified(sender: Sender, body: bytes) -> Refused:
     scheme = sender.ways[0].prefix.strip() if sender.header == "authorization" else ""
     challenge = {"WWW-Authenticate": scheme + (' realm="hooks"' * (scheme == "Basic"))} if scheme else {}
-    return Refused(401, "not_verified", "delivery: its sender could not be verified", challenge)
+    refusal = Refused(401, "not_verified", "delivery: its sender could not be verified", challenge)
+    refusal.body = body
+    return refusal
+
+
+def _reason(refusal: Refused) -> str:
+    """What the log says and the sender is not told: the step of the verification that failed."""
+    cause = refusal.__cause__
+    return cause.reason if isinstance(cause, Mismatch) else ""
 
 
 def refuse(refusal: Refused, environ: Mapping[str, Any], *, hook: str = "") -> Answer:
     """The answer to a refused request; the fact tells the log more than the answer tells the sender."""
-    cause = refusal.__cause__
-    reason = cause.reason if isinstance(cause, Mismatch) else ""
-    problem.tell(refusal, environ, hook=hook, reason=reason)
+    problem.tell(refusal, environ, hook=hook, reason=_reason(refusal))
     return problem.answer(refusal, environ.get(problem.REQUEST_ID, ""))
 
 
@@ -293,21 +304,7 @@ def _request(environ: Mapping[str, Any], now: float, public_url: str) -> Request
     url = public_url or f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}{environ['PATH_INFO']}"
     if query := environ["QUERY_STRING"]:
         url = f"{url}?{query}"
-    return Request(environ["REQUEST_METHOD"], url, _headers(environ), received=now)
-
-
-def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
-    return {name: value for key, value in environ.items() if (name := _header_name(key))}
-
-
-@cached_if_short(1024)
-def _header_name(key: str) -> str:
-    """``HTTP_X_GITHUB_EVENT`` → ``x-github-event``; "" for what is not a header."""
-    if key.startswith("HTTP_"):
-        key = key[5:]
-    elif key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        return ""
-    return key.replace("_", "-").lower()
+    return Request(environ["REQUEST_METHOD"], url, headers_of(environ), received=now)
 
 
 def _text(value: str) -> str:
@@ -366,16 +363,14 @@ def _first(places: Iterable[str], sources: _Sources) -> str | None:
     return None
 
 
-def _delivery_id(given: str) -> str:
-    """The sender's own id of the delivery, by which a second coming is recognised; of an odd one its hash."""
-    if _DELIVERY_ID.fullmatch(given):
-        return given
-    return f"sha256:{hashlib.sha256(given.encode('utf-8', 'surrogatepass')).hexdigest()}"
-
-
 def _quoted(stored_id: Any) -> str:
     """The JSON text of an id; one that another program has stored may be anything."""
     return f'"{stored_id}"' if type(stored_id) is ObjectId else dumps(str(stored_id))
+
+
+def _answered(hook: Hook, event: Event, receipt: Receipt) -> Answer | Awaited:
+    answer = _accepted(event, receipt)
+    return own_answer(hook, event, receipt, answer) if hook.has_own_answer else answer
 
 
 def _accepted(event: Event, receipt: Receipt) -> Answer:
@@ -393,8 +388,9 @@ def _told(event: Event, receipt: Receipt) -> str:
     event_id = _quoted(receipt.event_id or event.id)
     task_ids = ", ".join([_quoted(task_id) for task_id in receipt.task_ids])
     duplicate = ', "duplicate": true' if receipt.duplicate else ""
+    retried = f', "retried": {receipt.retried}' if receipt.retried else ""
     filtered = ', "filtered": true' if event.is_filtered and not receipt.task_ids else ""
-    return f'{{"event": {event_id}, "tasks": [{task_ids}]{duplicate}{filtered}}}'
+    return f'{{"event": {event_id}, "tasks": [{task_ids}]{duplicate}{retried}{filtered}}}'
 
 
 def _answer(told: str, *, is_new: bool) -> Answer:

@@ -15,7 +15,8 @@ from bson import ObjectId
 
 from ..clock import Clock
 from ..errors import StoreError
-from ..model import COMPLETE, ERROR, MOST_VALUES, SKIPPED, Filter, MonQTask
+from ..filter_checks import MOST_VALUES
+from ..model import COMPLETE, ERROR, SKIPPED, Filter, MonQTask
 from ..telemetry import listen
 
 LOOK_SECONDS: Final = 0.5

@@ -29,11 +29,9 @@ def let_through(
     hook: Hook, rule: Rule, event: Event, environ: Mapping[str, Any], trusted: Collection[Network]
 ) -> None:
     """Note on *event* whether *rule* holds for it, and what of the request has to be kept to ask again."""
-    told = {"method": environ["REQUEST_METHOD"], "peer": environ.get("REMOTE_ADDR", "")}
+    told = {"method": environ["REQUEST_METHOD"]}
     if "ip" in rule.names:
         told["ip"] = str(client(environ, trusted) or "")
-    if "peer" in rule.names:
-        told["peer"] = str(networks.address(told["peer"]) or "")
     event.request = {name: told[name] for name in sorted(rule.names & OF_REQUESTS) if told.get(name)}
     event.is_filtered = not rule.holds(subject_of(event, (rule,), sender=hook.verify))
 

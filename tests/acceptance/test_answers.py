@@ -124,7 +124,7 @@ def headers_of(kind: str, body: bytes, delivery: str) -> dict[str, str]:
 
 def ask(daemon: Daemon, kind: str, delivery: str = "d", **fields: Any) -> tuple[int, Any]:
     """A signed delivery whose answer waits; status and JSON."""
-    body = json.dumps(fields).encode()
+    body = json.dumps({"delivery": delivery, **fields}).encode()
     return daemon.request("POST", "/hooks/ask", body, headers_of(kind, body, delivery))
 
 
@@ -167,13 +167,14 @@ def test_of_two_handlers_both_are_told(daemon):
 
 
 def test_a_failed_handler_is_500_once(daemon):
-    """Without its error; the same delivery again is a duplicate as ever, so that nobody tries for ever."""
+    """Without its error; the same delivery again is a duplicate as ever, and lets the task be tried again."""
     status, told = ask(daemon, "fail")
     again = ask(daemon, "fail")
 
     assert (500, "handler_failed") == (status, told["code"])
     assert "hunter2" not in json.dumps(told)
-    assert (200, told["event"], True) == (again[0], again[1]["event"], again[1]["duplicate"])
+    assert 200 == again[0]
+    assert (told["event"], True, 1) == (again[1]["event"], again[1]["duplicate"], again[1]["retried"])
     assert told["event"] in daemon.monqbus("events", "show", told["event"]).stdout
 
 

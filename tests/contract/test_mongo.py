@@ -746,7 +746,7 @@ def test_an_index_of_an_earlier_version_makes_room_for_the_one_in_its_place(
     tasks, events = (set(database[name].index_information()) for name in ("monq_task", "monq_event"))
 
     assert (True, False) == (schema.OF_EVENT in tasks, "monqbus_event" in tasks)
-    assert {"_id_", "monqbus_key", "monqbus_past"} == events
+    assert {"_id_", "monqbus_key", "monqbus_guard", "monqbus_past"} == events
 
 
 def test_a_daemon_whose_clock_is_ahead_forgets_nothing_of_the_others(store: MongoStore) -> None:

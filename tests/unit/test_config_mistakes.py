@@ -316,6 +316,32 @@ MISTAKES = [
         "name another one",
     ),
     (
+        f"[hook:x]\nverify = token\nsecret = {'x' * 16}\nheader = X-Hello\n"
+        "delivery_id = {header:x-hello}\n",
+        "5: [hook:x] delivery_id: expected a header that is kept, got x-hello, which carries the proof; "
+        "name another one",
+    ),
+    (
+        "[hook:x]\nverify = none\ndelivery_id = id\n",
+        "3: [hook:x] delivery_id: expected a placeholder such as {header:X} or {body:id}, or nothing, got "
+        "'id'; write for example {header:X-Delivery-Id}",
+    ),
+    (
+        "[hook:x]\nverify = none\ndelivery_id = {event}\n",
+        "3: [hook:x] delivery_id: expected a known placeholder, got '{event}'; known are {header:X}, "
+        "{query:x} and {body:dotted.path}",
+    ),
+    (
+        "[hook:x]\nverify = none\non_duplicate = drop\n",
+        "3: [hook:x] on_duplicate: expected one of retry_failed, ignore, accept, got 'drop'; write for "
+        "example retry_failed",
+    ),
+    (
+        "[http]\nredact = (\n",
+        "2: [http] redact: expected a regular expression (missing ): (), got '('; write for example "
+        "^x-internal-",
+    ),
+    (
         "[hook:x]\nverify = none\ntopic_fallback = {event}\n",
         "3: [hook:x] topic_fallback: expected a known placeholder, got '{event}'; known are {name}",
     ),

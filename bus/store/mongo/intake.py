@@ -24,7 +24,16 @@ from ...errors import StoreUnavailable
 from ...model import Event, MonQTask, Posting, Receipt
 from ..documents import event_to_document, later, require_own, task_to_document, unclaimed
 from . import bodies
-from .connection import ID_INDEX, KEY_INDEX, Connection, Document, not_accepted, refusals, stands_in
+from .connection import (
+    GUARD_INDEX,
+    ID_INDEX,
+    KEY_INDEX,
+    Connection,
+    Document,
+    not_accepted,
+    refusals,
+    stands_in,
+)
 from .duplicates import WITHOUT_TASKS, Duplicate, first_now, firsts
 from .lenient import id_of, is_, one_of, read, texts_of
 from .schema import EVENTS, TASKS, UNENDED
@@ -32,6 +41,9 @@ from .schema import EVENTS, TASKS, UNENDED
 ROUNDS: Final = 3
 UNACKNOWLEDGED: Final = WriteConcern(w=0)
 PRUNED: Final = "event: the first delivery was pruned at this moment; send it again"
+
+RECOGNISED: Final = (ID_INDEX, KEY_INDEX, GUARD_INDEX)
+"""An event that stands in one of them has come before."""
 
 Refusals = dict[int, Document]
 Marks = list[UpdateMany | UpdateOne]
@@ -100,7 +112,7 @@ class Intake:
 
 
 def _require_own(kind: str, item: MonQTask | Event, refusal: Document) -> None:
-    if not (stands_in(ID_INDEX, refusal) or stands_in(KEY_INDEX, refusal)):
+    if not any(stands_in(index, refusal) for index in RECOGNISED):
         raise not_accepted(refusal)
     require_own(kind, item, stands_in(ID_INDEX, refusal))
 
@@ -231,7 +243,7 @@ def _insert_events(
     bodies.forget(events.database, [documents[place] for place in refusals_])
     there, refused = [], dict[int, Exception]()
     for place, refusal in refusals_.items():
-        if stands_in(ID_INDEX, refusal) or stands_in(KEY_INDEX, refusal):
+        if any(stands_in(index, refusal) for index in RECOGNISED):
             there.append(posted[place])
         else:
             refused[posted[place][0]] = not_accepted(refusal)
@@ -240,9 +252,11 @@ def _insert_events(
     found = firsts(events, [event for _, event in there])
     by_id = {first.id: first for first in found}
     by_key = {key: first for first in found for key in first.keys}
+    by_guard = {first.guard: first for first in found if first.guard}
     earlier = {}
     for i, event in there:
         first = by_id.get(event.id) or by_key.get(event.unique_key or "")
+        first = first or by_guard.get(event.guard or "")
         if first is None:
             refused[i] = StoreUnavailable(PRUNED)
         else:

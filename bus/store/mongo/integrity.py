@@ -17,6 +17,7 @@ from ..contract import Notice
 from .connection import Connection
 from .schema import (
     BODIES,
+    DELIVERIES,
     EVENTS,
     FEED,
     INDEX_SECONDS,
@@ -41,6 +42,7 @@ _LOST: Final[Mapping[str, str]] = {
     TASKS: "tasks that were acknowledged may be lost",
     EVENTS: "events may be lost, and deliveries that come again are not recognised",
     BODIES: "the bodies of large deliveries may be lost",
+    DELIVERIES: "the log of refused deliveries is gone",
     WORKERS: "the leases are gone, and other daemons may begin what runs here",
     RECORDS: "how far schedules have come is forgotten; what was missed until now does not run any more",
 }
