@@ -87,10 +87,17 @@ def event_details(event: Event) -> dict[str, Any]:
     return details | {"request": event.request} if event.request else details
 
 
-def why_waiting(task: MonQTask, now: datetime, is_known: Callable[[str], bool]) -> str | None:
-    """What a ready task waits for, in one sentence; None for one that does not wait."""
+def why_waiting(
+    task: MonQTask, now: datetime, is_known: Callable[[str], bool], paused: str = ""
+) -> str | None:
+    """What a ready task waits for, in one sentence; None for one that does not wait.
+
+    *paused* says why, and since when, its name is paused.
+    """
     if task.state != READY:
         return None
+    if paused:
+        return f"paused: {paused}"
     due = plain(task.time_queue)
     if task.time_queue > now:
         return (

@@ -26,7 +26,7 @@ FLOORS: Final = (
     Floor("process", ("process",)),
     Floor("words", ("model", "codec", "telemetry", "steady_clock", "senders", "schedules")),
     Floor("expressions", ("rules",)),
-    Floor("rules", ("retry", "config", "joining", "starter", "presentation")),
+    Floor("rules", ("retry", "config", "joining", "starter", "presentation", "pauses")),
     Floor("apps", ("apps",)),
     Floor("hands", ("store", "http", "cpu")),
     Floor("verbs", ("posting", "admin", "copying")),

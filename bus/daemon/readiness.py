@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import StoreUnavailable
+from ..maintenance.pause_monitor import PauseMonitor
 from ..maintenance.program_monitor import ProgramMonitor
 from ..maintenance.queue_depth import QueueDepth
 from ..maintenance.spooler import Spooler
@@ -29,6 +30,7 @@ class Readiness:
     queue_depth: QueueDepth
     watchdog: Watchdog
     program_monitor: ProgramMonitor
+    pause_monitor: PauseMonitor
     is_stopping: Callable[[], bool]
 
     def complaint(self) -> str | None:
@@ -45,7 +47,9 @@ class Readiness:
     def remark(self) -> str | None:
         """What is worth saying although deliveries may come."""
         spooler = self.spooler.remark if self.spooler is not None else None
-        return "; ".join(filter(None, (spooler, self.program_monitor.remark))) or None
+        return (
+            "; ".join(filter(None, (spooler, self.program_monitor.remark, self.pause_monitor.remark))) or None
+        )
 
     def describe(self) -> Mapping[str, Any]:
         """All of it, and how every service is."""
