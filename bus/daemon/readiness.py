@@ -52,8 +52,13 @@ class Readiness:
         )
 
     def describe(self) -> Mapping[str, Any]:
-        """All of it, and how every service is."""
-        return {"reason": self.complaint(), "remark": self.remark(), "services": self.services.describe()}
+        """All of it, what is paused, and how every service is."""
+        return {
+            "reason": self.complaint(),
+            "remark": self.remark(),
+            "pauses": self.pause_monitor.describe(),
+            "services": self.services.describe(),
+        }
 
     def observed(self, publish: Callable[[Event], Receipt]) -> Callable[[Event], Receipt]:
         """*publish*, whose outcome is seen at once and not only when the store is asked again."""

@@ -18,6 +18,8 @@ from ..store.contract import Records
 from ..telemetry import emit
 
 LOOK_SECONDS: Final = 1.0
+PERIOD_SECONDS: Final = 5.0
+"""A look may take as long as a call to the store."""
 SHORTEST_SECONDS: Final = 0.001
 MOST_REMARKED: Final = 3
 
@@ -28,7 +30,7 @@ class PauseMonitor:
     """*changed* is called when other pauses hold than before; it must not block."""
 
     def __init__(self, store: Records, clock: Clock, changed: Callable[[], object]) -> None:
-        self.loop = Loop("pause monitor", self.look, LOOK_SECONDS, clock)
+        self.loop = Loop("pause monitor", self.look, PERIOD_SECONDS, clock)
         self.pauses: Sequence[Pause] = ()
         """Those that hold now."""
         self._store = store
@@ -57,10 +59,14 @@ class PauseMonitor:
         """Whether this schedule must not fire."""
         return covering(self.pauses, SCHEDULE, name) is not None
 
+    def describe(self) -> list[str]:
+        """Each that holds, and why, in a sentence."""
+        return [f"{pause.title}: {pause.sentence}" for pause in self.pauses]
+
     @property
     def remark(self) -> str | None:
         """What is worth saying of them; None when there are none."""
-        told = [f"paused: {pause.title}: {pause.sentence}" for pause in self.pauses[:MOST_REMARKED]]
+        told = [f"paused: {sentence}" for sentence in self.describe()[:MOST_REMARKED]]
         if len(self.pauses) > MOST_REMARKED:
             told.append(f"and {len(self.pauses) - MOST_REMARKED} more pauses")
         return "; ".join(told) or None
