@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, get_args
 
 from bson import ObjectId
 
-from .clock import Clock
+from .clock import UTC, Clock, whole_ms
 from .errors import BadFilter, NotFound, StoreError
 from .model import (
     BUSY,
@@ -195,10 +195,7 @@ class Admin:
         """
         require(what, name, reason)
         now = self._clock.now()
-        if until is not None and until <= now:
-            raise BadFilter(
-                f"until: expected a moment that is to come, got {plain(until)}; it is {plain(now)}"
-            )
+        until = _end(until, now)
         for _ in range(TRIES):
             stored = self._stored_pause(what, name)
             is_on = stored is not None and not stored.is_over(now)
@@ -300,6 +297,19 @@ class Admin:
         # without a name everything would match; of so many names that no filter holds them, some do
         names = tuple(parked[:MOST_VALUES]) or (NOBODYS_NAME,)
         return dataclasses.replace(filter, parked=False, states=(READY,), names=names)
+
+
+def _end(until: datetime | None, now: datetime) -> datetime | None:
+    """*until* as it is stored. Raises BadFilter for one that is no moment to come."""
+    if until is None:
+        return None
+    try:
+        end = whole_ms(until.astimezone(UTC))
+    except (OverflowError, ValueError) as error:
+        raise BadFilter(f"until: expected a moment of the years 1 to 9999 in UTC, got {until}") from error
+    if end <= now:
+        raise BadFilter(f"until: expected a moment that is to come, got {plain(end)}; it is {plain(now)}")
+    return end
 
 
 def _contended(what: What, name: str) -> StoreError:
