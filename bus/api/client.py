@@ -173,6 +173,11 @@ class ApiClient:
         names: list[str] = self._ask("GET", "/topics")["task_names"]
         return names
 
+    def handlers(self) -> dict[str, list[str]]:
+        """The names of the handlers of each topic, by the daemon's apps."""
+        handlers: dict[str, list[str]] = self._ask("GET", "/topics")["handlers"]
+        return handlers
+
     def replay(self, event_id: ObjectId) -> Receipt:
         """As PostOffice.replay."""
         asked = {"id": self._clock.new_id()}  # chosen here, so that asking twice replays once

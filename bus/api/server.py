@@ -198,9 +198,10 @@ class Api:
         return _answer({"event": event_to_document(self._admin.event(_id(event_id)))})
 
     def list_topics(self) -> Response:
-        """The topics that have a handler in this daemon, and the names of the tasks that it knows."""
+        """The topics that have a handler here, the handlers of each, and the names of all tasks."""
         known = self._registry()
-        return _answer({"topics": known.topics, "task_names": sorted(known.tasks)})
+        names = sorted(known.tasks)
+        return _answer({"topics": known.topics, "handlers": known.handlers, "task_names": names})
 
     def replay_event(self, event_id: str) -> Response:
         """Give an event without tasks the handlers there are now; 409 when it has tasks.

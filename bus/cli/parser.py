@@ -337,6 +337,13 @@ def _pausing(command: Command) -> None:
             default=[],
             help="a schedule, in the same words; may be given several times",
         )
+        sub.add_argument(
+            "--topic",
+            metavar="TOPIC",
+            action="append",
+            default=[],
+            help="the handlers that this topic has now, if they have no other one",
+        )
         sub.add_argument("--all", action="store_true", help=every)
         sub.add_argument("--json", action="store_true", help="one JSON object a line")
     pause.add_argument(

@@ -6,29 +6,32 @@ import argparse
 import os
 import pwd
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 
 from ..admin import PauseState
+from ..api.client import ApiClient
 from ..clock import Clock
+from ..config import nearest_name
 from ..errors import BadFilter, NotFound, UsageError
 from ..model import WILDCARD
 from ..pauses import SCHEDULE, TASK, Pause, What, require
 from ..presentation import plain
 from . import terminal
 from .hints import tell_of_no_task
-from .session import open_admin
+from .session import OwnAdmin, open_admin
 from .times import seconds_until
 
 
 def pause(options: argparse.Namespace) -> int:
     """Hold up what is named; running tasks go on."""
-    reason, until = options.reason or "", _until(options.until)
+    reason, until = options.reason, _until(options.until)
     meant = list(_meant(options, "pause"))
-    for what, name in meant:
+    for what, name in meant or [(TASK, WILDCARD)]:
         _require(what, name, reason)
     with open_admin(options, makes=True) as admin:
+        meant += _of_topics(admin, options.topic)
         for what, name in meant:
             try:
                 _tell(admin.pause(what, name, reason, until=until, by=_me()), "paused", options)
@@ -41,14 +44,14 @@ def pause(options: argparse.Namespace) -> int:
 
 def resume(options: argparse.Namespace) -> int:
     """Let what is named go on; with --all everything."""
+    meant = list(_meant(options, "resume"))
     with open_admin(options) as admin:
         if options.all:
-            _require_alone(options)
             for state in admin.pauses():
                 with suppress(NotFound):  # it has just ended
                     _tell(admin.resume(state.pause.what, state.pause.name), "resumed", options)
             return 0
-        for what, name in _meant(options, "resume"):
+        for what, name in meant + _of_topics(admin, options.topic):
             _tell(admin.resume(what, name), "resumed", options)
     return 0
 
@@ -73,14 +76,16 @@ def _line(state: PauseState) -> str:
 
 
 def _meant(options: argparse.Namespace, verb: str) -> Iterator[tuple[What, str]]:
-    """What the command names. Raises UsageError when that is nothing, or everything and more."""
+    """What the command names itself. Raises UsageError when that is nothing, or everything and more."""
+    named = [*options.names, *options.schedule, *options.topic]
     if options.all:
-        _require_alone(options)
+        if named:
+            raise UsageError(f"--all: expected nothing beside it, got {named[0]!r}")
         yield TASK, WILDCARD
-        return
-    if not options.names and not options.schedule:
+    elif not named:
         raise UsageError(
-            f"{verb}: expected NAME, --schedule NAME or --all, got none; `monqbus check` lists names"
+            f"{verb}: expected NAME, --topic TOPIC, --schedule NAME or --all, got none; "
+            "`monqbus check` lists names"
         )
     for name in options.names:
         yield TASK, name
@@ -88,9 +93,27 @@ def _meant(options: argparse.Namespace, verb: str) -> Iterator[tuple[What, str]]
         yield SCHEDULE, name
 
 
-def _require_alone(options: argparse.Namespace) -> None:
-    if options.names or options.schedule:
-        raise UsageError(f"--all: expected no name beside it, got {(options.names or options.schedule)[0]!r}")
+def _of_topics(admin: OwnAdmin | ApiClient, topics: Iterable[str]) -> list[tuple[What, str]]:
+    """The handlers of *topics* as they are declared now.
+
+    Raises UsageError for a topic that has none, or one that has another topic too, which would wait with it.
+    """
+    if not topics:
+        return []
+    handlers = admin.handlers()
+    names = list(dict.fromkeys(name for topic in topics for name in handlers.get(topic, ())))
+    for topic in topics:
+        if topic not in handlers:
+            near = nearest_name(topic, handlers)
+            hint = f"did you mean {near}?" if near else "`monqbus check` lists the topics"
+            raise UsageError(f"--topic {topic}: no handler has this topic; {hint}")
+    for other in handlers.keys() - set(topics):
+        if shared := [name for name in handlers[other] if name in names]:
+            raise UsageError(
+                f"--topic {', '.join(topics)}: its handler {shared[0]} has also the topic {other}, "
+                f"whose tasks would wait too; pause {shared[0]} by name, or give that topic a handler of its own"
+            )
+    return [(TASK, name) for name in names]
 
 
 def _require(what: What, name: str, reason: str) -> None:

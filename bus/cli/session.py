@@ -82,6 +82,10 @@ class OwnAdmin(Admin):
         """The names of the tasks that the apps of the config declare: imports them. Raises ConfigError."""
         return sorted(from_config.load(self._config).tasks)
 
+    def handlers(self) -> dict[str, list[str]]:
+        """The names of each topic's handlers, by the apps of the config: imports them. Raises ConfigError."""
+        return from_config.load(self._config).handlers
+
     def topics(self) -> list[str]:
         """The topics that have a handler by the apps of the config: imports them."""
         try:

@@ -125,8 +125,11 @@ def test_to_resume_what_another_pause_holds_names_that(beside: Command) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["pause", *REASON], "pause: expected NAME, --schedule NAME or --all, got none; `monqbus check`"),
-        (["resume"], "resume: expected NAME, --schedule NAME or --all, got none"),
+        (
+            ["pause", *REASON],
+            "pause: expected NAME, --topic TOPIC, --schedule NAME or --all, got none; `monqbus check`",
+        ),
+        (["resume"], "resume: expected NAME, --topic TOPIC, --schedule NAME or --all, got none"),
         (["pause", "x"], "the following arguments are required: --reason; see"),
         (["pause", "x", "--reason", " "], "--reason: expected 1 to 1000 characters, got ' '"),
         (["pause", "a b", *REASON], "NAME: expected a whole name of 1 to 128 letters"),
@@ -137,8 +140,14 @@ def test_to_resume_what_another_pause_holds_names_that(beside: Command) -> None:
             "--until: expected a time that is to come",
         ),
         (["pause", "x", *REASON, "--until", "0"], "--until: expected a time that is to come"),
-        (["pause", "x", "--all", *REASON], "--all: expected no name beside it, got 'x'"),
-        (["resume", "--all", "--schedule", "x"], "--all: expected no name beside it, got 'x'"),
+        (
+            ["pause", "--topic", "shop.slod", *REASON],
+            "--topic shop.slod: no handler has this topic; did you mean shop.sold?",
+        ),
+        (["pause", "--topic", "x", "--reason", ""], "--reason: expected 1 to 1000 characters"),
+        (["resume", "--all", "--topic", "x"], "--all: expected nothing beside it, got 'x'"),
+        (["pause", "x", "--all", *REASON], "--all: expected nothing beside it, got 'x'"),
+        (["resume", "--all", "--schedule", "x"], "--all: expected nothing beside it, got 'x'"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_pauses_nothing(
@@ -168,3 +177,27 @@ def test_the_first_command_of_a_new_place_may_be_a_pause(alone: Command) -> None
     alone("pause", "--all", *REASON)
 
     assert alone("pauses").out.startswith("all tasks  0 ready  smtp is down (since ")
+
+
+def test_a_topic_is_its_handlers(beside: Command) -> None:
+    said = beside("pause", "--topic", "shop.sold", *REASON)
+
+    assert (0, ["paused cliapp.count", "paused cliapp.note"]) == (said.code, sorted(said.lines))
+    assert 2 == len(beside("resume", "--topic", "shop.sold").lines)
+    assert "" == beside("pauses").out
+
+
+def test_a_topic_whose_handler_has_another_one_is_refused_and_nothing_of_it_paused(
+    alone: Command, tmp_path: Path
+) -> None:
+    app = tmp_path / "apps" / "cliapp.py"
+    app.write_text(app.read_text().replace('("shop.sold")\ndef note', '("shop.sold", "shop.lost")\ndef note'))
+    said = alone("pause", "--topic", "shop.sold", *REASON)
+
+    assert (64, "") == (said.code, said.out)
+    assert (
+        "its handler cliapp.note has also the topic shop.lost, whose tasks would wait too; pause" in said.err
+    )
+    assert "" == alone("pauses").out
+    both = alone("pause", "--topic", "shop.sold", "--topic", "shop.lost", *REASON)
+    assert (0, 2) == (both.code, len(both.lines))
