@@ -111,7 +111,8 @@ def _of_topics(admin: OwnAdmin | ApiClient, topics: Iterable[str]) -> list[tuple
         if shared := [name for name in handlers[other] if name in names]:
             raise UsageError(
                 f"--topic {', '.join(topics)}: its handler {shared[0]} has also the topic {other}, "
-                f"whose tasks would wait too; pause {shared[0]} by name, or give that topic a handler of its own"
+                f"whose tasks would wait too; pause {shared[0]} by name, or give that topic "
+                "a handler of its own"
             )
     return [(TASK, name) for name in names]
 
