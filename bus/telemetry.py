@@ -77,6 +77,22 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         "this daemon begins none of the tasks, or fires none of the schedules, of this name; why, until when",
     ),
     "pause.ended": (logging.INFO, "the pause was resumed, or its time is over; what has waited begins"),
+    "delivery.differed": (
+        logging.INFO,
+        "a delivery came again under its id with another body; the first one counts",
+    ),
+    "delivery.renewed": (
+        logging.WARNING,
+        "a body came again under another id, which is not signed; perhaps a recorded delivery; not stored",
+    ),
+    "delivery.retried": (
+        logging.INFO,
+        "a delivery came again; so many of its tasks had failed, and wait again",
+    ),
+    "deliveries.unrecorded": (
+        logging.WARNING,
+        "the store does not take the records of refused and repeated deliveries; the first 500 wait for it",
+    ),
     "handler.mismatched": (
         logging.WARNING,
         "at the start and a reload: a handler does not take a hook's deliveries; each will end in error",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from ..api.client import ApiClient
 from ..config import nearest_name
+from ..delivery_record import DeliveryFilter
 from ..errors import ConfigError, StoreError
 from ..model import WILDCARD, Event, EventFilter, Filter
 from ..pauses import fits
@@ -42,8 +43,10 @@ def tell_of_no_task(admin: OwnAdmin | ApiClient, names: Iterable[str]) -> None:
             terminal.note(f"{name}: no task has this name; {hint}")
 
 
-def tell_of_no_event(admin: OwnAdmin | ApiClient, filter: EventFilter, hooks: Iterable[str]) -> None:
-    """Say on standard error which topic or hook of *filter*, that matched no event, was probably meant."""
+def tell_of_no_event(
+    admin: OwnAdmin | ApiClient, filter: EventFilter | DeliveryFilter, hooks: Iterable[str]
+) -> None:
+    """Say on standard error which topic or hook of *filter*, that matched nothing, was probably meant."""
     if filter.hook and filter.hook not in hooks and (near := nearest_name(filter.hook, hooks)):
         terminal.note(f"--hook {filter.hook}: the configuration has no such hook, did you mean {near}?")
     if filter.topic and (near := _near_topic(admin, filter.topic)):
