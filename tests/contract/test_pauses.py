@@ -195,15 +195,6 @@ def test_pauses_say_how_many_tasks_wait_for_them(two):
     assert 0 == other.admin.count_paused(Filter(states=("error",)))
 
 
-def test_running_tasks_go_on(two):
-    one, _ = two
-    waiting(one, "mail.send")
-    (claimed,) = one.store.claim(one.instance, NAMES, 1, one.clock.now()).tasks
-    one.admin.pause("task", "*", "a freeze")
-
-    assert "busy" == one.store.get(claimed.id).state
-
-
 def test_resuming_what_is_not_paused_names_the_pause_that_holds_it(two):
     one, _ = two
     one.admin.pause("task", "mail.*", "smtp is down")

@@ -84,6 +84,20 @@ def test_resuming_wakes_the_claimer_and_pausing_a_lane_lets_it_rest(house):
     assert house.engine.claimer.loop.is_woken
 
 
+def test_a_running_task_goes_on_to_its_end_and_the_next_one_waits(house):
+    engine = house.engine
+    engine.claimer.tick()
+    running = engine.office.post("held", [], {}, Options())
+    house.admin.pause(TASK, "held", "why")
+    waits = engine.office.post("held", [], {}, Options())
+    engine.gate.set()
+    engine.pool.drain(5)
+    engine.recorder.tick()
+    engine.claimer.tick()
+
+    assert ["complete", "ready"] == [engine.now(task).state for task in (running, waits)]
+
+
 def test_an_event_for_a_paused_handler_and_another_one_waits_whole_and_the_other_begins_by_claim(house):
     """A direct start is all or none; nothing of the event is lost."""
     engine = house.engine
