@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, get_args
 
 from bson import ObjectId
 
-from .clock import Clock
+from .clock import UTC, Clock, whole_ms
 from .delivery_record import Delivery, DeliveryFilter, accepted
-from .errors import NotFound
+from .errors import BadFilter, NotFound, StoreError
 from .filter_checks import MOST_VALUES
 from .model import (
     BUSY,
@@ -33,6 +33,9 @@ from .model import (
     State,
     fresh_start,
 )
+from .pauses import KIND as PAUSE
+from .pauses import TASK, Pause, What, counted, covering, pauses_of, require
+from .presentation import plain
 from .schedules import KIND, Schedule, next_moments
 from .store import Store
 from .store.contract import CountedBy
@@ -40,6 +43,7 @@ from .telemetry import emit
 
 PAGE = 500
 NEXT_MOMENTS = 3
+TRIES = 5
 NOBODYS_NAME = "-"  # registry.NAME does not allow it
 COUNTED_BY = get_args(CountedBy)
 ENDED_STATES: tuple[State, ...] = (COMPLETE, ERROR, SKIPPED)
@@ -73,12 +77,19 @@ class ScheduleState(NamedTuple):
     where: str
 
 
+class PauseState(NamedTuple):
+    """A pause that holds, and how many ready tasks it holds up; None for one of schedules."""
+
+    pause: Pause
+    ready: int | None
+
+
 class Admin:
     """See and steer the tasks of one store.
 
     *withdraw* interrupts those of the ids that run in this process; *wake* lets the claimer look;
     *known* is asked for the task names that are declared, to tell which tasks are parked, *schedules* for
-    the declared schedules.
+    the declared schedules. *paused* is called when pauses have changed, before anybody is told of it.
     """
 
     def __init__(
@@ -91,6 +102,7 @@ class Admin:
         wake: Callable[[], None] | None = None,
         known: Callable[[], Container[str]] | None = None,
         schedules: Callable[[], Mapping[str, Schedule]] = dict,
+        paused: Callable[[], object] = lambda: None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -99,6 +111,7 @@ class Admin:
         self._wake = wake or store.ring
         self._known = known
         self._schedules = schedules
+        self._paused = paused
 
     def find(self, filter: Filter, limit: int, cursor: ObjectId | None = None) -> list[MonQTask]:
         """Tasks that match, newest first: one page, which ends as in Store.find, of brief tasks."""
@@ -193,6 +206,72 @@ class Admin:
         states = sorted({task.state for task in found if task is not None})
         return ", ".join(states) or ("forgotten" if found else "no task")
 
+    def pauses(self) -> list[PauseState]:
+        """The pauses that hold, by name, those of schedules first."""
+        found = self._pauses_now()
+        waiting = self._store.waiting() if any(pause.what == TASK for pause in found) else {}
+        return [
+            PauseState(pause, counted([pause], waiting) if pause.what == TASK else None) for pause in found
+        ]
+
+    def paused(self, task_name: str) -> Pause | None:
+        """The pause that holds up the tasks of this name."""
+        return covering(self._pauses_now(), TASK, task_name)
+
+    def count_paused(self, filter: Filter) -> int:
+        """How many ready tasks that match are held up by pauses."""
+        pauses, meant = self._pauses_now(), narrowed(filter, (READY,))
+        return counted(pauses, self.count(meant, "name")) if pauses and meant is not None else 0
+
+    def pause(
+        self, what: What, name: str, reason: str, *, until: datetime | None = None, by: str = ""
+    ) -> Pause:
+        """Hold up tasks, or schedules, by a name with wildcards; durable when it returns. Safe to repeat.
+
+        One that is paused already keeps its beginning and gets this reason and end. Raises BadFilter for
+        what cannot be, StoreError when others change the same pause all the time.
+        """
+        require(what, name, reason)
+        now = self._clock.now()
+        until = _end(until, now)
+        for _ in range(TRIES):
+            stored = self._stored_pause(what, name)
+            is_on = stored is not None and not stored.is_over(now)
+            since = stored.since if stored is not None and is_on else now
+            version = stored.version if stored is not None else 0
+            pause = Pause(what, name, reason, since or now, until, by, version)
+            if self._store.keep_records([pause.record]) == [True]:
+                self._paused()
+                return dataclasses.replace(pause, version=version + 1)
+        raise _contended(what, name)
+
+    def resume(self, what: What, name: str) -> Pause:
+        """End the pause of just this name; durable when it returns.
+
+        Raises NotFound, which names the pause that holds these tasks up where another one does.
+        """
+        for _ in range(TRIES):
+            if (pause := self._stored_pause(what, name)) is None:
+                raise self._no_pause(what, name)
+            if self._store.keep_records([dataclasses.replace(pause.record, fields={})]) == [True]:
+                self._paused()
+                return pause
+        raise _contended(what, name)
+
+    def _no_pause(self, what: What, name: str) -> NotFound:
+        asked = Pause(what, name, "").title
+        wider = covering(self._pauses_now(), what, name)
+        remedy = f"it is paused as {wider.title}; resume that" if wider else "`monqbus pauses` lists what is"
+        return NotFound(f"{asked}: no pause of this name; {remedy}")
+
+    def _pauses_now(self) -> list[Pause]:
+        now = self._clock.now()
+        return [pause for pause in pauses_of(self._store.records(PAUSE)) if not pause.is_over(now)]
+
+    def _stored_pause(self, what: What, name: str) -> Pause | None:
+        stored = pauses_of(self._store.records(PAUSE))
+        return next((pause for pause in stored if (pause.what, pause.name) == (what, name)), None)
+
     def retry(self, filter: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """Give failed and skipped tasks that match a fresh start.
 
@@ -255,6 +334,24 @@ class Admin:
         # without a name everything would match; of so many names that no filter holds them, some do
         names = tuple(parked[:MOST_VALUES]) or (NOBODYS_NAME,)
         return dataclasses.replace(filter, parked=False, states=(READY,), names=names)
+
+
+def _end(until: datetime | None, now: datetime) -> datetime | None:
+    """*until* as it is stored. Raises BadFilter for one that is no moment to come."""
+    if until is None:
+        return None
+    try:
+        end = whole_ms(until.astimezone(UTC))
+    except (OverflowError, ValueError) as error:
+        raise BadFilter(f"until: expected a moment of the years 1 to 9999 in UTC, got {until}") from error
+    if end <= now:
+        raise BadFilter(f"until: expected a moment that is to come, got {plain(end)}; it is {plain(now)}")
+    return end
+
+
+def _contended(what: What, name: str) -> StoreError:
+    title = Pause(what, name, "").title
+    return StoreError(f"{title}: others change this pause at the same moment; try again")
 
 
 def narrowed(filter: Filter, allowed: tuple[State, ...]) -> Filter | None:

@@ -10,6 +10,7 @@ from bson import ObjectId
 
 from .errors import NotAccepted, NotStorable, StoreError
 from .model import ENDED, ERROR, Event, Filter, MonQTask
+from .pauses import KIND as PAUSE
 from .schedules import KIND as SCHEDULE
 from .store import Store
 
@@ -70,8 +71,9 @@ def copy(source: Store, target: Store, progress: Progress = lambda _: None) -> C
 
 
 def _bring_records(source: Store, target: Store) -> None:
-    """How far schedules have come; what the target has of it stays."""
-    records = [replace(record, version=0) for record in source.records(SCHEDULE) if record.fields]
+    """How far schedules have come, and what is paused; what the target has of it stays."""
+    found = [record for kind in (SCHEDULE, PAUSE) for record in source.records(kind)]
+    records = [replace(record, version=0) for record in found if record.fields]
     if records:
         target.keep_records(records)
 

@@ -113,10 +113,17 @@ def delivery_details(one: Delivery) -> dict[str, Any]:
     )
 
 
-def why_waiting(task: MonQTask, now: datetime, is_known: Callable[[str], bool]) -> str | None:
-    """What a ready task waits for, in one sentence; None for one that does not wait."""
+def why_waiting(
+    task: MonQTask, now: datetime, is_known: Callable[[str], bool], paused: str = ""
+) -> str | None:
+    """What a ready task waits for, in one sentence; None for one that does not wait.
+
+    *paused* says why, and since when, its name is paused.
+    """
     if task.state != READY:
         return None
+    if paused:
+        return f"paused: {paused}"
     due = plain(task.time_queue)
     if task.time_queue > now:
         return (

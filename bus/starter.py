@@ -25,7 +25,7 @@ class Starter(Protocol):
     instance: Instance
 
     def claims(self, name: str) -> bool:
-        """Whether this daemon runs tasks of this name at all."""
+        """Whether this daemon runs tasks of this name at all, and none of its pauses holds them up."""
 
     def reserve(self, tasks: Sequence[MonQTask]) -> Reserved | None:
         """Set slots aside for all of *tasks*; None when one may not overtake what waits, or none is free."""

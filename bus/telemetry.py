@@ -72,6 +72,11 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.INFO,
         "the sender's id of a delivery is over 256 characters or not ASCII; its hash stands for it",
     ),
+    "pause.began": (
+        logging.INFO,
+        "this daemon begins none of the tasks, or fires none of the schedules, of this name; why, until when",
+    ),
+    "pause.ended": (logging.INFO, "the pause was resumed, or its time is over; what has waited begins"),
     "delivery.differed": (
         logging.INFO,
         "a delivery came again under its id with another body; the first one counts",

@@ -26,7 +26,7 @@ FLOORS: Final = (
     Floor("process", ("process", "payload", "filter_checks")),
     Floor("words", ("model", "codec", "telemetry", "steady_clock", "senders", "schedules")),
     Floor("expressions", ("rules",)),
-    Floor("rules", ("retry", "config", "joining", "starter", "repetition", "delivery_record")),
+    Floor("rules", ("retry", "config", "joining", "starter", "repetition", "delivery_record", "pauses")),
     Floor("forms", ("presentation",)),
     Floor("apps", ("apps",)),
     Floor("hands", ("store", "http", "cpu")),

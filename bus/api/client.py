@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from bson import ObjectId
 
-from ..admin import PAGE, ScheduleState, Step
+from ..admin import PAGE, PauseState, ScheduleState, Step
 from ..apps.calls import Posted, Published
 from ..apps.context import capture
 from ..clock import Clock
@@ -36,6 +36,7 @@ from ..errors import (
 )
 from ..joining import await_end
 from ..model import Event, EventFilter, Filter, MonQTask, Receipt
+from ..pauses import Pause, What
 from ..store.contract import CountedBy
 from ..store.documents import event_from_document, task_from_document
 
@@ -179,6 +180,16 @@ class ApiClient:
         topics: list[str] = self._ask("GET", "/topics")["topics"]
         return topics
 
+    def task_names(self) -> list[str]:
+        """The names of the tasks that the daemon's apps declare."""
+        names: list[str] = self._ask("GET", "/topics")["task_names"]
+        return names
+
+    def handlers(self) -> dict[str, list[str]]:
+        """The names of the handlers of each topic, by the daemon's apps."""
+        handlers: dict[str, list[str]] = self._ask("GET", "/topics")["handlers"]
+        return handlers
+
     def replay(self, event_id: ObjectId) -> Receipt:
         """As PostOffice.replay."""
         asked = {"id": self._clock.new_id()}  # chosen here, so that asking twice replays once
@@ -194,6 +205,28 @@ class ApiClient:
         asked = {"id": self._clock.new_id()}  # chosen here, so that asking twice fires once
         answer = self._ask("POST", f"/schedules/{quote(name, safe='')}/run", asked)
         return Receipt(answer["tasks"], answer["event"])
+
+    def pauses(self) -> list[PauseState]:
+        """As Admin.pauses."""
+        found = self._ask("GET", "/pauses")["pauses"]
+        return [PauseState(_pause(row), row["ready"]) for row in found]
+
+    def count_paused(self, filter: Filter) -> int:
+        """As Admin.count_paused."""
+        asked = {"filter": _filter(filter), "by": "paused"}
+        count: int = self._ask("POST", "/tasks/count", asked)["counts"]["paused"]
+        return count
+
+    def pause(
+        self, what: What, name: str, reason: str, *, until: datetime | None = None, by: str = ""
+    ) -> Pause:
+        """As Admin.pause; the daemon begins none of them any more when it returns."""
+        asked = {"what": what, "name": name, "reason": reason, "until": until, "by": by}
+        return _pause(self._ask("POST", "/pauses", asked)["pause"])
+
+    def resume(self, what: What, name: str) -> Pause:
+        """As Admin.resume."""
+        return _pause(self._ask("POST", "/pauses/resume", {"what": what, "name": name})["pause"])
 
     def retry(self, filter: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
         """As Admin.retry."""
@@ -280,6 +313,10 @@ def _task(document: dict[str, Any]) -> MonQTask:
     task = task_from_document(document)
     task.fault = fault
     return task
+
+
+def _pause(row: Mapping[str, Any]) -> Pause:
+    return Pause(**{name: row[name] for name in ("what", "name", "reason", "since", "until", "by")})
 
 
 def _understood(status: int, data: bytes) -> dict[str, Any]:

@@ -39,7 +39,8 @@ from ..errors import (
     StoreUnavailable,
 )
 from ..http import Queue, read_body
-from ..model import MOMENTS, EventFilter, Filter, MonQTask
+from ..model import MOMENTS, READY, EventFilter, Filter, MonQTask
+from ..pauses import TASK
 from ..posting import PostOffice
 from ..presentation import (
     delivery_details,
@@ -64,6 +65,10 @@ _PARSING: Final = Queue()
 PAGE_LIMIT: Final = 1000
 FINDS: Final = frozenset({"filter", "limit", "cursor"})
 COUNTS: Final = frozenset({"filter", "by"})
+PAUSED: Final = "paused"
+PAUSES: Final = frozenset({"what", "name", "reason", "until", "by"})
+RESUMES: Final = frozenset({"what", "name"})
+BY: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{0,200}")
 _WITHOUT_TASKS: Final = frozenset({"facts", "status", "topics"})
 ABSOLUTE_PATH: Final = re.compile(r"/[^\x00]{1,4000}")
 _CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
@@ -138,11 +143,15 @@ class Api:
         return _answer({"tasks": [show(task) for task in tasks], "cursor": tasks[-1].id if tasks else None})
 
     def count_tasks(self) -> Response:
-        """How many tasks match, by state, or by name."""
+        """How many tasks match, by state, or by name; or how many of the ready ones are paused."""
         document = _asked(COUNTS)
+        if document.get("by") == PAUSED:
+            return _answer({"counts": {PAUSED: self._admin.count_paused(_filter(document))}})
         by = document.get("by", "state")
         if by not in COUNTED_BY:
-            raise Refused(400, "malformed", f"by: expected {' or '.join(COUNTED_BY)}, got {by!r:.40}")
+            raise Refused(
+                400, "malformed", f"by: expected {' or '.join([*COUNTED_BY, PAUSED])}, got {by!r:.40}"
+            )
         return _answer({"counts": self._admin.count(_filter(document), by)})
 
     def act_on_tasks(self, action: str) -> Response:
@@ -157,7 +166,9 @@ class Api:
         """Everything about one task."""
         task = self._admin.show(_id(task_id))
         known = self._registry().tasks
-        waiting = why_waiting(task, self._clock.now(), known.__contains__)
+        paused = self._admin.paused(task.task_name) if task.state == READY else None
+        why = paused.sentence if paused else ""
+        waiting = why_waiting(task, self._clock.now(), known.__contains__, why)
         document = _document(task) if _wants_bson() else task_details(task)
         return _answer({"task": document, "waiting": waiting})
 
@@ -213,8 +224,10 @@ class Api:
         return _answer({"delivery": _fields(one) if _wants_bson() else delivery_details(one)})
 
     def list_topics(self) -> Response:
-        """The topics that have a handler in this daemon."""
-        return _answer({"topics": self._registry().topics})
+        """The topics that have a handler here, the handlers of each, and the names of all tasks."""
+        known = self._registry()
+        names = sorted(known.tasks)
+        return _answer({"topics": known.topics, "handlers": known.handlers, "task_names": names})
 
     def replay_event(self, event_id: str) -> Response:
         """Give an event without tasks the handlers there are now; 409 when it has tasks.
@@ -234,6 +247,26 @@ class Api:
         document = _asked() if request.content_length else {}
         receipt = self._office.fire_now(name, _optional_id(document.get("id")))
         return _answer({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
+
+    def show_pauses(self) -> Response:
+        """Every pause that holds, and how many ready tasks it holds up."""
+        states = self._admin.pauses()
+        return _answer({"pauses": [state.pause.row | {"ready": state.ready} for state in states]})
+
+    def pause(self) -> Response:
+        """Hold up tasks or schedules; one that is paused already gets this reason and end."""
+        asked = _asked(PAUSES)
+        pause = self._admin.pause(
+            *_paused(asked),
+            asked.get("reason", ""),
+            until=_moment("until", asked.get("until")),
+            by=_text(asked, "by", BY) if "by" in asked else "",
+        )
+        return _answer({"pause": pause.row}, 201)
+
+    def resume(self) -> Response:
+        """End one pause."""
+        return _answer({"pause": self._admin.resume(*_paused(_asked(RESUMES))).row})
 
     def back_up(self) -> Response:
         """Write the store to a new file of this machine, named by its absolute path."""
@@ -266,6 +299,9 @@ ROUTES: Final[tuple[tuple[str, str, Callable[..., Response]], ...]] = (
     ("GET", "/topics", Api.list_topics),
     ("GET", "/schedules", Api.show_schedules),
     ("POST", "/schedules/<name>/run", Api.run_schedule),
+    ("GET", "/pauses", Api.show_pauses),
+    ("POST", "/pauses", Api.pause),
+    ("POST", "/pauses/resume", Api.resume),
     ("POST", "/backup", Api.back_up),
     ("GET", "/facts", Api.count_facts),
     ("GET", "/status", Api.show_status),
@@ -400,6 +436,14 @@ def _moment(name: str, value: Any) -> datetime | None:
     except (AttributeError, ValueError) as error:
         raise Refused(400, "malformed", f"{name}: expected an RFC 3339 time, got {value!r:.40}") from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _paused(document: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What a pause is of; Admin checks what they say."""
+    what, name = document.get("what", TASK), document.get("name")
+    if not isinstance(what, str) or not isinstance(name, str):
+        raise Refused(400, "malformed", f"what, name: expected text, got {what!r:.40} and {name!r:.80}")
+    return what, name
 
 
 def _filter(document: Mapping[str, Any]) -> Filter:

@@ -242,6 +242,11 @@ class Registry:
         """Every topic that has a handler."""
         return sorted(topic for topic, handlers in self._handlers.items() if handlers)
 
+    @property
+    def handlers(self) -> dict[str, list[str]]:
+        """The names of the handlers of each topic that has some."""
+        return {topic: [task.name for task in self._handlers[topic]] for topic in self.topics}
+
 
 def _is_again(known: Task[..., Any], task: Task[..., Any]) -> bool:
     """Whether *task* is *known* once more: the same function, or its module was executed again.

@@ -83,6 +83,10 @@ def _readiness(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
         yield Diagnosis(
             "ready", status["reason"], "problem", "what it needs: docs/operations.md; since when: the log"
         )
+    for sentence in status.get("pauses", ()):  # a daemon of an earlier version has none
+        yield Diagnosis(
+            "paused", sentence, note="how many tasks wait: monqbus pauses; they begin: monqbus resume"
+        )
     ill = [row for row in status["services"] if row["state"] in ("failing", "dead")]
     for row in ill:
         error = f" ({row['error']})" if row["error"] else ""

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from ..api.client import ApiClient
 from ..config import nearest_name
 from ..delivery_record import DeliveryFilter
-from ..errors import StoreError
+from ..errors import ConfigError, StoreError
 from ..model import WILDCARD, Event, EventFilter, Filter
+from ..pauses import fits
 from . import terminal
 from .session import OwnAdmin
 
@@ -24,6 +25,22 @@ def tell_of_no_match(admin: OwnAdmin | ApiClient, filter: Filter) -> None:
             terminal.note(sentence)
     except StoreError:
         return
+
+
+def tell_of_no_task(admin: OwnAdmin | ApiClient, names: Iterable[str]) -> None:
+    """Say on standard error which of *names*, to be paused, neither a stored task nor an app has.
+
+    Apps that cannot be imported, and a store that does not answer in time, are passed over.
+    """
+    try:
+        known = {*admin.count(Filter(), "name"), *admin.task_names()}
+    except (StoreError, ConfigError):
+        return
+    for name in names:
+        if not any(fits(name, one) for one in known):
+            near = nearest_name(name, known)
+            hint = f"did you mean {near}?" if near else "it holds for those that come"
+            terminal.note(f"{name}: no task has this name; {hint}")
 
 
 def tell_of_no_event(

@@ -128,6 +128,7 @@ def build_parser() -> argparse.ArgumentParser:
     _posting(command)
     _looking(command)
     _steering(command)
+    _pausing(command)
     _keeping(command)
     command("config", "setup", "print the fully commented sample config", "monqbus config > monqbus.ini")
     command("version", "setup", "print the version", "monqbus version")
@@ -351,6 +352,49 @@ def _steering(command: Command) -> None:
         sub.add_argument(
             "--dry-run", action="store_true", help="change nothing; count by name what would be changed"
         )
+
+
+def _pausing(command: Command) -> None:
+    pause = command(
+        "pause",
+        "pauses",
+        "hold up tasks or schedules by name: they wait, are counted and not lost; running tasks go on",
+        "monqbus pause 'mail.*' --reason 'the mail server is down' --until 2h",
+    )
+    resume = command("resume", "pauses", "end pauses: what has waited begins", "monqbus resume 'mail.*'")
+    for sub, every in ((pause, "all tasks, also those that come"), (resume, "whatever is paused")):
+        sub.add_argument(
+            "names",
+            metavar="NAME",
+            nargs="*",
+            help="tasks by their whole name; * stands for any text: 'mail.*'",
+        )
+        sub.add_argument(
+            "--schedule",
+            metavar="NAME",
+            action="append",
+            default=[],
+            help="a schedule, in the same words; may be given several times",
+        )
+        sub.add_argument(
+            "--topic",
+            metavar="TOPIC",
+            action="append",
+            default=[],
+            help="the handlers that this topic has now, if they have no other one",
+        )
+        sub.add_argument("--all", action="store_true", help=every)
+        sub.add_argument("--json", action="store_true", help="one JSON object a line")
+    pause.add_argument(
+        "--reason", metavar="TEXT", required=True, help="why, for whoever finds the work waiting"
+    )
+    pause.add_argument(
+        "--until", metavar="WHEN", help="when it ends by itself: 2h from now, or an RFC 3339 time"
+    )
+    listing = command(
+        "pauses", "pauses", "show what is paused, why, and how many tasks wait for it", "monqbus pauses"
+    )
+    listing.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def _keeping(command: Command) -> None:

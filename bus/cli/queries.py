@@ -123,11 +123,12 @@ def count(options: argparse.Namespace) -> int:
         counts = admin.count(which)
         waits = counts.get(READY, 0) and not which.parked
         parked = admin.count(dataclasses.replace(which, parked=True)).get(READY, 0) if waits else 0
+        paused = admin.count_paused(which) if waits else 0
         if not counts and not options.json:
             tell_of_no_match(admin, which)
     if options.json:
         numbers = {state: counts.get(state, 0) for state in STATES}
-        terminal.row(numbers | {"total": sum(counts.values()), "parked": parked})
+        terminal.row(numbers | {"total": sum(counts.values()), "parked": parked, "paused": paused})
         return 0
     for state in STATES:
         if counts.get(state):
@@ -135,6 +136,9 @@ def count(options: argparse.Namespace) -> int:
     if parked:
         words = "of the ready ones: no app declares their names"
         terminal.line(f"{'parked':<{STATE_WIDTH}}  {parked:>10}  {words}")
+    if paused:
+        words = "of the ready ones: `monqbus pauses` shows why"
+        terminal.line(f"{'paused':<{STATE_WIDTH}}  {paused:>10}  {words}")
     terminal.line(f"{'total':<{STATE_WIDTH}}  {sum(counts.values()):>10}")
     return 0
 

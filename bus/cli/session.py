@@ -66,14 +66,25 @@ class OwnAdmin(Admin):
 
     def why_waiting(self, task: MonQTask) -> str | None:
         """As ApiClient.why_waiting, by the apps of the config: imports them."""
+        pause = self.paused(task.task_name) if task.state == READY else None
+        paused = pause.sentence if pause else ""
         if task.state == READY and is_embedded(self._config):
-            return "no daemon runs on this store; start one with `monqbus run`"
+            also = f"; paused: {paused}" if paused else ""
+            return f"no daemon runs on this store; start one with `monqbus run`{also}"
         now = self._clock.now()
         try:
             known = from_config.load(self._config).tasks
         except ConfigError:
-            return why_waiting(task, now, lambda _: True)
-        return why_waiting(task, now, known.__contains__)
+            return why_waiting(task, now, lambda _: True, paused)
+        return why_waiting(task, now, known.__contains__, paused)
+
+    def task_names(self) -> list[str]:
+        """The names of the tasks that the apps of the config declare: imports them. Raises ConfigError."""
+        return sorted(from_config.load(self._config).tasks)
+
+    def handlers(self) -> dict[str, list[str]]:
+        """The names of each topic's handlers, by the apps of the config: imports them. Raises ConfigError."""
+        return from_config.load(self._config).handlers
 
     def topics(self) -> list[str]:
         """The topics that have a handler by the apps of the config: imports them."""
@@ -84,10 +95,15 @@ class OwnAdmin(Admin):
 
 
 @contextmanager
-def open_admin(options: argparse.Namespace, *, looks: bool = False) -> Iterator[OwnAdmin | ApiClient]:
-    """The Admin of the configured store; one that *looks* changes nothing and makes no file."""
+def open_admin(
+    options: argparse.Namespace, *, looks: bool = False, makes: bool = False
+) -> Iterator[OwnAdmin | ApiClient]:
+    """The Admin of the configured store; one that *looks* changes nothing and makes no file.
+
+    One that *makes* may be the first to write into a store that is not there yet.
+    """
     config = read_config(options)
-    place = _open(config, makes=False, looks=looks)
+    place = _open(config, makes=makes, looks=looks)
     if is_embedded(config) and not isinstance(place, ApiClient):
         _tell_of_inbox(config)
     with closing(place):

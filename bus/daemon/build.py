@@ -43,6 +43,7 @@ from ..http import ControlSocket, Limits, Queue, Server
 from ..maintenance.feed_listener import Listener
 from ..maintenance.heartbeat import Heartbeat
 from ..maintenance.inbox_collector import Collector
+from ..maintenance.pause_monitor import PauseMonitor
 from ..maintenance.program_monitor import ProgramMonitor
 from ..maintenance.pruner import Pruner
 from ..maintenance.queue_depth import QueueDepth
@@ -339,6 +340,15 @@ class Parts:
         )
 
     @cached_property
+    def pause_monitor(self) -> PauseMonitor:
+        """Knows which pauses hold."""
+        return PauseMonitor(self.store, self.clock, self._paused_or_resumed)
+
+    def _paused_or_resumed(self) -> None:
+        self.lanes.pause(self.pause_monitor.is_task_paused)
+        self.scheduler.loop.wake()
+
+    @cached_property
     def queue_depth(self) -> QueueDepth:
         """Counts the work that waits."""
         return QueueDepth(self.store, self.clock, self.config.http.max_ready_tasks)
@@ -351,7 +361,8 @@ class Parts:
     @cached_property
     def scheduler(self) -> Scheduler:
         """Stores the ticks of schedules."""
-        return Scheduler(self.store, registry.registry, self.office.fire, self.clock)
+        is_paused = self.pause_monitor.is_schedule_paused
+        return Scheduler(self.store, registry.registry, self.office.fire, self.clock, is_paused)
 
     @cached_property
     def collector(self) -> Collector:
@@ -385,6 +396,7 @@ class Parts:
             wake=self._look_again,
             known=lambda: registry.registry().tasks,
             schedules=lambda: registry.registry().schedules,
+            paused=self.pause_monitor.look,
         )
 
     def _look_again(self) -> None:
@@ -406,6 +418,7 @@ class Parts:
             self.queue_depth,
             self.watchdog,
             self.program_monitor,
+            self.pause_monitor,
             self.control.is_stopping,
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..errors import StoreUnavailable
+from ..maintenance.pause_monitor import PauseMonitor
 from ..maintenance.program_monitor import ProgramMonitor
 from ..maintenance.queue_depth import QueueDepth
 from ..maintenance.spooler import Spooler
@@ -31,6 +32,7 @@ class Readiness:
     queue_depth: QueueDepth
     watchdog: Watchdog
     program_monitor: ProgramMonitor
+    pause_monitor: PauseMonitor
     is_stopping: Callable[[], bool]
 
     def complaint(self) -> str | None:
@@ -47,11 +49,18 @@ class Readiness:
     def remark(self) -> str | None:
         """What is worth saying although deliveries may come."""
         spooler = self.spooler.remark if self.spooler is not None else None
-        return "; ".join(filter(None, (spooler, self.program_monitor.remark))) or None
+        return (
+            "; ".join(filter(None, (spooler, self.program_monitor.remark, self.pause_monitor.remark))) or None
+        )
 
     def describe(self) -> Mapping[str, Any]:
-        """All of it, and how every service is."""
-        return {"reason": self.complaint(), "remark": self.remark(), "services": self.services.describe()}
+        """All of it, what is paused, and how every service is."""
+        return {
+            "reason": self.complaint(),
+            "remark": self.remark(),
+            "pauses": self.pause_monitor.describe(),
+            "services": self.services.describe(),
+        }
 
     def observed(self, publish: Callable[[Given], Got]) -> Callable[[Given], Got]:
         """*publish*, whose outcome is seen at once and not only when the store is asked again."""

@@ -43,6 +43,11 @@ def _clock(parts: Parts) -> Step:
     return Step()
 
 
+def _pauses(parts: Parts) -> Step:
+    parts.pause_monitor.look()  # before anything is posted, which could begin at once
+    return Step.loop(parts.pause_monitor.loop)
+
+
 def _output(parts: Parts) -> Step:
     return Step(parts.capture.start, parts.capture.stop)
 
@@ -150,6 +155,7 @@ SERVICES: Final[tuple[Entry[Parts], ...]] = (
     # before anything is claimed: until then a signal may simply end the process
     Entry("signals", lambda parts: Step(parts.signals.start, parts.signals.stop)),
     Entry("output", _output),
+    Entry("pauses", _pauses),
     Entry("posting", _posting),
     Entry("watchdog", lambda parts: Step.of(parts.watchdog)),
     Entry("heartbeat", _heartbeat),

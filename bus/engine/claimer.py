@@ -119,6 +119,11 @@ class Claimer:
         self._doubted.extend(doubted)
         self.loop.wake()
 
+    def catch_up(self) -> None:
+        """Names are claimed again: what has waited of them begins before what is posted."""
+        self._more_waits = True
+        self.loop.wake()
+
     def expect_at(self, moment: datetime) -> None:
         """A task becomes due at *moment*: look at once, or then."""
         if self._next_look is None or moment < self._next_look or moment <= self._clock.now():

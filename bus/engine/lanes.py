@@ -91,6 +91,8 @@ class Lanes:
         self._new_pool = new_pool
         self._new_claimer = new_claimer
         self._claimers: dict[str, Claimer] = {}
+        self._plan: Mapping[str, Lane] = {}
+        self._is_paused: Callable[[str], bool] = lambda _: False
         self._names: dict[str, frozenset[str]] = {}
         self._lane_of: dict[str, Claimer] = {}
         self._is_started = False
@@ -105,8 +107,27 @@ class Lanes:
                 self._add(title, lane.slots)
             else:
                 claimer.pool.size = lane.slots
-        self._names = {title: lane.names for title, lane in plan.items()}
-        self._lane_of = {name: self._claimers[title] for title, lane in plan.items() for name in lane.names}
+        self._plan = plan
+        self._open()
+
+    def pause(self, is_paused: Callable[[str], bool]) -> None:
+        """Begin no task whose name *is_paused* from now on, and all others; running tasks go on."""
+        self._is_paused = is_paused
+        before = self._names
+        self._open()
+        for title, names in self._names.items():
+            if names - before[title]:
+                self._claimers[title].catch_up()
+
+    def _open(self) -> None:
+        """Decide by name what may begin, so that neither a claim nor a direct start asks for each task."""
+        self._names = {
+            title: frozenset(name for name in lane.names if not self._is_paused(name))
+            for title, lane in self._plan.items()
+        }
+        self._lane_of = {
+            name: self._claimers[title] for title, names in self._names.items() for name in names
+        }
 
     def _add(self, title: str, slots: int) -> None:
         def names() -> frozenset[str]:
@@ -177,7 +198,7 @@ class Lanes:
     # posting.Starter
 
     def claims(self, name: str) -> bool:
-        """Whether *name* is known here and not left to other daemons."""
+        """Whether *name* is known here, not left to other daemons, and not paused."""
         return name in self._lane_of
 
     def reserve(self, tasks: Sequence[MonQTask]) -> Reservation | None:

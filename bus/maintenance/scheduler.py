@@ -35,12 +35,16 @@ LAST_TASKS: Final = 10
 
 @dataclass
 class Progress:
-    """How far one schedule has come: everything up to *seen* is decided, its next moment is *next*."""
+    """How far one schedule has come: everything up to *seen* is decided, its next moment is *next*.
+
+    *was_paused* says that moments since *seen* came while it was.
+    """
 
     schedule: Schedule
     record: Record
     seen: datetime
     next: datetime | None
+    was_paused: bool = False
 
     @classmethod
     def of(cls, schedule: Schedule, record: Record) -> Progress:
@@ -50,7 +54,10 @@ class Progress:
 
 
 class Scheduler:
-    """*fire* stores ticks in one call, PostOffice.fire in the daemon."""
+    """*fire* stores ticks in one call, PostOffice.fire in the daemon.
+
+    One that *is_paused* stores none; when the pause is over, its moments are those that nobody was there for.
+    """
 
     def __init__(
         self,
@@ -58,16 +65,19 @@ class Scheduler:
         registry: Callable[[], Registry],
         fire: Callable[[Sequence[Tick]], list[Receipt]],
         clock: Clock,
+        is_paused: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.loop = Loop("scheduler", self.tick, LOOK_SECONDS, clock)
         self._store = store
         self._registry = registry
         self._fire = fire
         self._clock = clock
+        self._is_paused = is_paused
         self._began = clock.now()
         self._known: Mapping[str, Schedule] | None = None
         self._progress: dict[str, Progress] = {}
         self._coming: list[tuple[datetime, str]] = []
+        self._paused: list[Progress] = []
         self._looked = clock.monotonic()
 
     def tick(self) -> float | None:
@@ -76,9 +86,11 @@ class Scheduler:
         if schedules is not self._known:
             self._take_in(schedules)
             self._known = schedules
+        self._resume()
         now, waited = self._clock.now(), self._clock.monotonic() - self._looked
         while self._coming and self._coming[0][0] <= now:
-            self._advance(self._pop(now), now, waited)
+            if found := self._pop(now):
+                self._advance(found, now, waited)
         self._looked = self._clock.monotonic()
         if not self._coming:
             return LOOK_SECONDS if schedules else None
@@ -89,7 +101,7 @@ class Scheduler:
     def _take_in(self, schedules: Mapping[str, Schedule]) -> None:
         """Begin with *schedules*; those that are new, or come at other moments now, are written down."""
         if not schedules:
-            self._progress, self._coming = {}, []
+            self._progress, self._coming, self._paused = {}, [], []
             return
         stored, now = self._stored(), self._clock.now()
         fresh = [
@@ -111,6 +123,7 @@ class Scheduler:
             raise StoreError(
                 f"schedule {min(missing)}: another daemon has other moments for it; reload or restart it"
             )
+        self._paused = []
         self._coming = [(one.next, name) for name, one in self._progress.items() if one.next is not None]
         heapq.heapify(self._coming)
 
@@ -119,6 +132,15 @@ class Scheduler:
 
     # what is due
 
+    def _resume(self) -> None:
+        """Let those whose pause is over be due again."""
+        waiting, self._paused = self._paused, []
+        for one in waiting:
+            if self._is_paused(one.schedule.name):
+                self._paused.append(one)
+            else:
+                self._wait(one)
+
     def _pop(self, now: datetime) -> list[tuple[Progress, Due]]:
         """The schedules that are due, with so many ticks as go into one call, or somewhat more."""
         found: list[tuple[Progress, Due]] = []
@@ -126,6 +148,10 @@ class Scheduler:
         while self._coming and self._coming[0][0] <= now and ticks < BATCH:
             _, name = heapq.heappop(self._coming)
             one = self._progress[name]
+            if self._is_paused(name):
+                one.was_paused = True
+                self._paused.append(one)
+                continue
             found.append((one, due(one.schedule, one.seen, now)))
             ticks += len(found[-1][1].ticks)
         return found
@@ -140,7 +166,8 @@ class Scheduler:
                 self._wait(one)
             raise
         for one, what in found:
-            self._tell(one.schedule, what, now, waited)
+            self._tell(one, what, now, waited)
+            one.was_paused = False
 
     def _store_ticks(self, found: list[tuple[Progress, Due]]) -> dict[str, list[Any]]:
         """The ids of the last tick's tasks, by schedule; one that is refused is left out, and told of."""
@@ -198,7 +225,8 @@ class Scheduler:
 
     # what is told
 
-    def _tell(self, schedule: Schedule, what: Due, now: datetime, waited: float) -> None:
+    def _tell(self, one: Progress, what: Due, now: datetime, waited: float) -> None:
+        schedule = one.schedule
         if what.late:
             first = what.ticks[0]
             emit(
@@ -207,7 +235,7 @@ class Scheduler:
                 count=what.late,
                 scheduled_for=first,
                 late_seconds=round((now - first).total_seconds(), 1),
-                reason=self._reason(first, schedule.lateness, waited),
+                reason="it was paused" if one.was_paused else self._reason(first, schedule.lateness, waited),
             )
         if what.dropped:
             emit("schedule.missed", schedule=schedule.name, count=what.dropped)

@@ -17,6 +17,7 @@ from bus.engine.loop import Loop
 from bus.engine.run import Run
 from bus.errors import StoreError, StoreUnavailable
 from bus.maintenance.feed_listener import Listener
+from bus.maintenance.pause_monitor import PauseMonitor
 from bus.maintenance.program_monitor import ProgramMonitor
 from bus.maintenance.pruner import Pruner
 from bus.maintenance.queue_depth import QueueDepth
@@ -67,6 +68,7 @@ class House:
         self.store_monitor = StoreMonitor(store, clock)
         self.spooler = Spooler(spool, store, clock, engine.lanes.expect)
         self.depth = QueueDepth(store, clock, 100)
+        self.pause_monitor = PauseMonitor(store, clock, lambda: None)
         self.loops = [
             self.store_monitor.loop,
             self.spooler.store_monitor.loop,
@@ -74,6 +76,7 @@ class House:
             engine.recorder.loop,
             Rescuer(store, engine.instance, clock, Policy, lambda: None).loop,
             Pruner(store, clock).loop,
+            self.pause_monitor.loop,
             Reconciler(store, engine.instance, engine.lanes, engine.recorder, clock).loop,
             UnknownTasks(store, lambda: engine.registry.tasks).loop,
             self.depth.loop,
@@ -87,7 +90,14 @@ class House:
         watchdog = Watchdog(clock, lambda *_: None)
         programs = ProgramMonitor(dict, lambda look: look())
         self.readiness = Readiness(
-            self.store_monitor, self.spooler, self.services, self.depth, watchdog, programs, lambda: False
+            self.store_monitor,
+            self.spooler,
+            self.services,
+            self.depth,
+            watchdog,
+            programs,
+            self.pause_monitor,
+            lambda: False,
         )
 
     def records(self) -> list[Health]:

@@ -531,3 +531,64 @@ def test_the_daemon_judges_a_call_by_its_function_unless_the_poster_has(
 
     assert (422, "bad_call") == (status, refused["code"])
     assert ([], 1) == (before, len(place.stored()))
+
+
+def test_a_client_pauses_and_resumes_as_admin_does(place: Place, client: ApiClient) -> None:
+    """Moments keep their types, and what waits is counted."""
+    posted(client, "shop.sell", [1], {}, Options())
+    end = datetime(2999, 1, 1, tzinfo=timezone.utc)
+    paused = client.pause("task", "shop.*", "inventory", until=end, by="ops@here")
+    (state,) = client.pauses()
+
+    assert (paused, 1) == (state.pause, state.ready)
+    assert ("shop.*", "inventory", end, "ops@here") == (
+        paused.name, paused.reason, paused.until, paused.by,
+    )  # fmt: skip
+    assert 1 == client.count_paused(Filter())
+    assert "paused: inventory" in str(client.why_waiting(place.stored()[0]))
+    assert paused == client.resume("task", "shop.*")
+    assert [] == client.pauses()
+
+
+def test_a_person_pauses_with_two_words(place: Place) -> None:
+    status, answer = place.ask("POST", "/pauses", '{"name": "shop.*", "reason": "inventory"}')
+
+    assert (201, "task", None, "") == (
+        status, answer["pause"]["what"], answer["pause"]["until"], answer["pause"]["by"],
+    )  # fmt: skip
+    assert {"paused": 0} == place.ask("POST", "/tasks/count", '{"by": "paused"}')[1]["counts"]
+    assert 200 == place.ask("POST", "/pauses/resume", '{"name": "shop.*"}')[0]
+    status, problem = place.ask("POST", "/pauses/resume", '{"name": "shop.*"}')
+    assert (404, "not_found") == (status, problem["code"])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("", "what, name: expected text, got 'task' and None"),
+        ('"name": 7, "reason": "y"', "what, name: expected text"),
+        ('"name": "a b", "reason": "y"', "name: expected a whole name"),
+        ('"name": "x"', "reason: expected 1 to 1000 characters, got ''"),
+        ('"name": "x", "reason": ["y"]', "reason: expected 1 to 1000 characters"),
+        ('"name": "x", "reason": "y", "what": "hook"', "what: expected task or schedule, got 'hook'"),
+        ('"name": "x", "reason": "y", "what": {}', "what, name: expected text"),
+        ('"name": "x", "reason": "y", "until": "soon"', "until: expected an RFC 3339 time, got 'soon'"),
+        ('"name": "x", "reason": "y", "until": 7', "until: expected an RFC 3339 time, got 7"),
+        ('"name": "x", "reason": "y", "until": "2020-01-01"', "until: expected a moment that is to come"),
+        (
+            '"name": "x", "reason": "y", "until": "9999-12-31T23:59:59-12:00"',
+            "until: expected a moment of the years 1 to 9999",
+        ),
+        ('"name": "x", "reason": "y", "by": 7', "by: expected "),
+        ('"name": "x", "reason": "y", "by": "a\\nb"', "by: expected "),
+        ('"name": "x", "reason": "y", "for": "1h"', "for: expected one of by, name, reason, until, what"),
+    ],
+)
+def test_what_cannot_be_paused_is_a_bad_request_in_one_sentence(
+    place: Place, words: str, expected: str
+) -> None:
+    status, problem = place.ask("POST", "/pauses", f"{{{words}}}")
+
+    assert 400 == status
+    assert problem["detail"].startswith(expected)
+    assert [] == place.store.records("pause")

@@ -279,7 +279,16 @@ def test_count_prints_the_total_last(beside: Command) -> None:
     assert [["ready", "2"], ["complete", "1"], ["parked", "2"], ["total", "3"]] == [
         line.split()[:2] for line in beside("count").lines
     ]
-    numbers = {"ready": 2, "busy": 0, "complete": 1, "error": 0, "skipped": 0, "total": 3, "parked": 2}
+    numbers = {
+        "ready": 2,
+        "busy": 0,
+        "complete": 1,
+        "error": 0,
+        "skipped": 0,
+        "total": 3,
+        "parked": 2,
+        "paused": 0,
+    }
     assert numbers == beside("count", "--json").rows[0]
     assert ["total", "2"] == beside("count", "--name", "a.*").lines[-1].split()
 

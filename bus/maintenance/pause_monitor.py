@@ -1,0 +1,90 @@
+"""Knows which pauses hold at this moment, in this daemon, and ends those whose time is over.
+
+The store has them, so that they hold in every daemon and over restarts; each daemon looks once a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from gevent.lock import RLock
+
+from ..clock import Clock
+from ..engine.loop import Loop
+from ..pauses import KIND, SCHEDULE, TASK, Pause, covering, pauses_of
+from ..store.contract import Records
+from ..telemetry import emit
+
+LOOK_SECONDS: Final = 1.0
+PERIOD_SECONDS: Final = 5.0
+"""A look may take as long as a call to the store."""
+SHORTEST_SECONDS: Final = 0.001
+MOST_REMARKED: Final = 3
+
+Key = tuple[str, str]
+
+
+class PauseMonitor:
+    """*changed* is called when other pauses hold than before; it must not block."""
+
+    def __init__(self, store: Records, clock: Clock, changed: Callable[[], object]) -> None:
+        self.loop = Loop("pause monitor", self.look, PERIOD_SECONDS, clock)
+        self.pauses: Sequence[Pause] = ()
+        """Those that hold now."""
+        self._store = store
+        self._clock = clock
+        self._changed = changed
+        self._turn = RLock()  # of two that look at once the later one must not be undone by the earlier
+
+    def look(self) -> float:
+        """Read what is stored, and act on it; the seconds until the next look. Blocks as the store does."""
+        with self._turn:
+            stored = pauses_of(self._store.records(KIND))
+            now = self._clock.now()
+            over = [pause for pause in stored if pause.is_over(now)]
+            self._take_in([pause for pause in stored if not pause.is_over(now)])
+            if over:
+                self._store.keep_records([replace(pause.record, fields={}) for pause in over])
+        ends = [pause.until for pause in self.pauses if pause.until is not None]
+        ahead = min(((end - now).total_seconds() for end in ends), default=LOOK_SECONDS)
+        return min(LOOK_SECONDS, max(ahead, SHORTEST_SECONDS))
+
+    def is_task_paused(self, name: str) -> bool:
+        """Whether no task of this name may begin."""
+        return covering(self.pauses, TASK, name) is not None
+
+    def is_schedule_paused(self, name: str) -> bool:
+        """Whether this schedule must not fire."""
+        return covering(self.pauses, SCHEDULE, name) is not None
+
+    def describe(self) -> list[str]:
+        """Each that holds, and why, in a sentence."""
+        return [f"{pause.title}: {pause.sentence}" for pause in self.pauses]
+
+    @property
+    def remark(self) -> str | None:
+        """What is worth saying of them; None when there are none."""
+        told = [f"paused: {sentence}" for sentence in self.describe()[:MOST_REMARKED]]
+        if len(self.pauses) > MOST_REMARKED:
+            told.append(f"and {len(self.pauses) - MOST_REMARKED} more pauses")
+        return "; ".join(told) or None
+
+    def _take_in(self, pauses: Sequence[Pause]) -> None:
+        before, after = _by_key(self.pauses), _by_key(pauses)
+        self.pauses = pauses
+        if before == after:
+            return
+        self._changed()
+        for key, pause in after.items():
+            if before.get(key) != pause:
+                told = {"since": pause.since, "until": pause.until, "by": pause.by}
+                emit("pause.began", paused=pause.title, reason=pause.reason, **told)
+        for key, pause in before.items():
+            if key not in after:
+                emit("pause.ended", paused=pause.title, reason=pause.reason, since=pause.since)
+
+
+def _by_key(pauses: Sequence[Pause]) -> dict[Key, Pause]:
+    return {(pause.what, pause.name): pause for pause in pauses}
