@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from itertools import islice, takewhile
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
@@ -44,8 +44,13 @@ class Moments(Protocol):
         """Every moment later than *moment*, in order; ends where none comes any more."""
 
 
-def zone_of(name: str) -> ZoneInfo:
-    """The zone of an IANA *name*. Blocks for its file once. Raises ValueError for one that is not there."""
+def zone_of(name: str) -> tzinfo:
+    """The zone of an IANA *name*. Blocks for its file once. Raises ValueError for one that is not there.
+
+    UTC is there without any data: it is the default, and the executable finds its zones after it has begun.
+    """
+    if name == "UTC":
+        return UTC
     try:
         return ZoneInfo(name)
     except (OSError, ValueError) as error:  # ZoneInfoNotFoundError is a KeyError, a folder's name an OSError
@@ -86,7 +91,7 @@ class Cron:
         if len(fields) != FIELDS:
             raise ValueError(f"{len(fields)} fields")
         try:
-            return CronSim(" ".join(fields), moment.astimezone(ZoneInfo(self.zone)))
+            return CronSim(" ".join(fields), moment.astimezone(zone_of(self.zone)))
         except CronSimError as error:
             raise ValueError(str(error).lower()) from error
 
