@@ -29,6 +29,7 @@ setup(
         "google-re2>=1.1.20240702",
         "cronsim>=2.6",
         "tzdata>=2025.2",
+        "prometheus-client>=0.22",
     ],
     extras_require={
         "test": [

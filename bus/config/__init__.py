@@ -8,11 +8,22 @@ from .loading import load
 from .sample import hello, reference, sample
 from .schedules import schedule_of
 from .secrets import Secret, store_named
-from .settings import CONTROL_SOCKET, Config, Handler, Hook, Http, Monqbus, ScheduleSection, Worker
+from .settings import (
+    CONTROL_SOCKET,
+    AdminListener,
+    Config,
+    Handler,
+    Hook,
+    Http,
+    Monqbus,
+    ScheduleSection,
+    Worker,
+)
 from .value_types import is_loopback, nearest_name
 
 __all__ = [
     "CONTROL_SOCKET",
+    "AdminListener",
     "Config",
     "Handler",
     "Hook",

@@ -40,6 +40,7 @@ from .value_types import (
     FOLDER_OR_NONE,
     FOLDERS,
     LISTEN,
+    LISTEN_OR_NONE,
     MODULES,
     NETWORKS,
     OPTIONAL_PRIORITY,
@@ -236,6 +237,19 @@ class Http:
         duration("1ms", "1h"),
         "How long a connection may stay open between two requests, as each answer says to its client "
         "(Keep-Alive: timeout=75). Longer than what proxies in front keep theirs.",
+    )
+
+
+@dataclass(frozen=True)
+class AdminListener:
+    """[admin]: what operators reach, and strangers do not."""
+
+    listen: tuple[Listen, ...] = setting(
+        "",
+        LISTEN_OR_NONE,
+        "The addresses that answer GET /metrics, in Prometheus' text format; only such as this machine alone "
+        "reaches, since nobody has to sign in. Nothing: there is no such listener, and nothing is counted "
+        "for it.",
     )
 
 
@@ -533,6 +547,7 @@ class Config:
     monqbus: Monqbus = Monqbus()
     worker: Worker = Worker()
     http: Http = Http()
+    admin: AdminListener = AdminListener()
     hooks: Mapping[str, Hook] = field(default_factory=dict)
     handlers: Mapping[str, Handler] = field(default_factory=dict)
     schedules: Mapping[str, ScheduleSection] = field(default_factory=dict)

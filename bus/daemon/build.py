@@ -53,6 +53,7 @@ from ..maintenance.store_monitor import StoreMonitor
 from ..maintenance.timekeeper import MarkFile, Timekeeper, queue_clock
 from ..maintenance.unknown_tasks import UnknownTasks
 from ..maintenance.watchdog import Watchdog
+from ..metrics import CountedUrls, Counts, metrics_urls, timed
 from ..model import Instance
 from ..posting import PostOffice
 from ..process import activation, identity, streams
@@ -63,6 +64,7 @@ from ..store import Store, make_data_dir, open_spool, open_store
 from ..webhook.admission import Admission
 from . import addresses
 from .addresses import Addresses
+from .gauges import Gauges
 from .log import Log
 from .names import Names
 from .readiness import Readiness
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from ..store import Spool
 
 CLOSE_SECONDS: Final = 1.0
+ADMIN_CONNECTIONS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +164,8 @@ class Parts:
     def store(self) -> Store:
         """The opened store. Raises ConfigError, StoreError."""
         make_data_dir(self.config.monqbus.data_dir)
-        return self._open_store(daemon=True)
+        store = self._open_store(daemon=True)
+        return store if self.counts is None else timed(store, self.counts)
 
     @cached_property
     def spool(self) -> Spool | None:
@@ -433,7 +437,51 @@ class Parts:
             admission=Admission(http.max_inflight, lambda: self.queue_depth.is_full),
             trusted_proxies=http.trusted_proxies,
         )
+        if self.counts is not None:
+            urls = CountedUrls(urls, self.counts)
         return Server(self.addresses.public, urls, Limits.of(http), removes=self.addresses.files)
+
+    @cached_property
+    def counts(self) -> Counts | None:
+        """What metrics count; None where nobody can ask for them."""
+        if not self.config.admin.listen:
+            return None
+        return Counts(
+            tasks=lambda: registry.registry().tasks,
+            hooks=lambda: self.config.hooks,
+            schedules=lambda: registry.registry().schedules,
+        )
+
+    @cached_property
+    def admin_addresses(self) -> Addresses:
+        """The listening sockets of operators, none by default. Raises ConfigError when one cannot be had."""
+        return addresses.bind(self.config.admin.listen, "[admin] listen")
+
+    @cached_property
+    def admin_server(self) -> Server | None:
+        """The server of the operators' listener, not started yet; None where there is none."""
+        if self.counts is None:
+            return None
+        urls = metrics_urls(self.counts, self._gauges(self.counts), Queue().step_back)
+        taken = self.admin_addresses
+        return Server(taken.public, urls, Limits(connections=ADMIN_CONNECTIONS), removes=taken.files)
+
+    def _gauges(self, counts: Counts) -> Gauges:
+        return Gauges(
+            counts,
+            self.clock,
+            "mongodb" if self.store.shared else "sqlite",
+            self.store_monitor,
+            self.spool,
+            self.services,
+            self.queue_depth,
+            self.unknown_tasks,
+            self.lanes,
+            self.recorder,
+            connections=lambda: len(self.public.connections),
+            is_ready=lambda: self.readiness.complaint() is None,
+            started=self.machine_clock.wall().timestamp(),
+        )
 
     def serve_api(self) -> None:
         """Answer on the control socket. Never blocks."""

@@ -106,10 +106,12 @@ class Daemon:
     def _announce(self) -> None:
         parts, known = self._parts, registry.registry()
         hooks, addresses = parts.config.hooks, [_url(name) for _, name in parts.public.listeners]
+        admin = [_url(name) for _, name in parts.admin_server.listeners] if parts.admin_server else []
         emit(
             "daemon.started",
             version=__version__,
             listen=",".join(addresses),
+            **({"admin": ",".join(admin)} if admin else {}),
             store=parts.config.monqbus.store,
             tasks=len(known.tasks),
             topics=len(known.topics),
