@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import timedelta
-from types import SimpleNamespace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bus.clock import Clock
 from bus.metrics import Counts
 from bus.metrics.counts import _DELIVERIES, _OUTCOMES, _PLAIN, _TICKS, MOST_NAMES, TASK_SECONDS, Histogram
-from bus.metrics.exposition import page
+from bus.metrics.exposition import LINES, page
 from bus.metrics.families import FAMILIES
 from bus.model import Event, MonQTask
 from bus.telemetry import FACTS
@@ -85,7 +84,7 @@ def test_known_names_are_bounded_too(counts: Counts, names: set[str]) -> None:
 
 def test_names_of_any_content_are_escaped_in_the_text(counts: Counts, names: set[str]) -> None:
     """Those that the registry does know: the parser reads each back, and no sample that is not there."""
-    evil = [name for name in EVIL if name and name.isprintable() or "\n" in name]
+    evil = [name for name in EVIL if (name and name.isprintable()) or "\n" in name]
     names.update(evil)
     for name in evil:
         counts("task.posted", {"task": a_task(name)})
@@ -164,13 +163,20 @@ def test_names_of_metrics_follow_the_conventions() -> None:
         assert one.means.endswith(".")
 
 
-def test_a_scrape_lets_the_hub_turn_between_two_metrics(counts: Counts) -> None:
-    """Writing all of them at once would hold up everybody else."""
-    turns: list[SimpleNamespace] = []
+def test_a_scrape_lets_the_hub_turn(counts: Counts, names: set[str]) -> None:
+    """After each metric, and within a large one, whose help and type stand once nevertheless."""
+    names.update(f"task-{number:04}" for number in range(MOST_NAMES))
+    for name in sorted(names):
+        hear_everything(counts, name)
+    turns: list[None] = []
 
-    page(counts, {}, lambda: turns.append(SimpleNamespace()))
+    text = page(counts, {}, lambda: turns.append(None)).decode()
 
-    assert sum(one.kind != "gauge" for one in FAMILIES) == len(turns)
+    assert len(text.splitlines()) / len(turns) < LINES
+    heads = [line for line in text.splitlines() if line.startswith("# TYPE")]
+    assert sum(one.kind != "gauge" for one in FAMILIES) == len(heads)
+    told = {family.name: family.samples for family in text_string_to_metric_families(text)}
+    assert (MOST_NAMES + 1) * (len(TASK_SECONDS) + 3) == len(told["monqbus_task_run_seconds"])
 
 
 def test_the_library_is_imported_only_for_the_listener() -> None:
