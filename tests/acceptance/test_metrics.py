@@ -6,6 +6,8 @@ import hashlib
 import hmac
 import http.client
 import re
+import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -209,3 +211,53 @@ def test_an_address_that_others_reach_is_refused(new_daemon: New) -> None:
     assert 78 == daemon.wait()
     (line,) = [line for line in daemon.log.read_text().splitlines() if "[admin]" in line]
     assert "expected an address that this machine alone reaches, got 0.0.0.0:0; nobody has to sign in" in line
+
+
+@pytest.mark.usefixtures("app")
+def test_an_address_that_somebody_has_is_told_by_its_setting(new_daemon: New) -> None:
+    """It may be free at the next start; nothing has begun to run."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        text = CONFIG.replace("[admin]\nlisten = 127.0.0.1:0", f"[admin]\nlisten = 127.0.0.1:{port}")
+        daemon = new_daemon(text=text)
+        daemon.launch()
+
+        assert daemon.wait() != 0
+    assert f"[admin] listen: cannot listen on 127.0.0.1:{port}: the port is in use" in daemon.log.read_text()
+
+
+@pytest.mark.usefixtures("app")
+def test_a_unix_socket_does_too_and_is_removed_at_the_end(new_daemon: New, tmp_path: Path) -> None:
+    """For a Prometheus, or a proxy, of the same machine."""
+    path = tmp_path / "admin.sock"
+    text = CONFIG.replace("[admin]\nlisten = 127.0.0.1:0", f"[admin]\nlisten = unix:{path}")
+    daemon = new_daemon(text=text).start()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: client.recv(65_536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert b"\nmonqbus_ready 1.0\n" in answer
+    assert 0 == daemon.stop()
+    assert not path.exists()
+
+
+@pytest.mark.usefixtures("app")
+def test_metrics_go_on_over_a_reload(new_daemon: New) -> None:
+    """Counters stay; the hooks and tasks of the new configuration have their names."""
+    daemon = new_daemon(text=CONFIG).start()
+    deliver(daemon, "push", b"{}", "one")
+    written = daemon.config.read_text()
+    daemon.config.write_text(f"{written}[hook:second]\nverify = none\ntopic = github.push\n")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for("config.reloaded")
+    daemon.request("POST", "/hooks/second", b"{}")
+
+    samples = scrape(daemon)
+
+    taken = [
+        value(samples, "monqbus_deliveries_total", hook=hook, outcome="accepted")
+        for hook in ("github", "second")
+    ]
+    assert [1.0, 1.0] == taken

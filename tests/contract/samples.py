@@ -46,7 +46,7 @@ def a_fan_out(event: Event, *tasks: MonQTask) -> Posting:
     return Posting(list(tasks), event)
 
 
-def counts(waiting: Mapping[str, Backlog]) -> dict[str, int]:
+def depths(waiting: Mapping[str, Backlog]) -> dict[str, int]:
     """How many are ready under each name."""
     return {name: backlog.depth for name, backlog in waiting.items()}
 

@@ -22,7 +22,7 @@ from .samples import (
     a_delivery,
     a_fan_out,
     a_task,
-    counts,
+    depths,
     held,
     later,
     post,
@@ -213,7 +213,7 @@ def test_one_delivery_sent_many_times_at_once_is_stored_once(store: Store) -> No
 
     assert 1 == len({(receipt.event_id, *receipt.task_ids) for receipt in receipts})
     assert 19 == sum(receipt.duplicate for receipt in receipts)
-    assert {"a.one": 1, "a.two": 1} == counts(store.waiting())
+    assert {"a.one": 1, "a.two": 1} == depths(store.waiting())
 
 
 def test_posts_of_many_greenlets_are_answered_each_with_its_own(store: Store) -> None:
@@ -380,7 +380,7 @@ def test_of_many_redeliveries_at_once_one_brings_the_tasks(store: Store) -> None
 
     assert 1 == len({(receipt.event_id, *receipt.task_ids) for receipt in receipts})
     assert (1, 19) == (sum(r.replayed for r in receipts), sum(r.duplicate for r in receipts))
-    assert {"a.one": 1, "a.two": 1} == counts(store.waiting())
+    assert {"a.one": 1, "a.two": 1} == depths(store.waiting())
 
 
 def test_redeliveries_in_one_call_are_like_those_of_many(store: Store) -> None:

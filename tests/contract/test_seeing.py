@@ -13,7 +13,7 @@ from bus.errors import StoreError
 from bus.model import BUSY, COMPLETE, ERROR, READY, Event, EventFilter, Filter, MonQTask, Posting, Report
 from bus.store.contract import PAGE_BYTES, Backlog, Store
 
-from .samples import NAME, NOW, ONE, a_delivery, a_task, counts, held, later, post
+from .samples import NAME, NOW, ONE, a_delivery, a_task, depths, held, later, post
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_waiting_counts_ready_tasks_by_name(store: Store) -> None:
     held(store)
     post(store, a_task(), a_task(), a_task("other.task", time_queue=later(99)))
 
-    assert {NAME: 2, "other.task": 1} == counts(store.waiting())
+    assert {NAME: 2, "other.task": 1} == depths(store.waiting())
 
 
 def test_a_found_task_is_complete(store: Store) -> None:

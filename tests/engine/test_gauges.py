@@ -1,0 +1,105 @@
+"""What a scrape measures: what loops have found already, by name, and never a call of the store."""
+
+from __future__ import annotations
+
+import pytest
+
+from bus.daemon.gauges import Gauges
+from bus.daemon.services import Services
+from bus.engine.health import Health
+from bus.maintenance.queue_depth import QueueDepth
+from bus.maintenance.store_monitor import StoreMonitor
+from bus.maintenance.unknown_tasks import UnknownTasks
+from bus.metrics import Counts
+from bus.metrics.exposition import page
+from bus.metrics.families import FAMILIES
+
+from .conftest import Engine
+
+
+@pytest.fixture
+def records() -> list[Health]:
+    return []
+
+
+@pytest.fixture
+def gauges(engine: Engine, records: list[Health]) -> Gauges:
+    """Of a daemon with the parts of *engine*; nothing ticks by itself."""
+    return Gauges(
+        Counts(lambda: engine.registry.tasks, dict, dict),
+        engine.clock,
+        "sqlite",
+        StoreMonitor(engine.store, engine.clock),
+        None,
+        Services(engine.clock, lambda: records),
+        QueueDepth(engine.store, engine.clock, 1000),
+        UnknownTasks(engine.store, lambda: engine.registry.tasks),
+        engine.lanes,
+        engine.recorder,
+        connections=lambda: 3,
+        is_ready=lambda: True,
+    )
+
+
+def test_what_waits_is_told_by_name_and_age(engine: Engine, gauges: Gauges) -> None:
+    """Names that nobody knows are one; the age is that of the task which has been due longest."""
+    engine.declare(lambda: None, "known")
+    for name in ("known", "stranger-1", "stranger-2"):
+        engine.waiting(name=name)
+    engine.waiting(name="known", delay=500)
+    engine.clock.advance(90)
+    gauges.unknown_tasks.tick()
+    gauges.queue_depth.tick()
+
+    values = gauges()
+
+    assert {("known",): 2, ("other",): 2} == values["monqbus_ready_tasks"]
+    assert {(): 90.0} == values["monqbus_oldest_ready_task_age_seconds"]
+    assert {("ready",): 4, ("busy",): 0} == values["monqbus_tasks"]
+
+
+def test_what_is_not_due_has_no_age(engine: Engine, gauges: Gauges) -> None:
+    """Nor has an empty store."""
+    gauges.unknown_tasks.tick()
+    empty = gauges()["monqbus_oldest_ready_task_age_seconds"]
+    engine.waiting(delay=500)
+    gauges.unknown_tasks.tick()
+
+    assert [{(): 0.0}] * 2 == [empty, gauges()["monqbus_oldest_ready_task_age_seconds"]]
+
+
+def test_slots_are_told_by_lane(engine: Engine, gauges: Gauges) -> None:
+    """Those that are set aside count as taken."""
+    engine.add_lane("cpu", 2)
+    engine.pool.reserve(1)
+
+    values = gauges()
+
+    assert {("greenlets",): engine.slots["greenlets"], ("cpu",): 2} == values["monqbus_slots"]
+    assert {("greenlets",): 0, ("cpu",): 1} == values["monqbus_slots_taken"]
+
+
+def test_who_has_died_is_counted(gauges: Gauges, records: list[Health]) -> None:
+    """Among those that work."""
+    records += [Health("one"), Health("two")]
+    records[0].die("killed")
+
+    assert {(): 1} == gauges()["monqbus_services_failing"]
+
+
+def test_a_scrape_asks_the_store_for_nothing(engine: Engine, gauges: Gauges) -> None:
+    """One that is away answers no slower, and says so."""
+    engine.faulty.sleep()
+    gauges.store_monitor.tick()
+
+    values = gauges()
+
+    assert {(): False} == values["monqbus_store_up"]
+    assert b"monqbus_store_up 0.0" in page(gauges.counts, values)
+
+
+def test_every_gauge_of_the_table_is_measured_where_there_is_a_spool(gauges: Gauges) -> None:
+    """And no other; without a spool that one is left out."""
+    table = {one.name for one in FAMILIES if one.kind == "gauge"}
+
+    assert table - {"monqbus_spool_deliveries"} == gauges().keys()
