@@ -58,13 +58,15 @@ from ..model import Instance
 from ..posting import PostOffice
 from ..process import activation, identity, streams
 from ..process.systemd import ServiceManager
+from ..regex import searching
 from ..retry import Policy
 from ..steady_clock import SteadyClock
 from ..store import Store, make_data_dir, open_spool, open_store
 from ..webhook.admission import Admission
+from ..webhook.delivery_log import DeliveryLog, Extent
 from . import addresses
 from .addresses import Addresses
-from .gauges import Gauges
+from .gauges import Gauges, counts_for
 from .log import Log
 from .names import Names
 from .readiness import Readiness
@@ -424,16 +426,31 @@ class Parts:
         return self.config.monqbus.data_dir / CONTROL_SOCKET
 
     @cached_property
+    def delivery_log(self) -> DeliveryLog:
+        """Records deliveries that store nothing."""
+        settings, http = self.config.monqbus, self.config.http
+        extent = Extent(
+            settings.delivery_log,
+            settings.delivery_log_size,
+            timedelta(seconds=settings.keep_deliveries),
+            http.log_refused_bodies,
+            searching(http.redact) if http.redact else lambda _: False,
+        )
+        return DeliveryLog(self.store.log_deliveries, self.clock, extent)
+
+    @cached_property
     def public(self) -> Server:
         """The server of the public listener, not started yet."""
         http = self.config.http
         urls = public_urls(
             hooks=lambda: self.config.hooks,
             publish=self.readiness.observed(self.office.deliver),
+            publish_all=self.readiness.observed(self.office.deliver_all),
             ready=self.readiness.complaint,
             remark=self.readiness.remark,
             clock=self.clock,
             max_body=http.max_body,
+            log=self.delivery_log,
             admission=Admission(http.max_inflight, lambda: self.queue_depth.is_full),
             trusted_proxies=http.trusted_proxies,
         )
@@ -444,13 +461,7 @@ class Parts:
     @cached_property
     def counts(self) -> Counts | None:
         """What metrics count; None where nobody can ask for them."""
-        if not self.config.admin.listen:
-            return None
-        return Counts(
-            tasks=lambda: registry.registry().tasks,
-            hooks=lambda: self.config.hooks,
-            schedules=lambda: registry.registry().schedules,
-        )
+        return counts_for(lambda: self.config)
 
     @cached_property
     def admin_addresses(self) -> Addresses:
@@ -462,26 +473,9 @@ class Parts:
         """The server of the operators' listener, not started yet; None where there is none."""
         if self.counts is None:
             return None
-        urls = metrics_urls(self.counts, self._gauges(self.counts), Queue().step_back)
+        urls = metrics_urls(self.counts, Gauges(self, self.counts), Queue().step_back)
         taken = self.admin_addresses
         return Server(taken.public, urls, Limits(connections=ADMIN_CONNECTIONS), removes=taken.files)
-
-    def _gauges(self, counts: Counts) -> Gauges:
-        return Gauges(
-            counts,
-            self.clock,
-            "mongodb" if self.store.shared else "sqlite",
-            self.store_monitor,
-            self.spool,
-            self.services,
-            self.queue_depth,
-            self.unknown_tasks,
-            self.lanes,
-            self.recorder,
-            connections=lambda: len(self.public.connections),
-            is_ready=lambda: self.readiness.complaint() is None,
-            started=self.machine_clock.wall().timestamp(),
-        )
 
     def serve_api(self) -> None:
         """Answer on the control socket. Never blocks."""

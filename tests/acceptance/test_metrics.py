@@ -111,7 +111,7 @@ def test_deliveries_tasks_and_failures_are_counted(new_daemon: New, address: str
     deliver(daemon, "push", b'{"n": 1}', "one")
     deliver(daemon, "push", b'{"n": 1}', "one")
     deliver(daemon, "fault", b"{}", "two")
-    deliver(daemon, "star", b"{}", "three")
+    deliver(daemon, "star", b'{"n": 3}', "three")
     daemon.request("POST", "/hooks/github", b"{}", {"X-GitHub-Event": "push"})
     daemon.wait_for("task.finished")
     daemon.wait_for("task.gave_up")
