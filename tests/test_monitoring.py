@@ -106,15 +106,16 @@ def test_every_metric_is_shown_or_watched() -> None:
 
 
 def test_alerts_say_what_to_do_with_commands_that_are_there() -> None:
-    """A summary and a remedy; each name once."""
-    actions = build_parser()._actions
-    known = {name for action in actions for name in (action.choices or ())}
+    """A summary and a remedy, each name once; the parser understands every command as it stands."""
     rows = rules()
-    commands = [word for row in rows for word in re.findall(r"monqbus (\w+)", row["annotations"]["remedy"])]
+    remedies = [row["annotations"]["remedy"] for row in rows]
+    commands = [command for remedy in remedies for command in re.findall(r"`monqbus ([^`]+)`", remedy)]
 
     assert len({row["alert"] for row in rows}) == len(rows)
     assert all({"summary", "remedy"} == row["annotations"].keys() for row in rows)
-    assert set() == set(commands) - known
+    assert len(re.findall(r"monqbus [a-z]", " ".join(remedies))) == len(commands) > 0
+    for command in commands:
+        build_parser().parse_args(re.sub(r"{{.*?}}", "a.name", command).split())
 
 
 def test_panels_do_not_cover_each_other() -> None:
