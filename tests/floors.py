@@ -34,7 +34,7 @@ FLOORS: Final = (
     Floor("verbs", ("posting", "admin", "copying")),
     Floor("engine", ("engine",)),
     Floor("maintenance", ("maintenance",)),
-    Floor("faces", ("webhook", "api", "log", "testing")),
+    Floor("faces", ("webhook", "api", "log", "metrics", "testing")),
     Floor("binding", ("connecting",)),
     Floor("assembly", ("daemon",)),
     Floor("door", ("cli",)),

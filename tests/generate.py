@@ -15,6 +15,7 @@ from typing import Final
 
 from bus.cli.parser import build_parser
 from bus.config import hello, reference, sample
+from bus.metrics.families import FAMILIES
 from bus.senders import SENDERS, Sender
 from bus.senders.guides import GUIDES
 from bus.telemetry import FACTS
@@ -58,6 +59,15 @@ def _rows() -> Iterator[str]:
     yield "| fact | level | means |\n|---|---|---|\n"
     for fact, (level, means) in FACTS.items():
         yield f"| `{fact}` | {logging.getLevelName(level).lower()} | {means} |\n"
+
+
+def metrics_page() -> str:
+    """The table of metrics."""
+    head = "| metric | kind | labels | is |\n|---|---|---|---|\n"
+    return head + "".join(
+        f"| `{one.name}` | {one.kind} | {', '.join(f'`{label}`' for label in one.labels)} | {one.means} |\n"
+        for one in FAMILIES
+    )
 
 
 def senders_page() -> str:
@@ -154,6 +164,7 @@ PAGES: Final[Mapping[Path, Callable[[], str]]] = {
     DOCS / "configuration.md": reference,
     DOCS / "cli.md": help_page,
     DOCS / "facts.md": facts_page,
+    DOCS / "monitoring.md": metrics_page,
     DOCS / "rooms.md": rooms_page,
     DOCS / "senders.md": senders_page,
 }

@@ -28,6 +28,7 @@ WALLS = {
     "sqlite3": {"store"},
     "pymongo": {"store"},
     "re2": {"regex"},
+    "prometheus_client": {"metrics"},
     "gevent": {"store", "http", "cpu", "engine", "maintenance", "daemon", "testing"},
 }
 

@@ -9,11 +9,12 @@ from .sample import hello, reference, sample
 from .schedules import schedule_of
 from .secrets import Secret, store_named
 from .section_settings import Handler, Hook, ScheduleSection
-from .settings import CONTROL_SOCKET, Config, Http, Monqbus, Worker
+from .settings import CONTROL_SOCKET, AdminListener, Config, Http, Monqbus, Worker
 from .value_types import is_loopback, nearest_name
 
 __all__ = [
     "CONTROL_SOCKET",
+    "AdminListener",
     "Config",
     "Handler",
     "Hook",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from .admin import ADMIN
 from .findings import Findings
 from .handlers import HANDLER
 from .hooks import HOOK
@@ -30,6 +31,7 @@ KINDS: Final = (
     SectionKind("monqbus", "monqbus", Monqbus, "What runs, where its data is, how long it is kept."),
     SectionKind("worker", "worker", Worker, "How tasks run."),
     SectionKind("http", "http", Http, "What the outside world reaches."),
+    ADMIN,
     HOOK,
     HANDLER,
     SCHEDULE,

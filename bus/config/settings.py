@@ -18,6 +18,7 @@ from .value_types import (
     FOLDER,
     FOLDERS,
     LISTEN,
+    LISTEN_OR_NONE,
     MODULES,
     NETWORKS,
     PATTERN,
@@ -208,6 +209,19 @@ class Http:
 
 
 @dataclass(frozen=True)
+class AdminListener:
+    """[admin]: what operators reach, and strangers do not."""
+
+    listen: tuple[Listen, ...] = setting(
+        "",
+        LISTEN_OR_NONE,
+        "The addresses that answer GET /metrics, in Prometheus' text format; only such as this machine alone "
+        "reaches, since nobody has to sign in. Nothing: there is no such listener, and nothing is counted "
+        "for it.",
+    )
+
+
+@dataclass(frozen=True)
 class Config:
     """All of the configuration, checked. *path* is None when there was no file; *warnings* are sentences."""
 
@@ -215,6 +229,7 @@ class Config:
     monqbus: Monqbus = Monqbus()
     worker: Worker = Worker()
     http: Http = Http()
+    admin: AdminListener = AdminListener()
     hooks: Mapping[str, Hook] = field(default_factory=dict)
     handlers: Mapping[str, Handler] = field(default_factory=dict)
     schedules: Mapping[str, ScheduleSection] = field(default_factory=dict)

@@ -209,6 +209,10 @@ def _read_listen(text: str) -> tuple[Listen, ...]:
     return found
 
 
+def _read_listen_or_none(text: str) -> tuple[Listen, ...]:
+    return _read_listen(text) if text else ()
+
+
 def _read_one_listen(item: str) -> Listen:
     if not item.startswith(UNIX):
         try:
@@ -328,6 +332,9 @@ TASK_NAME: Final = ValueType("the name of a task", "hello.clean_up", _read_task_
 OPTIONAL_PRIORITY: Final = ValueType("a whole number from 0 to 1000", "20", _read_priority)
 LISTEN: Final = ValueType(
     f"HOST:PORT or {UNIX}/PATH, several separated by commas", "127.0.0.1:8080", _read_listen
+)
+LISTEN_OR_NONE: Final = ValueType(
+    f"HOST:PORT or {UNIX}/PATH, several separated by commas", "127.0.0.1:8081", _read_listen_or_none
 )
 MODULES: Final = ValueType("dotted module names, separated by commas", "hello, myteam.billing", _read_modules)
 FOLDER: Final = ValueType("a folder, absolute or relative to this file", "./data", _read_path)

@@ -62,15 +62,22 @@ def take(passed: Iterable[Passed], listen: Sequence[Listen], control_path: Path)
     own = control[0] if control else None
     if public:
         return Addresses(public, own)
-    return Addresses(_bound(listen), own, [str(path) for path in listen if isinstance(path, Path)])
+    return bind(listen, SETTING)._replace(control=own)
 
 
-def _bound(listen: Sequence[Listen]) -> list[Any]:
+def bind(listen: Sequence[Listen], setting: str) -> Addresses:
+    """A listening socket for each of *listen*. May ask the DNS; raises ConfigError naming *setting*."""
+    return Addresses(_bound(listen, setting), None, [str(one) for one in listen if isinstance(one, Path)])
+
+
+def _bound(listen: Sequence[Listen], setting: str) -> list[Any]:
     """A listener for each; none of them when one cannot be had."""
     made: list[Any] = []
     try:
         for one in listen:
-            made.append(listen_unix(one, OF_GROUP) if isinstance(one, Path) else listen_tcp(*one))
+            made.append(
+                listen_unix(one, OF_GROUP) if isinstance(one, Path) else listen_tcp(*one, setting=setting)
+            )
     except ConfigError:
         Addresses(
             made, None, [one.getsockname() for one in made if one.family == socket.AF_UNIX]

@@ -7,11 +7,9 @@ happens, and what is started and stopped in which order, stands in `service_list
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,18 +22,12 @@ from ..admin import Admin
 from ..api.server import Api, create_api
 from ..apps import from_config, registry
 from ..apps.command_program import faults_of
-from ..clock import Clock
-from ..config import CONTROL_SOCKET, Config
+from ..config import CONTROL_SOCKET
 from ..cpu import zygote
 from ..engine.claimer import Claimer
 from ..engine.cpu_runner import CpuRunner, any_cpu, start_pool
 from ..engine.executor import Executor
-from ..engine.fork_guard import ForkGuard
-from ..engine.health import Health
-from ..engine.hub_thread import HubThread
 from ..engine.lanes import Lane, Lanes, lanes_of
-from ..engine.logging_locks import LoggingLocks
-from ..engine.output import Capture
 from ..engine.pool import Pool
 from ..engine.recorder import Recorder
 from ..errors import Drained, Withdrawn
@@ -52,148 +44,36 @@ from ..maintenance.rescuer import Rescuer
 from ..maintenance.scheduler import Scheduler
 from ..maintenance.spooler import Spooler
 from ..maintenance.store_monitor import StoreMonitor
-from ..maintenance.timekeeper import MarkFile, Timekeeper, queue_clock
+from ..maintenance.timekeeper import MarkFile, Timekeeper
 from ..maintenance.unknown_tasks import UnknownTasks
-from ..maintenance.watchdog import Watchdog
+from ..metrics import CountedUrls, metrics_urls
 from ..model import Instance
 from ..posting import PostOffice
-from ..process import activation, identity, streams
-from ..process.systemd import ServiceManager
+from ..process import activation, identity
 from ..regex import searching
 from ..retry import Policy
-from ..steady_clock import SteadyClock
-from ..store import Store, make_data_dir, open_spool, open_store
 from ..webhook.admission import Admission
 from ..webhook.delivery_log import DeliveryLog, Extent
 from ..webhook.endings import Endings
 from . import addresses
 from .addresses import Addresses
-from .log import Log
-from .names import Names
+from .gauges import Gauges
+from .process_parts import ProcessParts
 from .readiness import Readiness
-from .reload import Reloader
 from .services import Services
-from .signals import Signals
 from .url_maps import public_urls
 
 if TYPE_CHECKING:
-    from ..store import Spool
+    pass
 
 CLOSE_SECONDS: Final = 1.0
 WAITING_SHARE: Final = 4
 """Every so many-th connection at most waits for the ends of tasks."""
+ADMIN_CONNECTIONS: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
-    """What parts ask of their daemon. None of it blocks, but *take_over*.
-
-    *stop* asks it to drain, *fail* to do so with exit code 1; *describe* logs what runs; *take_over* is
-    called with a new configuration whose apps are imported.
-    """
-
-    stop: Callable[[], None]
-    fail: Callable[[], None]
-    is_stopping: Callable[[], bool]
-    describe: Callable[[], None]
-    take_over: Callable[[Config], None]
-
-
-class Parts:
-    """What one daemon consists of. `config` is the present one: a reload replaces it."""
-
-    def __init__(self, config: Config, clock: Clock, names: Names, control: Control) -> None:
-        self.service_manager = ServiceManager(os.environ, clock)  # first: nothing else may see its variables
-        self.reloader = Reloader(config.path, os.environ, control.take_over)
-        self.config = config
-        self.control = control
-        self.machine_clock = clock
-        self.names = names
-        self.records: Callable[[], Iterable[Health]] = tuple
-        """Gives the records of all that is started; set before `services` is asked for."""
-
-    # the process
-
-    @cached_property
-    def hub_thread(self) -> HubThread:
-        """Takes calls of native threads."""
-        return HubThread()
-
-    @cached_property
-    def logging_locks(self) -> LoggingLocks:
-        """Locks of `logging` for greenlets and native threads."""
-        return LoggingLocks(self.machine_clock)
-
-    @cached_property
-    def fork_guard(self) -> ForkGuard:
-        """Refuses calls that would end or double this process."""
-        return ForkGuard(streams.take_over().lead_back)
-
-    @cached_property
-    def log(self) -> Log:
-        """The log on standard error."""
-        settings = self.config.monqbus
-        return Log(
-            self.machine_clock,
-            level=settings.log_level,
-            log_format=settings.log_format,
-            records=settings.capture_logging,
-        )
-
-    @cached_property
-    def capture(self) -> Capture:
-        """Keeps what tasks print and log with them."""
-        return Capture(logs=self.config.monqbus.capture_logging)
-
-    @cached_property
-    def signals(self) -> Signals:
-        """What TERM, INT, HUP and USR1 do."""
-        return Signals(
-            {
-                signal.SIGTERM: self.control.stop,
-                signal.SIGINT: self.control.stop,
-                signal.SIGHUP: self.reloader.ask,
-                signal.SIGUSR1: self.control.describe,
-            }
-        )
-
-    @cached_property
-    def watchdog(self) -> Watchdog:
-        """Watches the hub of the thread that asks for it first."""
-        return Watchdog(self.clock, self.log.fact_log.say_now)
-
-    # the store; each of these is asked for the first time by its own line in the list of services
-
-    @cached_property
-    def store(self) -> Store:
-        """The opened store. Raises ConfigError, StoreError."""
-        make_data_dir(self.config.monqbus.data_dir)
-        return self._open_store(daemon=True)
-
-    @cached_property
-    def spool(self) -> Spool | None:
-        """The opened spool of a shared store, or one that an earlier run has left something in."""
-        settings = self.config
-        most = settings.http.spool if self.store.shared else 0
-        return open_spool(settings.monqbus.data_dir, most, min_free=settings.monqbus.min_free)
-
-    @cached_property
-    def clock(self) -> SteadyClock:
-        """The queue's time. Asks the store when the machine's clock was set back; raises StoreError."""
-        return queue_clock(self.machine_clock, self.config.monqbus.data_dir, self.store, self.spool)
-
-    def _open_store(self, *, daemon: bool) -> Store:
-        settings = self.config.monqbus
-        return open_store(
-            settings.store.reveal(), settings.data_dir, daemon=daemon, min_free=settings.min_free
-        )
-
-    def close_store(self) -> None:
-        """Close it; close() can block for seconds while servers are unreachable, and is not waited for."""
-        if self.store.shared:
-            gevent.spawn(self.store.close).join(CLOSE_SECONDS)
-        else:
-            self.store.close()
+class Parts(ProcessParts):
+    """What one daemon consists of."""
 
     # the path of a task
 
@@ -468,6 +348,8 @@ class Parts:
             trusted_proxies=http.trusted_proxies,
             endings=self.endings,
         )
+        if self.counts is not None:
+            urls = CountedUrls(urls, self.counts)
         return Server(self.addresses.public, urls, Limits.of(http), removes=self.addresses.files)
 
     @cached_property
@@ -480,6 +362,20 @@ class Parts:
         """Let every answer be its connection's last, and none wait any longer. Never blocks."""
         self.public.leave()
         self.endings.close()
+
+    @cached_property
+    def admin_addresses(self) -> Addresses:
+        """The listening sockets of operators, none by default. Raises ConfigError when one cannot be had."""
+        return addresses.bind(self.config.admin.listen, "[admin] listen")
+
+    @cached_property
+    def admin_server(self) -> Server | None:
+        """The server of the operators' listener, not started yet; None where there is none."""
+        if self.counts is None:
+            return None
+        urls = metrics_urls(self.counts, Gauges(self, self.counts), Queue().step_back)
+        taken = self.admin_addresses
+        return Server(taken.public, urls, Limits(connections=ADMIN_CONNECTIONS), removes=taken.files)
 
     def serve_api(self) -> None:
         """Answer on the control socket. Never blocks."""

@@ -26,9 +26,10 @@ from ..engine.cpu_runner import renew_pool
 from ..errors import Drained, UsageError
 from ..process import parent_death
 from ..telemetry import emit
-from .build import Control, Parts
+from .build import Parts
 from .drain import LEAVING_SECONDS, Drain
 from .names import Names
+from .process_parts import Control
 from .reloadable import waiting_for_restart
 from .service_list import SERVICES
 from .services import LOOK_SECONDS
@@ -106,10 +107,12 @@ class Daemon:
     def _announce(self) -> None:
         parts, known = self._parts, registry.registry()
         hooks, addresses = parts.config.hooks, [_url(name) for _, name in parts.public.listeners]
+        admin = [_url(name) for _, name in parts.admin_server.listeners] if parts.admin_server else []
         emit(
             "daemon.started",
             version=__version__,
             listen=",".join(addresses),
+            **({"admin": ",".join(admin)} if admin else {}),
             store=parts.config.monqbus.store,
             tasks=len(known.tasks),
             topics=len(known.topics),

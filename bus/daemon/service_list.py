@@ -133,6 +133,18 @@ def _public(parts: Parts) -> Step:
     return Step(start, parts.public.stop, lambda: (door.health,))
 
 
+def _counting(parts: Parts) -> Step | None:
+    return None if parts.counts is None else Step.listening(parts.counts)
+
+
+def _admin_listener(parts: Parts) -> Step | None:
+    server = parts.admin_server
+    if server is None:
+        return None
+    door = Door("admin listener", lambda: server)
+    return Step(server.start, server.stop, lambda: (door.health,))
+
+
 def _doorkeeper(parts: Parts) -> Step:
     return Step.of(Loop("doorkeeper", parts.control_socket.look, DOORS_SECONDS, parts.clock))
 
@@ -144,6 +156,7 @@ SERVICES: Final[tuple[Entry[Parts], ...]] = (
     Entry("fork guard", lambda parts: Step(parts.fork_guard.start, parts.fork_guard.stop)),
     Entry("log", lambda parts: Step.of(parts.log)),
     Entry("service manager", lambda parts: Step.listening(parts.service_manager)),
+    Entry("counting", _counting),
     Entry("apps", lambda parts: Step(parts.load_apps)),
     Entry("store", _store),
     Entry("spool", _spool),
@@ -151,6 +164,7 @@ SERVICES: Final[tuple[Entry[Parts], ...]] = (
     # addresses are taken before any task begins: a port in use must not cost a task its run
     Entry("public address", lambda parts: Step(stop=parts.addresses.close_public)),
     Entry("control address", lambda parts: Step(stop=parts.control_socket.stop)),
+    Entry("admin address", lambda parts: Step(stop=parts.admin_addresses.close_public)),
     Entry("cpu workers", lambda parts: Step(parts.start_cpu_workers, parts.stop_cpu_workers)),
     # before anything is claimed: until then a signal may simply end the process
     Entry("signals", lambda parts: Step(parts.signals.start, parts.signals.stop)),
@@ -184,6 +198,7 @@ SERVICES: Final[tuple[Entry[Parts], ...]] = (
     Entry("delivery log", _delivery_log),
     Entry("control socket", _api),
     Entry("public listener", _public),
+    Entry("admin listener", _admin_listener),
     Entry("doorkeeper", _doorkeeper),
     Entry("reloader", lambda parts: Step.of(parts.reloader.loop)),
 )

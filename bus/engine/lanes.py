@@ -184,6 +184,12 @@ class Lanes:
         """How many slots there are in all lanes."""
         return sum(claimer.pool.size for claimer in self._claimers.values())
 
+    @property
+    def slots(self) -> dict[str, tuple[int, int]]:
+        """Of each lane how many slots it has, and how many of them are taken."""
+        pools = {title: claimer.pool for title, claimer in self._claimers.items()}
+        return {title: (pool.size, pool.size - pool.free) for title, pool in pools.items()}
+
     def interrupt(self, ids: Sequence[ObjectId] | None, reason: type[Interrupt]) -> None:
         """Cut short those of *ids* that run here, or everything when None."""
         for claimer in self._claimers.values():

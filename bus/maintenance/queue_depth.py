@@ -44,6 +44,11 @@ class QueueDepth:
         return 0 < self._most <= self._counted + self._posted
 
     @property
+    def ready(self) -> int | None:
+        """About how many are ready, as far as is known here; None when nothing is counted."""
+        return self._counted + self._posted if self._most else None
+
+    @property
     def complaint(self) -> str | None:
         """Why deliveries are refused, or None."""
         if not self.is_full:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from ..engine.loop import Loop
-from ..store.contract import Queue
+from ..store.contract import Backlog, Queue
 from ..telemetry import ToldOnce, emit
 
 PAUSE_SECONDS: Final = 30.0
@@ -24,6 +24,8 @@ class UnknownTasks:
         self._store = store
         self._names = names
         self._told = ToldOnce()
+        self.waiting: Mapping[str, Backlog] = {}
+        """What was ready at the last look, under each name."""
 
     def __call__(self, fact: str, fields: Mapping[str, Any]) -> None:
         """A telemetry listener."""
@@ -35,7 +37,8 @@ class UnknownTasks:
     def tick(self) -> float:
         """Compare what waits with what is known."""
         known = self._names()
-        parked = {name: count for name, count in self._store.waiting().items() if name not in known}
+        self.waiting = self._store.waiting()
+        parked = {name: backlog.depth for name, backlog in self.waiting.items() if name not in known}
         for name in self._told.now(sorted(parked)):
             emit("task.parked", name=name, waiting=parked[name])
         return PAUSE_SECONDS

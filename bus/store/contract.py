@@ -50,6 +50,13 @@ class Notice(NamedTuple):
     fields: Mapping[str, Any]
 
 
+class Backlog(NamedTuple):
+    """The ready tasks of one name: how many, and the earliest `time_queue` of them, None when unreadable."""
+
+    depth: int
+    oldest: datetime | None
+
+
 class Queue(Protocol):
     """Work on its way: stored, claimed, ended. Every daemon's hot path."""
 
@@ -112,8 +119,8 @@ class Queue(Protocol):
     def depth(self, most: int) -> int:
         """How many tasks are ready, due or not, counted up to *most* (at least 1) from an index."""
 
-    def waiting(self) -> dict[str, int]:
-        """How many ready tasks wait under each task name."""
+    def waiting(self) -> dict[str, Backlog]:
+        """What is ready, due or not, under each task name; read from an index."""
 
     def ring(self) -> None:
         """Tell the other daemons that there is work. A hint: may be lost, doubled, late."""

@@ -33,6 +33,7 @@ from bus.model import (
     Report,
     State,
 )
+from bus.store.contract import Backlog
 
 
 class Pretend:
@@ -175,8 +176,12 @@ class Pretend:
     def depth(self, most: int) -> int:
         return min(most, self.count(Filter()).get(READY, 0))
 
-    def waiting(self) -> dict[str, int]:
-        return dict(Counter(task.task_name for task in self.tasks.values() if task.state == READY))
+    def waiting(self) -> dict[str, Backlog]:
+        moments: dict[str, list[datetime]] = {}
+        for task in self.tasks.values():
+            if task.state == READY:
+                moments.setdefault(task.task_name, []).append(task.time_queue)
+        return {name: Backlog(len(own), min(own)) for name, own in moments.items()}
 
     def event(self, event_id: ObjectId) -> Event | None:
         return deepcopy(self.events.get(event_id))

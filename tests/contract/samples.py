@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import gevent
 
 from bus.clock import UTC, Clock
 from bus.model import Event, Instance, MonQTask, Posting
-from bus.store.contract import Store
+from bus.store.contract import Backlog, Store
 
 CLOCK = Clock()
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -43,6 +44,11 @@ def a_fan_out(event: Event, *tasks: MonQTask) -> Posting:
         task.event_id, task.topic = event.id, event.topic
     event.task_ids = [task.id for task in tasks]
     return Posting(list(tasks), event)
+
+
+def depths(waiting: Mapping[str, Backlog]) -> dict[str, int]:
+    """How many are ready under each name."""
+    return {name: backlog.depth for name, backlog in waiting.items()}
 
 
 def post(store: Store, *tasks: MonQTask) -> list[MonQTask]:

@@ -20,6 +20,7 @@ from .samples import (
     a_delivery,
     a_fan_out,
     a_task,
+    depths,
     held,
     later,
     post,
@@ -104,7 +105,7 @@ def test_unknown_names_wait(store: Store) -> None:
     post(store, a_task("other.task", priority=99), a_task(args=["mine"]))
 
     assert ["mine"] == args_of(store)
-    assert {"other.task": 1} == store.waiting()
+    assert {"other.task": 1} == depths(store.waiting())
 
 
 def test_a_delayed_task_is_claimed_at_its_time_and_not_before(store: Store) -> None:

@@ -19,7 +19,7 @@ from bus.store.fields import FIELDS
 from bus.store.mongo import MongoStore
 from tests.mongod import Deployment
 
-from .samples import NAME, NOW, ONE, TWO, a_task, later, post
+from .samples import NAME, NOW, ONE, TWO, a_task, depths, later, post
 
 Documents = Database[dict[str, Any]]
 
@@ -135,7 +135,7 @@ def test_whatever_stands_there_can_be_looked_at(store: MongoStore, database: Doc
     tasks = store.find(Filter(), 99)
 
     assert len(WRONG) + 3 == len(tasks) == len([task_details(task) for task in tasks])
-    assert {NAME: 1} == store.waiting()
+    assert {NAME: 1} == depths(store.waiting())
     assert datetime.max.year in {task.time_queue.year for task in tasks}
 
 

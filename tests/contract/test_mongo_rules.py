@@ -24,7 +24,7 @@ from bus.model import COMPLETE, ERROR, READY, SKIPPED, Filter, Instance, Posting
 from bus.store.mongo import MongoStore, claims
 from tests.mongod import Deployment
 
-from .samples import NAME, NOW, ONE, PATIENCE, TWO, a_delivery, a_fan_out, a_task, held, post
+from .samples import NAME, NOW, ONE, PATIENCE, TWO, a_delivery, a_fan_out, a_task, depths, held, post
 
 Documents = Database[dict[str, Any]]
 
@@ -135,7 +135,7 @@ def test_a_fan_out_refused_in_part_is_finished_once_the_rule_is_gone(
     (receipt,) = store.post([a_fan_out(a_delivery(), a_task("a.one"), a_task("a.two"))])
 
     assert Receipt([task.id for task in first.tasks], first.event.id, duplicate=True) == receipt  # type: ignore[union-attr]
-    assert {"a.one": 1, "a.two": 1} == store.waiting()
+    assert {"a.one": 1, "a.two": 1} == depths(store.waiting())
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from .samples import (
     a_delivery,
     a_fan_out,
     a_task,
+    depths,
     held,
     later,
     post,
@@ -214,7 +215,7 @@ def test_one_delivery_sent_many_times_at_once_is_stored_once(store: Store) -> No
 
     assert 1 == len({(receipt.event_id, *receipt.task_ids) for receipt in receipts})
     assert 19 == sum(receipt.duplicate for receipt in receipts)
-    assert {"a.one": 1, "a.two": 1} == store.waiting()
+    assert {"a.one": 1, "a.two": 1} == depths(store.waiting())
 
 
 def test_a_thousand_copies_of_one_delivery_make_one_set_of_tasks(store: Store) -> None:
@@ -225,7 +226,7 @@ def test_a_thousand_copies_of_one_delivery_make_one_set_of_tasks(store: Store) -
 
     assert 1 == len({(receipt.event_id, *receipt.task_ids) for receipt in receipts})
     assert 999 == sum(receipt.duplicate for receipt in receipts)
-    assert ({"a.one": 1, "a.two": 1}, 1) == (store.waiting(), len(store.events(9)))
+    assert ({"a.one": 1, "a.two": 1}, 1) == (depths(store.waiting()), len(store.events(9)))
 
 
 def test_a_recorded_delivery_is_recognised_under_another_id(store: Store) -> None:
@@ -242,7 +243,7 @@ def test_a_recorded_delivery_is_recognised_under_another_id(store: Store) -> Non
 
     assert [Receipt(receipt.task_ids, receipt.event_id, duplicate=True)] * 3 == answers
     assert [False, False] == [other.duplicate for other in others]
-    assert {"shop.send_mail": 2} == store.waiting()
+    assert {"shop.send_mail": 2} == depths(store.waiting())
 
 
 def test_a_guard_counts_after_the_id(store: Store) -> None:
@@ -425,7 +426,7 @@ def test_of_many_redeliveries_at_once_one_brings_the_tasks(store: Store) -> None
 
     assert 1 == len({(receipt.event_id, *receipt.task_ids) for receipt in receipts})
     assert (1, 19) == (sum(r.replayed for r in receipts), sum(r.duplicate for r in receipts))
-    assert {"a.one": 1, "a.two": 1} == store.waiting()
+    assert {"a.one": 1, "a.two": 1} == depths(store.waiting())
 
 
 def test_redeliveries_in_one_call_are_like_those_of_many(store: Store) -> None:

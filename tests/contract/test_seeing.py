@@ -11,9 +11,9 @@ from bson import ObjectId
 
 from bus.errors import StoreError
 from bus.model import BUSY, COMPLETE, ERROR, READY, Event, EventFilter, Filter, MonQTask, Posting, Report
-from bus.store.contract import PAGE_BYTES, Store
+from bus.store.contract import PAGE_BYTES, Backlog, Store
 
-from .samples import NAME, NOW, ONE, a_delivery, a_task, held, later, post
+from .samples import NAME, NOW, ONE, a_delivery, a_task, depths, held, later, post
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_waiting_counts_ready_tasks_by_name(store: Store) -> None:
     held(store)
     post(store, a_task(), a_task(), a_task("other.task", time_queue=later(99)))
 
-    assert {NAME: 2, "other.task": 1} == store.waiting()
+    assert {NAME: 2, "other.task": 1} == depths(store.waiting())
 
 
 def test_a_found_task_is_complete(store: Store) -> None:
@@ -203,6 +203,19 @@ def test_depth_counts_what_is_ready_up_to_a_bound(store: Store, shop: dict[str, 
     assert [1, 2, 2] == [store.depth(most) for most in (1, 2, 9)]
     post(store, a_task("shop.more"))
     assert 3 == store.depth(9)
+
+
+def test_the_backlog_of_a_name_says_how_much_is_ready_and_the_earliest_moment(store: Store) -> None:
+    """Due or not, whatever its priority; what is busy is not waiting."""
+    post(
+        store,
+        a_task("a.one", time_queue=later(5)),
+        a_task("a.one", time_queue=later(-90), priority=1),
+        a_task("a.two", time_queue=later(60)),
+    )
+    held(store, name="a.busy")
+
+    assert {"a.one": Backlog(2, later(-90)), "a.two": Backlog(1, later(60))} == store.waiting()
 
 
 EVIL = ["(a+)+$", "(a|aa)+$", "(.*a){12}$", "([a-z]+)*!$", "a*a*a*a*a*a*b"]

@@ -16,6 +16,7 @@ from bus.engine.run import Run
 from bus.errors import NotAccepted, StoreUnavailable
 from bus.model import Filter
 from bus.retry import Outcome
+from tests.contract.samples import depths
 
 PATIENCE = 5.0
 
@@ -147,7 +148,7 @@ def test_it_claims_only_what_this_daemon_may_run(engine):
     engine.claimer.tick()
 
     assert [2] == begun(engine)
-    assert {"unknown": 1} == engine.store.waiting()
+    assert {"unknown": 1} == depths(engine.store.waiting())
 
 
 def test_a_pass_after_an_idle_one_leaves_half_of_the_slots_to_direct_starts(engine):

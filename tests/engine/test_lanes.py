@@ -7,6 +7,7 @@ import pytest
 from bus.apps.options import Options
 from bus.engine.lanes import Lane
 from bus.errors import StoreUnavailable, Withdrawn
+from tests.contract.samples import depths
 
 PATIENCE = 5.0
 
@@ -29,7 +30,7 @@ def test_a_full_lane_leaves_the_other_its_direct_starts(two):
         two.office.post("slow", [n], {}, Options())
 
     assert "busy" == two.office.post("held", [0], {}, Options()).state
-    assert {"slow": 8} == two.store.waiting()
+    assert {"slow": 8} == depths(two.store.waiting())
     assert 3 == len(two.lanes.running)
 
 
@@ -39,7 +40,7 @@ def test_each_lane_claims_only_its_own_names(two):
     two.quick.tick()
 
     assert ["held"] == [run.task.task_name for run in two.lanes.running]
-    assert {"slow": 1} == two.store.waiting()
+    assert {"slow": 1} == depths(two.store.waiting())
 
 
 def test_an_event_for_two_lanes_begins_in_both(two):
@@ -55,7 +56,7 @@ def test_an_event_begins_nowhere_when_one_of_its_lanes_is_full(two):
         two.office.post("slow", [n], {}, Options())
     two.office.publish("both", [], {})
 
-    assert {"held": 1, "slow": 1} == two.store.waiting()
+    assert {"held": 1, "slow": 1} == depths(two.store.waiting())
     assert (4, 0) == (two.quick.pool.free, two.claimer.pool.free)
 
 

@@ -68,8 +68,14 @@ MISTAKES = [
     ("[hooks:a]\n", "1: expected a known section, got '[hooks:a]'; did you mean [hook:a]?"),
     (
         "[DEFAULT]\n",
-        "1: expected a known section, got '[DEFAULT]'; known are [monqbus], [worker], [http], [hook:NAME], "
-        "[handler:NAME], [schedule:NAME]",
+        "1: expected a known section, got '[DEFAULT]'; known are [monqbus], [worker], [http], [admin], "
+        "[hook:NAME], [handler:NAME], [schedule:NAME]",
+    ),
+    (
+        "[admin]\nlisten = 127.0.0.1:8081, 10.0.0.1:8081\n",
+        "2: [admin] listen: expected an address that this machine alone reaches, got 10.0.0.1:8081; "
+        "nobody has to sign in there; write 127.0.0.1 or unix:/PATH, and for other machines put a proxy "
+        "in front that asks who they are",
     ),
     ("[http]\nmax_waiting = 9\n", "2: [http] max_waiting: is called max_inflight now; rename it"),
     ("[http]\nlistn = a\n", "2: [http]: expected a known key, got 'listn'; did you mean listen?"),

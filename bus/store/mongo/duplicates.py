@@ -76,5 +76,5 @@ def _first(document: Document) -> Duplicate:
         ],
         bool(document.get("fanned_out")),
         document.get("expire_at"),
-        guard if isinstance(guard := document.get("guard"), str) else None,
+        guard if type(guard := document.get("guard")) is str else None,  # Code is a str without a hash
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Final
 
 from bson import ObjectId
@@ -28,7 +29,7 @@ from ...model import (
     Filter,
     MonQTask,
 )
-from ..contract import PAGE_BYTES, CountedBy
+from ..contract import PAGE_BYTES, Backlog, CountedBy
 from ..documents import event_from_document, task_from_document
 from . import bodies
 from .connection import Connection, Document
@@ -82,10 +83,15 @@ class Reads:
         with self._connection.call() as database:
             return database[TASKS].count_documents({"state": READY}, limit=most, hint=STATE)
 
-    def waiting(self) -> dict[str, int]:
+    def waiting(self) -> dict[str, Backlog]:
         """See the contract."""
+        oldest = {"$min": "$time_queue"}
         with self._connection.call() as database:
-            return _numbers(database, {"state": READY}, "$task_name")
+            groups = _groups(database, {"state": READY}, "$task_name", oldest=oldest)
+        return {
+            name: Backlog(group["count"], moment if isinstance(moment := group["oldest"], datetime) else None)
+            for name, group in groups.items()
+        }
 
     def event(self, event_id: ObjectId) -> Event | None:
         """See the contract."""
@@ -132,9 +138,16 @@ def _event(document: Document) -> Event:
 
 
 def _numbers(database: Database[Document], query: Document, by: str) -> dict[str, int]:
-    stages = [{"$match": query}, {"$group": {"_id": by, "count": {"$sum": 1}}}]
+    return {name: group["count"] for name, group in _groups(database, query, by).items()}
+
+
+def _groups(
+    database: Database[Document], query: Document, by: str, **further: Document
+) -> dict[str, Document]:
+    """The tasks of *query* by a field that is text: the `count` of each group, and what else is asked."""
+    stages = [{"$match": query}, {"$group": {"_id": by, "count": {"$sum": 1}, **further}}]
     groups = read(database[TASKS], lambda sound: sound.aggregate(stages))
-    return {group["_id"]: group["count"] for group in groups if type(group["_id"]) is str}
+    return {group["_id"]: group for group in groups if type(group["_id"]) is str}
 
 
 def _is_overdue(error: StoreUnavailable) -> bool:

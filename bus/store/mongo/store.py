@@ -39,7 +39,7 @@ from ...model import (
     Report,
     State,
 )
-from ..contract import CALL_SECONDS, EVERY_EVENT, CountedBy, Heard, Notice
+from ..contract import CALL_SECONDS, EVERY_EVENT, Backlog, CountedBy, Heard, Notice
 from ..fields import UNSOUND, holds
 from ..salvage import opened
 from ..set_aside import SetAside
@@ -312,7 +312,7 @@ class MongoStore:
         """See the contract."""
         return self._looking.depth(most)
 
-    def waiting(self) -> dict[str, int]:
+    def waiting(self) -> dict[str, Backlog]:
         """See the contract."""
         return self._looking.waiting()
 

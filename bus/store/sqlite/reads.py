@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
 from bson import ObjectId
 
 from ...model import STATES, Event, EventFilter, Filter, MonQTask
-from ..contract import CountedBy
+from ..contract import Backlog, CountedBy
 from .connection import Connection
 from .filter import holes, one_by_one, where_clause, where_of_events
 from .pages import page_of_events, page_of_ids, page_of_tasks
-from .rows import BRIEF, COLUMNS
+from .rows import BRIEF, COLUMNS, from_ms
 from .salvage import any_text, behind, order_of, place, read_events, read_tasks
 
 Item = TypeVar("Item")
@@ -79,10 +80,15 @@ class Reads:
         ((count,),) = self._connection.read(f"SELECT count(*) FROM ({inner})", (most,))
         return int(count)
 
-    def waiting(self) -> dict[str, int]:
+    def waiting(self) -> dict[str, Backlog]:
         """See the contract."""
-        rows = self._read("SELECT task_name, count(*) FROM task WHERE state = 'ready' GROUP BY task_name")
-        return {name: count for name, count in rows if isinstance(name, str)}
+        rows = self._read(
+            "SELECT task_name, count(*), min(time_queue) FROM task INDEXED BY task_lane "
+            "WHERE state = 'ready' GROUP BY task_name"
+        )
+        return {
+            name: Backlog(count, _moment(oldest)) for name, count, oldest in rows if isinstance(name, str)
+        }
 
     def _read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query that may read much, whatever text is in them."""
@@ -125,3 +131,11 @@ def _newest(pages: list[tuple[list[Item], bool]], order: Callable[[Item], Any], 
         ranked = [(rank, item) for rank, item in ranked if rank >= max(ends)]
     ranked.sort(key=lambda one: one[0], reverse=True)
     return [item for _, item in ranked[:limit]]
+
+
+def _moment(ms: Any) -> datetime | None:
+    """A stored moment, None for what is none."""
+    try:
+        return from_ms(ms)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None

@@ -35,7 +35,7 @@ from ...model import (
     Report,
     State,
 )
-from ..contract import EVERY_EVENT, CountedBy, Heard, Notice
+from ..contract import EVERY_EVENT, Backlog, CountedBy, Heard, Notice
 from ..documents import event_to_document, later, require_own, unclaimed, waiting
 from ..set_aside import SetAside
 from .backup import back_up
@@ -328,7 +328,7 @@ class SqliteStore:
         """See the contract."""
         return self._looking.depth(most)
 
-    def waiting(self) -> dict[str, int]:
+    def waiting(self) -> dict[str, Backlog]:
         """See the contract."""
         return self._looking.waiting()
 
