@@ -7,7 +7,7 @@ settings in `table`.
 from .loading import load
 from .sample import hello, reference, sample
 from .schedules import schedule_of
-from .secrets import Secret, store_named
+from .secrets import Secret, secrets_named, store_named
 from .settings import CONTROL_SOCKET, Config, Handler, Hook, Http, Monqbus, ScheduleSection, Worker
 from .value_types import is_loopback, nearest_name
 
@@ -28,5 +28,6 @@ __all__ = [
     "reference",
     "sample",
     "schedule_of",
+    "secrets_named",
     "store_named",
 ]
