@@ -27,7 +27,7 @@ FLOORS: Final = (
     Floor("words", ("model", "codec", "telemetry", "steady_clock", "senders", "schedules")),
     Floor("expressions", ("rules",)),
     Floor("rules", ("retry", "config", "joining", "starter", "presentation")),
-    Floor("apps", ("apps",)),
+    Floor("apps", ("apps", "adnanh")),
     Floor("hands", ("store", "http", "cpu")),
     Floor("verbs", ("posting", "admin", "copying")),
     Floor("engine", ("engine",)),

@@ -380,3 +380,18 @@ def _trying(command: Command) -> None:
     )
     hook.add_argument("--out", metavar="FILE", help="for sign: a new file for the signed body")
     hook.add_argument("--to", metavar="URL", help="for send: where to (default: the first address of listen)")
+    moving = command(
+        "import",
+        "importing",
+        "turn the hooks of adnanh/webhook into a configuration, and list what it cannot carry over",
+        "monqbus import hooks.json --out monqbus.ini",
+    )
+    moving.set_defaults(function="import_hooks")
+    moving.add_argument(
+        "file", metavar="FILE", help="JSON or YAML, as given to webhook with -hooks; - for input"
+    )
+    moving.add_argument(
+        "--out",
+        metavar="FILE",
+        help="the new file for it, with the secrets in files beside it; else it is printed, without secrets",
+    )
