@@ -67,22 +67,10 @@ def _yaml(text: str, name: str) -> Any:
             "pip install 'monqbus[yaml]', or convert the file: yq -o json"
         ) from None
 
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # it has no types
-        """Plain values alone: no tags of Python, no dates, and no aliases, which multiply."""
-
-        yaml_implicit_resolvers = {  # noqa: RUF012 - so PyYAML has it
-            first: [one for one in rows if one[0] != "tag:yaml.org,2002:timestamp"]
-            for first, rows in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
-
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent):
-                raise ConfigError(f"{name}: expected no aliases (*name), got one; write it out")
-            return super().compose_node(parent, index)
-
     try:
-        found = yaml.load(text, Loader)  # noqa: S506 - made of SafeLoader
-        return _checked(found, name, 0)
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise ConfigError(f"{name}: expected no aliases (*name), which multiply, got one; write it out")
+        return _checked(yaml.safe_load(text), name, 0)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""

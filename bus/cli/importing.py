@@ -17,8 +17,8 @@ from .files import content_of, write_new
 LARGEST: Final = 256 * 1024
 """Bytes that a configuration may have."""
 _OTHERWISE: Final = (
-    "commands are given PATH, HOME, USER, LOGNAME, SHELL, LANG, TZ and TMPDIR, more by environment; they have "
-    "an hour by timeout, and are tried once by max_attempts"
+    "commands are given PATH, HOME, USER, LOGNAME, SHELL, LANG, TZ and TMPDIR, more by environment; they "
+    "have an hour by timeout, and are tried once by max_attempts"
 )
 
 

@@ -137,6 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
     _steering(command)
     _keeping(command)
     _trying(command)
+    _moving(command)
     command("config", "setup", "print the fully commented sample config", "monqbus config > monqbus.ini")
     command("version", "setup", "print the version", "monqbus version")
     return parser
@@ -372,6 +373,10 @@ def _trying(command: Command) -> None:
         action="append",
         help="for sign and send: a further 'NAME: VALUE', such as 'X-GitHub-Event: push'; repeatable",
     )
+    _signing(hook)
+
+
+def _signing(hook: argparse.ArgumentParser) -> None:
     hook.add_argument(
         "--key",
         metavar="REF",
@@ -380,6 +385,9 @@ def _trying(command: Command) -> None:
     )
     hook.add_argument("--out", metavar="FILE", help="for sign: a new file for the signed body")
     hook.add_argument("--to", metavar="URL", help="for send: where to (default: the first address of listen)")
+
+
+def _moving(command: Command) -> None:
     moving = command(
         "import",
         "importing",

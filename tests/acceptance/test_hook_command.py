@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,43 @@ from tests import deliveries
 from .conftest import New
 from .daemons import Daemon
 
+_SCRIPT = 'printf "%s\\n" "$@" "$REF" > got; cat "$FILE" >> got'
+_THEIRS = [
+    {
+        "id": "build",
+        "execute-command": "/bin/sh",
+        "command-working-directory": ".",
+        "response-message": "building",
+        "pass-arguments-to-command": [
+            {"source": "string", "name": "-c"},
+            {"source": "string", "name": _SCRIPT},
+            {"source": "string", "name": "sh"},
+            {"source": "payload", "name": "by"},
+            {"source": "entire-payload"},
+            {"source": "string", "name": "end"},
+        ],
+        "pass-environment-to-command": [{"source": "payload", "name": "ref", "envname": "REF"}],
+        "pass-file-to-command": [{"source": "raw-request-body", "envname": "FILE"}],
+        "trigger-rule": {
+            "and": [
+                {
+                    "match": {
+                        "type": "payload-hmac-sha256",
+                        "secret": deliveries.KEY,
+                        "parameter": {"source": "header", "name": "X-Hub-Signature-256"},
+                    }
+                },
+                {
+                    "match": {
+                        "type": "value",
+                        "value": "main",
+                        "parameter": {"source": "payload", "name": "ref"},
+                    }
+                },
+            ]
+        },
+    }
+]
 _ALL = {name: deliveries.of(name) for name in SENDERS}
 
 
@@ -125,3 +163,34 @@ def test_send_says_why_a_delivery_was_not_taken(daemon: Daemon, hook: Hook) -> N
     assert 1 == twisted.returncode
     assert "415" in twisted.stdout.splitlines()[1]
     assert (1, True) == (nowhere.returncode, "start the daemon with `monqbus run`" in nowhere.stderr)
+
+
+def test_what_is_imported_runs_as_it_did(
+    new_daemon: New, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Signed, matched, and its command has the arguments, the variable and the file of the body."""
+    monkeypatch.chdir(tmp_path)
+    Path("hooks.json").write_text(json.dumps(_THEIRS))
+    imported = main(["import", "hooks.json", "--out", "moved.ini"])
+    told = capsys.readouterr()
+    text = Path("moved.ini").read_text().replace("listen = 127.0.0.1:9000", "listen = 127.0.0.1:0")
+    Path("data").mkdir(mode=0o700)
+    started = new_daemon(text=text.replace("{", "{{").replace("}", "}}"))
+    started.config.chmod(0o600)
+    checked = main(["check", "--offline", "--config", str(started.config)])
+    started.start()
+    words = ["--to", f"http://127.0.0.1:{started.address[1]}", "--config", str(started.config)]
+    body = '{"ref": "main", "by": "it\'s; $(id)"}'
+    Path("body").write_text(body)
+    capsys.readouterr()
+    sent = main(["hook", "send", "build", "--body", "body", *words])
+    done = started.wait_for("task.finished")
+
+    assert (0, 0, 0) == (imported, checked, sent), told.err
+    assert "moved.build.secret" in told.out
+    assert (
+        0o600 == Path("moved.build.secret").stat().st_mode & 0o777 == Path("moved.ini").stat().st_mode & 0o777
+    )
+    assert "response-message: not carried over" in told.err
+    assert "handler:build" in done
+    assert ["it's; $(id)", body, "end", "main", body] == Path("got").read_text().splitlines()

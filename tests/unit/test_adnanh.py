@@ -19,8 +19,7 @@ from .inifile import read
 
 KEY = "a-secret-of-24-bytes-000"
 OTHER = "another-one-of-24-bytes0"
-RICH = (
-    """\
+RICH = """\
 - id: deploy/site
   execute-command: /bin/echo
   command-working-directory: /tmp
@@ -39,7 +38,8 @@ RICH = (
     - {source: raw-request-body, envname: BODY}
   trigger-rule:
     and:
-      - match: {type: payload-hmac-sha256, secret: %s, parameter: {source: header, name: X-Hub-Signature-256}}
+      - match:
+          {type: payload-hmac-sha256, secret: KEY, parameter: {source: header, name: X-Hub-Signature-256}}
       - match: {type: ip-whitelist, ip-range: "192.168.0.1/24 ::1"}
       - or:
           - match: {type: value, value: refs/heads/main, parameter: {source: payload, name: ref}}
@@ -48,9 +48,7 @@ RICH = (
   execute-command: /bin/true
   trigger-rule:
     match: {type: value, value: '{{ getenv "GOOD" | js }}', parameter: {source: header, name: X-Token}}
-"""
-    % KEY
-)
+""".replace("secret: KEY", f"secret: {KEY}")
 
 
 def moved(*hooks: Any) -> Conversion:
@@ -146,6 +144,9 @@ def test_an_or_of_like_signatures_is_several_secrets() -> None:
     assert (KEY, OTHER) == one.secret_texts
 
 
+IS_X = value("x", "payload", "a")
+
+
 @pytest.mark.parametrize(
     ("rule", "body", "holds"),
     [
@@ -157,9 +158,9 @@ def test_an_or_of_like_signatures_is_several_secrets() -> None:
         (value("x", "payload", "odd name.a"), {"odd name": {"a": "x"}}, None),
         ({"not": value("x", "payload", "a")}, {"a": "y"}, True),
         ({"not": value("x", "payload", "a")}, {}, False),
-        ({"and": [value("x", "payload", "a"), {"and": [value("y", "payload", "b")]}]}, {"a": "x", "b": "y"}, True),
-        ({"or": [value("x", "payload", "a"), match("regex", ("payload", "b"), regex="^y+$")]}, {"b": "yy"}, True),
-        ({"or": [value("x", "payload", "a"), match("regex", ("payload", "b"), regex="^y+$")]}, {"b": "z"}, False),
+        ({"and": [IS_X, {"and": [value("y", "payload", "b")]}]}, {"a": "x", "b": "y"}, True),
+        ({"or": [IS_X, match("regex", ("payload", "b"), regex="^y+$")]}, {"b": "yy"}, True),
+        ({"or": [IS_X, match("regex", ("payload", "b"), regex="^y+$")]}, {"b": "z"}, False),
     ],
 )  # fmt: skip
 def test_a_rule_holds_where_theirs_does(rule: Any, body: Any, holds: bool | None) -> None:
@@ -182,9 +183,9 @@ def test_a_rule_holds_where_theirs_does(rule: Any, body: Any, holds: bool | None
         ({"trigger-rule": {"not": value(KEY, "header", "X-Token")}}, "may hold a secret"),
         ({"trigger-rule": {"and": [match("payload-hmac-sha1", secret=KEY), value(KEY, "header", "X-Token")]}},
          "two proofs of the sender stand under and"),
-        ({"trigger-rule": value(KEY, "payload", "token")}, "a secret stands in the body, at token; let the sender"),
+        ({"trigger-rule": value(KEY, "payload", "token")}, "a secret stands in the body, at token"),
         ({"trigger-rule": match("payload-hmac-sha1", secret="")}, "secret: expected a secret, got none"),
-        ({"trigger-rule": match("payload-hmac-sha1", ("payload", "sig"), secret=KEY)}, "elsewhere than in a header"),
+        ({"trigger-rule": match("payload-hmac-sha1", ("payload", "sig"), secret=KEY)}, "elsewhere than"),
         ({"trigger-rule": {"match": {"type": "ip-whitelist", "ip-range": "300.0.0.1"}}}, "expected networks"),
         ({"trigger-rule": value("1.2.3.4", "request", "remote-addr")}, "write allow_ips"),
         ({"trigger-rule": match("regex", ("payload", "a"), regex="(")}, "trigger-rule: expected"),
@@ -261,6 +262,7 @@ def test_two_hooks_of_one_name_are_two() -> None:
         (b"- !!python/object/apply:os.system [id]", "a.yaml", "expected YAML of plain values"),
         (b"- &a {id: x}\n- *a", "a.yaml", "expected no aliases"),
         (b"- {1: x}", "a.yaml", "expected texts as keys"),
+        (b"- {id: 2026-01-01}", "a.yaml", "expected plain values, got date; put it in quotes"),
         (b"- {id: !!binary aGk=}", "a.yaml", "expected plain values, got bytes"),
         (b"- " + b"[" * 3000, "a.yaml", "expected YAML of plain values"),
         (b"a: [", "a.yml", "expected YAML of plain values, got something else at line 1"),
@@ -275,9 +277,10 @@ def test_what_is_no_file_of_hooks_is_refused(content: bytes, name: str, says: st
 
 
 _WORDS = st.sampled_from(
-    ["and", "or", "not", "match", "type", "value", "regex", "secret", "parameter", "source", "name", "payload",
-     "header", "url", "string", "entire-payload", "request", "method", "ip-whitelist", "ip-range", "10.0.0.0/8",
-     "payload-hmac-sha256", "scalr-signature", "X-Token", "Authorization", "Basic eDp5", "a.b", " ;", "{", "#", "a"]
+    ["and", "or", "not", "match", "type", "value", "regex", "secret", "parameter", "source", "name",
+     "payload", "header", "url", "string", "entire-payload", "request", "method", "ip-whitelist", "ip-range",
+     "payload-hmac-sha256", "scalr-signature", "X-Token", "Authorization", "Basic eDp5", "a.b", " ;", "{",
+     "#", "a", "10.0.0.0/8"]
 )  # fmt: skip
 _ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8) | _WORDS,
@@ -289,8 +292,9 @@ _PARAMETER = st.fixed_dictionaries(
 )
 _MATCH = st.fixed_dictionaries(
     {"type": _WORDS},
-    optional={"value": _WORDS | st.text(max_size=20), "regex": st.text(max_size=9), "secret": st.text(max_size=20),
-              "parameter": _PARAMETER, "ip-range": st.sampled_from(["10.0.0.0/8", "::1", "x"])},
+    optional={"value": _WORDS | st.text(max_size=20), "regex": st.text(max_size=9),
+              "secret": st.text(max_size=20), "parameter": _PARAMETER,
+              "ip-range": st.sampled_from(["10.0.0.0/8", "::1", "x"])},
 )  # fmt: skip
 _RULE = st.recursive(
     st.fixed_dictionaries({"match": _MATCH}),
@@ -321,7 +325,7 @@ _HOOK = st.fixed_dictionaries(
 
 @given(st.lists(_HOOK, max_size=3))
 def test_whatever_the_hooks_are_what_comes_out_loads(hooks: list[dict[str, Any]]) -> None:
-    """Each is carried over or left out with a remark; nothing else is raised, and nothing that does not load."""
+    """Each is carried over or left out with a remark; nothing else is raised."""
     result = moved(*hooks)
     config = loaded(result)
 
@@ -329,8 +333,10 @@ def test_whatever_the_hooks_are_what_comes_out_loads(hooks: list[dict[str, Any]]
     assert config.hooks.keys() == config.handlers.keys()
 
 
-@given(st.binary(max_size=60) | _ANY.map(lambda one: dumps(one).encode()) | st.text(max_size=60).map(str.encode),
-       st.sampled_from(["a.json", "a.yaml", "-"]))  # fmt: skip
+@given(
+    st.binary(max_size=60) | _ANY.map(lambda one: dumps(one).encode()) | st.text(max_size=60).map(str.encode),
+    st.sampled_from(["a.json", "a.yaml", "-"]),
+)
 def test_any_bytes_are_hooks_or_our_error(content: bytes, name: str) -> None:
     """Of JSON and of YAML."""
     try:
