@@ -10,7 +10,7 @@ from ..config.commands import COMMAND
 from ..config.conditions import HOOK_RULE
 from ..config.proofs import METHODS
 from ..config.secrets import SHORTEST
-from ..config.value_types import FOLDER_OR_NONE, NETWORKS, Unfit, ValueType
+from ..config.value_types import FOLDER_OR_NONE, MEDIA_TYPE, NETWORKS, Unfit, ValueType
 from ..rules import OF_A_DELIVERY, compiled
 from ..senders import SENDERS
 from .commands import command_of
@@ -109,7 +109,7 @@ def _section(
     hook: dict[str, Any], name: str, place: Callable[[str], str], remarks: list[str], subject: str
 ) -> tuple[str, dict[str, tuple[str, ...]]]:
     """The two sections of *hook*, and its secrets by their reference."""
-    unpacks, told = _unpacked(hook)
+    unpacks, told = _unpacked(hook), []
     rule = hook.get("trigger-rule")
     trigger = trigger_of(rule, unpacks_payload=unpacks) if rule is not None else Trigger()
     lines, secrets = _proof(trigger.sender, place(name))
@@ -124,6 +124,8 @@ def _section(
         lines.append(("allow_ips", _read(NETWORKS, ", ".join(trigger.networks), "ip-range")))
     if methods := _methods(hook):
         lines.append(("methods", _read(METHODS, ", ".join(methods), "http-methods")))
+    if kind := in_ini(plain(hook.get("incoming-payload-content-type") or "", "content type"), "content type"):
+        lines.append(("content_type", _read(MEDIA_TYPE, kind, "incoming-payload-content-type")))
     _require_stored(trigger)
     handler = [
         ("topic", name),
@@ -139,22 +141,18 @@ def _section(
     return text, {place(name): secrets} if secrets else {}
 
 
-def _unpacked(hook: dict[str, Any]) -> tuple[bool, list[str]]:
-    """Whether a form's field ``payload`` is taken as the body, and what is to be told of types."""
-    told = []
+def _unpacked(hook: dict[str, Any]) -> bool:
+    """Whether a form's field ``payload`` is taken as the body. Raises Lost for another field, and for a hook
+    that waits for a command.
+    """
     given = listed(hook, "parse-parameters-as-json")
     ours = [one for one in given if (one.get("source"), one.get("name")) == ("payload", "payload")]
     if len(ours) < len(given):
         raise Lost("parse-parameters-as-json: only the field payload of a form is taken apart here",
                    "take the others apart in the script")  # fmt: skip
-    kind = plain(hook.get("incoming-payload-content-type") or "", "incoming-payload-content-type").lower()
-    if kind and "json" not in kind:
-        told.append(
-            f"incoming-payload-content-type: a body is looked into as JSON, not as {kind[:60]}; try it"
-        )
     if "pre-hook-command" in hook:
         raise Lost("pre-hook-command: nothing runs before a delivery is stored", "call it in the command")
-    return bool(ours), told
+    return bool(ours)
 
 
 def _proof(sender: Sender | None, place: str) -> tuple[list[tuple[str, str]], tuple[str, ...]]:

@@ -75,9 +75,8 @@ def _steps(parameter: Parameter, what: str) -> list[str]:
     for step in steps:
         if not _STEP.fullmatch(step):
             raise Lost(f"{what}: the path {parameter.name!r} cannot be written here", "read it in a script")
-        if step.startswith(("#", "-")):
-            raise Lost(f"{what}: the path {parameter.name!r} is one of XML", "let the sender send JSON")
-    return steps
+    # an attribute of XML is "-name" there
+    return [f"@{step[1:]}" if step.startswith("-") and len(step) > 1 else step for step in steps]
 
 
 def rule_name(parameter: Parameter, what: str) -> str:

@@ -93,8 +93,9 @@ def _outside(config: Config, hook: Hook, request: Request) -> str:
         return (
             f"method: expected {' or '.join(hook.methods)}, got {request.method}; write methods, or --method"
         )
-    if request.headers.get("content-encoding", "").lower() not in ("", "identity"):
-        return "header content-encoding: expected none, got one; the sender must not compress (415)"
+    encodings = ("", "identity", "gzip") if hook.accept_gzip else ("", "identity")
+    if request.headers.get("content-encoding", "").lower() not in encodings:
+        return "header content-encoding: expected none, got one; write accept_gzip for gzip (415)"
     if len(request.body) > config.http.max_body:
         most = config.http.max_body
         return f"body: expected at most {most} bytes, got {len(request.body)}; write a larger max_body (413)"
@@ -107,7 +108,8 @@ def _made(options: argparse.Namespace, hook: Hook, url: str) -> tuple[Request, b
     delivery = str(clock.new_id())
     sender = hook.sender
     body = content_of("--body", options.body) if options.body else sample_body(sender, delivery)
-    headers = completed(sender, dict(map(header_of, options.header or ())), delivery)
+    given = dict(map(header_of, options.header or ()))
+    headers = completed(sender, given, delivery, is_cloudevent=hook.format == "cloudevents")
     method = options.method or ("POST" if "POST" in hook.methods else hook.methods[0])
     request = Request(method, url, headers, body, clock.wall().timestamp())
     keys: tuple[str, ...] = ()
@@ -154,22 +156,31 @@ def _tell(answer: Answer) -> int:
         said: Any = json.loads(answer.body)
     except ValueError:
         said = None
-    if not isinstance(said, dict) or "event" not in said:
+    events = _events_in(said)
+    if not events and not (isinstance(said, dict) and "events" in said):
         detail = said.get("detail") if isinstance(said, dict) else None
         terminal.text(str(detail or answer.body.decode("utf-8", "replace")))
-    else:
-        terminal.line(f"event {said['event']}")
-        for task_id in said.get("tasks", ()):
+    for event in events:
+        terminal.line(f"event {event['event']}")
+        for task_id in event.get("tasks", ()):
             terminal.line(f"task  {task_id}")
-        if said.get("filtered"):
+        if event.get("filtered"):
             terminal.note("filtered: a rule (`when`) does not hold for it; the event is recorded")
-        elif not said.get("tasks"):
+        elif not event.get("tasks"):
             terminal.note("no handler took it; the event is recorded")
     if answer.status == 401:
         terminal.note(
             "not verified: has the daemon the same configuration and clock, and this hook's public_url?"
         )
     return 0 if 200 <= answer.status < 300 else 1
+
+
+def _events_in(said: Any) -> list[dict[str, Any]]:
+    """The events that an answer names: one, or those of a batch."""
+    if not isinstance(said, dict):
+        return []
+    each = said.get("events", [said])
+    return [one for one in each if isinstance(one, dict) and "event" in one] if isinstance(each, list) else []
 
 
 def _shown(value: str) -> str:

@@ -40,14 +40,9 @@ def address_of(place: str, hook: str, listen: Sequence[tuple[str, int] | Path]) 
     Raises UsageError.
     """
     if place:
-        parts = urlsplit(place)
-        try:
-            is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # a port that is none
-            is_whole = False
-        if not is_whole or "@" in parts.netloc or any(ord(char) < 33 for char in place):
-            raise UsageError(f"--to: expected a URL, got {place!r}; write http://127.0.0.1:8080/hooks/{hook}")
-        return Target(place if parts.path.strip("/") else f"{place.rstrip('/')}/hooks/{hook}")
+        _require_url(place, hook)
+        is_root = not urlsplit(place).path.strip("/")
+        return Target(f"{place.rstrip('/')}/hooks/{hook}" if is_root else place)
     first = listen[0]
     if isinstance(first, Path):
         return Target(f"http://localhost/hooks/{hook}", str(first))
@@ -58,6 +53,20 @@ def address_of(place: str, hook: str, listen: Sequence[tuple[str, int] | Path]) 
         )
     host = _EVERYWHERE.get(host, host)
     return Target(f"http://{f'[{host}]' if ':' in host else host}:{port}/hooks/{hook}")
+
+
+def _require_url(place: str, hook: str) -> None:
+    """Raise UsageError unless *place* is a URL that can be asked; its password is not shown."""
+    parts = urlsplit(place) if place.isprintable() and " " not in place else urlsplit("")
+    remedy = f"write http://127.0.0.1:8080/hooks/{hook}"
+    if "@" in parts.netloc:
+        raise UsageError(f"--to: expected a URL without a user, got one with; {remedy}")
+    try:
+        is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        is_whole = False
+    if not is_whole:
+        raise UsageError(f"--to: expected a URL, got {place!r}; {remedy}")
 
 
 def send(target: Target, request: Request, query: str) -> Answer:

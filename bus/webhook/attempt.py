@@ -27,12 +27,19 @@ def sample_body(sender: Sender, delivery: str) -> bytes:
     return dumps(content or {"test": True}).encode()
 
 
-def completed(sender: Sender, headers: dict[str, str], delivery: str) -> dict[str, str]:
-    """*headers* with those that *sender* has its event's type and the delivery's id in, where they lack."""
+def completed(
+    sender: Sender, headers: dict[str, str], delivery: str, *, is_cloudevent: bool = False
+) -> dict[str, str]:
+    """*headers* with those that *sender* has its event's type and the delivery's id in, where they lack.
+
+    One that *is_cloudevent* and does not say otherwise is one in headers, CloudEvents 1.0 in binary mode.
+    """
     own = {"content-type": "application/json"}
     for places, value in ((sender.event, _event(sender)), (sender.delivery, delivery)):
         if places and places[0].startswith("header:"):
             own[places[0][7:]] = value
+    if is_cloudevent and "cloudevents" not in headers.get("content-type", ""):
+        own |= {"ce-specversion": "1.0", "ce-id": delivery, "ce-source": "/monqbus/hook", "ce-type": _EVENT}
     for shake in sender.handshakes:
         for place, value in shake.given if shake.method == "POST" else ():
             if place.startswith("header:") and value:

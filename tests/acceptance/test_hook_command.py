@@ -165,6 +165,22 @@ def test_send_says_why_a_delivery_was_not_taken(daemon: Daemon, hook: Hook) -> N
     assert (1, True) == (nowhere.returncode, "start the daemon with `monqbus run`" in nowhere.stderr)
 
 
+def test_send_goes_through_a_socket_file_and_knows_cloudevents(
+    new_daemon: New, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without --to it is the first address of `listen`; a hook of CloudEvents is sent one."""
+    monkeypatch.chdir(tmp_path)
+    text = f"[monqbus]\ndata_dir = ./data\n[http]\nlisten = unix:{tmp_path}/public\n[hook:clouds]\n"
+    started = new_daemon(text=f"{text}verify = token\nsecret = {deliveries.KEY}\nformat = cloudevents\n")
+    started.config.chmod(0o600)
+    started.start()
+    code = main(["hook", "send", "clouds", "--config", str(started.config)])
+    said = capsys.readouterr()
+
+    assert (0, "202 Accepted") == (code, said.out.splitlines()[1]), said
+    assert "event " in said.out
+
+
 def test_what_is_imported_runs_as_it_did(
     new_daemon: New, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

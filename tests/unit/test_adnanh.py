@@ -224,7 +224,6 @@ def test_what_would_mean_something_else_is_left_out_with_its_remedy(
         ({"success-http-response-code": 204}, "success-http-response-code: not carried over"),
         ({"trigger-rule-mismatch-http-response-code": 400}, "answered 202"),
         ({"include-command-output-in-response": True}, "monqbus show TASK"),
-        ({"incoming-payload-content-type": "application/xml"}, "looked into as JSON"),
         ({"id": "a/b c"}, "it is /hooks/a-b-c now"),
         ({"colour": "red"}, "colour: not known to adnanh/webhook either"),
         ({}, "trigger-rule: nothing proves the sender, so anybody may send"),
@@ -239,6 +238,17 @@ def test_what_is_otherwise_here_is_told_with_the_hooks_id(changed: dict[str, Any
     assert 0 == result.left_out
     assert [one for one in result.remarks if says in one and one.startswith("hook a")]
     assert loaded(result).hooks
+
+
+def test_the_type_of_a_body_and_paths_into_xml_are_ours() -> None:
+    """An attribute is `-name` there and `@name` here."""
+    theirs = hook(value("x", "payload", "order.-id"), **{"incoming-payload-content-type": "application/xml"})
+    theirs["pass-arguments-to-command"] = [{"source": "payload", "name": "order.item.#text"}]
+    config = loaded(moved(theirs))
+
+    assert "application/xml" == config.hooks["a"].content_type
+    assert 'body.order["@id"] == "x"' == getattr(config.hooks["a"].when, "text", "")
+    assert ("/bin/true", "{body:order.item.#text|}") == config.handlers["a"].command
 
 
 def test_two_hooks_of_one_name_are_two() -> None:
