@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from ..clock import Clock
 from ..config import Config, Hook, Secret, nearest_name, secrets_named
@@ -144,7 +143,7 @@ def _send(options: argparse.Namespace, config: Config, hook: Hook) -> int:
     target = address_of(place, hook.name, config.http.listen)
     public = options.url or hook.public_url or target.url
     request, _body = _made(options, hook, f"{public}?{asked}" if asked else public)
-    query = urlsplit(request.url).query
+    query = request.url.partition("?")[2]
     terminal.line(f"{request.method} {target.url}", at_once=True)
     return _tell(send(target, request, query))
 

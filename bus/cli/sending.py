@@ -57,7 +57,10 @@ def address_of(place: str, hook: str, listen: Sequence[tuple[str, int] | Path]) 
 
 def _require_url(place: str, hook: str) -> None:
     """Raise UsageError unless *place* is a URL that can be asked; its password is not shown."""
-    parts = urlsplit(place) if place.isprintable() and " " not in place else urlsplit("")
+    try:
+        parts = urlsplit(place if place.isprintable() and " " not in place else "")
+    except ValueError:  # half an IPv6 address
+        parts = urlsplit("")
     remedy = f"write http://127.0.0.1:8080/hooks/{hook}"
     if "@" in parts.netloc:
         raise UsageError(f"--to: expected a URL without a user, got one with; {remedy}")

@@ -34,6 +34,8 @@ def hook(alone: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Com
         (["hook", "verify", "github", "--header", "A: b"], "--header: expected with sign or send alone"),
         (["hook", "send", "github"], "--to: expected a URL, because listen has port 0"),
         (["hook", "send", "github", "--to", "host:80"], "--to: expected a URL, got 'host:80'"),
+        (["hook", "send", "github", "--to", "http://["], "--to: expected a URL, got 'http://['"),
+        (["hook", "send", "github", "--to", "http://h:x"], "--to: expected a URL, got 'http://h:x'"),
         (["hook", "send", "github", "--to", "http://a:b@h/"], "without a user, got one with"),
         (["hook", "sign", "github", "--header", SECRET], "--header: expected NAME: VALUE, got"),
         (["hook", "sign", "github", "--body", "."], "expected a readable file, got .: Is a"),
