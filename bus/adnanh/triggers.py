@@ -214,7 +214,7 @@ def _names(rule: Any, unpacks: bool, depth: int) -> list[str]:
     kind, inside = _parted(rule, depth)
     if kind == "match":
         if _type(rule) == "ip-whitelist":
-            return []
+            return ["ip"]  # none behind a proxy that does not name the client
         name = rule_name(_parameter(inside, unpacks), "trigger-rule")
         return [] if name == "method" else [name]
     parts = [inside] if kind == "not" else inside

@@ -17,6 +17,8 @@ from .request import Request
 from .verify import MOST_ITEMS, Mismatch, verify
 
 _OTHER_ALGORITHMS: Final = ("sha256", "sha1", "sha512", "sha384")
+_WRONG: Final = "proof: wrong for"
+_USUAL: Final = "compare the secret with the sender's"
 _BEGINNINGS: Final = ("sha1=", "sha256=", "sha512=", "v0=", "v1=", "v1,", "v1a,", "Bearer ", "Basic ")
 _BODIES: Final[tuple[tuple[str, Callable[[bytes], bytes]], ...]] = (
     ("has a newline at its end that was not signed; save it without", lambda body: body.rstrip(b"\r\n")),
@@ -46,21 +48,14 @@ def verdict(sender: Sender, secrets: tuple[str, ...], request: Request) -> Verdi
             return Verdict(
                 (*(_steps(way, request) if way else ()), f"proof: right, by {_which(number, many)}")
             )
-    faults = {
-        number: _fault(sender, secret, request, _which(number, many))
-        for number, secret in enumerate(secrets, 1)
-    }
-    # what comes furthest says most: a secret that is right, of a delivery that is too old
-    steps, fault = max(faults.values(), key=lambda one: (len(one.steps), -len(one.fault)))
-    if (
-        many > 1
-        and "wrong for secret" in fault
-        and all("wrong for secret" in one.fault for one in faults.values())
-    ):
-        fault = fault.replace(
-            fault[fault.index("wrong for ") :].split(";")[0], f"wrong for each of {many} secrets"
-        )
-    return Verdict(steps, fault)
+    faults = [
+        _fault(sender, secret, request, _which(number, many)) for number, secret in enumerate(secrets, 1)
+    ]
+    # what comes furthest says most: a secret that is right, of a delivery that is too old; then a guess
+    best = max(range(many), key=lambda place: (len(faults[place].steps), _USUAL not in faults[place].fault))
+    if many > 1 and all(one.fault.startswith(_WRONG) for one in faults):
+        return _fault(sender, secrets[best], request, f"each of {many} secrets")
+    return faults[best]
 
 
 def _which(number: int, many: int) -> str:
@@ -102,7 +97,7 @@ def _fault(sender: Sender, secret: str, request: Request, which: str) -> Verdict
         steps.append(step)
     if _mismatch(sender, secret, request) == "stale":
         return Verdict((*steps, f"proof: right, by {which}"), _stale(way, request))
-    return Verdict(tuple(steps), f"proof: wrong for {which}; {_guess(sender, way, secret, request)}")
+    return Verdict(tuple(steps), f"{_WRONG} {which}; {_guess(sender, way, secret, request)}")
 
 
 def _steps(way: Proof, request: Request) -> tuple[str, ...]:
@@ -224,7 +219,7 @@ def _guess(sender: Sender, way: Proof, secret: str, request: Request) -> str:
     if "{url}" in way.signed and _is_signed(sender, secret, _other_scheme(request)):
         return "the other of http and https is signed; write it into public_url"
     about = " and the URL as the sender has it, --url or public_url" if "{url}" in way.signed else ""
-    return f"compare the secret with the sender's, save the body byte for byte{about}"
+    return f"{_USUAL}, save the body byte for byte{about}"
 
 
 def _is_signed(sender: Sender, secret: str, request: Request) -> bool:

@@ -158,6 +158,7 @@ IS_X = value("x", "payload", "a")
         (value("x", "payload", "odd name.a"), {"odd name": {"a": "x"}}, None),
         ({"not": value("x", "payload", "a")}, {"a": "y"}, True),
         ({"not": value("x", "payload", "a")}, {}, False),
+        ({"not": {"match": {"type": "ip-whitelist", "ip-range": "10.0.0.0/8"}}}, {}, False),
         ({"and": [IS_X, {"and": [value("y", "payload", "b")]}]}, {"a": "x", "b": "y"}, True),
         ({"or": [IS_X, match("regex", ("payload", "b"), regex="^y+$")]}, {"b": "yy"}, True),
         ({"or": [IS_X, match("regex", ("payload", "b"), regex="^y+$")]}, {"b": "z"}, False),
