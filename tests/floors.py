@@ -28,7 +28,7 @@ FLOORS: Final = (
     Floor("expressions", ("rules",)),
     Floor("rules", ("retry", "config", "joining", "starter", "repetition", "delivery_record", "pauses")),
     Floor("forms", ("presentation",)),
-    Floor("apps", ("apps",)),
+    Floor("apps", ("apps", "adnanh")),
     Floor("hands", ("store", "http", "cpu")),
     Floor("storing", ("direct_start",)),
     Floor("verbs", ("posting", "admin", "copying")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn
@@ -81,6 +82,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _moment(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", text):
+        raise argparse.ArgumentTypeError(f"expected Unix seconds such as 1767225600, got {text!r}")
+    return float(text)
+
+
 def _whole(text: str) -> int:
     try:
         return int(text)
@@ -130,6 +137,8 @@ def build_parser() -> argparse.ArgumentParser:
     _steering(command)
     _pausing(command)
     _keeping(command)
+    _trying(command)
+    _moving(command)
     command("config", "setup", "print the fully commented sample config", "monqbus config > monqbus.ini")
     command("version", "setup", "print the version", "monqbus version")
     return parser
@@ -416,4 +425,64 @@ def _keeping(command: Command) -> None:
         metavar="STORE",
         required=True,
         help="the store to fill, written as the setting store: an address, env:NAME or file:PATH",
+    )
+
+
+def _trying(command: Command) -> None:
+    hook = command(
+        "hook",
+        "hook",
+        "verify a delivery that was saved and say what is wrong with it, sign one, or send one as a test",
+        "monqbus hook verify github --headers headers.txt --body body.json --at 1767225600",
+    )
+    hook.add_argument(
+        "action", metavar="ACTION", choices=["verify", "sign", "send"], help="verify, sign or send"
+    )
+    hook.add_argument("name", metavar="NAME", help="the hook, as in [hook:NAME]")
+    hook.add_argument(
+        "--body", metavar="FILE", help="the exact bytes of the body, - for standard input; else a small one"
+    )
+    hook.add_argument(
+        "--headers", metavar="FILE", help="for verify: one NAME: VALUE a line, or a JSON object"
+    )
+    hook.add_argument(
+        "--at", metavar="UNIX", type=_moment, help="for verify: when it came, in Unix seconds (default: now)"
+    )
+    hook.add_argument("--url", metavar="URL", help="what the sender asked for, with what follows ?")
+    hook.add_argument("--method", metavar="M", help="of the request (default: POST where the hook takes it)")
+    hook.add_argument(
+        "--header",
+        metavar="LINE",
+        action="append",
+        help="for sign and send: a further 'NAME: VALUE', such as 'X-GitHub-Event: push'; repeatable",
+    )
+    _signing(hook)
+
+
+def _signing(hook: argparse.ArgumentParser) -> None:
+    hook.add_argument(
+        "--key",
+        metavar="REF",
+        help="for sign and send: env:NAME, file:PATH or credential:NAME with what signs, where the hook has "
+        "a public key",
+    )
+    hook.add_argument("--out", metavar="FILE", help="for sign: a new file for the signed body")
+    hook.add_argument("--to", metavar="URL", help="for send: where to (default: the first address of listen)")
+
+
+def _moving(command: Command) -> None:
+    moving = command(
+        "import",
+        "importing",
+        "turn the hooks of adnanh/webhook into a configuration, and list what it cannot carry over",
+        "monqbus import hooks.json --out monqbus.ini",
+    )
+    moving.set_defaults(function="import_hooks")
+    moving.add_argument(
+        "file", metavar="FILE", help="JSON or YAML, as given to webhook with -hooks; - for input"
+    )
+    moving.add_argument(
+        "--out",
+        metavar="FILE",
+        help="the new file for it, with the secrets in files beside it; else it is printed, without secrets",
     )

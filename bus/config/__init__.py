@@ -7,7 +7,7 @@ settings in `table`.
 from .loading import load
 from .sample import hello, reference, sample
 from .schedules import schedule_of
-from .secrets import Secret, store_named
+from .secrets import Secret, secrets_named, store_named
 from .section_settings import Handler, Hook, ScheduleSection
 from .settings import CONTROL_SOCKET, AdminListener, Config, Http, Monqbus, Worker
 from .value_types import is_loopback, nearest_name
@@ -30,5 +30,6 @@ __all__ = [
     "reference",
     "sample",
     "schedule_of",
+    "secrets_named",
     "store_named",
 ]

@@ -192,3 +192,19 @@ def store_named(text: str, folder: Path, environ: Mapping[str, str]) -> Secret:
         return _read_store("\n".join(resolve(text, folder, environ).texts))
     except Unfit as unfit:
         raise ConfigError(f"store: {STORE.complaint('***', unfit)}") from None
+
+
+def secrets_named(option: str, text: str, folder: Path, environ: Mapping[str, str]) -> tuple[Secret, ...]:
+    """The secrets that *text* refers to, in a file below *folder* or the environment. Raises ConfigError.
+
+    The text itself is never one: it would stand in the shell's history and in the list of processes.
+    """
+    try:
+        found = resolve(text, folder, environ)
+    except Unfit as unfit:
+        raise ConfigError(f"{option}: {SECRET.complaint('***', unfit)}") from None
+    if not found.referred:
+        raise ConfigError(
+            f"{option}: expected {WRITTEN}, got something else; write for example file:private.key"
+        )
+    return tuple(map(Secret, found.texts))
