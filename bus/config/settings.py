@@ -36,6 +36,7 @@ from .proofs import (
 from .secrets import SECRET, STORE, Secret
 from .topics import FIXED_TOPIC, TOPIC, TOPIC_FALLBACK, TOPICS
 from .value_types import (
+    FILE_OR_NONE,
     FOLDER,
     FOLDER_OR_NONE,
     FOLDERS,
@@ -225,8 +226,23 @@ class Http:
         NETWORKS,
         "The reverse proxies in front of this listener: everybody's connections come from there.",
     )
+    tls_cert: Path | None = setting(
+        "",
+        FILE_OR_NONE,
+        "The certificate chain in PEM, the server's own first; with it every TCP address of listen "
+        "speaks TLS alone. Read again at a reload, and a minute after it has changed.",
+    )
+    tls_key: Path | None = setting(
+        "", FILE_OR_NONE, "The private key of tls_cert in PEM, without a passphrase."
+    )
+    access_log: bool = setting(
+        "no",
+        YES_OR_NO,
+        "Whether each answered request is logged (http.answered): method, path, status, bytes, milliseconds "
+        "and client, without the query.",
+    )
     header_timeout: float = setting(
-        "10s", duration("1ms", "1h"), "How long a request's header may take to arrive."
+        "10s", duration("1ms", "1h"), "How long a request's header may take to arrive, and a TLS handshake."
     )
     body_timeout: float = setting(
         "30s", duration("1ms", "1h"), "How long a request's body may take to arrive."
