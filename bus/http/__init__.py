@@ -9,7 +9,7 @@ from .body import check_size, read_body
 from .control import ControlSocket
 from .limits import Limits, open_files, require_files, too_few_files
 from .listen import addresses_of, adopt, listen_tcp, listen_unix
-from .origin import client
+from .origin import client, scheme
 from .problem import REQUEST_ID
 from .server import Server, WsgiApp
 from .tls import Tls
@@ -36,5 +36,6 @@ __all__ = [
     "open_files",
     "read_body",
     "require_files",
+    "scheme",
     "too_few_files",
 ]

@@ -45,7 +45,8 @@ def test_a_key_of_another_certificate_is_refused(folder: Path) -> None:
 
     assert [
         f"monqbus.ini:3: [http] tls_key: expected the key of {folder}/cert.pem, got {folder}/key.pem of "
-        "another certificate; name the key that belongs to it; in tls_cert the server's own certificate stands first"
+        "another certificate; name the key that belongs to it; "
+        "in tls_cert the server's own certificate stands first"
     ] == problems(BOTH)
 
 
@@ -58,7 +59,7 @@ def test_a_key_of_another_certificate_is_refused(folder: Path) -> None:
         (
             "key.pem",
             b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n",
-            "[http] tls_key: expected a key without a passphrase, got {} with one; write it without: openssl ",
+            "[http] tls_key: expected a key without a passphrase, got {} with one; write it without: ",
         ),
         (
             "key.pem",
