@@ -68,7 +68,8 @@ def client(environ: Mapping[str, Any], trusted: Collection[Network]) -> Address 
 def scheme(environ: Mapping[str, Any], trusted: Collection[Network]) -> str:
     """Whether the client has asked by http or https: what a *trusted* proxy says of it, else what came here.
 
-    It says so in X-Forwarded-Proto. Of several words the last is that of the nearest proxy. A Unix socket's peer is one; see `client`.
+    It says so in X-Forwarded-Proto. Of several words the last is that of the nearest proxy. A Unix socket's
+    peer is one; see `client`.
     """
     seen: str = environ["wsgi.url_scheme"]
     said: str | None = environ.get("HTTP_X_FORWARDED_PROTO")
