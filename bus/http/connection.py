@@ -186,7 +186,8 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         return True
 
     def _send_handshake(self, data: bytes) -> None:
-        self.socket.settimeout(self.server.limits.send_seconds)
+        """What reading asks for is under the deadline of that reading."""
+        self.socket.settimeout(self.reader.time_left())
         self.socket.sendall(data)
 
     def _refuse_plain(self) -> None:
