@@ -68,7 +68,7 @@ class TlsWire:
         self._is_closed = False
 
     def shake_hands(self) -> None:
-        """Blocks until the handshake is over."""
+        """Blocks until the handshake is over. The alert of one that fails is left for `farewell`."""
         while True:
             try:
                 self._ssl.do_handshake()
@@ -76,9 +76,6 @@ class TlsWire:
                 self._flush()
                 if not self._fill():
                     raise ConnectionAbortedError from None
-            except ssl.SSLError:
-                self._flush()  # the alert that tells the client why
-                raise
             else:
                 self._flush()
                 return
@@ -103,7 +100,7 @@ class TlsWire:
         return self._leaving.read()
 
     def farewell(self) -> bytes:
-        """The end of the stream as it goes over the socket, b"" the second time. Never blocks or raises."""
+        """The last bytes for the socket, an alert or close_notify; b"" the second time. Never blocks or raises."""
         if self._is_closed:
             return b""
         self._is_closed = True

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bus.clock import FrozenClock
+from bus.config.settings import Http
 from bus.errors import ConfigError
 from bus.maintenance.certificate_monitor import LOOK_SECONDS, CertificateMonitor
 from tests.tls import Pair, make_pair
@@ -85,6 +86,19 @@ def test_a_certificate_that_ends_soon_is_told_each_day(tmp_path, facts):
     told = [one["reason"] for one in facts.of("certificate.expiring")]
     assert ["in 30 days", "in 29 days"] == [one.split(", ")[1].split(";")[0] for one in told[:-1]]
     assert told[-1].startswith("expired at 2026-02-01 00:00:00Z")
+
+
+def test_a_reload_may_name_other_files(tmp_path, facts):
+    """They are looked at soon after it, without waiting for the minute."""
+    monitor = monitor_of(make_pair(tmp_path))
+    (tmp_path / "new").mkdir()
+    other = make_pair(tmp_path / "new")
+    monitor.use(Http(tls_cert=other.cert, tls_key=other.key))
+    is_woken = monitor.loop.is_woken
+    monitor.tick()
+
+    assert is_woken
+    assert [str(other.cert)] == [told["cert"] for told in facts.of("certificate.reloaded")]
 
 
 def test_a_first_pair_that_cannot_be_used_is_a_mistake_of_the_configuration(tmp_path):
