@@ -100,7 +100,7 @@ class TlsWire:
         return self._leaving.read()
 
     def farewell(self) -> bytes:
-        """The last bytes for the socket, an alert or close_notify; b"" the second time. Never blocks or raises."""
+        """The last bytes, an alert or close_notify; b"" the second time. Never blocks or raises."""
         if self._is_closed:
             return b""
         self._is_closed = True
