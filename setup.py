@@ -38,6 +38,7 @@ setup(
             "ruff>=0.9",
             "vulture>=2.14",
             "standardwebhooks>=1.0",
+            "cloudevents>=2.0",
             "stripe>=11",
             "slack-sdk>=3.30",
             "svix>=1.40",

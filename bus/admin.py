@@ -16,12 +16,13 @@ from typing import Any, NamedTuple, get_args
 from bson import ObjectId
 
 from .clock import Clock
+from .delivery_record import Delivery, DeliveryFilter, accepted
 from .errors import NotFound
+from .filter_checks import MOST_VALUES
 from .model import (
     BUSY,
     COMPLETE,
     ERROR,
-    MOST_VALUES,
     READY,
     SKIPPED,
     Event,
@@ -30,7 +31,7 @@ from .model import (
     MonQTask,
     Record,
     State,
-    ready_again,
+    fresh_start,
 )
 from .schedules import KIND, Schedule, next_moments
 from .store import Store
@@ -125,6 +126,43 @@ class Admin:
             raise NotFound(f"event {event_id}: not found; events are forgotten after keep_events")
         return event
 
+    def deliveries(
+        self, filter: DeliveryFilter, limit: int, cursor: ObjectId | None = None
+    ) -> list[Delivery]:
+        """Deliveries that match, newest first, of events and records, without bodies.
+
+        Only *limit* ends a page; *cursor* continues behind the last one of it.
+        """
+        of_events = filter.of_events
+        events: list[Delivery] = []
+        if of_events is not None:
+
+            def page_of_events(most: int, behind: ObjectId | None) -> list[Delivery]:
+                return [accepted(event) for event in self._store.events(most, behind, of_events)]
+
+            events = _filled(page_of_events, limit, cursor)
+        records: list[Delivery] = []
+        if filter.has_records:
+
+            def page_of_records(most: int, behind: ObjectId | None) -> list[Delivery]:
+                found = self._store.deliveries(filter, most, behind)
+                return [dataclasses.replace(one, body=b"") for one in found]
+
+            records = _filled(page_of_records, limit, cursor)
+        return sorted([*events, *records], key=lambda one: str(one.id), reverse=True)[:limit]
+
+    def delivery(self, delivery_id: ObjectId) -> Delivery:
+        """One delivery, by the id of its event or record. Raises NotFound."""
+        if (record := self._store.delivery(delivery_id)) is not None:
+            return record
+        event = self._store.event(delivery_id)
+        if event is None or not event.is_delivery:
+            raise NotFound(
+                f"delivery {delivery_id}: not found; accepted ones are forgotten after keep_events, others "
+                "after keep_deliveries or when there are more than delivery_log"
+            )
+        return accepted(event)
+
     def schedules(self) -> list[ScheduleState]:
         """Every declared schedule, by name."""
         records = {record.name: record for record in self._store.records(KIND)}
@@ -160,8 +198,7 @@ class Admin:
 
         A task whose key another unfinished task holds stays as it is.
         """
-        forgotten = ("result", "output", "progress", "time_start", "time_stop", "expire_at")
-        fields = ready_again(0, time_queue=self._clock.now(), crashes=0, **dict.fromkeys(forgotten))
+        fields = fresh_start(self._clock.now(), crashes=0)
         step = self._move(filter, MOVABLE["retry"], fields, cursor, limit)
         if step.done:
             self._wake()
@@ -240,6 +277,17 @@ def why_not(verb: str, task: MonQTask) -> str:
     remedy = means.get((task.state, verb), "it has ended")
     expected = " or ".join(MOVABLE[verb])
     return f"task {task.id}: {verb} expects one that is {expected}, got one that is {task.state}; {remedy}"
+
+
+def _filled(
+    find: Callable[[int, ObjectId | None], list[Delivery]], limit: int, cursor: ObjectId | None
+) -> list[Delivery]:
+    """What *find* finds up to *limit*, of as many pages as that takes: a store ends them by their bytes."""
+    found: list[Delivery] = []
+    while len(found) < limit and (page := find(limit - len(found), cursor)):
+        found += page
+        cursor = page[-1].id
+    return found
 
 
 def _end_of(ids: list[ObjectId], limit: int) -> ObjectId | None:

@@ -206,7 +206,7 @@ class Refused(MonqbusError):
 
     *status* is the HTTP status, *code* a stable word for programs, *detail* one sentence for
     people; *hint* is what the log says behind it and a stranger is not told. None of them ever carries a
-    secret or an expected signature.
+    secret or an expected signature. `body` is the refused body, where it had been read.
     """
 
     def __init__(
@@ -218,6 +218,7 @@ class Refused(MonqbusError):
         self.code = code
         self.detail = detail
         self.headers = dict(headers or {})
+        self.body = b""
 
 
 class Verdict(Exception):

@@ -12,16 +12,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple, TypeGuard
+from functools import partial
+from typing import Any, Final, Literal, NamedTuple
 
 from bson import ObjectId
 
-from . import regex, strict_json
-from .clock import UTC
+from . import payload, strict_json
+from .clock import Clock
 from .errors import BadFilter
+from .filter_checks import is_whole, require_all, require_moment, require_regex, require_text
 from .process.identity import ProcessIdentity
 from .process.off_loop import join_off_loop
 from .safe_text import shown
@@ -44,16 +46,18 @@ LEGAL_MOVES: Final[Mapping[State, frozenset[State]]] = {
     ERROR: frozenset({READY}),
     SKIPPED: frozenset({READY}),
 }
+FAILED: Final[tuple[State, ...]] = (ERROR,)
 RUNNABLE: Final[tuple[State, ...]] = tuple(state for state in STATES if LEGAL_MOVES[state])
 """The states from which a task may still run, by itself or after an operator's retry: it needs its event."""
 
 DEFAULT_PRIORITY: Final = 10
 
-LONGEST_TEXT: Final = 1000
-"""Characters of one text of a filter."""
-MOST_VALUES: Final = 10_000
-"""Ids, states or names of one filter: SQLite takes 32,766 values a query."""
 
+HANDLED: Final = "handled"
+UNHANDLED: Final = "unhandled"
+FILTERED: Final = "filtered"
+ACCEPTED: Final = "accepted"
+EVENT_OUTCOMES: Final = (HANDLED, UNHANDLED, FILTERED, ACCEPTED)
 MOMENTS: Final = ("older", "newer", "ended_older", "ended_newer")
 """The parts of a filter that are moments."""
 WILDCARD: Final = "*"
@@ -153,6 +157,10 @@ class MonQTask:
 
 UNREAD: Final = object()
 """In place of what was parsed of a body that nobody has parsed yet."""
+OnDuplicate = Literal["ignore", "retry_failed", "accept"]
+LONG_BYTES: Final = 256 * 1024
+"""While the body of more than these is read, other greenlets go on between its pieces."""
+_TURN: Final = partial(Clock().sleep, 1e-9)  # not 0: gevent would go on in the same turn
 DELIVERY: Final = "delivery"
 PUBLISHED: Final = "published"
 
@@ -176,7 +184,10 @@ class Event:
     secret, and `body`, the exact bytes that were verified. What came several times is joined by commas.
     Every other event has `args` and `kwargs`. `delivery` is the sender's own id of the delivery. `key` is
     what a repetition is recognised by, among events of one kind; that of a delivery is its hook and the
-    sender's id. Kind and key follow from `hook` and `delivery` where they are not given.
+    sender's id. Kind and key follow from `hook` and `delivery` where they are not given. A CloudEvent has its
+    `attributes`, all as text, and the bytes of its data as `body`. `guard` is unique
+    among all events, too: by it a recorded delivery is recognised under another id. `peer` is the address
+    that it came from, `on_duplicate` what becomes of the tasks of the first one when this is a repetition.
     """
 
     id: ObjectId
@@ -193,11 +204,15 @@ class Event:
     kind: str = ""
     key: str | None = None
     query: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
     is_filtered: bool = False
     """The rule of its hook, or those of all its handlers, do not hold for it: it has no tasks."""
     request: dict[str, str] = field(default_factory=dict)
-    """Of a delivery whose hook's rule reads them: `method`, `ip` and `peer`."""
+    """Of a delivery whose hook's rule reads them: `method` and `ip`."""
+    guard: str | None = None
+    peer: str = ""
     # in memory only
+    on_duplicate: OnDuplicate = field(default="retry_failed", repr=False, compare=False)
     parsed: Any = field(default=UNREAD, repr=False, compare=False)
     """What was parsed of its body, as far as rules read it; it is dropped when they have been asked."""
     fault: str = field(default="", repr=False, compare=False)
@@ -215,9 +230,51 @@ class Event:
     def json(self) -> Any:
         """The body as JSON, or that in the field ``payload`` of a form; the charset of its type counts.
 
-        Raises strict_json.BadJson, a ValueError that says what is wrong with it, when there is none.
+        While a body of more than LONG_BYTES is read, other greenlets go on. Raises strict_json.BadJson, a
+        ValueError that says what is wrong with it, when there is none.
         """
-        return strict_json.parse(strict_json.text_in(self.body, self.headers.get("content-type", "")))
+        try:
+            content = self.content
+        except payload.BadPayload as error:
+            raise strict_json.BadJson(str(error)) from error
+        pause = _pause_for(content)
+        return strict_json.parse(strict_json.text_in(content, self._content_type, pause), pause)
+
+    @property
+    def data(self) -> Any:
+        """The body's value by its type: JSON; a dict for a form, multipart and XML; text; else its bytes.
+
+        While a body of more than LONG_BYTES is read, other greenlets go on. Raises payload.BadPayload, a
+        ValueError that says what is wrong with it, when it is not what its type says.
+        """
+        return self.data_at(None)
+
+    def data_at(self, paths: Collection[str] | None) -> Any:
+        """As `data`; of JSON only what stands at the dotted *paths* is sure to be kept, None keeps all."""
+        content = self.content
+        return payload.decode(content, self._content_type, _pause_for(content), paths)
+
+    def tree_at(self, paths: Collection[str], pause: Callable[[], object] | None = None) -> Any:
+        """As `data_at`, but text and bytes are looked into as JSON: what rules and placeholders see of it.
+
+        *pause* is called between the pieces of a long body, in place of letting others go on.
+        """
+        content = self._inflated(pause or _TURN)
+        return payload.tree(content, self._content_type, pause or _pause_for(content), paths)
+
+    @property
+    def content(self) -> bytes:
+        """The body without the gzip that its sender may have put around it. Raises payload.BadPayload."""
+        return self._inflated(_pause_for(self.body))
+
+    def _inflated(self, pause: Callable[[], object]) -> bytes:
+        if self.headers.get("content-encoding", "").lower() not in payload.ENCODINGS:
+            return self.body
+        return payload.inflated(self.body, pause)
+
+    @property
+    def _content_type(self) -> str:
+        return self.headers.get("content-type", "")
 
     @property
     def is_delivery(self) -> bool:
@@ -233,6 +290,11 @@ class Event:
         return self.key if self.key is None or self.is_delivery else f"{key_prefix(self.kind)}{self.key}"
 
 
+def _pause_for(body: bytes) -> Callable[[], object]:
+    """What to do between the pieces of *body*: under gevent the others' turn, elsewhere next to nothing."""
+    return _TURN if len(body) > LONG_BYTES else payload.nothing
+
+
 class Posting(NamedTuple):
     """What is stored in one durable step: tasks, and the event they come from."""
 
@@ -244,7 +306,8 @@ class Receipt(NamedTuple):
     """What a posting became. On a *duplicate* the ids are those of the first time.
 
     *repeated*: it came under its own ids before, in an earlier call: what it posts may have run already.
-    *replayed*: its event was stored before, without tasks, and has got these; they wait.
+    *replayed*: its event was stored before, without tasks, and has got these; they wait. *retried* is how
+    many tasks of the first time had failed and wait again.
     """
 
     task_ids: list[ObjectId]
@@ -252,6 +315,7 @@ class Receipt(NamedTuple):
     duplicate: bool = False
     repeated: bool = False
     replayed: bool = False
+    retried: int = 0
 
 
 class Report(NamedTuple):
@@ -265,6 +329,12 @@ class Report(NamedTuple):
 def ready_again(attempt: int, **more: Any) -> dict[str, Any]:
     """The fields of a task that nobody holds any more, with so many attempts counted, and *more*."""
     return {"state": READY, "worker": None, "attempt": attempt, **more}
+
+
+def fresh_start(now: datetime, **more: Any) -> dict[str, Any]:
+    """The fields of an ended task that begins anew: due at *now*, no attempt counted, and *more*."""
+    forgotten = ("result", "output", "progress", "time_start", "time_stop", "expire_at")
+    return ready_again(0, time_queue=now, **dict.fromkeys(forgotten), **more)
 
 
 class FairShare(NamedTuple):
@@ -338,18 +408,17 @@ class Filter:
 
     def __post_init__(self) -> None:
         """Refuse what no store may be asked."""
-        _require_all("ids", self.ids, "ids of tasks", lambda one: isinstance(one, ObjectId))
-        _require_all("states", self.states, ", ".join(STATES), STATES.__contains__)
-        _require_all("names", self.names, "names of tasks", _is_whole)
+        require_all("ids", self.ids, "ids of tasks", lambda one: isinstance(one, ObjectId))
+        require_all("states", self.states, ", ".join(STATES), STATES.__contains__)
+        require_all("names", self.names, "names of tasks", is_whole)
         for part in ("name", "topic", "error"):
-            _require_text(part, getattr(self, part))
+            require_text(part, getattr(self, part))
         for part in MOMENTS:
-            if not _is_moment(moment := getattr(self, part)):
-                raise BadFilter(f"{part}: expected a time with its zone, got {shown(moment)}")
+            require_moment(part, getattr(self, part))
         if not isinstance(self.parked, bool):
             raise BadFilter(f"parked: expected true or false, got {shown(self.parked)}")
         if self.error:
-            _require_regex("error", self.error)
+            require_regex("error", self.error)
 
     @property
     def is_empty(self) -> bool:
@@ -359,56 +428,31 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events an operator means: each given part is the event's own, whole. Raises BadFilter."""
+    """Which events an operator means: each given part is the event's own, whole. Raises BadFilter.
+
+    *older* and *newer* compare the moment at which it was received. *outcome* "filtered" means that rules
+    have kept it from its handlers, "unhandled" that it has no tasks for another reason, "handled" that it
+    has some, "accepted" one of these two.
+    """
 
     topic: str = ""
     hook: str = ""
     kind: str = ""
+    delivery: str = ""
+    outcome: str = ""
+    older: datetime | None = None
+    newer: datetime | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no store may be asked."""
-        for part in ("topic", "hook", "kind"):
-            _require_text(part, getattr(self, part))
+        for part in ("topic", "hook", "kind", "delivery"):
+            require_text(part, getattr(self, part))
+        for part in ("older", "newer"):
+            require_moment(part, getattr(self, part))
+        if self.outcome not in ("", *EVENT_OUTCOMES):
+            raise BadFilter(f"outcome: expected {', '.join(EVENT_OUTCOMES)}, got {shown(self.outcome)}")
 
-
-def _require_text(part: str, text: object) -> None:
-    if not _is_text(text):
-        raise BadFilter(f"{part}: expected text of at most {LONGEST_TEXT} characters, got {shown(text)}")
-
-
-def _require_all(part: str, values: object, expected: str, fits: Callable[[Any], bool]) -> None:
-    if not isinstance(values, tuple):
-        raise BadFilter(f"{part}: expected {expected}, got {shown(values)}")
-    if len(values) > MOST_VALUES:
-        raise BadFilter(f"{part}: expected at most {MOST_VALUES}, got {len(values)}; ask in several steps")
-    for value in values:
-        if not fits(value):
-            raise BadFilter(f"{part}: expected {expected}, got {shown(value)}")
-
-
-def _require_regex(part: str, pattern: str) -> None:
-    try:
-        regex.searching(pattern)
-    except regex.BadRegex as error:
-        remedy = "look-around and back-references are not known"
-        raise BadFilter(
-            f"{part}: expected a regular expression, got {shown(pattern)}: {error}; {remedy}"
-        ) from error
-
-
-def _is_text(value: object) -> bool:
-    """Whether each store can be asked for it: a pattern of MongoDB ends at a NUL."""
-    return _is_whole(value) and len(value) <= LONGEST_TEXT and "\x00" not in value
-
-
-def _is_whole(value: object) -> TypeGuard[str]:
-    """Whether it is text without half of a character, which no store could be asked for."""
-    return isinstance(value, str) and value.encode("utf-8", "replace").decode() == value
-
-
-def _is_moment(value: object) -> bool:
-    """Whether it is none, or one of the years 1 to 9999 in UTC."""
-    try:
-        return value is None or (isinstance(value, datetime) and bool(value.tzinfo and value.astimezone(UTC)))
-    except OverflowError:
-        return False
+    @property
+    def is_empty(self) -> bool:
+        """True when it means every event there is."""
+        return self == EventFilter()

@@ -48,6 +48,7 @@ HEADER: Final = Where("X", "the name of a header", _HEADER_NAME)
 PATH: Final = Where("dotted.path", "names and numbers with dots between them", _STEPS)
 ITEM: Final = PATH._replace(example="0")
 MEMBER: Final = PATH._replace(example="name")
+ATTRIBUTE: Final = Where("x", "the name of a CloudEvents attribute", re.compile(r"[a-z0-9]{1,64}"))
 PARAMETER: Final = Where("x", "the name of a query parameter", _PARAMETER)
 
 

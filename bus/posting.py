@@ -6,11 +6,11 @@ already says `busy` and the task begins at once (direct start): two steps and a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from bson import ObjectId
 
@@ -21,22 +21,27 @@ from .apps.registry import Registry
 from .apps.takers import no_taker, require_let_through, takers
 from .clock import Clock
 from .config import Hook, nearest_name
-from .errors import NotFound, StoreError, StoreFull, StoreUnavailable
+from .direct_start import DirectStart, new_of, stored_of
+from .errors import NotFound, StoreError, StoreUnavailable
 from .joining import await_end
-from .model import BUSY, UNREAD, Event, MonQTask, Posting, Receipt
+from .model import UNREAD, Event, MonQTask, Posting, Receipt
+from .repetition import is_repetition, repeat
 from .schedules import KIND as SCHEDULE_KIND
 from .schedules import Schedule
-from .starter import Reserved, Spooler, Starter
+from .starter import Spooler, Starter
 from .store import Store
 from .store.documents import later, unclaimed
 from .store.fields import is_about_task_ids
 from .telemetry import emit
 
 MOST_NAMED: Final = 5
+EVENTS_A_TURN: Final = 32
+NEXT_TURN_SECONDS: Final = 1e-9  # not 0: gevent would go on in the same turn
 MOST_COMPARED: Final = 256
 """Topics without handlers that are compared with those of the apps: each costs a millisecond, once."""
 
 
+One = TypeVar("One")
 Tick = tuple[Schedule, datetime]
 """A schedule and one of its moments."""
 
@@ -68,7 +73,7 @@ class PostOffice:
         self._keep_events = keep_events
         self._hooks = hooks
         self._pause = pause
-        self._starter = starter
+        self._direct = DirectStart(store, clock, starter)
         self._spooler = spooler
         self._near_in: Registry | None = None
         self._compared: dict[str, str] = {}
@@ -110,7 +115,7 @@ class PostOffice:
 
     def submit(self, task: MonQTask) -> MonQTask:
         """Store a prepared task; one of the same id again changes nothing, and the first is returned."""
-        receipt = self._store_and_start(Posting([task]))
+        receipt = self._direct.store(Posting([task]))
         if receipt.duplicate or receipt.repeated:
             task = self._store.get(receipt.task_ids[0]) or task
         else:
@@ -156,9 +161,40 @@ class PostOffice:
         """Store a verified delivery and one task for each handler, called `(topic, event)`.
 
         A delivery that is stored already answers with the ids of the first time; if nobody handled it
-        then, with those of the tasks that it gets now.
+        then, with those of the tasks that it gets now. Those of its tasks that ended in error wait again,
+        where the event's `on_duplicate` says so.
         """
-        return self._fan_out(event, [event.topic], {}, capture())
+        return self._repeated(event, self._fan_out(event, [event.topic], {}, capture()))
+
+    def deliver_all(self, events: Sequence[Event]) -> list[Receipt]:
+        """As `deliver`, for several deliveries in one call of the store: one durable write.
+
+        Other greenlets go on before and after it, between each EVENTS_A_TURN of many.
+        """
+        context = capture()
+        postings = [self._posting(event, [event.topic], {}, context) for event in self._in_turns(events)]
+        receipts = self._store_or_spool(postings)
+        for event, posting, receipt in self._in_turns(list(zip(events, postings, receipts, strict=True))):
+            self._tell_of_event(event, posting.tasks, receipt)
+        return [self._repeated(event, receipt) for event, receipt in zip(events, receipts, strict=True)]
+
+    def _repeated(self, event: Event, receipt: Receipt) -> Receipt:
+        """The *receipt* of *event*; of a repetition, after what had failed was given another start."""
+        # while the store is away, so that a spool knows the first one, nothing of it can have failed
+        is_away = self._spooler is not None and self._spooler.is_open
+        if is_away or not is_repetition(event, receipt):
+            return receipt
+        receipt, waiting = repeat(self._store, event, receipt, self._clock.now())
+        if waiting:
+            self._direct.let_wait(waiting)
+        return receipt
+
+    def _in_turns(self, many: Sequence[One]) -> Iterator[One]:
+        """Each of *many*; whoever waits for its turn has one in between."""
+        for place, one in enumerate(many, 1):
+            yield one
+            if place % EVENTS_A_TURN == 0:
+                self._clock.sleep(NEXT_TURN_SECONDS)
 
     @property
     def clock(self) -> Clock:
@@ -185,7 +221,7 @@ class PostOffice:
         is refused, and the others may be stored.
         """
         postings = [posting for batch in batches for posting in self._postings(batch)]
-        for posting, receipt in zip(postings, self._store_and_start_all(postings), strict=True):
+        for posting, receipt in zip(postings, self._direct.store_all(postings), strict=True):
             self._tell(posting, receipt)
 
     def _tell(self, posting: Posting, receipt: Receipt) -> None:
@@ -202,13 +238,13 @@ class PostOffice:
             waiting = [
                 task
                 for posting, receipt in zip(postings, receipts, strict=True)
-                for task in _stored(posting.tasks, receipt)
+                for task in stored_of(posting.tasks, receipt)
             ]
             for posting, receipt in zip(postings, receipts, strict=True):
                 self._tell(posting, receipt)
             for task in batch.tasks:
                 task.waiter = self.join
-            self._let_wait(waiting)
+            self._direct.let_wait(waiting)
 
         receipts = self._store.post_within(batch.session, postings, committed)
         for task, receipt in zip(batch.tasks, receipts, strict=False):  # behind them those of events
@@ -226,9 +262,9 @@ class PostOffice:
         does not take the schedule's arguments.
         """
         postings = [self._tick(schedule, moment, schedule.key(moment)) for schedule, moment in ticks]
-        receipts = self._store_and_start_all(postings)
+        receipts = self._direct.store_all(postings)
         for posting, receipt in zip(postings, receipts, strict=True):
-            for task in _new(posting, receipt):
+            for task in new_of(posting, receipt):
                 emit("task.posted", task=task)
         return receipts
 
@@ -247,8 +283,8 @@ class PostOffice:
             posting.event.id = event_id
             for task in posting.tasks:
                 task.event_id = event_id
-        receipt = self._store_and_start(posting)
-        for task in _new(posting, receipt):
+        receipt = self._direct.store(posting)
+        for task in new_of(posting, receipt):
             emit("task.posted", task=task)
         return receipt
 
@@ -296,7 +332,7 @@ class PostOffice:
                 "`monqbus retry` runs a failed task again"
             )
         self._tell_replayed(event, tasks, receipt)
-        self._let_wait(tasks)
+        self._direct.let_wait(tasks)
         return receipt
 
     def join(self, task: MonQTask, timeout: float | None) -> Any:
@@ -313,8 +349,8 @@ class PostOffice:
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
     ) -> Receipt:
         posting = self._posting(event, args, kwargs, context)
-        store = self._store_or_spool if event.is_delivery else self._store_and_start
-        receipt = store(posting)
+        store = self._store_or_spool if event.is_delivery else self._direct.store_all
+        (receipt,) = store([posting])
         self._tell_of_event(event, posting.tasks, receipt)
         return receipt
 
@@ -381,83 +417,28 @@ class PostOffice:
     def _tell_replayed(self, event: Event, tasks: list[MonQTask], receipt: Receipt) -> None:
         """Tell of those of *tasks* that an event without any has got; they were stored as ready."""
         emit("event.replayed", event=event, first=receipt.event_id)
-        for task in _stored(tasks, receipt):
+        for task in stored_of(tasks, receipt):
             emit("task.posted", task=unclaimed(task, receipt.event_id))
 
-    def _let_wait(self, tasks: Sequence[MonQTask]) -> None:
-        """Let whoever is free look for *tasks*, which were stored as ready."""
-        if self._starter is not None:
-            self._starter.expect(tasks)
-        self._store.ring()
+    def _store_or_spool(self, postings: Sequence[Posting]) -> list[Receipt]:
+        """Store deliveries; while the store is away, or others wait in the spool, let the spool keep them.
 
-    def _store_or_spool(self, posting: Posting) -> Receipt:
-        """Store a delivery; while the store is away, or others wait in the spool, let the spool keep it.
-
-        The outcome of the store's try may be unknown: the spool gets the same ids, so that it is once.
+        The outcome of the store's try may be unknown: the spool gets the same ids, so that each is once.
         """
         spooler = self._spooler
         if spooler is None:
-            return self._store_and_start(posting)
+            return self._direct.store_all(postings)
         if not spooler.is_open:
             try:
-                return self._store_and_start(posting)
+                return self._direct.store_all(postings)
             except StoreUnavailable as error:
                 spooler.begin(error)
-        return spooler.keep(
-            Posting([unclaimed(task, task.event_id) for task in posting.tasks], posting.event)
-        )
+        return [spooler.keep(_unclaimed(posting)) for posting in postings]
 
-    def _store_and_start(self, posting: Posting) -> Receipt:
-        (receipt,) = self._store_and_start_all([posting])
-        return receipt
 
-    def _store_and_start_all(self, postings: Sequence[Posting]) -> list[Receipt]:
-        """Store *postings* in one call; begin those at once for which there is room, in order."""
-        starter = self._starter
-        if starter is None:
-            receipts = self._store.post(postings)
-            self._store.ring()
-            return receipts
-        reserved = [self._reserve(starter, posting.tasks) for posting in postings]
-        receipts = self._store_reserved(postings, [slots for slots in reserved if slots is not None])
-        waiting: list[MonQTask] = []
-        for posting, slots, receipt in zip(postings, reserved, receipts, strict=True):
-            new = _new(posting, receipt)
-            if slots is not None:
-                slots.start(new)
-            if receipt.replayed:
-                waiting += posting.tasks
-            elif slots is None:
-                waiting += new
-        if waiting:
-            self._let_wait(waiting)
-        return receipts
-
-    def _store_reserved(self, postings: Sequence[Posting], reserved: Sequence[Reserved]) -> list[Receipt]:
-        """Store *postings*; when that fails, what is *reserved* for them is given back or cleared up."""
-        try:
-            return self._store.post(postings)
-        except StoreFull:
-            for slots in reserved:
-                slots.start(())  # certainly not stored: the slots are free again
-            raise
-        except BaseException:  # also an Interrupt of a handler that posts: what is stored must not stay busy
-            for slots in reserved:
-                slots.doubt()
-            raise
-
-    def _reserve(self, starter: Starter, tasks: list[MonQTask]) -> Reserved | None:
-        """Mark *tasks* as begun by this daemon if all of them may, and set slots aside for them."""
-        now = self._clock.now()
-        if not tasks or any(task.time_queue > now or not starter.claims(task.task_name) for task in tasks):
-            return None
-        reserved = starter.reserve(tasks)
-        if reserved is not None:
-            for task in tasks:
-                task.state, task.time_start = BUSY, now
-                task.worker, task.process = starter.instance.id, starter.instance.process
-                task.attempt = task.generation = 1
-        return reserved
+def _unclaimed(posting: Posting) -> Posting:
+    """*posting* with its tasks as they wait, whatever was tried with them."""
+    return Posting([unclaimed(task, task.event_id) for task in posting.tasks], posting.event)
 
 
 def _tell_of_tasks(tasks: list[MonQTask], receipt: Receipt) -> None:
@@ -467,14 +448,3 @@ def _tell_of_tasks(tasks: list[MonQTask], receipt: Receipt) -> None:
         else:
             emit("task.merged", task=task, holder=stored)
             task.id = stored
-
-
-def _new(posting: Posting, receipt: Receipt) -> list[MonQTask]:
-    """Those tasks of *posting* that this call has stored, none of which was begun before."""
-    is_known = posting.event is not None and receipt.event_id != posting.event.id
-    return [] if receipt.repeated or receipt.replayed or is_known else _stored(posting.tasks, receipt)
-
-
-def _stored(tasks: list[MonQTask], receipt: Receipt) -> list[MonQTask]:
-    """Those of *tasks* that were stored themselves and not found under their key."""
-    return [task for task, stored in zip(tasks, receipt.task_ids, strict=True) if task.id == stored]

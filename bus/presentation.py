@@ -7,12 +7,18 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from .delivery_record import Delivery
 from .model import ERROR, READY, Event, MonQTask
 
 COLUMNS = (
     "id", "task_name", "state", "priority", "attempt", "time_queue", "time_start", "time_stop", "topic",
     "result",
 )  # fmt: skip
+DELIVERY_COLUMNS = (
+    "id", "received", "outcome", "status", "hook", "code", "reason", "peer", "size", "delivery", "omitted",
+    "event_id", "task_ids",
+)  # fmt: skip
+DELIVERY_DETAILS = ("method", "path", "seconds", "request", "topic", "headers", "parameters")
 EVENT_COLUMNS = ("id", "topic", "received", "kind", "key", "hook", "delivery", "task_ids")
 DETAILS = (
     "args", "kwargs", "context", "result_type", "process", "max_attempts", "crashes", "worker", "generation",
@@ -70,21 +76,41 @@ def event_details(event: Event) -> dict[str, Any]:
         "key",
         "hook",
         "delivery",
+        "peer",
         "headers",
         "query",
+        "attributes",
         "args",
         "kwargs",
         "task_ids",
         "expire_at",
     )
-    try:
-        body: Any = event.body.decode() or None
-    except UnicodeDecodeError:
-        body = plain(event.body)
-    details = {name: plain(getattr(event, name)) for name in names} | {"body": body}
+    details = {name: plain(getattr(event, name)) for name in names} | {"body": _body(event.body)}
     if event.is_filtered:
         details["filtered"] = True
     return details | {"request": event.request} if event.request else details
+
+
+def _body(body: bytes) -> Any:
+    """*body* as text where it is, None where there is none."""
+    try:
+        return body.decode() or None
+    except UnicodeDecodeError:
+        return plain(body)
+
+
+def delivery_row(one: Delivery) -> dict[str, Any]:
+    """The columns that every listing of deliveries has."""
+    return {name: plain(getattr(one, name)) for name in DELIVERY_COLUMNS}
+
+
+def delivery_details(one: Delivery) -> dict[str, Any]:
+    """Everything that is logged of *one*; the body as `event_details` has it."""
+    return (
+        delivery_row(one)
+        | {name: plain(getattr(one, name)) for name in DELIVERY_DETAILS}
+        | {"body": _body(one.body)}
+    )
 
 
 def why_waiting(task: MonQTask, now: datetime, is_known: Callable[[str], bool]) -> str | None:

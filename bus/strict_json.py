@@ -111,7 +111,13 @@ def _payload(body: bytes, pause: Callable[[], object]) -> bytes:
     end = body.find(b"&", start)
     if not body.startswith(b"payload=", start) or (end >= 0 and body.find(b"&payload=", end) >= 0):
         raise BadJson("body: expected one field payload of a form, with JSON in it")
-    value = body[start + len(b"payload=") : end if end >= 0 else len(body)]
+    return unquoted(body[start + len(b"payload=") : end if end >= 0 else len(body)], pause)
+
+
+def unquoted(value: bytes, pause: Callable[[], object]) -> bytes:
+    """A *value* of a form without its escapes; *pause* is called between the pieces of a long one."""
+    if len(value) <= PIECE_BYTES:
+        return unquote_to_bytes(value.replace(b"+", b" "))
     pieces, start = [], 0
     while start < len(value):
         end = start + PIECE_BYTES

@@ -72,6 +72,22 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.INFO,
         "the sender's id of a delivery is over 256 characters or not ASCII; its hash stands for it",
     ),
+    "delivery.differed": (
+        logging.INFO,
+        "a delivery came again under its id with another body; the first one counts",
+    ),
+    "delivery.renewed": (
+        logging.WARNING,
+        "a body came again under another id, which is not signed; perhaps a recorded delivery; not stored",
+    ),
+    "delivery.retried": (
+        logging.INFO,
+        "a delivery came again; so many of its tasks had failed, and wait again",
+    ),
+    "deliveries.unrecorded": (
+        logging.WARNING,
+        "the store does not take the records of refused and repeated deliveries; the first 500 wait for it",
+    ),
     "handler.mismatched": (
         logging.WARNING,
         "at the start and a reload: a handler does not take a hook's deliveries; each will end in error",

@@ -110,15 +110,17 @@ class Bench:
         hook: str = "bench",
         delivery: str | None = None,
         query: Mapping[str, str] | None = None,
+        attributes: Mapping[str, str] | None = None,
     ) -> Receipt:
         """Store a webhook delivery, as if it had been verified, for the handlers of *topic*.
 
         *body* is bytes, or a value that becomes JSON. The same *delivery* id twice is a duplicate.
+        *attributes* are those of a CloudEvent.
         """
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         event = Event(self.clock.new_id(), topic, self.clock.now(), hook=hook, delivery=delivery, body=raw)
         event.headers = {name.lower(): value for name, value in (headers or {}).items()}
-        event.query = dict(query or {})
+        event.query, event.attributes = dict(query or {}), dict(attributes or {})
         return self._office.deliver(event)
 
     def tasks(self, *states: State, name: str = "") -> list[MonQTask]:

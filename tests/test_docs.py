@@ -189,11 +189,13 @@ def test_every_collection_and_index_is_told():
     rows = markdown.table(page, "What is stored")
     made = [("monq_task", index) for index in schema._TASK_INDEXES]
     made += [("monq_event", index) for index in schema._EVENT_INDEXES]
+    made += [("monq_delivery", index) for index in schema._DELIVERY_INDEXES]
     text = page.read_text()
 
-    assert [schema.TASKS, schema.EVENTS, schema.WORKERS, SCHEMA, schema.RECORDS, schema.FEED] == [
-        row[0] for row in rows
-    ]
+    assert [
+        *(schema.TASKS, schema.EVENTS, schema.BODIES, schema.DELIVERIES, schema.WORKERS),
+        *(SCHEMA, schema.RECORDS, schema.FEED),
+    ] == [row[0] for row in rows]
     for collection, index in made:
         assert f"| `{collection}` | `{index.document['name']}` (" in text
 

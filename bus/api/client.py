@@ -23,6 +23,7 @@ from ..apps.calls import Posted, Published
 from ..apps.context import capture
 from ..clock import Clock
 from ..codec import decode, encode, storable
+from ..delivery_record import Delivery, DeliveryFilter
 from ..errors import (
     BadCall,
     BadDeclaration,
@@ -162,6 +163,17 @@ class ApiClient:
         """As Admin.event."""
         return event_from_document(self._ask("GET", f"/events/{event_id}")["event"])
 
+    def deliveries(
+        self, filter: DeliveryFilter, limit: int, cursor: ObjectId | None = None
+    ) -> list[Delivery]:
+        """As Admin.deliveries."""
+        asked = {"filter": _filter(filter), "limit": limit, "cursor": cursor}
+        return [_delivery(one) for one in self._ask("POST", "/deliveries/find", asked)["deliveries"]]
+
+    def delivery(self, delivery_id: ObjectId) -> Delivery:
+        """As Admin.delivery."""
+        return _delivery(self._ask("GET", f"/deliveries/{delivery_id}")["delivery"])
+
     def topics(self) -> list[str]:
         """The topics that have a handler in the daemon."""
         topics: list[str] = self._ask("GET", "/topics")["topics"]
@@ -277,5 +289,9 @@ def _understood(status: int, data: bytes) -> dict[str, Any]:
     raise _ERRORS.get(answer.get("code", ""), MonqbusError)(str(answer.get("detail", f"HTTP {status}")))
 
 
-def _filter(filter: Filter | EventFilter) -> dict[str, Any]:
+def _delivery(fields: dict[str, Any]) -> Delivery:
+    return Delivery(**fields | {"headers": dict(fields["headers"])})
+
+
+def _filter(filter: Filter | EventFilter | DeliveryFilter) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(filter).items() if value}

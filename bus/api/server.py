@@ -6,6 +6,7 @@ callers are trusted: the socket has mode 0600.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from base64 import b64decode
 from collections.abc import Callable, Mapping
@@ -25,6 +26,7 @@ from ..admin import COUNTED_BY, PAGE, Admin, why_not
 from ..apps.registry import NAME, TOPIC, Registry
 from ..clock import UTC, Clock
 from ..codec import decode, encode
+from ..delivery_record import Delivery, DeliveryFilter
 from ..errors import (
     BadCall,
     BadDeclaration,
@@ -39,7 +41,15 @@ from ..errors import (
 from ..http import Queue, read_body
 from ..model import MOMENTS, EventFilter, Filter, MonQTask
 from ..posting import PostOffice
-from ..presentation import event_row, plain, task_details, task_row, why_waiting
+from ..presentation import (
+    delivery_details,
+    delivery_row,
+    event_row,
+    plain,
+    task_details,
+    task_row,
+    why_waiting,
+)
 from ..store.documents import event_to_document, task_to_document
 from ..store.salvage import opened
 from ..strict_json import BadJson, parse
@@ -175,7 +185,7 @@ class Api:
         """One page of events, newest first, without headers, body and arguments; *cursor* as for tasks."""
         document = _asked(FINDS)
         limit = _size(document, "limit", 50)
-        which = _parsed(EventFilter, _part(document, "filter", dict))
+        which = _with_moments(EventFilter, document)
         events = self._admin.events(which, limit, _cursor(document.get("cursor")))
         show = event_to_document if _wants_bson() else event_row
         return _answer(
@@ -185,6 +195,22 @@ class Api:
     def show_event(self, event_id: str) -> Response:
         """One event as it was received."""
         return _answer({"event": event_to_document(self._admin.event(_id(event_id)))})
+
+    def find_deliveries(self) -> Response:
+        """One page of deliveries, newest first; *cursor* as for events."""
+        document = _asked(FINDS)
+        limit = _size(document, "limit", 50)
+        filter = _with_moments(DeliveryFilter, document)
+        found = self._admin.deliveries(filter, limit, _cursor(document.get("cursor")))
+        show = _fields if _wants_bson() else delivery_row
+        return _answer(
+            {"deliveries": [show(one) for one in found], "cursor": found[-1].id if found else None}
+        )
+
+    def show_delivery(self, delivery_id: str) -> Response:
+        """Everything that is logged of one delivery."""
+        one = self._admin.delivery(_id(delivery_id))
+        return _answer({"delivery": _fields(one) if _wants_bson() else delivery_details(one)})
 
     def list_topics(self) -> Response:
         """The topics that have a handler in this daemon."""
@@ -235,6 +261,8 @@ ROUTES: Final[tuple[tuple[str, str, Callable[..., Response]], ...]] = (
     ("POST", "/events/find", Api.find_events),
     ("GET", "/events/<event_id>", Api.show_event),
     ("POST", "/events/<event_id>/replay", Api.replay_event),
+    ("POST", "/deliveries/find", Api.find_deliveries),
+    ("GET", "/deliveries/<delivery_id>", Api.show_delivery),
     ("GET", "/topics", Api.list_topics),
     ("GET", "/schedules", Api.show_schedules),
     ("POST", "/schedules/<name>/run", Api.run_schedule),
@@ -385,6 +413,20 @@ def _filter(document: Mapping[str, Any]) -> Filter:
     for name in MOMENTS:
         which[name] = _moment(name, which.get(name))
     return _parsed(Filter, which)
+
+
+def _with_moments(kind: Callable[..., Parsed], document: Mapping[str, Any]) -> Parsed:
+    """The filter of a request about events or deliveries."""
+    which = dict(_part(document, "filter", dict))
+    for name in ("older", "newer"):
+        which[name] = _moment(name, which.get(name))
+    return _parsed(kind, which)
+
+
+def _fields(one: Delivery) -> dict[str, Any]:
+    """*one* as BSON holds it; headers as pairs, since a key may not have any name."""
+    fields = dataclasses.asdict(one)
+    return fields | {"headers": [[name, value] for name, value in one.headers.items()]}
 
 
 def _parsed(kind: Callable[..., Parsed], which: dict[str, Any]) -> Parsed:

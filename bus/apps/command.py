@@ -34,7 +34,7 @@ from ..process.tree import ProcessTree
 from . import command_program
 from .command_files import BODY, EVENT, CommandFiles
 from .context import c
-from .event_told import event_of, event_told, found_in
+from .event_told import body_at, event_of, event_told, found_in
 from .mapped_call import MappedCall, target_of
 from .registry import event_handler
 
@@ -70,13 +70,21 @@ class Command:
             raise Snooze(fault, delay=SUSPENDED_SECONDS)
         event = event_of(topic, args, kwargs)
         told = event_told(event)
+        values = told
+        if told["body"] is None and event.body:  # too long to be told whole
+            values = {**told, "body": body_at(event, self._paths())}
         before = ("", *self.words)  # each word beside the one in front of it
-        words = [self._fill(word, told, before[place]) for place, word in enumerate(self.words)]
+        words = [self._fill(word, values, before[place]) for place, word in enumerate(self.words)]
         pause = partial(Clock().sleep, 0.0)  # a command may leave many files behind: the hub turns
         with CommandFiles(dumps(told).encode(), event.body, self._owner(), pause) as payload:
             environ = self._environ() | _variables(event, payload)
             code = self._run(words, environ, payload.stdin)
         _judge(code)
+
+    def _paths(self) -> list[str]:
+        """Where its placeholders look in the body."""
+        placeholders = [one for word in self.words for one in PLACEHOLDERS.compile(word).placeholders]
+        return [one.where for one in placeholders if one.kind == "body"]
 
     def _fill(self, word: str, told: Mapping[str, Any], word_before: str) -> str:
         """*word* with its placeholders filled; all of it stays one argument."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from bson import ObjectId
 
 from .. import strict_json
 from ..model import Event
+from ..payload import BadPayload
 from ..placeholders import NoValue, Placeholder
 from ..presentation import plain
 from .context import c
 
+MOST_TOLD_BYTES: Final = 8 * 1024 * 1024
+"""Of a body whose value stands in the event's JSON; a longer one would hold the hub, and is null there."""
 NOWHERE: Final = object()
 """What a placeholder has no value for."""
 
@@ -39,6 +42,7 @@ def event_told(event: Event) -> dict[str, Any]:
         "received": plain(event.received),
         "headers": event.headers,
         "query": event.query,
+        "attributes": event.attributes,
         "body": _body(event),
         "args": plain(event.args),
         "kwargs": plain(event.kwargs),
@@ -47,16 +51,35 @@ def event_told(event: Event) -> dict[str, Any]:
 
 
 def _body(event: Event) -> Any:
-    if not event.body:
+    if not event.body or len(event.body) > MOST_TOLD_BYTES:
         return None
     try:
+        content = event.content
+        if len(content) > MOST_TOLD_BYTES:
+            return None
         return event.json
+    except BadPayload:
+        return plain(event.body)
     except strict_json.BadJson:
         pass
     try:
-        return event.body.decode("utf-8")
+        value = event.data
+    except BadPayload:
+        value = content
+    if not isinstance(value, bytes):
+        return plain(value)
+    try:
+        return value.decode("utf-8")
     except UnicodeDecodeError:
-        return plain(event.body)
+        return plain(value)
+
+
+def body_at(event: Event, paths: Collection[str]) -> Any:
+    """What stands at the dotted *paths* of the body, of long JSON little else; NOWHERE without a value."""
+    try:
+        return event.tree_at(paths) if paths else NOWHERE
+    except BadPayload:
+        return NOWHERE
 
 
 def found_in(told: Mapping[str, Any], placeholder: Placeholder) -> str | None:
@@ -65,8 +88,8 @@ def found_in(told: Mapping[str, Any], placeholder: Placeholder) -> str | None:
     found: str | None
     if kind == "header":
         found = told["headers"].get(where.lower())
-    elif kind == "query":
-        found = told["query"].get(where)
+    elif kind in ("query", "attribute"):
+        found = told["query" if kind == "query" else "attributes"].get(where)
     else:
         found = strict_json.at_path(told[kind], where) if where else strict_json.at_path(told, kind)
     if found is not None and "\x00" in found:

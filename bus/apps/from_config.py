@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ..config import Config, schedule_of
-from ..config.settings import ScheduleSection
+from ..config.section_settings import ScheduleSection
 from ..errors import BadDeclaration, ConfigError
 from . import loading
 from .command import declare

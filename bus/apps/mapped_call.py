@@ -13,7 +13,7 @@ from ..config.commands import PLACEHOLDERS
 from ..errors import BadArguments, ConfigError
 from ..model import Event
 from ..placeholders import NoValue, Placeholder
-from .event_told import NOWHERE, event_of
+from .event_told import NOWHERE, body_at, event_of
 from .registry import Task, being_filled
 
 
@@ -59,21 +59,19 @@ def target_of(handler: Handler) -> Task[..., Any]:
 
 
 def _content(event: Event, mapping: object) -> Any:
-    """The JSON of the body, where a placeholder asks for it and it is there; NOWHERE where not."""
-    if not _asks_for_body(mapping):
-        return NOWHERE
-    try:
-        return event.json
-    except strict_json.BadJson:
-        return NOWHERE
+    """The value of the body, where a placeholder asks for it and it is there; NOWHERE where not."""
+    paths = _paths_in(mapping)
+    return body_at(event, paths) if paths else NOWHERE
 
 
-def _asks_for_body(value: object) -> bool:
+def _paths_in(value: object) -> set[str]:
+    """Where the placeholders of *value* look in the body, with all that is below: they may be objects."""
     if isinstance(value, str):
-        return any(one.kind == "body" for one in PLACEHOLDERS.compile(value).placeholders)
+        placeholders = PLACEHOLDERS.compile(value).placeholders
+        return {f"{one.where}.{strict_json.ALL}" for one in placeholders if one.kind == "body"}
     if isinstance(value, Mapping):
-        return any(map(_asks_for_body, value.values()))
-    return isinstance(value, (list, tuple)) and any(map(_asks_for_body, value))
+        return set().union(*map(_paths_in, value.values()))
+    return set().union(*map(_paths_in, value)) if isinstance(value, (list, tuple)) else set()
 
 
 def _filled(value: Any, find: Callable[[Placeholder], Any]) -> Any:
@@ -100,8 +98,8 @@ def _value(event: Event, content: Any, placeholder: Placeholder) -> Any:
     kind, where = placeholder.kind, placeholder.where
     if kind == "header":
         return event.headers.get(where.lower(), NOWHERE)
-    if kind == "query":
-        return event.query.get(where, NOWHERE)
+    if kind in ("query", "attribute"):
+        return (event.query if kind == "query" else event.attributes).get(where, NOWHERE)
     if kind in ("body", "args", "kwargs"):
         tree = {"body": content, "args": event.args, "kwargs": event.kwargs}[kind]
         return strict_json.value_at(tree, where, NOWHERE)

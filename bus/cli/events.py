@@ -4,68 +4,87 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Final
 
 from ..api.client import ApiClient
+from ..clock import Clock
 from ..errors import BadFilter, UsageError
-from ..model import Event, EventFilter
+from ..model import FILTERED, UNHANDLED, Event, EventFilter
 from ..presentation import event_details, event_row
 from ..safe_text import shortened
 from . import terminal
 from .filters import event_id
 from .hints import tell_of_no_event, why_unhandled
-from .session import OwnAdmin, open_admin, open_poster, read_config
+from .replaying import pages, replay_each, replay_matching, require_meant
+from .session import OwnAdmin, open_admin, read_config
+from .times import moment_before
 
-PAGE: Final = 200
 DEFAULT_LIMIT: Final = 50
 LONGEST_FAULT: Final = 160
-LISTS_ONLY: Final = ("topic", "hook", "kind", "limit")
+FILTERS: Final = ("topic", "hook", "kind", "delivery", "outcome", "older", "newer", "limit")
 
 
 def events(options: argparse.Namespace) -> int:
-    """List events, or show or replay some by id, in the order given; the first that cannot be ends it."""
+    """List events, show some by id, or replay some by id, in the order given, or by filter."""
     if options.action == "list":
         return _list(options)
-    _require_ids(options)
+    if options.ids:
+        refuse_given(options, FILTERS)
     ids = [event_id(text) for text in options.ids]
     if options.action == "show":
+        if not ids:
+            raise UsageError("ID: expected at least one event to show, got none; `events list` shows ids")
         with open_admin(options, looks=True) as admin:
             for one in ids:
                 show_event(admin, admin.event(one), as_json=options.json)
         return 0
-    with open_poster(options) as poster:
-        for one in ids:
-            tasks = [str(task_id) for task_id in poster.replay(one).task_ids]
-            if options.json:
-                terminal.row({"event": str(one), "tasks": tasks})
-            else:
-                for task_id in tasks:
-                    terminal.done(task_id)
-    return 0
-
-
-def _require_ids(options: argparse.Namespace) -> None:
-    if not options.ids:
+    if ids:
+        return replay_each(options, ids)
+    filter = _filter(options)
+    require_meant(filter, options, "events")
+    if filter.outcome not in ("", UNHANDLED, FILTERED):
         raise UsageError(
-            f"ID: expected at least one event to {options.action}, got none; `events list` shows ids"
+            "--outcome: expected unhandled or filtered events to replay; `monqbus retry` runs tasks again"
         )
-    for name in LISTS_ONLY:
+    return replay_matching(options, replace(filter, outcome=filter.outcome or UNHANDLED))
+
+
+def refuse_given(options: argparse.Namespace, names: Iterable[str]) -> None:
+    """Raise UsageError where one of *names*, which choose, is given beside ids."""
+    for name in names:
         if getattr(options, name) is not None:
-            raise UsageError(f"--{name}: expected with list alone, got {options.action}; leave it out")
+            raise UsageError(f"--{name}: expected with no ID, got it with {options.ids[0]}; leave one out")
+    if options.all or options.dry_run:
+        raise UsageError(f"--all, --dry-run: expected with no ID, got {options.ids[0]}; leave one out")
+
+
+def _filter(options: argparse.Namespace) -> EventFilter:
+    now = Clock().now()
+    try:
+        return EventFilter(
+            topic=options.topic or "",
+            hook=options.hook or "",
+            kind=options.kind or "",
+            delivery=options.delivery or "",
+            outcome=options.outcome or "",
+            older=moment_before("--older", options.older, now) if options.older else None,
+            newer=moment_before("--newer", options.newer, now) if options.newer else None,
+        )
+    except BadFilter as error:
+        raise UsageError(f"--{error.part}: {error.sentence}") from error
 
 
 def _list(options: argparse.Namespace) -> int:
     """One line an event, newest first."""
     if options.ids:
         raise UsageError(f"ID: expected none with list, got {options.ids[0]!r}; `events show` takes ids")
-    try:
-        which = EventFilter(options.topic or "", options.hook or "", options.kind or "")
-    except BadFilter as error:
-        raise UsageError(f"--{error.part}: {error.sentence}") from error
+    filter = _filter(options)
     shown = 0
     with open_admin(options, looks=True) as admin:
-        for event in _pages(admin, which, options.limit or DEFAULT_LIMIT):
+        limit = options.limit or DEFAULT_LIMIT
+        for event in pages(lambda size, cursor: admin.events(filter, size, cursor), limit):
             if options.json:
                 terminal.row(event_row(event))
             else:
@@ -74,7 +93,7 @@ def _list(options: argparse.Namespace) -> int:
                 _print_line(event)
             shown += 1
         if not shown and not options.json:
-            tell_of_no_event(admin, which, read_config(options).hooks)
+            tell_of_no_event(admin, filter, read_config(options).hooks)
     return 0
 
 
@@ -89,23 +108,20 @@ def _print_line(event: Event) -> None:
     terminal.line(f"{row['id']!s:<24}  {moment}  {event.kind:<10}  {count:>5}  {event.topic}{source}{fault}")
 
 
-def _pages(admin: OwnAdmin | ApiClient, which: EventFilter, limit: int) -> Iterator[Event]:
-    cursor = None
-    while limit > 0 and (page := admin.events(which, min(limit, PAGE), cursor)):
-        yield from page
-        limit -= len(page)
-        cursor = page[-1].id
-
-
 def show_event(admin: OwnAdmin | ApiClient, event: Event, *, as_json: bool) -> None:
     """Print everything about one event, and why it has no tasks if it has none."""
     details = event_details(event) | {"unhandled": why_unhandled(admin, event)}
     if as_json:
         terminal.row(details)
         return
+    show_fields(details)
+
+
+def show_fields(details: dict[str, Any]) -> None:
+    """Print each of *details* that says something on a line, then the body."""
     body = details.pop("body")
     for name, value in details.items():
-        if value not in (None, [], {}):
+        if value not in (None, "", [], {}):
             terminal.line(f"{name:<14}", _written(value))
     if body is not None:
         terminal.line("body:")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from ..api.client import ApiClient
 from ..config import nearest_name
+from ..delivery_record import DeliveryFilter
 from ..errors import StoreError
 from ..model import WILDCARD, Event, EventFilter, Filter
 from . import terminal
@@ -25,8 +26,10 @@ def tell_of_no_match(admin: OwnAdmin | ApiClient, filter: Filter) -> None:
         return
 
 
-def tell_of_no_event(admin: OwnAdmin | ApiClient, filter: EventFilter, hooks: Iterable[str]) -> None:
-    """Say on standard error which topic or hook of *filter*, that matched no event, was probably meant."""
+def tell_of_no_event(
+    admin: OwnAdmin | ApiClient, filter: EventFilter | DeliveryFilter, hooks: Iterable[str]
+) -> None:
+    """Say on standard error which topic or hook of *filter*, that matched nothing, was probably meant."""
     if filter.hook and filter.hook not in hooks and (near := nearest_name(filter.hook, hooks)):
         terminal.note(f"--hook {filter.hook}: the configuration has no such hook, did you mean {near}?")
     if filter.topic and (near := _near_topic(admin, filter.topic)):

@@ -248,11 +248,17 @@ def _looking(command: Command) -> None:
     )
     show.add_argument("id", metavar="ID", help="the id of a task or an event")
     show.add_argument("--json", action="store_true", help="as one JSON object")
+    _coming(command)
+    _schedules(command)
+
+
+def _coming(command: Command) -> None:
+    """What came in: events, and deliveries with those that became none."""
     events = command(
         "events",
         "events",
-        "list events, show some, or replay some that no handler took with the handlers there are now",
-        "monqbus events list --hook github --limit 20",
+        "list events, show some, or replay those that no handler took with the handlers there are now",
+        "monqbus events replay --topic order.paid --newer 1d --dry-run",
     )
     events.add_argument(
         "action", metavar="ACTION", choices=["list", "show", "replay"], help="list, show or replay"
@@ -263,15 +269,48 @@ def _looking(command: Command) -> None:
         nargs="*",
         help="for show and replay: events by id, the first one that a 202 names",
     )
-    events.add_argument("--topic", help="for list: events with this topic")
-    events.add_argument("--hook", help="for list: deliveries to this hook")
-    events.add_argument("--kind", help="for list: delivery, published, or another source's word")
+    events.add_argument("--kind", help="delivery, published, or another source's word")
     events.add_argument(
-        "--limit", metavar="N", type=_count, help="for list: at most N events, the newest (default: 50)"
+        "--outcome", metavar="WORD", help="handled, unhandled, filtered, or accepted: not filtered"
     )
-    events.add_argument("--json", action="store_true", help="one JSON object a line")
+    deliveries = command(
+        "deliveries",
+        "deliveries",
+        "list what came to the hooks, refused deliveries too, show some, or replay some",
+        "monqbus deliveries list --outcome refused --newer 1h",
+    )
+    deliveries.add_argument(
+        "action", metavar="ACTION", choices=["list", "show", "replay"], help="list, show or replay"
+    )
+    deliveries.add_argument(
+        "ids", metavar="ID", nargs="*", help="for show and replay: deliveries by id, as list shows them"
+    )
+    deliveries.add_argument(
+        "--outcome", metavar="WORD", help="accepted, filtered, repeated, answered or refused"
+    )
+    deliveries.add_argument("--status", metavar="N", type=_whole, help="answered with this status")
+    for sub, noun in ((events, "events"), (deliveries, "deliveries")):
+        _choices_of_events(sub, noun)
 
-    _schedules(command)
+
+def _choices_of_events(sub: argparse.ArgumentParser, noun: str) -> None:
+    """What chooses among events and deliveries alike."""
+    sub.add_argument("--hook", help="deliveries to this hook")
+    sub.add_argument("--topic", help="of events with this topic")
+    sub.add_argument("--delivery", metavar="ID", help="the sender's own id of the delivery")
+    sub.add_argument("--older", metavar="WHEN", help="received before: 90s, 3d, or an RFC 3339 time")
+    sub.add_argument("--newer", metavar="WHEN", help="received after: 90s, 3d, or an RFC 3339 time")
+    default = "50 of list, all that match of replay"
+    sub.add_argument(
+        "--limit", metavar="N", type=_count, help=f"at most N {noun}, the newest (default: {default})"
+    )
+    sub.add_argument("--json", action="store_true", help="one JSON object a line")
+    sub.add_argument(
+        "--all", action="store_true", help=f"for replay: all unhandled {noun}, without ID and filter"
+    )
+    sub.add_argument(
+        "--dry-run", action="store_true", help="for replay: change nothing; count by topic what would be"
+    )
 
 
 def _schedules(command: Command) -> None:

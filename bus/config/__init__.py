@@ -8,7 +8,8 @@ from .loading import load
 from .sample import hello, reference, sample
 from .schedules import schedule_of
 from .secrets import Secret, store_named
-from .settings import CONTROL_SOCKET, Config, Handler, Hook, Http, Monqbus, ScheduleSection, Worker
+from .section_settings import Handler, Hook, ScheduleSection
+from .settings import CONTROL_SOCKET, Config, Http, Monqbus, Worker
 from .value_types import is_loopback, nearest_name
 
 __all__ = [

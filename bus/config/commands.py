@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Final
 
-from ..placeholders import ALONE, HEADER, ITEM, MEMBER, PARAMETER, PATH, BadPlaceholder, Grammar
+from ..placeholders import ALONE, ATTRIBUTE, HEADER, ITEM, MEMBER, PARAMETER, PATH, BadPlaceholder, Grammar
 from .topics import require_kept
 from .value_types import Unfit, ValueType, quoted
 
@@ -15,6 +15,7 @@ PLACEHOLDERS: Final = Grammar(
         "header": HEADER,
         "query": PARAMETER,
         "body": PATH,
+        "attribute": ATTRIBUTE,
         "args": ITEM,
         "kwargs": MEMBER,
     }

@@ -14,7 +14,7 @@ from typing import Final
 
 from .ini import Section
 from .section_kinds import Live, SectionKind, Values
-from .settings import Handler
+from .section_settings import Handler
 
 _EXAMPLES: Final[Live] = {
     "handler:announce": {

@@ -10,7 +10,7 @@ from ..senders.keys import EXPECTED, has_cryptography, key_of, way_of
 from .ini import Section
 from .secrets import SHORTEST, Secret, is_weak
 from .section_kinds import Live, SectionKind, Values
-from .settings import Hook
+from .section_settings import Hook
 from .topics import PLACEHOLDERS
 
 _OWN: Final = frozenset().union(*(sender.takes for sender in SENDERS.values()))
@@ -36,8 +36,23 @@ _EXAMPLES: Final[Live] = {
         "header": "X-Deploy-Token",
         "topic": "deploy.{body:kind}",
         "topic_fallback": "deploy.other",
+        "delivery_id": "{body:run.id}",
+        "on_duplicate": "ignore",
+        "replay_guard": "no",
         "when": 'body.ref == "refs/heads/main" and body.kind in ("push", "tag")',
         "allow_ips": "127.0.0.1, 192.0.2.0/24, 2001:db8::/32",
+    },
+    "hook:orders": {
+        "verify": "token",
+        "secret": "env:ORDERS_TOKEN",
+        "format": "cloudevents",
+        "topic": "orders.{event}",
+    },
+    "hook:metrics": {
+        "verify": "token",
+        "secret": "env:METRICS_TOKEN",
+        "content_type": "application/json",
+        "accept_gzip": "yes",
     },
     "hook:billing": {
         "verify": "standard",
@@ -106,8 +121,10 @@ def _demands(section: Section, values: Values, _: Path) -> list[tuple[int, str]]
     is_allowed = values.read.get("weak_secret", False)
     return [
         *_idle(section, verify),
-        *_proof_in_topic(section, sender, values),
+        *_names_proof(section, sender, values, "topic"),
+        *_names_proof(section, sender, values, "delivery_id"),
         *_proof_in_rule(section, sender, values),
+        *_attributes_in_topic(section, values),
         *_clashes(section, values),
         *_bad_keys(section, values),
         *([] if is_allowed else _weak_secrets(section, sender, secrets)),
@@ -127,18 +144,28 @@ def _idle(section: Section, verify: str) -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def _proof_in_topic(section: Section, sender: Sender, values: Values) -> list[tuple[int, str]]:
+def _names_proof(section: Section, sender: Sender, values: Values, key: str) -> list[tuple[int, str]]:
     """The placeholder of the header that carries the proof: it is not stored either."""
     header = _proof(sender, values)
-    named = {one.where.lower() for one in PLACEHOLDERS.compile(values.read.get("topic", "")).placeholders}
+    named = {one.where.lower() for one in PLACEHOLDERS.compile(values.read.get(key, "")).placeholders}
     if not header or header not in named:
         return []
     sentence = f"expected a header that is kept, got {header}, which carries the proof; name another one"
+    return [(section.entries[key].line, f"[{section.name}] {key}: {sentence}")]
+
+
+def _attributes_in_topic(section: Section, values: Values) -> list[tuple[int, str]]:
+    """A placeholder that only CloudEvents have a value for."""
+    placeholders = PLACEHOLDERS.compile(values.read.get("topic", "")).placeholders
+    named = [str(one) for one in placeholders if one.kind == "attribute"]
+    if not named or values.read.get("format") == "cloudevents":
+        return []
+    sentence = f"expected {named[0]} with format = cloudevents only; write that too, or another placeholder"
     return [(section.entries["topic"].line, f"[{section.name}] topic: {sentence}")]
 
 
 def _proof_in_rule(section: Section, sender: Sender, values: Values) -> list[tuple[int, str]]:
-    """As `_proof_in_topic`, for the rule."""
+    """As `_names_proof`, for the rule."""
     header, rule = _proof(sender, values), values.read.get("when")
     if rule is None or header not in rule.headers:
         return []

@@ -18,8 +18,9 @@ from .findings import Findings
 from .handlers import program_of, uid_of
 from .ini import Section, read
 from .secrets import SHORTEST, is_weak
+from .section_settings import Hook
 from .sections import KINDS, Reader, kind_of, unknown_section
-from .settings import CONTROL_SOCKET, Config, Hook, Http
+from .settings import CONTROL_SOCKET, Config, Http
 from .topics import PLACEHOLDERS
 from .trust import check_apps, check_program
 from .value_types import LONGEST_SOCKET_PATH, is_loopback, listen_text
@@ -155,6 +156,14 @@ def _check_sizes(config: Config, lines: Lines, findings: Findings) -> None:
     if http.max_body_memory < http.max_body:
         line = lines.get(("http", "max_body_memory")) or lines.get(("http", "max_body"), 0)
         sentence = f"expected at least max_body, {http.max_body} bytes, got {http.max_body_memory}; raise it"
+        findings.problem(line, f"[http] max_body_memory: {sentence}")
+    packed = [hook for hook in config.hooks.values() if hook.accept_gzip]
+    if packed and http.max_body <= http.max_body_memory < 3 * http.max_body:
+        line = lines.get(("http", "max_body_memory")) or lines.get(("http", "max_body"), 0)
+        sentence = (
+            f"expected at least three times max_body, {3 * http.max_body} bytes, got {http.max_body_memory}; "
+            f"raise it, because [hook:{packed[0].name}] inflates what it takes"
+        )
         findings.problem(line, f"[http] max_body_memory: {sentence}")
     if 0 < http.spool < http.max_body:
         sentence = f"expected at least max_body, {http.max_body} bytes, got {http.spool}; raise it"

@@ -8,7 +8,7 @@ from typing import Final
 
 from .section_kinds import Live, SectionKind
 from .sections import KINDS
-from .settings import Setting
+from .setting import Setting
 
 WIDTH: Final = 100
 
@@ -22,7 +22,8 @@ _HEAD: Final = """\
 _REFERENCE_HEAD: Final = """\
 # Configuration
 
-This page is printed from the table of settings in `bus/config/settings.py`; a test keeps it equal.
+This page is printed from the tables of settings in `bus/config/settings.py` and
+`bus/config/section_settings.py`; a test keeps it equal.
 
 `monqbus run --config FILE` reads one INI file. `monqbus config` prints a sample with every setting,
 `monqbus init` writes one to start from, `monqbus check` names every mistake with its file and line

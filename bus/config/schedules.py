@@ -11,7 +11,7 @@ from ..clock import UTC
 from ..schedules import At, Cron, Every, Moments, Schedule, next_moments, zone_of
 from .ini import Section
 from .section_kinds import Live, SectionKind, Values
-from .settings import ScheduleSection
+from .section_settings import ScheduleSection
 
 WAYS: Final = ("cron", "every", "at")
 TARGETS: Final = ("task", "topic")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .ini import Section
-from .settings import Setting, rows
+from .setting import Setting, rows
 from .value_types import quoted
 
 Live = Mapping[str, Mapping[str, str]]

@@ -17,7 +17,8 @@ from .literal import literal, mended
 from .schedules import SCHEDULE
 from .secrets import SECRET, Found, resolve
 from .section_kinds import SectionKind, Values
-from .settings import RENAMED, Http, Monqbus, Setting, Worker
+from .setting import Setting
+from .settings import RENAMED, Http, Monqbus, Worker
 from .value_types import Unfit, ValueType, nearest, quoted
 
 _KEY_SHAPE = re.compile(r"[A-Za-z_-]{1,15}")  # shorter than any secret

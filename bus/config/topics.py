@@ -6,14 +6,21 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from ..placeholders import ALONE, HEADER, PARAMETER, PATH, BadPlaceholder, Grammar, Placeholder
+from ..placeholders import ALONE, ATTRIBUTE, HEADER, PARAMETER, PATH, BadPlaceholder, Grammar, Placeholder
 from ..senders.kept import is_kept, is_kept_parameter
 from .value_types import Unfit, ValueType, quoted
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:-]*")
 LONGEST: Final = 128
 PLACEHOLDERS: Final = Grammar(
-    {"event": ALONE, "name": ALONE, "header": HEADER, "query": PARAMETER, "body": PATH},
+    {
+        "event": ALONE,
+        "name": ALONE,
+        "header": HEADER,
+        "query": PARAMETER,
+        "body": PATH,
+        "attribute": ATTRIBUTE,
+    },
     re.compile(r"[A-Za-z0-9_.:-]+"),
 )
 

@@ -18,6 +18,7 @@ from typing import Final, Generic, TypeVar
 
 from ..networks import Network, network
 from ..process import cpu_quota
+from ..regex import BadRegex, searching
 
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
@@ -41,6 +42,7 @@ _EVERYWHERE = re.compile(r"(?:\*|\[\*\])?:([0-9]{1,5})")
 _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}(?:;[ -~]{1,200})?")
 _TASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")  # as registry.NAME, which is a floor above
 
 
@@ -277,6 +279,12 @@ def _read_task_name(text: str) -> str:
     return text
 
 
+def _read_media_type(text: str) -> str:
+    if text and not _MEDIA_TYPE.fullmatch(text):
+        raise Unfit
+    return text
+
+
 def _read_networks(text: str) -> tuple[Network, ...]:
     networks = []
     for item in _items(text):
@@ -326,6 +334,7 @@ FOLDER: Final = ValueType("a folder, absolute or relative to this file", "./data
 FOLDERS: Final = ValueType(
     "existing folders, absolute or relative to this file, separated by commas", "./apps", _read_paths
 )
+MEDIA_TYPE: Final = ValueType("a media type", "application/json", _read_media_type)
 FOLDER_OR_NONE: Final = ValueType(
     "a folder, absolute or relative to this file", "/srv/site", _read_path_or_none
 )
@@ -336,3 +345,15 @@ USER: Final = ValueType("the name of a user of this machine", "deploy", _read_us
 VARIABLES: Final = ValueType(
     "names of environment variables, separated by commas", "DEPLOY_KEY", _read_variables
 )
+
+
+def _read_pattern(text: str) -> str:
+    try:
+        if text:
+            searching(text)
+    except BadRegex as error:
+        raise Unfit(expected=f"a regular expression ({error})") from None
+    return text
+
+
+PATTERN: Final = ValueType("a regular expression, or nothing", "^x-internal-", _read_pattern)

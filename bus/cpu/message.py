@@ -32,7 +32,7 @@ _PLAIN: Final = {
 }
 """What a field holds that nobody has set; MISSING for those that are always set."""
 
-_EVENT: Final = tuple(field.name for field in fields(Event))
+_EVENT: Final = tuple(field.name for field in fields(Event) if field.name != "parsed")  # in memory only
 _VERDICTS: Final[Mapping[str, type[Verdict]]] = {kind.__name__: kind for kind in (Retry, Snooze, Cancel)}
 _ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
     kind.__name__: kind

@@ -58,10 +58,12 @@ from ..model import Instance
 from ..posting import PostOffice
 from ..process import activation, identity, streams
 from ..process.systemd import ServiceManager
+from ..regex import searching
 from ..retry import Policy
 from ..steady_clock import SteadyClock
 from ..store import Store, make_data_dir, open_spool, open_store
 from ..webhook.admission import Admission
+from ..webhook.delivery_log import DeliveryLog, Extent
 from . import addresses
 from .addresses import Addresses
 from .log import Log
@@ -431,16 +433,31 @@ class Parts:
         return self.config.monqbus.data_dir / CONTROL_SOCKET
 
     @cached_property
+    def delivery_log(self) -> DeliveryLog:
+        """Records deliveries that store nothing."""
+        settings, http = self.config.monqbus, self.config.http
+        extent = Extent(
+            settings.delivery_log,
+            settings.delivery_log_size,
+            timedelta(seconds=settings.keep_deliveries),
+            http.log_refused_bodies,
+            searching(http.redact) if http.redact else lambda _: False,
+        )
+        return DeliveryLog(self.store.log_deliveries, self.clock, extent)
+
+    @cached_property
     def public(self) -> Server:
         """The server of the public listener, not started yet."""
         http = self.config.http
         urls = public_urls(
             hooks=lambda: self.config.hooks,
             publish=self.readiness.observed(self.office.deliver),
+            publish_all=self.readiness.observed(self.office.deliver_all),
             ready=self.readiness.complaint,
             remark=self.readiness.remark,
             clock=self.clock,
             max_body=http.max_body,
+            log=self.delivery_log,
             admission=Admission(http.max_inflight, lambda: self.queue_depth.is_full),
             trusted_proxies=http.trusted_proxies,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import StoreUnavailable
 from ..maintenance.program_monitor import ProgramMonitor
@@ -12,8 +12,10 @@ from ..maintenance.queue_depth import QueueDepth
 from ..maintenance.spooler import Spooler
 from ..maintenance.store_monitor import StoreMonitor
 from ..maintenance.watchdog import Watchdog
-from ..model import Event, Receipt
 from .services import Services
+
+Given = TypeVar("Given")
+Got = TypeVar("Got")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +53,19 @@ class Readiness:
         """All of it, and how every service is."""
         return {"reason": self.complaint(), "remark": self.remark(), "services": self.services.describe()}
 
-    def observed(self, publish: Callable[[Event], Receipt]) -> Callable[[Event], Receipt]:
+    def observed(self, publish: Callable[[Given], Got]) -> Callable[[Given], Got]:
         """*publish*, whose outcome is seen at once and not only when the store is asked again."""
         store_monitor, spooler = self.store_monitor, self.spooler
 
-        def observe(event: Event) -> Receipt:
+        def observe(given: Given) -> Got:
             try:
-                receipt = publish(event)
+                got = publish(given)
             except StoreUnavailable as error:
                 store_monitor.doubt(error)
                 raise
             if store_monitor.complaint is not None and (spooler is None or not spooler.is_open):
                 store_monitor.trust()
-            return receipt
+            return got
 
         return observe
 

@@ -18,6 +18,7 @@ from ..log.refusals import PERIOD_SECONDS as REFUSALS_SECONDS
 from ..process.systemd import SEND_SECONDS
 from ..store import name_resolution
 from ..telemetry import emit
+from ..webhook.delivery_log import PERIOD_SECONDS as DELIVERY_LOG_SECONDS
 from .build import Parts
 from .doors import Door
 from .signals import LOOK_SECONDS as BELONGINGS_SECONDS
@@ -104,6 +105,17 @@ def _refusals(parts: Parts) -> Step:
     return Step.loop(Loop("refusals", parts.log.refusals.tick, REFUSALS_SECONDS, parts.clock))
 
 
+def _delivery_log(parts: Parts) -> Step:
+    log = parts.delivery_log
+    loop = Loop("delivery log", log.tick, DELIVERY_LOG_SECONDS, parts.clock)
+
+    def stop() -> None:
+        loop.stop()
+        log.flush()
+
+    return Step(loop.start, stop, lambda: (loop.health,), loop.retire)
+
+
 def _api(parts: Parts) -> Step:
     socket = parts.control_socket
     door = Door("control socket", lambda: socket.server)
@@ -168,6 +180,7 @@ SERVICES: Final[tuple[Entry[Parts], ...]] = (
     Entry("scheduler", lambda parts: Step.loop(parts.scheduler.loop)),
     Entry("collector", _collector),
     # connections are accepted last of all: what comes in can be stored and run
+    Entry("delivery log", _delivery_log),
     Entry("control socket", _api),
     Entry("public listener", _public),
     Entry("doorkeeper", _doorkeeper),

@@ -5,7 +5,7 @@ Every path of the public listener stands in this file; `api.server.ROUTES` are t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ..clock import Clock
@@ -15,6 +15,7 @@ from ..model import Event, Receipt
 from ..networks import Network
 from ..webhook.admission import Admission
 from ..webhook.delivery import Receiver
+from ..webhook.delivery_log import DeliveryLog, Extent
 from ..webhook.endpoint import deliveries, meant
 
 if TYPE_CHECKING:
@@ -31,19 +32,31 @@ def public_urls(
     admission: Admission | None = None,
     remark: Callable[[], str | None] = lambda: None,
     trusted_proxies: Collection[Network] = (),
+    publish_all: Callable[[Sequence[Event]], list[Receipt]] | None = None,
+    log: DeliveryLog | None = None,
 ) -> UrlMap:
     """The public listener's.
 
     *hooks* gives the present hooks by name and is asked for each delivery, so that a reload swaps
     them between two. *ready* gives the reason why no delivery should be sent here, or None; *remark* what is
     worth saying although they may come. *admission* turns deliveries away when there are too many of them.
-    *trusted_proxies* say for which client they ask.
-    Errors that nobody expected propagate to the server, which logs them and answers 500.
+    *trusted_proxies* say for which client they ask. *publish_all* stores the events of a batch in one write.
+    *log* records deliveries that store nothing. Errors that nobody expected propagate to the server, which
+    logs them and answers 500.
     """
-    receiver = Receiver(publish, clock, max_body, admission or Admission(), trusted_proxies)
+    log = log or DeliveryLog(lambda *_: None, clock, Extent())
+    receiver = Receiver(
+        publish,
+        clock,
+        max_body,
+        admission or Admission(),
+        log,
+        trusted_proxies=trusted_proxies,
+        publish_all=publish_all,
+    )
     return UrlMap(
         {
-            "/hooks/NAME": deliveries(hooks, receiver),
+            "/hooks/NAME": deliveries(hooks, receiver, log),
             "/healthz": healthz,
             "/readyz": readyz(ready, clock, remark),
         },

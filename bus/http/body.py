@@ -55,6 +55,10 @@ class BodyStream:
         """
         return self._read(limit + 1, limit)
 
+    def set_aside(self, count: int) -> None:
+        """Take room for *count* bytes that the body has in it, until the answer. Raises Refused(503)."""
+        self._share.take_inflated(count)
+
     def _read(self, wanted: int, limit: int) -> bytes:
         if self._waiting is not None:
             self._waiting.sendall(CONTINUE)

@@ -54,6 +54,19 @@ class BodyBudget:
         self._arriving[share] = None
         self._add(share, count)
 
+    def take_inflated(self, share: Share, count: int) -> None:
+        """Set *count* bytes aside for what the body of *share*, which is there, has in it. As `take`.
+
+        Its address is not asked: whoever may send a body may send it compressed.
+        """
+        missing = self.used + count - self._most_large
+        if missing > 0:
+            self._give_up_the_slow(share, missing)
+            if self.used + count > self._most_large:
+                raise _refused("no memory is free to inflate it")
+        self.used += count
+        share.inflated += count
+
     def arrived(self, share: Share) -> None:
         """*share* is complete: it stays as it is until it is given back."""
         self._arriving.pop(share, None)
@@ -62,6 +75,8 @@ class BodyBudget:
         """What *share* took is free again."""
         self.arrived(share)
         self._add(share, -share.size)
+        self.used -= share.inflated
+        share.inflated = 0
 
     def _add(self, share: Share, count: int) -> None:
         self.used += count
@@ -85,10 +100,11 @@ class BodyBudget:
 class Share:
     """What one request's body takes of the room, and how fast it comes."""
 
-    __slots__ = ("_bodies", "_from", "_reader", "_since", "size", "who")
+    __slots__ = ("_bodies", "_from", "_reader", "_since", "inflated", "size", "who")
 
     def __init__(self, bodies: BodyBudget, reader: DeadlineReader, who: str) -> None:
         self.size = 0
+        self.inflated = 0
         self.who = who
         self._bodies = bodies
         self._reader = reader
@@ -98,6 +114,10 @@ class Share:
     def take(self, count: int) -> None:
         """See BodyBudget.take."""
         self._bodies.take(self, count)
+
+    def take_inflated(self, count: int) -> None:
+        """See BodyBudget.take_inflated."""
+        self._bodies.take_inflated(self, count)
 
     def is_slow(self, now: float) -> bool:
         """Whether what came until *now* came at a rate that may cost it its place."""

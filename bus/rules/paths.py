@@ -14,10 +14,10 @@ Names = frozenset[str]
 
 TREES: Final[Names] = frozenset({"body", "args", "kwargs"})
 """Names that any number of steps may follow."""
-TABLES: Final[Names] = frozenset({"header", "query"})
+TABLES: Final[Names] = frozenset({"header", "query", "attribute"})
 """Names that exactly one step follows."""
 OF_REQUESTS: Final[Names] = frozenset({"method", "ip", "peer"})
-"""What only the request tells: an event keeps it where the rule of its hook reads it."""
+"""What only the request tells: an event keeps the peer, the others where its hook's rule reads them."""
 _OF_BOTH: Final = TABLES | {"body", "topic", "hook", "id", "delivery"}
 OF_A_DELIVERY: Final[Names] = OF_REQUESTS | _OF_BOTH | {"sender"}
 """The names that the rule of a hook may use."""
@@ -48,8 +48,8 @@ def getter(root: str, steps: tuple[Step, ...]) -> Getter:
     base: Getter = attrgetter(root)
     if root == "header":
         return _of_table("header", steps[0].key.lower())
-    if root == "query":
-        return _of_table("query", steps[0].key)
+    if root in TABLES:
+        return _of_table(root, steps[0].key)
     if not steps:
         return base
     if len(steps) == 1:
@@ -64,7 +64,10 @@ def _of_table(root: str, key: str) -> Getter:
     def of_query(subject: Subject) -> Any:
         return subject.query.get(key)
 
-    return of_header if root == "header" else of_query
+    def of_attribute(subject: Subject) -> Any:
+        return subject.attribute.get(key)
+
+    return {"header": of_header, "query": of_query}.get(root, of_attribute)
 
 
 def _one_step(base: Getter, key: str, place: int) -> Getter:

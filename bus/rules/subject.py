@@ -6,17 +6,22 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .. import strict_json
+from .. import networks
 from ..model import UNREAD, Event
+from ..payload import BadPayload
 
 
 @dataclass(slots=True)
 class Subject:
-    """The values by the names that rules have for them; None where there is none. *body* is parsed JSON."""
+    """The values by the names that rules have for them; None where there is none.
+
+    *body* is the value of its kind: parsed JSON, a form's fields, the elements of XML.
+    """
 
     body: Any = None
     header: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
+    attribute: Mapping[str, str] = field(default_factory=dict)
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     topic: str | None = None
@@ -51,6 +56,7 @@ def subject_of(
         _body(event, paths, pause) if paths else None,
         event.headers,
         event.query,
+        event.attributes,
         event.args,
         event.kwargs,
         event.topic,
@@ -58,18 +64,22 @@ def subject_of(
         sender or None,
         request.get("method"),
         request.get("ip"),
-        request.get("peer"),
+        _address(event.peer) if event.peer else None,
         str(event.id),
         event.delivery,
         event.kind,
     )
 
 
+def _address(text: str) -> str | None:
+    found = networks.address(text)
+    return None if found is None else str(found)
+
+
 def _body(event: Event, paths: Collection[str], pause: Callable[[], object]) -> Any:
     if event.parsed is not UNREAD:
         return event.parsed
     try:
-        text = strict_json.text_in(event.body, event.headers.get("content-type", ""), pause)
-        return strict_json.parse(text, pause, paths)
-    except strict_json.BadJson:
+        return event.tree_at(paths, pause)
+    except BadPayload:
         return None

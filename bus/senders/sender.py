@@ -101,6 +101,21 @@ class Proof:
         """`signed`, compiled."""
         return SIGNED.compile(self.signed)
 
+    def proves(self, place: str) -> bool:
+        """Whether what stands at *place* is covered by the proof, so that nobody else can change it.
+
+        ``body:`` alone is the body, ``url`` and ``form`` are what they stand for in `signed`.
+        """
+        if self.scheme in ("none", "token"):
+            return False
+        signed = {placeholder.name for placeholder in self.content.placeholders}
+        if place.startswith("body:"):
+            is_whole = bool(self.digest) or not signed.isdisjoint({"body", "form", "payload"})
+            return is_whole or f"json:{place[5:]}" in signed
+        if place.startswith("query:") and "url" in signed:
+            return True
+        return place.lower() in {name.lower() for name in signed} or ("id" in signed and place == self.id)
+
     @property
     def is_asymmetric(self) -> bool:
         """Whether it needs the package cryptography."""
@@ -171,6 +186,10 @@ class Sender:
     def parameter(self) -> str:
         """The name of the query parameter that carries the proof; "" when none does."""
         return self.ways[0].parameter if self.ways else ""
+
+    def proves(self, place: str) -> bool:
+        """Whether each of its ways covers what stands at *place*: whoever sends it again may choose one."""
+        return bool(self.ways) and all(way.proves(place) for way in self.ways)
 
     @cached_property
     def has_time(self) -> bool:

@@ -1,7 +1,8 @@
 """The contract of a store: every verb, and what it promises.
 
-Thirty verbs: of the queue eight, of the leases four, of the archive eleven, of the records two, and five of
-the store's own life. An adapter is dumb and silent: it decides nothing, logs nothing and counts nothing.
+Thirty-three verbs: of the queue eight, of the leases four, of the archive fourteen, of the records two, and
+five of the store's own life. An adapter is dumb and silent: it decides nothing, logs nothing and counts
+nothing.
 Every verb may raise StoreUnavailable; the outcome of a write is then unknown, and asking again is
 safe because ids are chosen before the call. A verb blocks its caller (in the daemon: its greenlet,
 never the hub) for at most `CALL_SECONDS`.
@@ -16,6 +17,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from bson import ObjectId
 
+from ..delivery_record import Delivery, DeliveryFilter, Keep
 from ..model import (
     Claim,
     Claimed,
@@ -194,6 +196,25 @@ class Archive(Protocol):
 
         It ends as in find.
         """
+
+    def log_deliveries(self, records: Sequence[Delivery], keep: Keep | None = None) -> int:
+        """Store *records* of the delivery log, all of one call at once; then let go what *keep* says.
+
+        Returns how many went. Refused deliveries have a ring of their own, so that they push out no other
+        record. Raises StoreFull while there is no room for new work. One that is there already under its id
+        stays as it is.
+        """
+
+    def deliveries(
+        self, filter: DeliveryFilter, limit: int, cursor: ObjectId | None = None
+    ) -> list[Delivery]:
+        """Records that match, newest id first; *cursor* continues behind the last one of a page.
+
+        Accepted deliveries have none: they are events.
+        """
+
+    def delivery(self, record_id: ObjectId) -> Delivery | None:
+        """One record."""
 
     def adopt(self, tasks: Sequence[MonQTask], events: Sequence[Event]) -> None:
         """Store what another store has, as it is there; what is here under its id stays as it is.

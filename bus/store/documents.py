@@ -90,12 +90,18 @@ def event_to_document(event: Event) -> dict[str, Any]:
     }  # fmt: skip
     if event.query:  # as pairs: a parameter may have any name, and a key in a document may not
         document["query"] = [[name, value] for name, value in event.query.items()]
+    if event.attributes:
+        document["attributes"] = event.attributes
     if event.is_filtered:
         document["filtered"] = True
     if event.request:
         document["request"] = event.request
     if event.unique_key is not None:
         document["key"] = event.unique_key
+    if event.guard is not None:
+        document["guard"] = event.guard
+    if event.peer:
+        document["peer"] = event.peer
     return document
 
 
@@ -118,8 +124,11 @@ def event_from_document(document: dict[str, Any]) -> Event:
         task_ids=document.get("task_ids") or [],
         expire_at=document.get("expire_at"),
         query=dict(document.get("query") or ()),
+        attributes=document.get("attributes") or {},
         is_filtered=document.get("filtered") is True,
         request=document.get("request") or {},
+        guard=document.get("guard"),
+        peer=document.get("peer") or "",
         kind=kind,
         key=key and key.removeprefix(key_prefix(kind)),
         fault=fault,

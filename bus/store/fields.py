@@ -65,7 +65,7 @@ EVENT_FIELDS: Final[Mapping[str, Type]] = {
     "topic": _TEXT_OF_EVENT, "received": Type("a date", (datetime,), ("date",)), "hook": _TEXT,
     "delivery": _TEXT, "headers": _DOCUMENT, "body": Type("bytes", (bytes,), ("binData",)), "args": _LIST,
     "kwargs": _DOCUMENT, "task_ids": _LIST, "expire_at": _DATE,
-    "kind": _TEXT, "key": _TEXT, "query": _LIST,
+    "kind": _TEXT, "key": _TEXT, "query": _LIST, "attributes": _DOCUMENT, "guard": _TEXT, "peer": _TEXT,
     "request": _DOCUMENT,
 }  # fmt: skip
 
@@ -100,6 +100,8 @@ def event_holds(name: str, value: Any) -> bool:
         return all(isinstance(entry, ObjectId) for entry in value)
     if name == "query" and isinstance(value, list):
         return all(isinstance(pair, list) and [str, str] == [type(part) for part in pair] for pair in value)
+    if name == "attributes" and isinstance(value, dict):
+        return all(isinstance(one, str) for one in value.values())
     if name == "request" and isinstance(value, dict):
         return all(isinstance(word, str) for word in value.values())
     return _is(value, field)
@@ -156,8 +158,11 @@ def _is_as_we_write(event: Mapping[str, Any]) -> bool:
         and type(get("delivery")) in _TEXT_OR_NONE
         and type(get("kind")) in _TEXT_OR_NONE
         and type(get("key")) in _TEXT_OR_NONE
+        and type(get("guard")) in _TEXT_OR_NONE
+        and type(get("peer")) in _TEXT_OR_NONE
         and type(get("expire_at")) in _DATE_OR_NONE
         and ("query" not in event or event_holds("query", get("query")))
+        and ("attributes" not in event or event_holds("attributes", get("attributes")))
         and ("request" not in event or event_holds("request", get("request")))
     )
 

@@ -16,7 +16,7 @@ from ..errors import StoreFull
 from ..model import Event, MonQTask, Posting, Receipt
 from .sqlite.rows import REFERS
 from .sqlite.salvage import event_of_row, id_of, read_tasks
-from .sqlite.store import SqliteStore
+from .sqlite.store import SqliteStore, is_large
 
 # an event may have megabytes: a hundred of them must not be in memory at once
 BATCH_BYTES: Final = 4 * 1024**2
@@ -87,7 +87,7 @@ class Spool(SqliteStore):
             self._used = self._bytes()
             return receipt
 
-        receipt = self._connection.take_in(job)
+        receipt = self._connection.take_in(job, is_large=is_large(posting))
         was_there = receipt.repeated or receipt.replayed
         if posting.event is not None and receipt.event_id == posting.event.id and not was_there:
             self._size += 1

@@ -1,21 +1,20 @@
 """Handles one delivery: checks it, stores one event with its tasks, answers 202.
 
 The order of the steps is the law: address 403 → room 503 → encoding 415 → size 413 → a page in a browser
-403 → the sender's headers 401 → raw bytes → sender 401 → the rule → ONE durable write → answer. No body is
-read that the head condemns, nothing is parsed before it is verified, nothing is acknowledged before it is
-stored. A delivery that is verified is stored, whatever its content: what cannot be understood of it is told
-as a fact.
+403 → the sender's headers 401 → raw bytes → sender 401 → a CloudEvent 400, 415, at hooks that take those →
+the rule, for each event → ONE durable write → answer. No body is read that the head condemns, nothing is
+parsed or inflated before it is verified, nothing is acknowledged before it is stored. A delivery that is
+verified is stored, whatever its content, at all other hooks: what cannot be understood of it is told as a
+fact.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
 from json import dumps
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from bson import ObjectId
 
@@ -26,29 +25,36 @@ from ..http import Queue, check_size, problem, read_body, scheme
 from ..http.problem import Answer
 from ..model import Event, Receipt
 from ..networks import Network
-from ..safe_text import cached_if_short
 from ..senders import Sender
 from ..senders.kept import is_kept, is_kept_parameter
 from ..telemetry import emit
-from . import filtering, handshake, topic
+from . import abuse_protection, content, filtering, handshake, identity, topic
 from .admission import Admission
+from .content import Content
+from .delivery_log import DeliveryLog
 from .once import Once
-from .request import Request, raw
+from .request import Request, headers_of, raw
 from .signed import content_of, values_at
 from .verify import Mismatch, claim_of
 
 if TYPE_CHECKING:
     from ..config import Hook
 
-Taken = tuple[Event, dict[str, str]]
+Given = TypeVar("Given")
+Got = TypeVar("Got")
+Read = tuple[Event, dict[str, str]]
 """An event, and what is to be told of its content: a reason by its fact."""
+Taken = tuple[list[Read], bool]
+"""The events of a delivery, and whether it is a batch; one that is none has one event."""
 
-_VERIFYING, _PARSING = Queue(), Queue()
-_DELIVERY_ID = re.compile(r"[\x20-\x7e]{1,256}")
+_VERIFYING, _EXPANDING, _HASHING = Queue(), Queue(), Queue()
 
 
 class Receiver:
-    """Answers deliveries. *publish* returns when the event is durable, or raises StoreError."""
+    """Answers deliveries. *publish* returns when the event is durable, or raises StoreError.
+
+    *publish_all* does so for all events of a batch, in one write; without it they are published one by one.
+    """
 
     def __init__(
         self,
@@ -56,30 +62,46 @@ class Receiver:
         clock: Clock,
         max_body: int,
         admission: Admission,
+        log: DeliveryLog,
+        *,
         trusted_proxies: Collection[Network] = (),
+        publish_all: Callable[[Sequence[Event]], list[Receipt]] | None = None,
     ) -> None:
         self._publish = publish
+        self._publish_all = publish_all or (lambda events: [publish(event) for event in events])
         self._admission = admission
         self._clock = clock
         self._max_body = max_body
+        self._log = log
         self._trusted_proxies = trusted_proxies
         self._once = Once()
 
     def receive(self, hook: Hook, environ: Mapping[str, Any]) -> Answer:
         """Take the delivery that stands in *environ*. Blocks until it is durable or refused."""
+        began = self._clock.monotonic()
         try:
             filtering.require_allowed(hook, environ, self._trusted_proxies)
             taken = self._taken(hook, environ) if hook.has_extras else self._read(hook, environ)
             if isinstance(taken, Answer):
+                self._log.answered(environ, taken, hook, began)
                 emit("handshake.answered", hook=hook.name, peer=environ.get("REMOTE_ADDR", ""))
                 return taken
-            event, remarks = taken
-            receipt = self._store(event)
+            found, is_batch = taken
+            events = [event for event, _ in found]
+            receipts = (
+                self._store(self._publish_all, events)
+                if is_batch
+                else [self._store(self._publish, events[0])]
+            )
         except Refused as refusal:
+            self._log.refused(environ, refusal, hook=hook, reason=_reason(refusal), began=began)
             return refuse(refusal, environ, hook=hook.name)
-        for fact, reason in remarks.items():
-            emit(fact, event=event, reason=reason)
-        return _accepted(event, receipt)
+        for (event, remarks), receipt in zip(found, receipts, strict=True):
+            if receipt.duplicate:
+                self._log.repeated(environ, event, receipt, began)
+            for fact, reason in remarks.items():
+                emit(fact, event=event, reason=reason)
+        return _accepted_batch(events, receipts) if is_batch else _accepted(events[0], receipts[0])
 
     def retry_after(self) -> dict[str, str]:
         """The header that says when to try again: jittered, so that senders do not come back as one."""
@@ -88,8 +110,10 @@ class Receiver:
     def _taken(self, hook: Hook, environ: Mapping[str, Any]) -> Taken | Answer:
         """The event of a delivery to a hook that takes more than POST, or the answer to a handshake."""
         sender, method = hook.sender, environ["REQUEST_METHOD"]
+        if method == "OPTIONS" and (agreed := _agreed(hook, environ)) is not None:
+            return agreed
         if any(one.method == method and not one.verified for one in sender.handshakes):
-            _check_encoding(environ)
+            content.check_encoding(hook, environ)
             request = _request(environ, 0.0, hook.public_url, self._trusted_proxies)
             tokens = tuple(token.reveal() for token in hook.verify_token)
             answer = handshake.unproven(sender, self._secrets(hook, sender), tokens, request)
@@ -103,7 +127,7 @@ class Receiver:
 
     def _read(self, hook: Hook, environ: Mapping[str, Any]) -> Taken | Answer:
         self._admission.check(self._clock)  # before the body is read: turning away must stay cheap
-        _check_encoding(environ)
+        content.check_encoding(hook, environ)
         check_size(environ, self._max_body)
         sender = hook.sender
         # the clock is asked twice only where the head alone can be too old
@@ -111,6 +135,7 @@ class Receiver:
         request = _request(environ, now, hook.public_url, self._trusted_proxies)
         if sender.is_open:
             _require_no_page(request.headers)
+        body = b""
         try:
             claim = claim_of(sender, self._secrets(hook, sender), request)
             body = read_body(environ, self._max_body)
@@ -119,19 +144,35 @@ class Receiver:
             request = Request(request.method, request.url, request.headers, body, now)
             claim.check(request, _VERIFYING.step_back)
         except Mismatch as mismatch:
-            raise _not_verified(sender) from mismatch
+            raise _not_verified(sender, body) from mismatch
         if hook.has_extras:
             if (answer := handshake.proven(sender, hook.secret_texts, request)) is not None:
                 return answer
             if request.method not in hook.methods:
                 raise not_allowed(hook.methods)
-        event, remarks = self._event(hook, sender, request, received)
-        if sender.once:
-            self._check_once(hook, sender, request, event)
+        paths = topic.paths_in(hook.topic, sender, hook.delivery_id)
+        if hook.when is not None:
+            paths += hook.when.body_paths
+        each, is_batch = content.read(hook, request, paths, environ["wsgi.input"], self._max_body)
+        found = []
+        for one in each:
+            read = self._event(hook, sender, request, received, one)
+            read[0].peer = environ.get("REMOTE_ADDR", "")
+            self._judge(hook, request, read[0], one, environ)
+            found.append(read)
+            if is_batch and len(found) % content.EVENTS_A_PAUSE == 0:
+                _EXPANDING.step_back()
+        return found, is_batch
+
+    def _judge(
+        self, hook: Hook, request: Request, event: Event, given: Content, environ: Mapping[str, Any]
+    ) -> None:
+        """Refuse *event* where its proof counts once and has; note on it whether the hook's rule holds."""
+        if hook.sender.once:
+            self._check_once(hook, hook.sender, request, event)
         if hook.when is not None:
             filtering.let_through(hook, hook.when, event, environ, self._trusted_proxies)
-        filtering.for_handlers(event)
-        return event, remarks
+        filtering.for_handlers(event, is_unreadable=bool(given.unreadable))
 
     def _check_once(self, hook: Hook, sender: Sender, request: Request, event: Event) -> None:
         """Refuse another delivery by the proof of one that has come: its body is not signed."""
@@ -140,9 +181,11 @@ class Receiver:
             tolerance = sender.ways[0].tolerance
             self._once.check(hook.name, token, event.delivery or "", request.received, tolerance)
         except Mismatch as mismatch:
-            raise _not_verified(sender) from mismatch
+            raise _not_verified(sender, request.body) from mismatch
 
-    def _event(self, hook: Hook, sender: Sender, request: Request, received: datetime) -> Taken:
+    def _event(
+        self, hook: Hook, sender: Sender, request: Request, received: datetime, given: Content
+    ) -> Read:
         """The event of a verified delivery, whatever its content is, and what is to be told of that."""
         kept = {
             name: value if value.isascii() else _text(value)
@@ -150,37 +193,44 @@ class Receiver:
             if is_kept(name)
         }
         kept.pop(sender.header, None)
-        paths = topic.paths_in(hook.topic, sender)
-        if hook.when is not None:
-            paths += hook.when.body_paths
-        content, unreadable = _parse(request, paths)
+        for name, value in given.headers.items():
+            if value is None:
+                kept.pop(name, None)
+            else:
+                kept[name] = value
         query = _kept_query(request)
         if sender.parameter:
             query.pop(sender.parameter, None)
-        sources = _Sources(kept, query, content)
+        sources = _Sources(kept, query, given.value, given.attributes)
         # not a function in here that calls itself: such a one keeps all headers until garbage is collected
         found = topic.fill(hook, partial(_value, hook, sender, sources))
-        given = _first(sender.delivery, sources) or kept.get("idempotency-key")
-        delivery = _delivery_id(given) if given else None
+        who = identity.identify(
+            hook, sender, request, sources.at, _HASHING.step_back, of_event=given.identity
+        )
+        event_id = self._clock.new_id()
         event = Event(
-            id=self._clock.new_id(),
+            id=event_id,
             topic=found.text,
             received=received,
             hook=hook.name,
-            delivery=delivery,
+            delivery=who.delivery,
+            key=identity.key_of(hook, who.delivery, event_id),
+            guard=who.guard,
+            on_duplicate=hook.on_duplicate,
             headers=kept,
-            body=request.body,
+            body=given.body,
             query=sources.query,
+            attributes=given.attributes or {},
             is_test=bool(sender.tests) and _first(sender.event, sources) in sender.tests,
-            parsed=content,
+            parsed=given.value,
         )
-        remarks = {"event.unreadable": unreadable} if unreadable else {}
+        remarks = {"event.unreadable": given.unreadable} if given.unreadable else {}
         if found.missing:
             remarks["topic.missed"] = found.missing
         if found.cut:
             remarks["topic.shortened"] = found.cut
-        if given and given != delivery:
-            remarks["delivery.renamed"] = "delivery id: not 1 to 256 printable ASCII characters"
+        if who.was_renamed:
+            remarks["delivery.renamed"] = who.was_renamed
         return event, remarks
 
     def _secrets(self, hook: Hook, sender: Sender) -> tuple[str, ...]:
@@ -189,11 +239,11 @@ class Receiver:
             raise Refused(503, "hook_disabled", "hook: not usable, its secret is missing", self.retry_after())
         return secrets
 
-    def _store(self, event: Event) -> Receipt:
+    def _store(self, publish: Callable[[Given], Got], given: Given) -> Got:
         self._admission.check(self._clock)  # others came in while the body did
         try:
             with self._admission.waiting():
-                return self._publish(event)
+                return publish(given)
         except StoreError as error:
             raise Refused(
                 503, "store_unavailable", "event: could not be stored, send it again", self.retry_after()
@@ -223,28 +273,29 @@ def not_allowed(methods: Iterable[str] = ("POST",)) -> Refused:
     )
 
 
-def _not_verified(sender: Sender) -> Refused:
+def _agreed(hook: Hook, environ: Mapping[str, Any]) -> Answer | None:
+    """The answer to a sender of CloudEvents that asks whether it may send; None where nobody takes those."""
+    return abuse_protection.answer(environ, hook.methods) if hook.format == "cloudevents" else None
+
+
+def _not_verified(sender: Sender, body: bytes) -> Refused:
     scheme = sender.ways[0].prefix.strip() if sender.header == "authorization" else ""
     challenge = {"WWW-Authenticate": scheme + (' realm="hooks"' * (scheme == "Basic"))} if scheme else {}
-    return Refused(401, "not_verified", "delivery: its sender could not be verified", challenge)
+    refusal = Refused(401, "not_verified", "delivery: its sender could not be verified", challenge)
+    refusal.body = body
+    return refusal
+
+
+def _reason(refusal: Refused) -> str:
+    """What the log says and the sender is not told: the step of the verification that failed."""
+    cause = refusal.__cause__
+    return cause.reason if isinstance(cause, Mismatch) else ""
 
 
 def refuse(refusal: Refused, environ: Mapping[str, Any], *, hook: str = "") -> Answer:
     """The answer to a refused request; the fact tells the log more than the answer tells the sender."""
-    cause = refusal.__cause__
-    reason = cause.reason if isinstance(cause, Mismatch) else ""
-    problem.tell(refusal, environ, hook=hook, reason=reason)
+    problem.tell(refusal, environ, hook=hook, reason=_reason(refusal))
     return problem.answer(refusal, environ.get(problem.REQUEST_ID, ""))
-
-
-def _check_encoding(environ: Mapping[str, Any]) -> None:
-    if environ.get("HTTP_CONTENT_ENCODING", "").lower() not in ("", "identity"):
-        raise Refused(
-            415,
-            "unsupported_encoding",
-            "header Content-Encoding: send the body uncompressed",
-            {"Accept-Encoding": "identity"},
-        )
 
 
 def _request(
@@ -256,44 +307,7 @@ def _request(
     )
     if query := environ["QUERY_STRING"]:
         url = f"{url}?{query}"
-    return Request(environ["REQUEST_METHOD"], url, _headers(environ), received=now)
-
-
-def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
-    return {name: value for key, value in environ.items() if (name := _header_name(key))}
-
-
-@cached_if_short(1024)
-def _header_name(key: str) -> str:
-    """``HTTP_X_GITHUB_EVENT`` → ``x-github-event``; "" for what is not a header."""
-    if key.startswith("HTTP_"):
-        key = key[5:]
-    elif key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        return ""
-    return key.replace("_", "-").lower()
-
-
-@cached_if_short(1024)
-def _is_json(content_type: str) -> bool:
-    media_type = content_type.partition(";")[0].strip().lower()
-    return media_type == "application/json" or media_type.endswith("+json")
-
-
-def _parse(request: Request, paths: Collection[str]) -> tuple[Any, str]:
-    """The body's JSON, of a long one what is at *paths*, and why one that says it is JSON cannot be read.
-
-    A body of another type is looked into for *paths* alone: Amazon SNS sends JSON as text. Lets the hub turn
-    between the pieces of a long one.
-    """
-    content_type = request.headers.get("content-type", "")
-    is_json = _is_json(content_type)
-    if not is_json and not paths:
-        return None, ""
-    try:
-        text = strict_json.text_in(request.body, content_type, _PARSING.step_back)
-        return strict_json.parse(text, _PARSING.step_back, paths), ""
-    except strict_json.BadJson as error:
-        return None, str(error) if is_json else ""
+    return Request(environ["REQUEST_METHOD"], url, headers_of(environ), received=now)
 
 
 def _text(value: str) -> str:
@@ -319,11 +333,14 @@ class _Sources(NamedTuple):
     header: Mapping[str, str]
     query: dict[str, str]
     content: Any
+    attributes: Mapping[str, str]
 
     def at(self, place: str) -> str | None:
         kind, where = _parts_of(place)
         if kind == "header":
             return self.header.get(where)
+        if kind == "attribute":
+            return self.attributes.get(where)
         return self.query.get(where) if kind == "query" else strict_json.at_path(self.content, where)
 
 
@@ -334,6 +351,8 @@ def _parts_of(place: str) -> tuple[str, str]:
 
 
 def _value(hook: Hook, sender: Sender, sources: _Sources, placeholder: str) -> str | None:
+    if placeholder == "event" and sources.attributes:
+        return sources.attributes["type"]
     if placeholder == "name" or (placeholder == "event" and not sender.event):
         return hook.name
     return _first(sender.event if placeholder == "event" else (placeholder,), sources)
@@ -347,24 +366,32 @@ def _first(places: Iterable[str], sources: _Sources) -> str | None:
     return None
 
 
-def _delivery_id(given: str) -> str:
-    """The sender's own id of the delivery, by which a second coming is recognised; of an odd one its hash."""
-    if _DELIVERY_ID.fullmatch(given):
-        return given
-    return f"sha256:{hashlib.sha256(given.encode('utf-8', 'surrogatepass')).hexdigest()}"
-
-
 def _quoted(stored_id: Any) -> str:
     """The JSON text of an id; one that another program has stored may be anything."""
     return f'"{stored_id}"' if type(stored_id) is ObjectId else dumps(str(stored_id))
 
 
 def _accepted(event: Event, receipt: Receipt) -> Answer:
+    return _answer(_told(event, receipt), is_new=not receipt.duplicate)
+
+
+def _accepted_batch(events: Sequence[Event], receipts: Sequence[Receipt]) -> Answer:
+    each = ", ".join([_told(event, receipt) for event, receipt in zip(events, receipts, strict=True)])
+    is_new = not all(receipt.duplicate for receipt in receipts)
+    return _answer(f'{{"events": [{each}]}}', is_new=is_new)
+
+
+def _told(event: Event, receipt: Receipt) -> str:
     # put together here, where all of it is known: the encoder takes three times as long
     event_id = _quoted(receipt.event_id or event.id)
     task_ids = ", ".join([_quoted(task_id) for task_id in receipt.task_ids])
     duplicate = ', "duplicate": true' if receipt.duplicate else ""
+    retried = f', "retried": {receipt.retried}' if receipt.retried else ""
     filtered = ', "filtered": true' if event.is_filtered and not receipt.task_ids else ""
-    body = f'{{"event": {event_id}, "tasks": [{task_ids}]{duplicate}{filtered}}}\n'.encode()
+    return f'{{"event": {event_id}, "tasks": [{task_ids}]{duplicate}{retried}{filtered}}}'
+
+
+def _answer(told: str, *, is_new: bool) -> Answer:
+    body = f"{told}\n".encode()
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-    return Answer("200 OK" if receipt.duplicate else "202 Accepted", headers, body)
+    return Answer("202 Accepted" if is_new else "200 OK", headers, body)

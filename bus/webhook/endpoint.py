@@ -11,6 +11,7 @@ from ..errors import Refused
 from ..http import Endpoint
 from ..http.problem import Answer
 from .delivery import Receiver, not_allowed
+from .delivery_log import DeliveryLog
 
 LONGEST_NAME: Final = 64
 MOST_COMPARED: Final = 64
@@ -35,21 +36,30 @@ def meant(path: str, names: Collection[str]) -> str:
     return f"did you mean /hooks/{compared[near[0]]}?" if near else ""
 
 
-def deliveries(hooks: Hooks, receiver: Receiver) -> Endpoint:
+def deliveries(hooks: Hooks, receiver: Receiver, log: DeliveryLog) -> Endpoint:
     """The endpoint of ``/hooks/NAME``. Blocks until a delivery is durable; raises Refused.
 
     *hooks* gives the present hooks by name and is asked for each delivery.
     """
 
     def deliver(environ: Mapping[str, Any]) -> Answer:
-        path: str = environ["PATH_INFO"]
-        known = hooks()
-        hook = known.get(path[path.rindex("/") + 1 :])
-        if environ["REQUEST_METHOD"] != "POST" and (hook is None or not hook.has_extras):
-            # the same answer whether there is such a hook or not: its name is nobody's business
-            raise not_allowed()
-        if hook is None:
-            raise Refused(404, "unknown_hook", "hook: there is none of this name", hint=meant(path, known))
+        try:
+            hook = _hook_of(environ, hooks())
+        except Refused as refusal:
+            log.refused(environ, refusal)
+            raise
         return receiver.receive(hook, environ)
 
     return deliver
+
+
+def _hook_of(environ: Mapping[str, Any], known: Mapping[str, Hook]) -> Hook:
+    """The hook that the request of *environ* names. Raises Refused."""
+    path: str = environ["PATH_INFO"]
+    hook = known.get(path[path.rindex("/") + 1 :])
+    if environ["REQUEST_METHOD"] != "POST" and (hook is None or not hook.has_extras):
+        # the same answer whether there is such a hook or not: its name is nobody's business
+        raise not_allowed()
+    if hook is None:
+        raise Refused(404, "unknown_hook", "hook: there is none of this name", hint=meant(path, known))
+    return hook

@@ -29,19 +29,20 @@ def let_through(
     hook: Hook, rule: Rule, event: Event, environ: Mapping[str, Any], trusted: Collection[Network]
 ) -> None:
     """Note on *event* whether *rule* holds for it, and what of the request has to be kept to ask again."""
-    told = {"method": environ["REQUEST_METHOD"], "peer": environ.get("REMOTE_ADDR", "")}
+    told = {"method": environ["REQUEST_METHOD"]}
     if "ip" in rule.names:
         told["ip"] = str(client(environ, trusted) or "")
-    if "peer" in rule.names:
-        told["peer"] = str(networks.address(told["peer"]) or "")
     event.request = {name: told[name] for name in sorted(rule.names & OF_REQUESTS) if told.get(name)}
     event.is_filtered = not rule.holds(subject_of(event, (rule,), sender=hook.verify))
 
 
-def for_handlers(event: Event) -> None:
+def for_handlers(event: Event, *, is_unreadable: bool) -> None:
     """Let rules of handlers use what was parsed of the body where that is all of it, for certain.
 
-    Of a long one only what the hook asks for was kept; a charset may make the text twice as long.
+    Of a long one only what the hook asks for was kept; a charset may make the text twice as long, and what is
+    compressed has any length. A body that could not be read is not tried again: none has a value in it.
     """
-    if event.parsed is None or 2 * len(event.body) > PIECE_BYTES:
+    if is_unreadable:
+        event.parsed = None
+    elif event.parsed is None or "content-encoding" in event.headers or 2 * len(event.body) > PIECE_BYTES:
         event.parsed = UNREAD

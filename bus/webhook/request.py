@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
+
+from ..safe_text import cached_if_short
 
 MOST_FIELDS: Final = 1000
 """Of one form or query: more are none at all."""
@@ -80,3 +82,18 @@ def _taken_apart(text: str) -> Fields:
 def raw(text: str) -> bytes:
     """The bytes of a head's *text* as they came: WSGI hands it over as Latin-1."""
     return text.encode("latin-1", "replace")
+
+
+def headers_of(environ: Mapping[str, Any]) -> dict[str, str]:
+    """The headers of the request in *environ*, by their lower-case names."""
+    return {name: value for key, value in environ.items() if (name := _header_name(key))}
+
+
+@cached_if_short(1024)
+def _header_name(key: str) -> str:
+    """``HTTP_X_GITHUB_EVENT`` → ``x-github-event``; "" for what is not a header."""
+    if key.startswith("HTTP_"):
+        key = key[5:]
+    elif key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        return ""
+    return key.replace("_", "-").lower()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ..config.topics import FALLBACK_PLACEHOLDERS, LONGEST, PLACEHOLDERS
 from ..placeholders import NoValue
 from ..senders import Sender
+from .identity import places_of
 
 if TYPE_CHECKING:
     from ..config import Hook
@@ -53,9 +54,9 @@ def fill(hook: Hook, lookup: Callable[[str], str | None]) -> Topic:
 
 
 @lru_cache(maxsize=1024)
-def paths_in(template: str, sender: Sender) -> tuple[str, ...]:
-    """The paths into a body that *template* asks for, and at which *sender* has its ids and tests."""
+def paths_in(template: str, sender: Sender, delivery_id: str = "") -> tuple[str, ...]:
+    """The paths into a body that the templates ask for, and at which *sender* has its ids and tests."""
     names = [one.name for one in PLACEHOLDERS.compile(template).placeholders]
     events = sender.event if "event" in names or sender.tests else ()
-    places = (*names, *events, *sender.delivery)
+    places = (*names, *events, *places_of(delivery_id, sender))
     return tuple({place[5:]: None for place in places if place.startswith("body:")})

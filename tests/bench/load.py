@@ -13,17 +13,18 @@ import socket
 import sys
 import time
 
-BODY = json.dumps({"ref": "refs/heads/main", "repository": {"name": "demo"}, "pad": "x" * 900}).encode()
+BODY = {"ref": "refs/heads/main", "repository": {"name": "demo"}, "pad": "x" * 900}
 
 
 def request(number: int, secret: str) -> bytes:
-    """One delivery with an id of its own."""
-    signature = hmac.new(secret.encode(), BODY, hashlib.sha256).hexdigest()
+    """One delivery with an id and a body of its own: the same body would be the same delivery."""
+    body = json.dumps({**BODY, "number": number}).encode()
+    signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
     return (
         f"POST /hooks/bench HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(BODY)}\r\nX-GitHub-Event: push\r\nX-GitHub-Delivery: {number}\r\n"
+        f"Content-Length: {len(body)}\r\nX-GitHub-Event: push\r\nX-GitHub-Delivery: {number}\r\n"
         f"X-Hub-Signature-256: sha256={signature}\r\n\r\n"
-    ).encode() + BODY
+    ).encode() + body
 
 
 class Client:

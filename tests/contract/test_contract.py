@@ -19,10 +19,8 @@ WORDS = {
     4: "four",
     5: "five",
     8: "eight",
-    11: "eleven",
-    12: "twelve",
-    30: "thirty",
-    31: "thirty-one",
+    14: "fourteen",
+    33: "thirty-three",
 }
 
 

@@ -404,7 +404,7 @@ def test_a_healed_task_waits_although_its_repetition_was_posted_as_busy(
 def test_one_posting_that_cannot_be_stored_leaves_the_others_alone(store: MongoStore) -> None:
     """Group commit puts strangers into one call."""
     large = Posting([], a_delivery("large"))
-    large.event.body = b"x" * (17 * 1024 * 1024)  # type: ignore[union-attr]
+    large.event.args = ["x" * (17 * 1024 * 1024)]  # type: ignore[union-attr]
     good = [Posting([a_task()]) for _ in range(3)]
 
     calls = [gevent.spawn(store.post, [posting]) for posting in [*good, large]]
@@ -746,7 +746,7 @@ def test_an_index_of_an_earlier_version_makes_room_for_the_one_in_its_place(
     tasks, events = (set(database[name].index_information()) for name in ("monq_task", "monq_event"))
 
     assert (True, False) == (schema.OF_EVENT in tasks, "monqbus_event" in tasks)
-    assert {"_id_", "monqbus_key", "monqbus_past"} == events
+    assert {"_id_", "monqbus_key", "monqbus_guard", "monqbus_past"} == events
 
 
 def test_a_daemon_whose_clock_is_ahead_forgets_nothing_of_the_others(store: MongoStore) -> None:

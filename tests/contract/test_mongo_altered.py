@@ -15,7 +15,7 @@ from bus.errors import StoreError, StoreUnavailable
 from bus.model import Filter, Posting
 from bus.store.mongo import MongoStore
 from bus.store.mongo.checks import diagnose
-from bus.store.mongo.schema import CLAIM, EVENTS, FEED, TASKS, WORKERS, indexes, missing_indexes
+from bus.store.mongo.schema import CLAIM, DELIVERIES, EVENTS, FEED, TASKS, WORKERS, indexes, missing_indexes
 from tests.mongod import Deployment
 
 from .samples import NAME, NOW, ONE, a_delivery, a_fan_out, a_task, post
@@ -58,7 +58,7 @@ def look(store: MongoStore) -> list[tuple[str, str]]:
 
 
 def all_indexes() -> str:
-    return ", ".join(missing_indexes({TASKS: {}, EVENTS: {}}))
+    return ", ".join(missing_indexes({TASKS: {}, EVENTS: {}, DELIVERIES: {}}))
 
 
 # at the start
@@ -189,6 +189,7 @@ def test_a_dropped_database_is_told_collection_by_collection(store: MongoStore, 
     assert [
         ("store.altered", TASKS),
         ("store.altered", EVENTS),
+        ("store.altered", DELIVERIES),
         ("store.altered", WORKERS),
         ("store.altered", ""),
         ("store.restored", all_indexes()),
@@ -209,7 +210,7 @@ def test_what_was_posted_after_the_drop_and_before_the_look_runs(
 def test_dropped_indexes_are_made_anew_without_a_restart(store: MongoStore, database: Documents) -> None:
     """A claim without its index is refused, so nothing would run."""
     (task,) = post(store, a_task())
-    for name in (TASKS, EVENTS):
+    for name in (TASKS, EVENTS, DELIVERIES):
         database[name].drop_indexes()
 
     assert [("store.altered", ""), ("store.restored", all_indexes())] == look(store)

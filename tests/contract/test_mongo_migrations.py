@@ -19,7 +19,7 @@ from bus.model import COMPLETE, Event, EventFilter, Posting, Report
 from bus.store.documents import event_to_document
 from bus.store.mongo import MongoStore, checks, intake, migration
 from bus.store.mongo.migration import SCHEMA, SCHEMA_VERSION
-from bus.store.mongo.migrations import STEPS, v2_event_kind
+from bus.store.mongo.migrations import STEPS, v2_event_kind, v3_delivery_log
 from bus.store.mongo.schema import EVENTS
 
 from .samples import NAME, NOW, ONE, TWO, a_delivery, a_fan_out, a_task
@@ -120,7 +120,7 @@ def test_of_daemons_that_start_at_once_one_does_each_step(version_1: str, monkey
             begun.set()
             super().sleep(seconds)
 
-    monkeypatch.setattr(migration, "STEPS", ((2, slow),))
+    monkeypatch.setattr(migration, "STEPS", ((2, slow), *STEPS[1:]))
 
     def start() -> None:
         store = MongoStore(version_1, daemon=True)
@@ -137,6 +137,22 @@ def test_of_daemons_that_start_at_once_one_does_each_step(version_1: str, monkey
 
     assert 1 == len(calls)
     assert [UPGRADED] * 3 == seen
+
+
+def test_a_database_of_version_2_gets_the_delivery_log(mongo_address: str) -> None:
+    """Also where it was made already: a step that was cut is begun again."""
+    with opened(mongo_address) as store:
+        database_of(store)["monq_delivery"].drop()
+        database_of(store)[SCHEMA].update_one({}, {"$set": {"version": 2}})
+    for _ in range(2):
+        with opened(mongo_address, daemon=False) as store:
+            v3_delivery_log.migrate(database_of(store), lambda: None)
+            indexes = set(database_of(store)["monq_delivery"].index_information())
+    with opened(mongo_address) as store:
+        version = version_in(store)
+
+    assert {"_id_", "monqbus_ring"} == indexes
+    assert {"_id": "schema", "version": 3} == version
 
 
 def test_a_step_that_was_cut_is_begun_again(version_1: str, monkeypatch: Any) -> None:
@@ -235,7 +251,7 @@ def test_daemons_of_version_1_and_2_work_on_one_database(
             (new, "of old"), (old, "of new"),
         )]  # fmt: skip
         found = [
-            {event.delivery for event in store.events(9, which=EventFilter(kind="delivery"))}
+            {event.delivery for event in store.events(9, filter=EventFilter(kind="delivery"))}
             for store in (old, new)
         ]
         claimed = [store.claim(worker, {NAME}, 1, NOW).tasks for store, worker in ((old, ONE), (new, TWO))]
@@ -245,7 +261,7 @@ def test_daemons_of_version_1_and_2_work_on_one_database(
         ]
         with monkeypatch.context() as patch:
             patch.setattr(migration, "SCHEMA_VERSION", 1)
-            with pytest.raises(StoreUnusable, match="expected schema version 1 to 1, got 2"):
+            with pytest.raises(StoreUnusable, match=f"expected schema version 1 to 1, got {SCHEMA_VERSION}"):
                 opened(version_1)
 
         assert {None, "delivery"} == stored

@@ -142,7 +142,9 @@ def test_an_event_whose_tasks_have_ended_is_known_by_its_id(store: Store) -> Non
 def test_an_event_and_its_tasks_are_stored_together(store: Store) -> None:
     """Both are there when post returns."""
     query = {"project.id": "7", "$a": "", "x\x00": "\x00"}
-    event = a_delivery(headers={"x-github-event": "push"}, query=query, expire_at=later(60))
+    attributes = {"id": "1", "source": "/€", "type": "t", "specversion": "1.0", "empty": ""}
+    headers = {"x-github-event": "push"}
+    event = a_delivery(headers=headers, query=query, attributes=attributes, expire_at=later(60))
     posting = a_fan_out(event, a_task("a.one"), a_task("a.two"))
 
     (receipt,) = store.post([posting])
@@ -213,6 +215,50 @@ def test_one_delivery_sent_many_times_at_once_is_stored_once(store: Store) -> No
     assert 1 == len({(receipt.event_id, *receipt.task_ids) for receipt in receipts})
     assert 19 == sum(receipt.duplicate for receipt in receipts)
     assert {"a.one": 1, "a.two": 1} == store.waiting()
+
+
+def test_a_thousand_copies_of_one_delivery_make_one_set_of_tasks(store: Store) -> None:
+    """A sender that lost patience, or somebody who means harm; handed over at once."""
+    postings = [a_fan_out(a_delivery(), a_task("a.one"), a_task("a.two")) for _ in range(1000)]
+
+    receipts = [answer[0] for answer in together(*(partial(store.post, [p]) for p in postings))]
+
+    assert 1 == len({(receipt.event_id, *receipt.task_ids) for receipt in receipts})
+    assert 999 == sum(receipt.duplicate for receipt in receipts)
+    assert ({"a.one": 1, "a.two": 1}, 1) == (store.waiting(), len(store.events(9)))
+
+
+def test_a_recorded_delivery_is_recognised_under_another_id(store: Store) -> None:
+    """By its guard, alone or at the same moment; without one it is another delivery."""
+    first = a_fan_out(a_delivery("one", guard="github:abc"), a_task())
+    (receipt,) = store.post([first])
+    again = [
+        a_fan_out(a_delivery(delivery, guard="github:abc"), a_task()) for delivery in ("two", "three", None)
+    ]
+    answers = [answer[0] for answer in together(*(partial(store.post, [one]) for one in again))]
+    others = store.post(
+        [a_fan_out(a_delivery("four", guard=None), a_task()), Posting([], a_delivery("five"))]
+    )
+
+    assert [Receipt(receipt.task_ids, receipt.event_id, duplicate=True)] * 3 == answers
+    assert [False, False] == [other.duplicate for other in others]
+    assert {"shop.send_mail": 2} == store.waiting()
+
+
+def test_a_guard_counts_after_the_id(store: Store) -> None:
+    """The same id is the same delivery, also where the body of another one came with it."""
+    one, two = store.post([Posting([], a_delivery(word, guard=word)) for word in ("one", "two")])
+
+    assert one.event_id == store.post([Posting([], a_delivery("one", guard="two"))])[0].event_id
+    assert two.event_id == store.post([Posting([], a_delivery("three", guard="two"))])[0].event_id
+
+
+def test_guard_and_peer_of_an_event_come_back(store: Store) -> None:
+    """As they were stored."""
+    event = a_delivery(guard="github:abc", peer="192.0.2.7")
+    store.post([Posting([], event)])
+
+    assert event == store.event(event.id)
 
 
 def test_posts_of_many_greenlets_are_answered_each_with_its_own(store: Store) -> None:

@@ -242,6 +242,7 @@ def mongo(standalone: Deployment) -> Iterator[MongoGround]:
 @example(damage=[Place("task", 9, "worker", BAD_STRING)])
 @example(damage=[Place("event", DAMAGEABLE["event"][0], "query", [["a", 1]])])
 @example(damage=[Place("event", DAMAGEABLE["event"][0], "query", True)])
+@example(damage=[Place("event", DAMAGEABLE["event"][0], "attributes", {"id": 1})])
 @example(damage=[Place("task", 1, "task_name", Code("x")), Place("task", 2, "state", Code("x"))])
 @PROFILE
 def test_rubbish_in_mongodb_stops_nothing_else(mongo: MongoGround, damage: list[Place]) -> None:

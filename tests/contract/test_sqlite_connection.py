@@ -14,14 +14,14 @@ from gevent.event import Event as Signal
 from gevent.monkey import get_original
 
 from bus.errors import StoreError, StoreHeld, StoreUnavailable
-from bus.model import Filter, MonQTask
+from bus.model import Filter, MonQTask, Posting, Receipt
 from bus.regex import LONGEST_SEARCHED
 from bus.store.sqlite import connection
 from bus.store.sqlite import filter as sqlite_filter
 from bus.store.sqlite.rows import INSERT_TASK, task_to_row
-from bus.store.sqlite.store import SqliteStore
+from bus.store.sqlite.store import LARGE_BYTES, SqliteStore
 
-from .samples import PATIENCE, a_task, post, together
+from .samples import PATIENCE, a_delivery, a_task, post, together
 
 
 class Driver:
@@ -255,3 +255,27 @@ def test_a_commit_whose_greenlet_is_killed_is_whole_and_the_next_ones_follow(tmp
         held.close()
 
         assert {"ready": 2} == store.count(Filter())
+
+
+def test_a_large_posting_is_written_in_the_native_thread(tmp_path: Path, monkeypatch: Any) -> None:
+    """Its statements would hold the hub for as long as a thousand small ones; those stay where they were."""
+    threads: dict[int, int] = {}
+    with closing(SqliteStore(tmp_path / "monqbus.db", daemon=True)) as store:
+        store.open()
+        write = store._post
+
+        def noted(posting: Posting) -> Receipt:
+            threads[len(posting.event.body) if posting.event else 0] = get_original("_thread", "get_ident")()
+            return write(posting)
+
+        monkeypatch.setattr(store, "_post", noted)
+        small, large = a_delivery("small"), a_delivery("large")
+        large.body = bytes(2 * LARGE_BYTES)
+        store.post([Posting([], small)])
+        store.post([Posting([], large)])
+        found = store.event(large.id)
+
+    here = get_original("_thread", "get_ident")()
+    assert here == threads[len(small.body)]
+    assert here != threads[len(large.body)]
+    assert large == found

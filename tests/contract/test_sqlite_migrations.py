@@ -108,6 +108,26 @@ def test_events_of_version_2_get_the_kind_that_their_hook_says(path: Path) -> No
     assert path.with_name("monqbus.db.v2-backup").exists()
 
 
+def test_a_file_of_version_3_is_made_like_a_new_one(path: Path, tmp_path: Path) -> None:
+    """The delivery log and the guard of events are there, under the same names, and empty."""
+    with closing(sqlite3.connect(path)) as connection:
+        for _, step in STEPS[:2]:
+            step(connection)
+        connection.execute("PRAGMA user_version = 3")
+        connection.commit()
+    new = tmp_path / "new.db"
+    for place in (path, new):
+        for _ in opened(place):
+            pass
+
+    columns = "SELECT name, type, [notnull] FROM pragma_table_info('{}') ORDER BY name"
+    for table in ("event", "delivery"):
+        assert rows(new, columns.format(table)) == rows(path, columns.format(table))
+    names = "SELECT name FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
+    assert rows(new, names) == rows(path, names)
+    assert [(None, 3)] == rows(path, "SELECT guard, count(*) FROM event GROUP BY guard")
+
+
 def test_a_new_event_and_its_replay_write_the_same_columns(tmp_path: Path) -> None:
     """As the migration fills them."""
     new = tmp_path / "new.db"

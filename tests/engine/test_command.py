@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pwd
+import random
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ from bson import ObjectId
 
 from bus.apps.command import Command
 from bus.apps.command_program import fault
+from bus.apps.event_told import MOST_TOLD_BYTES
 from bus.apps.options import Options
 from bus.engine.output import TOLD_LINES, Capture
 from bus.engine.run import Run
@@ -49,19 +52,25 @@ def capture():
 def run(engine, tmp_path, capture):
     """Runs a command for a delivery; the task as it is stored afterwards."""
 
-    def perform(*words, body=None, folder=tmp_path, **settings):
+    def perform(
+        *words, body=None, folder=tmp_path, attributes=None, content_type="", encoding="", **settings
+    ):
         text = json.dumps(BODY if body is None else body).encode() if not isinstance(body, bytes) else body
-        task = deliver(engine, Command(words, folder, **settings), text)
+        command = Command(words, folder, **settings)
+        kind = {"content_type": content_type, "encoding": encoding}
+        task = deliver(engine, command, text, attributes=attributes, **kind)
         capture.start()
         return engine.perform(task)
 
     return perform
 
 
-def deliver(engine, command, body=b"", **options):
+def deliver(engine, command, body=b"", *, attributes=None, content_type="", encoding="", **options):
     """A delivery whose one handler is *command*; its task, stored as ready."""
     event = Event(ObjectId(), "github.push", engine.clock.now(), hook="github", delivery="d-1")
-    event.headers, event.body = {"x-github-event": "push"}, body
+    event.headers, event.body = {"x-github-event": "push", "content-type": content_type}, body
+    event.headers["content-encoding"] = encoding
+    event.attributes = attributes or {}
     name = f"handler:h{len(engine.registry.tasks)}"
     engine.declare(command, name, topic="github.push", **options)
     task = prepare(engine.clock, name, ["github.push"], {}, Options(), {})
@@ -113,6 +122,53 @@ def test_the_event_is_json_on_standard_input_and_in_a_file(run):
     assert BODY == told["body"]
     assert ("github.push", "github", "d-1") == (told["topic"], told["hook"], told["delivery"])
     assert {"id": str(task.id), "attempt": 1, "token": task.token} == told["task"]
+
+
+def test_a_cloudevent_has_its_attributes(run):
+    """As placeholders, and in the event that the command reads."""
+    code = "import json, sys; print(sys.argv[1], json.load(sys.stdin)['attributes'])"
+
+    task = run(*python(code), "{attribute:subject}-{attribute:none|x}", attributes={"subject": "s"})
+
+    assert "s-x {'subject': 's'}" == task.output.strip()
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_of_a_long_body_a_command_gets_the_file_and_what_it_names(run, is_packed):
+    """As JSON it would hold the hub; the value is null there."""
+    noise = random.Random(1).randbytes(MOST_TOLD_BYTES // 2).hex()
+    body = json.dumps({"text": noise, "a": ["y", "z"]}).encode()
+    code = (
+        "import json, os, sys; told = json.load(sys.stdin); "
+        "print(sys.argv[1], told['body'], os.path.getsize(os.environ['MONQBUS_BODY_FILE']))"
+    )
+    sent = gzip.compress(body) if is_packed else body
+    encoding = "gzip" if is_packed else ""
+
+    task = run(*python(code), "{body:a.1}", body=sent, content_type="application/json", encoding=encoding)
+
+    assert f"z None {len(sent)}" == task.output.strip()
+
+
+OTHER_KINDS = {
+    "application/x-www-form-urlencoded": b"a=%26&a=2",
+    "text/xml": b"<r><a>&amp;</a><a>2</a></r>",
+    "multipart/form-data; boundary=x": (
+        b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n&\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="a"; filename="f"\r\n\r\n\xff\r\n--x--'
+    ),
+}
+
+
+@pytest.mark.parametrize("content_type", OTHER_KINDS)
+def test_a_body_of_another_kind_has_its_value_too(run, content_type):
+    """A form's fields, an element and a part are placeholders as members of JSON are."""
+    place = "{body:r.a.0}" if "xml" in content_type else "{body:a.0}"
+
+    assert (
+        "&"
+        == run("/bin/echo", place, body=OTHER_KINDS[content_type], content_type=content_type).output.strip()
+    )
 
 
 @pytest.mark.parametrize("body", [b"\xff\x00raw", b"not json", b"", b'{"a": NaN}'])

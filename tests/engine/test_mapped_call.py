@@ -30,14 +30,20 @@ BODY = {
 def call(engine):
     """Runs a mapped call for a delivery; the task as it is stored, and what the function was called with."""
 
-    def perform(args: list[Any], kwargs: dict[str, Any] | None = None, body: bytes | None = None) -> Any:
+    def perform(
+        args: list[Any],
+        kwargs: dict[str, Any] | None = None,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+    ) -> Any:
         seen: list[Any] = []
         engine.declare(
             MappedCall(lambda *args, **kwargs: seen.append((args, kwargs)) or "done", args, kwargs or {}),
             "handler:h", topic="t",
         )  # fmt: skip
         event = Event(ObjectId(), "t", engine.clock.now(), hook="x", body=body or json.dumps(BODY).encode())
-        event.headers, event.query = {"x-kind": "push"}, {"team": "a"}
+        event.headers = {"x-kind": "push", "content-type": content_type}
+        event.query, event.attributes = {"team": "a"}, {"subject": "s"}
         made = prepare(engine.clock, "handler:h", ["t"], {}, Options(max_attempts=1), {})
         made.event_id, made.topic, event.task_ids = event.id, "t", [made.id]
         engine.store.post([Posting([made], event)])
@@ -48,6 +54,8 @@ def call(engine):
 
 VALUES = [
     ("{body:n}", 7),
+    ("{attribute:subject}", "s"),
+    ("{attribute:time|none}", "none"),
     ("{body:yes}", True),
     ("{body:none}", None),
     ("{body:none|x}", "x"),
@@ -176,3 +184,30 @@ def test_what_could_never_be_called_is_refused_at_load(registry, tmp_path, field
     """With the place of its section."""
     with pytest.raises(ConfigError, match=rf"^monqbus.ini:7: \[handler:h\] {said}"):
         declare([handler(**fields)], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/x-www-form-urlencoded", b"a=1&b=2"),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--b--\r\n',
+        ),
+        ("text/plain", b'{"a": "1"}'),
+    ],
+)
+def test_the_value_of_each_kind_of_body_is_found(call, content_type, body):
+    """As rules and topics find it."""
+    done, seen = call(["{body:a}", "{body:z|none}"], body=body, content_type=content_type)
+
+    assert ("complete", [(("1", "none"), {})]) == (done.state, seen)
+
+
+def test_of_a_long_body_an_object_is_whole(call):
+    """Of what no argument names, most is not kept while it is read."""
+    body = json.dumps({"filling": ["x" * 100] * 10_000, "who": {"tags": [{"y": 1}]}}).encode()
+
+    done, seen = call(["{body:who}"], body=body)
+
+    assert ("complete", [(({"tags": [{"y": 1}]},), {})]) == (done.state, seen)

@@ -162,6 +162,26 @@ def test_an_interrupted_post_leaks_neither_slot_nor_task(engine):
 # events
 
 
+def test_the_events_of_a_batch_and_their_tasks_are_one_write(engine, office, facts):
+    """What was there before keeps its ids; the answers are in the order of the events."""
+    engine.declare(lambda topic, event: ran.append(event.delivery), topic="a")
+    ran: list[str | None] = []
+    office.deliver(delivery(engine, "2"))
+    calls: list[int] = []
+    post = engine.store.post
+    engine.faulty.__dict__["post"] = lambda postings: calls.append(len(postings)) or post(postings)
+    events = [delivery(engine, number) for number in ("1", "2", "3")]
+
+    receipts = engine.office.deliver_all(events)
+    perform_all(engine)
+
+    assert [3] == calls
+    assert [False, True, False] == [receipt.duplicate for receipt in receipts]
+    assert [events[0].id, events[2].id] == [receipts[0].event_id, receipts[2].event_id]
+    assert ["1", "2", "3"] == sorted(ran)
+    assert 1 == facts.names.count("event.repeated")
+
+
 def test_an_event_becomes_one_task_for_each_handler_in_one_step(engine, office, facts):
     """Stored whole or not at all, so that no handler is forgotten by a crash in between."""
     for name in ("h1", "h2", "h3"):
@@ -318,6 +338,94 @@ def test_a_replayed_event_is_kept_as_long_as_a_new_one(engine, office):
     office.replay(event_id)
 
     assert timedelta(days=30) == engine.store.event(event_id).expire_at - engine.clock.now()
+
+
+def failing(engine, office):
+    """A delivery whose only task has ended in error, by its receipt."""
+    engine.declare(lambda *_: 1 / 0, "h", topic="a", max_attempts=1)
+    receipt = office.deliver(delivery(engine))
+    perform_all(engine)
+    assert {"error": 1} == engine.store.count(Filter())
+    return receipt
+
+
+def test_a_redelivery_makes_what_had_failed_ready_again(engine, office, facts):
+    """Once, however many come; the answer has the first ids and says how many."""
+    first = failing(engine, office)
+    again = [office.deliver(delivery(engine)) for _ in range(3)]
+
+    assert [(first.task_ids, first.event_id, True)] * 3 == [
+        (one.task_ids, one.event_id, one.duplicate) for one in again
+    ]
+    assert [1, 0, 0] == [one.retried for one in again]
+    assert {"ready": 1} == engine.store.count(Filter())
+    assert [(1, first.event_id)] == [(one["count"], one["first"]) for one in facts.of("delivery.retried")]
+    perform_all(engine)
+    assert {"error": 1} == engine.store.count(Filter())
+
+
+def test_of_many_redeliveries_at_once_one_makes_what_had_failed_ready(engine, office):
+    """Each task runs once more, and all are told the first ids."""
+    first = failing(engine, office)
+    greenlets = [gevent.spawn(office.deliver, delivery(engine)) for _ in range(200)]
+    gevent.joinall(greenlets, timeout=PATIENCE, raise_error=True)
+    receipts = [greenlet.value for greenlet in greenlets]
+
+    assert 1 == sum(receipt.retried for receipt in receipts)
+    assert {tuple(first.task_ids)} == {tuple(receipt.task_ids) for receipt in receipts}
+    assert {"ready": 1} == engine.store.count(Filter())
+
+
+def test_a_recorded_delivery_under_another_id_makes_nothing_run(engine, office):
+    """Whoever has captured one could make its tasks run again and again."""
+    engine.declare(lambda *_: 1 / 0, "h", topic="a", max_attempts=1)
+    one, captured = delivery(engine, "1"), delivery(engine, "2")
+    one.guard = captured.guard = "x:1"
+    first = office.deliver(one)
+    perform_all(engine)
+    again = office.deliver(captured)
+
+    assert (first.task_ids, True, 0) == (again.task_ids, again.duplicate, again.retried)
+    assert {"error": 1} == engine.store.count(Filter())
+
+
+def test_a_redelivery_forgets_no_crash(engine, office):
+    """It comes from outside: it must not be able to bring down one daemon after the other."""
+    (task_id,) = failing(engine, office).task_ids
+    engine.store.move([task_id], ("error",), {"crashes": 3})
+    office.deliver(delivery(engine))
+
+    assert 3 == engine.store.get(task_id).crashes
+
+
+@pytest.mark.parametrize("state", ["complete", "skipped", "ready"])
+def test_a_redelivery_leaves_tasks_alone_that_did_not_fail(engine, office, state):
+    """What is done is done, what an operator has cancelled stays so, and what waits has its turn."""
+    (task_id,) = failing(engine, office).task_ids
+    engine.store.move([task_id], ("error",), {"state": state})
+
+    assert 0 == office.deliver(delivery(engine)).retried
+    assert {state: 1} == engine.store.count(Filter())
+
+
+def test_a_hook_may_leave_failed_tasks_to_its_operator(engine, office):
+    """on_duplicate = ignore."""
+    failing(engine, office)
+    event = delivery(engine)
+    event.on_duplicate = "ignore"
+
+    assert (True, 0) == (office.deliver(event).duplicate, office.deliver(event).retried)
+    assert {"error": 1} == engine.store.count(Filter())
+
+
+def test_what_differs_in_a_repetition_is_told(engine, office, facts):
+    """Another body under the same id counts for nothing, as Stripe has it; so does another id."""
+    one, same, differs, renewed = (delivery(engine, n) for n in ("1", "1", "1", "2"))
+    differs.body, one.guard, renewed.guard = b"{ }", "x:1", "x:1"
+    receipts = [office.deliver(event) for event in (one, same, differs, renewed)]
+
+    assert [False, True, True, True] == [receipt.duplicate for receipt in receipts]
+    assert ["delivery.differed", "delivery.renewed"] == [name for name in facts.names if "delivery" in name]
 
 
 def test_deliveries_without_an_id_are_all_new(engine, office):

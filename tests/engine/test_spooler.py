@@ -332,8 +332,8 @@ def test_a_delivery_that_was_given_up_and_kept_after_all_is_not_forgotten(house,
     house.engine.faulty.sleep()
     take_in = house.spool._connection.take_in
 
-    def late(job):
-        take_in(job)
+    def late(job, **kind):
+        take_in(job, **kind)
         raise StoreUnavailable("no answer in time")
 
     with monkeypatch.context() as disk, pytest.raises(StoreUnavailable):

@@ -23,9 +23,10 @@ from bus.apps.context import c, restored
 from bus.apps.options import Options
 from bus.apps.registry import Registry, Task
 from bus.clock import Clock
+from bus.delivery_record import Delivery, DeliveryFilter, accepted
 from bus.errors import BadCall, BadDeclaration, BadFilter, NotFound, NotStorable, StoreUnavailable
 from bus.http import Server, listen_unix
-from bus.model import Filter, MonQTask
+from bus.model import Event, Filter, MonQTask, Posting
 from bus.posting import PostOffice
 from bus.store import Store, open_memory_store
 
@@ -295,6 +296,39 @@ def test_an_event_that_no_handler_took_is_replayed_once(place: Place, client: Ap
     assert receipt.task_ids == [task.id for task in place.stored()]
 
 
+def test_deliveries_are_found_and_shown_as_by_the_admin(place: Place, client: ApiClient) -> None:
+    """Events and records as one list, page by page; any header comes through."""
+    record = Delivery(
+        ObjectId(), MOMENT, "refused", 401, hook="x", headers={"$a.b": "c"}, parameters=["q"], body=b"\xff"
+    )
+    place.store.log_deliveries([record])
+    event = Event(ObjectId(), "t", MOMENT, hook="x", delivery="1", body=b"{}", peer="192.0.2.1")
+    place.store.post([Posting([], event)])
+    admin = Admin(place.store, Clock())
+
+    for which in (DeliveryFilter(), DeliveryFilter(hook="x", older=datetime.now(timezone.utc))):
+        pages, cursor = [], None
+        while page := client.deliveries(which, 1, cursor):
+            pages += page
+            cursor = page[-1].id
+        assert [accepted(event), dataclasses.replace(record, body=b"")] == pages == admin.deliveries(which, 9)
+    assert record == client.delivery(record.id)
+    assert accepted(event) == client.delivery(event.id)
+    with pytest.raises(NotFound, match="after keep_deliveries"):
+        client.delivery(ObjectId())
+
+
+def test_a_person_with_curl_reads_the_delivery_log(place: Place) -> None:
+    """As JSON, with everything of one under its id."""
+    record = Delivery(ObjectId(), MOMENT, "refused", 401, hook="x", path="/hooks/x", body=b"a")
+    place.store.log_deliveries([record])
+    _, found = place.ask("POST", "/deliveries/find", '{"filter": {"outcome": "refused"}}')
+    status, shown = place.ask("GET", f"/deliveries/{record.id}")
+
+    assert [str(record.id)] == [one["id"] for one in found["deliveries"]] == [found["cursor"]]
+    assert (200, "/hooks/x", "a") == (status, shown["delivery"]["path"], shown["delivery"]["body"])
+
+
 def test_a_bulk_action_stops_at_the_number_asked_for(place: Place, client: ApiClient) -> None:
     """*most* bounds a page, the newest go first."""
     tasks = [posted(client, "shop.sell", [], {}, Options()) for _ in range(3)]
@@ -366,6 +400,9 @@ def test_an_action_that_the_state_forbids_is_a_conflict(place: Place) -> None:
         ("/events/find", '{"before": null}', "before"),
         ("/events/find", '{"filter": {"name": "a"}}', "name"),
         ("/events", '{"topic": ""}', "topic"),
+        ("/deliveries/find", '{"filter": {"newer": "yesterday"}}', "newer"),
+        ("/deliveries/find", '{"filter": {"kind": "x"}}', "kind"),
+        ("/deliveries/find", '{"which": {}}', "which"),
     ],
 )  # fmt: skip
 def test_a_malformed_request_is_answered_400_with_its_subject(

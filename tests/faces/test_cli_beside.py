@@ -259,7 +259,7 @@ def test_events_are_listed_newest_first(beside: Command) -> None:
     [
         (["list", "0" * 24], "ID: expected none with list"),
         (["show"], "ID: expected at least one event to show"),
-        (["show", "0" * 24, "--topic", "x"], "--topic: expected with list alone"),
+        (["show", "0" * 24, "--topic", "x"], "--topic: expected with no ID"),
         (["list", "--kind", "x" * 1001], "--kind: expected text of at most 1000"),
     ],
 )

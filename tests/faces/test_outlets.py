@@ -38,12 +38,26 @@ def foreign(run: Command, tmp_path: Path, mongo_address: str) -> Command:
                 "history": [{"attempt": 1, "at": NOW, "error": HOSTILE}], "output": HOSTILE,
             }
         )  # fmt: skip
+        client.get_default_database()["monq_delivery"].insert_one(
+            {
+                "_id": TASK, "outcome": "refused", "received": NOW, "status": 401, "by_stranger": True,
+                "room": "x",
+                **dict.fromkeys(("hook", "path", "method", "peer", "code", "reason", "request"), HOSTILE),
+                "headers": [[HOSTILE, HOSTILE]], "parameters": [HOSTILE, 7], "body": HOSTILE.encode(),
+            }
+        )  # fmt: skip
     return lambda *words: run(*words, "--config", config)
 
 
 @pytest.mark.parametrize(
     "words",
     [
+        ["deliveries", "list"],
+        ["deliveries", "list", "--json"],
+        ["deliveries", "show", str(TASK)],
+        ["deliveries", "show", str(TASK), "--json"],
+        ["deliveries", "list", "--outcome", HOSTILE],
+        ["deliveries", "replay", str(TASK)],
         ["list"],
         ["list", "--json"],
         ["show", str(TASK)],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import random
 import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -39,7 +41,9 @@ def publish(event: Event) -> Receipt:
 
 
 HOOKS = {
-    "open": Hook(name="open", verify="none", topic="{body:topic}"),
+    "open": Hook(name="open", verify="none", topic="{body:topic}", accept_gzip=True),
+    "xml": Hook(name="xml", verify="none"),
+    "events": Hook(name="events", verify="none", format="cloudevents"),
     "github": Hook(name="github", verify="github", secrets=(Secret("s" * 16),)),
     "standard": Hook(name="standard", verify="standard", secrets=(Secret("whsec_MfKQ9r8GKYqr"),)),
 }
@@ -133,6 +137,49 @@ def test_the_hub_turns_while_a_long_json_body_is_parsed(receiver: Server, member
     assert 3 * strict_json.PIECE_BYTES > stretch.calls
 
 
+MEGABYTE = 1024 * 1024
+EVENT = b'{"id": "1", "source": "/a", "type": "t", "specversion": "1.0"'
+ONE = {"Content-Type": "application/cloudevents+json"}
+NOISE = random.Random(1).randbytes(MEGABYTE // 2).hex().encode()
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+XML = {"Content-Type": "text/xml"}
+PARTS = {"Content-Type": "multipart/form-data; boundary=a"}
+BATCH = {"Content-Type": "application/cloudevents-batch+json"}
+PART = b'--a\r\nContent-Disposition: form-data; name="topic"\r\n\r\n' + b"x" * 10_000 + b"\r\n"
+OF_OTHER_KINDS: dict[str, tuple[str, dict[str, str], bytes]] = {
+    "a form": ("open", FORM, b"topic=x&a=" + b"%41" * 349_000),
+    "elements": ("xml", XML, b"<a>" + b"<b/>" * 99_998 + b"</a>"),
+    "attributes": ("xml", XML, b"<a>" + b'<b c=""/>' * 49_998 + b"</a>"),
+    "characters": ("xml", XML, b"<a>" + b"&lt;" * (MEGABYTE // 4) + b"</a>"),
+    "parts": ("open", PARTS, PART * 99 + b"--a--"),
+    "gzip": ("open", JSON | {"Content-Encoding": "gzip"}, gzip.compress(b'{"topic": "' + NOISE + b'"}')),
+    "an event's data": ("events", ONE, EVENT + b', "data": [' + b"[]," * 340_000 + b"1]}"),
+    "an event's attributes": (
+        "events",
+        ONE,
+        EVENT + b"".join(b',"a%d":1' % number for number in range(90)) + b" " * 900_000 + b"}",
+    ),
+    "a thousand events": (
+        "events",
+        BATCH,
+        b"[" + b",".join(EVENT.replace(b"1", b"%d" % n, 1) + b', "data": "x"}' for n in range(1000)) + b"]",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OF_OTHER_KINDS)
+def test_the_hub_turns_while_a_long_body_of_another_kind_is_read(receiver: Server, what: str) -> None:
+    """Forms, XML, parts, compressed bodies and CloudEvents are read in pieces too."""
+    name, headers, body = OF_OTHER_KINDS[what]
+    with Stranger(receiver.address) as stranger, counted() as stretch:
+        stranger.send(post(f"/hooks/{name}", body, headers))
+        answer = stranger.answer()
+
+    assert 202 == answer.status
+    assert 10 <= stretch.turns
+    assert 3 * strict_json.PIECE_BYTES > stretch.calls
+
+
 def test_the_hub_turns_while_a_long_body_is_verified(receiver: Server) -> None:
     """A forged signature is as much work as a true one."""
     forged = {"X-Hub-Signature-256": "sha256=" + "0" * 64}
@@ -178,7 +225,8 @@ def test_names_of_headers_that_strangers_choose_are_not_kept(receiver: Server) -
         tracemalloc.start()
         try:
             for number in range(100):
-                stranger.send(post("/hooks/open", b"{}", {f"X-{number}-{'a' * 30_000}": "1"}))
+                odd = {f"X-{number}-{'a' * 20_000}": "1", "Content-Type": f"text/{number}{'b' * 10_000}"}
+                stranger.send(post("/hooks/open", b"{}", odd))
                 stranger.answer()
             kept, _ = tracemalloc.get_traced_memory()
         finally:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from hashlib import sha256
 from http.client import HTTPConnection
 from typing import Any
 
@@ -20,6 +21,9 @@ from bus.daemon.url_maps import public_urls
 from bus.errors import StoreUnavailable, StoreUnusable
 from bus.http import Server, UrlMap
 from bus.model import Event, Receipt
+from bus.senders import SENDERS
+from bus.webhook.identity import SLICE_BYTES, _hash, identify, is_guarded
+from bus.webhook.request import FORM, Request
 
 from .stranger import Answer, Stranger, ask, chunked, get, post, serving, told
 
@@ -54,6 +58,7 @@ class Office:
         self.reason: str | None = None
         self.remark: str | None = None
         self.failure: Exception | None = None
+        self.retried = 0
         self.tasks = [ObjectId(), ObjectId()]
 
     def publish(self, event: Event) -> Receipt:
@@ -61,7 +66,7 @@ class Office:
             raise self.failure
         first = next((one for one in self.events if event.key and one.key == event.key), None)
         if first is not None:
-            return Receipt(self.tasks, first.id, duplicate=True)
+            return Receipt(self.tasks, first.id, duplicate=True, retried=self.retried)
         self.events.append(event)
         return Receipt(self.tasks, event.id)
 
@@ -583,6 +588,106 @@ def test_secrets_in_headers_are_not_stored(send: Send, office: Office) -> None:
     (event,) = office.events
     assert {**kept, "host": "monqbus.test", "content-length": "0"} == event.headers
     assert "k-1" == event.delivery
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("{header:X-Id}", "h-1"),
+        ("{body:run.id}", "7"),
+        ("{query:id}", "q-1"),
+        ("{header:X-Id}/{body:run.id}", "h-1/7"),
+        ("{header:X-None|{}}".replace("{}", "same"), "same"),
+        ("{header:X-None}", None),
+    ],
+)
+def test_a_hook_may_say_where_its_deliveries_have_their_id(
+    server: Server, office: Office, place: str, expected: str | None
+) -> None:
+    """For senders that have no row of their own; a placeholder without a value is no id."""
+    office.hooks["own"] = hook("own", "none", delivery_id=place)
+    headers = {**JSON, "X-Id": "h-1"}
+    answer = ask(server.address, post("/hooks/own?id=q-1", b'{"run": {"id": 7}}', headers))
+
+    assert 202 == answer.status
+    assert [(expected, expected and f"own:{expected}")] == [(one.delivery, one.key) for one in office.events]
+
+
+@pytest.mark.parametrize(
+    ("verify", "settings", "is_guarded"),
+    [
+        ("github", {}, True),
+        ("github", {"replay_guard": False}, False),
+        ("github", {"on_duplicate": "accept"}, False),
+        ("github", {"delivery_id": "{body:id}"}, False),
+        ("token", {"delivery_id": "{header:X-Id}"}, False),
+        ("none", {"delivery_id": "{header:X-Id}"}, False),
+    ],
+)
+def test_an_id_that_nobody_signed_is_backed_by_the_hash_of_the_body(
+    send: Send, office: Office, verify: str, settings: dict[str, Any], is_guarded: bool
+) -> None:
+    """Where the body is signed and the id is not; the holder of a token could change both."""
+    secrets = () if verify == "none" else (SECRET,)
+    office.hooks["own"] = hook("own", verify, *secrets, **settings)
+    send("own", b"{}", {**signed(b"{}"), "Authorization": f"Bearer {SECRET}"})
+
+    (event,) = office.events
+    digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+    assert (f"own:{digest}" if is_guarded else None) == event.guard
+
+
+def test_a_sender_that_signs_its_id_needs_no_guard() -> None:
+    """Nobody can send a recorded delivery under another id."""
+    proven = {name for name, row in SENDERS.items() if row.proves("body:") and not is_guarded("", row)}
+
+    assert proven >= {"standard", "svix", "slack", "stripe", "pagerduty", "vercel", "twitch", "discord"}
+    assert proven.isdisjoint(
+        {"github", "gitea", "forgejo", "gogs", "bitbucket", "jira", "shopify", "hookdeck", "twilio"}
+    )
+
+
+def test_the_guard_of_a_signed_url_is_that_of_url_and_body() -> None:
+    """Two requests with one body and two addresses are two deliveries; fields in another order are one."""
+    sender = SENDERS["twilio"]
+    form = {"content-type": FORM}
+
+    def guard(url: str, body: bytes) -> str | None:
+        request = Request("POST", url, form, body)
+        return identify(hook("sms", "twilio", SECRET), sender, request, lambda _: None, lambda: None).guard
+
+    assert guard("https://a/x", b"a=1&b=2") == guard("https://a/x", b"b=2&a=1")
+    assert guard("https://a/x", b"a=1&b=2") != guard("https://a/y", b"a=1&b=2")
+    assert guard("https://a/x", b"a=1&b=2") != guard("https://a/x", b"a=1&b=3")
+
+
+def test_the_hash_of_a_long_body_is_that_of_all_of_it() -> None:
+    """It is made piece by piece, so that the hub turns meanwhile."""
+    pauses: list[None] = []
+    body = bytes(range(256)) * (3 * SLICE_BYTES // 256) + b"end"
+    hashed = _hash(body, lambda: pauses.append(None))
+
+    assert sha256(body).hexdigest() == hashed
+    assert 3 == len(pauses)
+
+
+def test_a_hook_may_accept_the_same_delivery_again(send: Send, office: Office) -> None:
+    """on_duplicate = accept: the id is known, and no key."""
+    office.hooks["own"] = hook("own", "github", SECRET, on_duplicate="accept")
+    answers = [send("own", b"{}", signed(b"{}")) for _ in range(2)]
+
+    assert [202, 202] == [answer.status for answer in answers]
+    assert 1 == len({event.delivery for event in office.events})
+    assert 2 == len({event.key for event in office.events})
+
+
+def test_an_answer_says_how_many_failed_tasks_wait_again(send: Send, office: Office) -> None:
+    """Beside the first ids."""
+    office.retried = 2
+    send("open", Idempotency_Key="k-1")
+    answer = send("open", Idempotency_Key="k-1")
+
+    assert (200, True, 2) == (answer.status, answer.json["duplicate"], answer.json["retried"])
 
 
 def test_without_an_id_every_delivery_is_an_event_of_its_own(send: Send, office: Office) -> None:

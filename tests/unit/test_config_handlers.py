@@ -14,7 +14,8 @@ TOPIC_EXPECTED = (
     "expected topics of letters, digits and _ . : -, at most 128 characters each, separated by commas"
 )
 KNOWN = (
-    "{topic}, {id}, {hook}, {delivery}, {header:X}, {query:x}, {body:dotted.path}, {args:0} and {kwargs:name}"
+    "{topic}, {id}, {hook}, {delivery}, {header:X}, {query:x}, {body:dotted.path}, {attribute:x}, {args:0} "
+    "and {kwargs:name}"
 )
 HEAD = "[handler:x]\ntopic = t\n"
 

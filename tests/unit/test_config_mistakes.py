@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bus.config import Hook, load
-from bus.config.settings import rows
+from bus.config.setting import rows
 from bus.errors import ConfigError
 from bus.senders import SENDERS
 
@@ -25,7 +25,7 @@ HOOK_KEYS = ", ".join(row.key for row in rows(Hook))
 ALONE = "expected [SECTION] alone on its line, got something else; write for example [monqbus]"
 KEY_VALUE = "expected KEY = VALUE, got something else; indent the line if it goes on with the value above"
 TOPIC_EXPECTED = "expected a topic of letters, digits and _ . : -, at most 128 characters"
-KNOWN_PLACEHOLDERS = "{event}, {name}, {header:X}, {query:x} and {body:dotted.path}"
+KNOWN_PLACEHOLDERS = "{event}, {name}, {header:X}, {query:x}, {body:dotted.path} and {attribute:x}"
 LISTEN_EXPECTED = "expected HOST:PORT or unix:/PATH, several separated by commas"
 STORE_EXPECTED = "expected sqlite or mongodb://HOST:PORT/DATABASE (mongodb+srv:// too)"
 STORE_EXAMPLE = "write for example mongodb://127.0.0.1:27017/monqbus"
@@ -118,18 +118,36 @@ MISTAKES = [
         f"2: [http] listen: {LISTEN_EXPECTED}, got 'localhost:65536'; write for example 127.0.0.1:8080",
     ),
     (
-        "[http]\nmax_body = 9MiB\n",
-        "2: [http] max_body: expected a size from 1 to 8MiB (bytes, KiB, MiB or GiB), got '9MiB'; "
-        "write for example 8MiB",
+        "[http]\nmax_body = 26MiB\n",
+        "2: [http] max_body: expected a size from 1 to 25MiB (bytes, KiB, MiB or GiB), got '26MiB'; "
+        "write for example 25MiB",
     ),
     (
         "[http]\nmax_body = 1MB\n",
-        "2: [http] max_body: expected a size from 1 to 8MiB (bytes, KiB, MiB or GiB), got '1MB'; "
-        "write for example 8MiB",
+        "2: [http] max_body: expected a size from 1 to 25MiB (bytes, KiB, MiB or GiB), got '1MB'; "
+        "write for example 25MiB",
     ),
     (
         "[http]\nmax_body_memory = 1KiB\nmax_body = 2KiB\n",
         "2: [http] max_body_memory: expected at least max_body, 2048 bytes, got 1024; raise it",
+    ),
+    (
+        f"[http]\nmax_body = 2MiB\nmax_body_memory = 5MiB\n{HOOK}accept_gzip = yes\n",
+        "3: [http] max_body_memory: expected at least three times max_body, 6291456 bytes, got 5242880; "
+        "raise it, because [hook:x] inflates what it takes",
+    ),
+    (
+        f"{HOOK}format = json\n",
+        "4: [hook:x] format: expected one of plain, cloudevents, got 'json'; write for example plain",
+    ),
+    (
+        f"{HOOK}content_type = json\n",
+        "4: [hook:x] content_type: expected a media type, got 'json'; write for example application/json",
+    ),
+    (
+        f"{HOOK}topic = {{event}}.{{attribute:subject}}\n",
+        "4: [hook:x] topic: expected {attribute:subject} with format = cloudevents only; write that too, or "
+        "another placeholder",
     ),
     (
         "[http]\nspool = 1KiB\n",
@@ -240,13 +258,13 @@ MISTAKES = [
         "[handler:x]\ntopic = t\ncommand = ls ${HOME}/x\n",
         "3: [handler:x] command: expected a known placeholder, got '${HOME}'; a variable is not filled in "
         "here: write out what it stands for; placeholders are {topic}, {id}, {hook}, {delivery}, {header:X}, "
-        "{query:x}, {body:dotted.path}, {args:0} and {kwargs:name}",
+        "{query:x}, {body:dotted.path}, {attribute:x}, {args:0} and {kwargs:name}",
     ),
     (
         "[hook:x]\nverify = none\ntopic = a.${USER}\n",
         "3: [hook:x] topic: expected a known placeholder, got '${USER}'; a variable is not filled in here: "
-        "write out what it stands for; placeholders are {event}, {name}, {header:X}, {query:x} and "
-        "{body:dotted.path}",
+        "write out what it stands for; placeholders are {event}, {name}, {header:X}, {query:x}, "
+        "{body:dotted.path} and {attribute:x}",
     ),
     (
         "[hook:x]\nverify = github\nsecret = file:/nowhere\n",
@@ -296,6 +314,32 @@ MISTAKES = [
         f"[hook:x]\nverify = token\nsecret = {'x' * 16}\nheader = X-Hello\ntopic = a.{{header:x-hello}}\n",
         "5: [hook:x] topic: expected a header that is kept, got x-hello, which carries the proof; "
         "name another one",
+    ),
+    (
+        f"[hook:x]\nverify = token\nsecret = {'x' * 16}\nheader = X-Hello\n"
+        "delivery_id = {header:x-hello}\n",
+        "5: [hook:x] delivery_id: expected a header that is kept, got x-hello, which carries the proof; "
+        "name another one",
+    ),
+    (
+        "[hook:x]\nverify = none\ndelivery_id = id\n",
+        "3: [hook:x] delivery_id: expected a placeholder such as {header:X} or {body:id}, or nothing, got "
+        "'id'; write for example {header:X-Delivery-Id}",
+    ),
+    (
+        "[hook:x]\nverify = none\ndelivery_id = {event}\n",
+        "3: [hook:x] delivery_id: expected a known placeholder, got '{event}'; known are {header:X}, "
+        "{query:x} and {body:dotted.path}",
+    ),
+    (
+        "[hook:x]\nverify = none\non_duplicate = drop\n",
+        "3: [hook:x] on_duplicate: expected one of retry_failed, ignore, accept, got 'drop'; write for "
+        "example retry_failed",
+    ),
+    (
+        "[http]\nredact = (\n",
+        "2: [http] redact: expected a regular expression (missing ): (), got '('; write for example "
+        "^x-internal-",
     ),
     (
         "[hook:x]\nverify = none\ntopic_fallback = {event}\n",

@@ -53,8 +53,8 @@ MISTAKES = [
      "    body.a = 1\n"
      "           ^"),
     (f"{HOOK}when = body.a == 1 and\n  bdy.b == 2\n",
-     "4: [hook:x] when: expected a known name (body, delivery, header, hook, id, ip, method, peer, query, "
-     "sender, topic) at line 2, column 1, got 'bdy'; did you mean body?\n"
+     "4: [hook:x] when: expected a known name (attribute, body, delivery, header, hook, id, ip, method, "
+     "peer, query, sender, topic) at line 2, column 1, got 'bdy'; did you mean body?\n"
      "    bdy.b == 2\n"
      "    ^"),
     (f'{HOOK}when = body.a == "b ; c"\n',
@@ -72,14 +72,14 @@ MISTAKES = [
      "5: [hook:x] when: expected a header that is kept, got x-hello, which carries the proof; name another "
      "one"),
     (f'{HOOK}when = exists(args.0)\n',
-     "4: [hook:x] when: expected a known name (body, delivery, header, hook, id, ip, method, peer, query, "
-     "sender, topic) at column 8, got 'args'; a delivery has none; write the rule as `when` of the handler"
-     "\n"
+     "4: [hook:x] when: expected a known name (attribute, body, delivery, header, hook, id, ip, method, "
+     "peer, query, sender, topic) at column 8, got 'args'; a delivery has none; write the rule as `when` of "
+     "the handler\n"
      "    exists(args.0)\n"
      "           ^"),
     (f'{HANDLER}when = ip in "10.0.0.0/8"\n',
-     "4: [handler:x] when: expected a known name (args, body, delivery, header, hook, id, kind, kwargs, "
-     "query, topic) at column 1, got 'ip'; no stored event has it; write the rule as `when` of the "
+     "4: [handler:x] when: expected a known name (args, attribute, body, delivery, header, hook, id, kind, "
+     "kwargs, query, topic) at column 1, got 'ip'; no stored event has it; write the rule as `when` of the "
      "[hook:NAME]\n"
      "    ip in \"10.0.0.0/8\"\n"
      "    ^"),

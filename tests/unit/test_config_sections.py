@@ -13,7 +13,7 @@ from bus.config.findings import Findings
 from bus.config.ini import Section, parse
 from bus.config.section_kinds import SectionKind, Values
 from bus.config.sections import KINDS, Reader, kind_of, unknown_section
-from bus.config.settings import setting
+from bus.config.setting import setting
 from bus.config.value_types import choice, whole_number
 
 

@@ -127,6 +127,18 @@ def test_verdicts_are_obeyed(bench):
     )
 
 
+def test_a_cloudevent_is_delivered_with_its_attributes(bench):
+    """A handler gets them beside the data."""
+    got: list[tuple[str, object]] = []
+    note = lambda topic, event: got.append((event.attributes["subject"], event.data))  # noqa: E731
+    event_handler("made", name="n")(note)
+
+    bench.deliver("made", {"n": 1}, {"Content-Type": "application/json"}, attributes={"subject": "s"})
+    bench.run_ready()
+
+    assert [("s", {"n": 1})] == got
+
+
 def test_time_may_pass_inside_a_handler(bench):
     """A handler that takes longer than its timeout fails as it would in the daemon."""
     slow = task(name="slow", timeout=30, max_attempts=1)(lambda: bench.advance(31))

@@ -30,6 +30,7 @@ from ..documents import EPOCH, event_from_document, may_need_delivery, task_from
 from ..fair_share import divided
 from ..fields import UNSOUND
 from ..salvage import opened
+from . import bodies
 from .connection import Connection, Document, is_outage, refusal_of
 from .foreign_documents import ODD_ID, SOUND, Tell, set_aside, unsound
 from .lenient import PLAIN, id_of, one_of, read
@@ -400,7 +401,7 @@ def _attach_deliveries(events: MongoCollection[Document], tasks: list[MonQTask])
     is_delivery = [{"kind": DELIVERY}, {"kind": None, "hook": {"$ne": None}}]
     query = {"_id": {"$in": wanted}, "$or": is_delivery}
     found: dict[ObjectId | None, Event] = {
-        document["_id"]: event_from_document(document)
+        document["_id"]: event_from_document(bodies.join(events.database, document))
         for document in read(events, lambda sound: sound.find(query))
     }
     for task in tasks:

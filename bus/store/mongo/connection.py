@@ -52,7 +52,8 @@ DUPLICATE_KEY: Final = 11000
 INVALID: Final = 121
 ID_INDEX: Final = "_id_"
 KEY_INDEX: Final = "monqbus_key"
-_OWN_PATTERNS: Final = {ID_INDEX: {"_id": 1}, KEY_INDEX: {"key": 1}}
+GUARD_INDEX: Final = "monqbus_guard"
+_OWN_PATTERNS: Final = {ID_INDEX: {"_id": 1}, KEY_INDEX: {"key": 1}, GUARD_INDEX: {"guard": 1}}
 TOO_LARGE: Final = (10334, 17419, 17420)
 # Codes of servers that are stopping, not primary, too slow or full; names in MongoDB's error_codes.yml
 OUTAGE_CODES: Final = frozenset(

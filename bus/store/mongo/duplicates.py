@@ -12,8 +12,9 @@ from ...model import Event, Posting
 from .connection import Document
 from .lenient import id_of, is_, read, texts_of
 
-SHOWN: Final = {"key": 1, "task_ids": 1, "handlers": 1, "fanned_out": 1, "expire_at": 1}
-WITHOUT_TASKS: Final[Document] = {"task_ids": {"$not": {"$elemMatch": {"$type": "objectId"}}}}
+SHOWN: Final = {"key": 1, "task_ids": 1, "handlers": 1, "fanned_out": 1, "expire_at": 1, "guard": 1}
+WITH_TASKS: Final[Document] = {"task_ids": {"$elemMatch": {"$type": "objectId"}}}
+WITHOUT_TASKS: Final[Document] = {"task_ids": {"$not": WITH_TASKS["task_ids"]}}
 """The condition that an event has no tasks, whatever stands in the place of their ids."""
 
 
@@ -29,6 +30,7 @@ class Duplicate(NamedTuple):
     handlers: list[tuple[str, ObjectId]]
     fanned_out: bool
     expire_at: Any
+    guard: str | None = None
 
     def is_own(self, posting: Posting) -> bool:
         """Whether it is the event of *posting* itself, with its tasks."""
@@ -46,7 +48,10 @@ class Duplicate(NamedTuple):
 def firsts(events: Collection[Document], there: Sequence[Event]) -> list[Duplicate]:
     """What stands under the ids and keys of *there*."""
     keys = [event.unique_key for event in there if event.unique_key is not None]
-    query = {"$or": [{"_id": {"$in": [event.id for event in there]}}, {"key": {"$in": keys}}]}
+    ways: list[Document] = [{"_id": {"$in": [event.id for event in there]}}, {"key": {"$in": keys}}]
+    if guards := [event.guard for event in there if event.guard is not None]:
+        ways.append({"guard": {"$in": guards}})
+    query = {"$or": ways}
     return [_first(document) for document in read(events, lambda sound: sound.find(query, SHOWN))]
 
 
@@ -71,4 +76,5 @@ def _first(document: Document) -> Duplicate:
         ],
         bool(document.get("fanned_out")),
         document.get("expire_at"),
+        guard if isinstance(guard := document.get("guard"), str) else None,
     )

@@ -23,7 +23,17 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from ...errors import StoreUnavailable
 from ...model import Event, MonQTask, Posting, Receipt
 from ..documents import event_to_document, later, require_own, task_to_document, unclaimed
-from .connection import ID_INDEX, KEY_INDEX, Connection, Document, not_accepted, refusals, stands_in
+from . import bodies
+from .connection import (
+    GUARD_INDEX,
+    ID_INDEX,
+    KEY_INDEX,
+    Connection,
+    Document,
+    not_accepted,
+    refusals,
+    stands_in,
+)
 from .duplicates import WITHOUT_TASKS, Duplicate, first_now, firsts
 from .lenient import id_of, is_, one_of, read, texts_of
 from .schema import EVENTS, TASKS, UNENDED
@@ -31,6 +41,9 @@ from .schema import EVENTS, TASKS, UNENDED
 ROUNDS: Final = 3
 UNACKNOWLEDGED: Final = WriteConcern(w=0)
 PRUNED: Final = "event: the first delivery was pruned at this moment; send it again"
+
+RECOGNISED: Final = (ID_INDEX, KEY_INDEX, GUARD_INDEX)
+"""An event that stands in one of them has come before."""
 
 Refusals = dict[int, Document]
 Marks = list[UpdateMany | UpdateOne]
@@ -88,7 +101,10 @@ class Intake:
         """Insert *tasks* and *events* as they are; see contract.adopt."""
         documents = [{**event_to_document(event), "fanned_out": True} for event in events]
         with self._connection.call() as database:
-            for place, refusal in _insert(database[EVENTS], documents).items():
+            documents = bodies.insert(database, documents)
+            refused = _insert(database[EVENTS], documents)
+            bodies.forget(database, [documents[place] for place in refused])
+            for place, refusal in refused.items():
                 _require_own("event", events[place], refusal)
             tasks_there = _insert(database[TASKS], [task_to_document(task) for task in tasks])
             for place, refusal in tasks_there.items():
@@ -96,7 +112,7 @@ class Intake:
 
 
 def _require_own(kind: str, item: MonQTask | Event, refusal: Document) -> None:
-    if not (stands_in(ID_INDEX, refusal) or stands_in(KEY_INDEX, refusal)):
+    if not any(stands_in(index, refusal) for index in RECOGNISED):
         raise not_accepted(refusal)
     require_own(kind, item, stands_in(ID_INDEX, refusal))
 
@@ -222,10 +238,12 @@ def _insert_events(
 ) -> tuple[dict[int, Duplicate], dict[int, Exception]]:
     """Insert the events; what is returned is, by posting, what stood there, and why one was refused."""
     posted = [(i, posting.event) for i, posting in enumerate(postings) if posting.event is not None]
-    refusals_ = _insert(events, [event_document(postings[i]) for i, _ in posted], this)
+    documents = bodies.insert(events.database, [event_document(postings[i]) for i, _ in posted])
+    refusals_ = _insert(events, documents, this)
+    bodies.forget(events.database, [documents[place] for place in refusals_])
     there, refused = [], dict[int, Exception]()
     for place, refusal in refusals_.items():
-        if stands_in(ID_INDEX, refusal) or stands_in(KEY_INDEX, refusal):
+        if any(stands_in(index, refusal) for index in RECOGNISED):
             there.append(posted[place])
         else:
             refused[posted[place][0]] = not_accepted(refusal)
@@ -234,9 +252,11 @@ def _insert_events(
     found = firsts(events, [event for _, event in there])
     by_id = {first.id: first for first in found}
     by_key = {key: first for first in found for key in first.keys}
+    by_guard = {first.guard: first for first in found if first.guard}
     earlier = {}
     for i, event in there:
         first = by_id.get(event.id) or by_key.get(event.unique_key or "")
+        first = first or by_guard.get(event.guard or "")
         if first is None:
             refused[i] = StoreUnavailable(PRUNED)
         else:

@@ -16,6 +16,8 @@ from ...telemetry import ToldOnce
 from ..contract import Notice
 from .connection import Connection
 from .schema import (
+    BODIES,
+    DELIVERIES,
     EVENTS,
     FEED,
     INDEX_SECONDS,
@@ -39,6 +41,8 @@ LOOK_SECONDS: Final = 3.0
 _LOST: Final[Mapping[str, str]] = {
     TASKS: "tasks that were acknowledged may be lost",
     EVENTS: "events may be lost, and deliveries that come again are not recognised",
+    BODIES: "the bodies of large deliveries may be lost",
+    DELIVERIES: "the log of refused deliveries is gone",
     WORKERS: "the leases are gone, and other daemons may begin what runs here",
     RECORDS: "how far schedules have come is forgotten; what was missed until now does not run any more",
 }

@@ -10,8 +10,10 @@ from bson.datetime_ms import DatetimeMS
 from pymongo import ASCENDING
 from pymongo.database import Database
 
+from ...clock import Clock
 from ...model import ENDED
 from ..salvage import READING, opened
+from .bodies import Sweeper
 from .connection import Document
 from .lenient import id_of, is_, one_of, read
 from .schema import EVENTS, MAY_RUN, TASKS
@@ -27,7 +29,8 @@ class Pruning:
     forget what all others need.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._sweeper = Sweeper(clock)
         self._from: datetime | DatetimeMS | None = None  # `expire_at` at which the next page begins
         self._seen: set[Any] = set()  # those of that moment that were looked at
 
@@ -39,7 +42,9 @@ class Pruning:
         found = read(tasks, lambda sound: sound.find(query, {"_id": 1}).limit(limit))
         gone = one_of([id_of(document) for document in found])
         pruned = tasks.delete_many({"$and": [query, gone]}).deleted_count
-        return pruned + self._events(database, now, limit)
+        pruned += self._events(database, now, limit)
+        self._sweeper.sweep(database)
+        return pruned
 
     def _events(self, database: Database[Document], now: datetime, limit: int) -> int:
         pruned = looked_at = 0
@@ -52,6 +57,7 @@ class Pruning:
             # a replay may have given one of them tasks at this moment: it has a later `expire_at` then
             past = {"$and": [one_of(gone), {"expire_at": {"$lte": now}}]}
             pruned += database[EVENTS].delete_many(past).deleted_count
+            self._sweeper.gone(database, gone)
             looked_at += len(page)
             if pruned < limit:
                 self._go_on_behind(page)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -13,15 +13,37 @@ from pymongo.errors import PyMongoError
 
 from ...codec import undo_references
 from ...errors import StoreError, StoreUnavailable
-from ...model import DELIVERY, PUBLISHED, READY, STATES, WILDCARD, Event, EventFilter, Filter, MonQTask
-from ..contract import CountedBy
+from ...model import (
+    ACCEPTED,
+    DELIVERY,
+    FILTERED,
+    HANDLED,
+    PUBLISHED,
+    READY,
+    STATES,
+    UNHANDLED,
+    WILDCARD,
+    Event,
+    EventFilter,
+    Filter,
+    MonQTask,
+)
+from ..contract import PAGE_BYTES, CountedBy
 from ..documents import event_from_document, task_from_document
+from . import bodies
 from .connection import Connection, Document
+from .duplicates import WITH_TASKS, WITHOUT_TASKS
 from .lenient import id_of, is_, read
 from .pages import BRIEF, read_behind, read_ids
 from .schema import EVENTS, STATE, TASKS
 
 SEARCH_SECONDS: Final = 3.0
+_OUTCOMES: Final[Mapping[str, Document]] = {
+    HANDLED: WITH_TASKS,
+    UNHANDLED: {**WITHOUT_TASKS, "filtered": {"$ne": True}},
+    FILTERED: {"filtered": True},
+    ACCEPTED: {"filtered": {"$ne": True}},
+}
 
 
 class Reads:
@@ -70,12 +92,14 @@ class Reads:
         query = {"_id": is_("$eq", event_id)}
         with self._connection.call() as database:
             found = read(database[EVENTS], lambda sound: sound.find(query).limit(1))
-        return _event(found[0]) if found else None
+            whole = [bodies.join(database, document) for document in found]
+        return _event(whole[0]) if whole else None
 
     def events(self, limit: int, cursor: ObjectId | None, filter: EventFilter) -> list[Event]:
         """See the contract."""
         with self._connection.call() as database:
             page = read_behind(database[EVENTS], _query_of_events(filter), cursor, limit=limit)
+            page = bodies.joined_page(database, page, PAGE_BYTES)
         return [_event(document) for document in page]
 
     @contextmanager
@@ -144,7 +168,13 @@ def _query(filter: Filter) -> Document:
 
 
 def _query_of_events(filter: EventFilter) -> Document:
-    query: Document = {name: text for name in ("topic", "hook") if (text := getattr(filter, name))}
+    query: Document = {
+        name: text for name in ("topic", "hook", "delivery") if (text := getattr(filter, name))
+    }
+    moments = {"$lt": filter.older, "$gt": filter.newer}
+    if given := {name: moment for name, moment in moments.items() if moment is not None}:
+        query["received"] = given
+    query.update(_OUTCOMES.get(filter.outcome, {}))
     if filter.kind:
         kinds: list[Document] = [{"kind": filter.kind}]
         if filter.kind in {DELIVERY, PUBLISHED}:  # an event that an earlier version wrote has no kind

@@ -15,10 +15,12 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 
 from ...errors import StoreError
 from ...model import BUSY, READY, RUNNABLE
-from .connection import KEY_INDEX
+from .connection import GUARD_INDEX, KEY_INDEX
 
 TASKS: Final = "monq_task"
 EVENTS: Final = "monq_event"
+BODIES: Final = "monq_body"
+DELIVERIES: Final = "monq_delivery"
 WORKERS: Final = "monq_worker"
 RECORDS: Final = "monq_record"
 FEED: Final = "monq_task.feed"
@@ -32,6 +34,7 @@ CLAIM: Final = "monqbus_claim"
 DUE: Final = "monqbus_due"
 STATE: Final = "monqbus_state"
 OF_EVENT: Final = "monqbus_of_event"
+RING: Final = "monqbus_ring"
 REPLACED: Final = ((TASKS, "monqbus_event"), (EVENTS, "monqbus_expire"))
 """Indexes of earlier versions, in whose place others are now."""
 
@@ -73,6 +76,12 @@ _EVENT_INDEXES: Final = (
         unique=True,
         partialFilterExpression={"key": {"$exists": True}},
     ),
+    IndexModel(
+        [("guard", 1)],
+        name=GUARD_INDEX,
+        unique=True,
+        partialFilterExpression={"guard": {"$exists": True}},
+    ),
     # _id at the end makes the pruner's look covered: it reads no body
     IndexModel(
         [("expire_at", 1), ("_id", 1)],
@@ -80,7 +89,13 @@ _EVENT_INDEXES: Final = (
         partialFilterExpression={"expire_at": {"$exists": True}},
     ),
 )
-_INDEXES: Final = ((TASKS, _TASK_INDEXES), (EVENTS, _EVENT_INDEXES))
+# all that is asked to let old ones go stands in it
+_DELIVERY_INDEXES: Final = (IndexModel([("by_stranger", 1), ("_id", 1), ("room", 1)], name=RING),)
+_INDEXES: Final = (
+    (TASKS, _TASK_INDEXES),
+    (EVENTS, _EVENT_INDEXES),
+    (DELIVERIES, _DELIVERY_INDEXES),
+)
 
 Found = Mapping[str, Mapping[str, Any]]
 """Our collections that are there, by name, as listCollections describes them."""
@@ -90,7 +105,7 @@ There = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 def collections(database: Database[dict[str, Any]]) -> Found:
     """What stands under our names."""
-    names = {"name": {"$in": [TASKS, EVENTS, WORKERS, RECORDS, FEED]}}
+    names = {"name": {"$in": [TASKS, EVENTS, BODIES, DELIVERIES, WORKERS, RECORDS, FEED]}}
     return {found["name"]: found for found in database.list_collections(filter=names)}
 
 

@@ -21,6 +21,7 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
 from ...clock import Clock
+from ...delivery_record import Delivery, DeliveryFilter, Keep
 from ...errors import StoreError
 from ...model import (
     BUSY,
@@ -44,6 +45,7 @@ from ..salvage import opened
 from ..set_aside import SetAside
 from .claims import Claims
 from .connection import KEY_INDEX, Connection, Document, not_accepted, refusals, stands_in
+from .delivery_log import DeliveryRing
 from .feed import Feed
 from .foreign_documents import set_aside
 from .intake import Intake
@@ -91,7 +93,8 @@ class MongoStore:
         self._claims = Claims(self._connection, self._aside.add)
         self._reports = Reports(self._connection, self._intake)
         self._looking = Reads(self._connection)
-        self._pruning = Pruning()
+        self._pruning = Pruning(self._clock)
+        self._ring = DeliveryRing(self._connection)
         self._records = Records(self._connection)
         self._feed = Feed(self._connection, daemon=daemon)
         self._watch = Integrity(self._connection, self._clock)
@@ -322,6 +325,22 @@ class MongoStore:
     ) -> list[Event]:
         """See the contract."""
         return self._looking.events(limit, cursor, filter)
+
+    # the delivery log
+
+    def log_deliveries(self, records: Sequence[Delivery], keep: Keep | None = None) -> int:
+        """See the contract."""
+        return self._ring.write(records, keep)
+
+    def deliveries(
+        self, filter: DeliveryFilter, limit: int, cursor: ObjectId | None = None
+    ) -> list[Delivery]:
+        """See the contract."""
+        return self._ring.find(filter, limit, cursor)
+
+    def delivery(self, record_id: ObjectId) -> Delivery | None:
+        """See the contract."""
+        return self._ring.get(record_id)
 
     # elsewhere
 

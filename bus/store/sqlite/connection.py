@@ -48,6 +48,10 @@ class _Intake(_Kind[Answer]):
     """A job that takes new work in: the first to be refused on a full disk."""
 
 
+class _Large(_Intake[Answer]):
+    """One of so many bytes that all of it runs in the native thread: its statements would hold the hub."""
+
+
 class _Lookup(_Kind[Answer]):
     """A job that reads a row and promises nothing."""
 
@@ -141,14 +145,17 @@ class Connection:
             raise answer
         return answer
 
-    def take_in(self, job: Job[Answer]) -> Answer:
-        """As `write`, for a *job* that brings new work. Raises StoreFull while there is no room for any."""
+    def take_in(self, job: Job[Answer], *, is_large: bool = False) -> Answer:
+        """As `write`, for a *job* that brings new work. Raises StoreFull while there is no room for any.
+
+        One that *is_large* runs in the native thread, statements and all.
+        """
         if self._disk is not None:
             if not self._daemon:
                 self._disk.look()  # nobody tends this one
             if self._disk.is_low:
                 raise refusal(self._path, self._disk.complaint)
-        return self.write(_Intake(job))
+        return self.write(_Large(job) if is_large else _Intake(job))
 
     def scan(self, job: Job[Answer]) -> Answer:
         """As `write`, for a *job* that may read much: all of it runs in the native thread."""
@@ -292,9 +299,18 @@ class Connection:
                 self._away(job)
         jobs = [_nothing if isinstance(job, _Between) else job for job in jobs]
         if any(isinstance(job, _Scan) for job in jobs):
-            answers: list[Any] = self._away(partial(self._run_all, jobs, _at_once))
-            return answers
-        return self._run_all(jobs, self._away)
+            return self._run_away(jobs)
+        if not any(isinstance(job, _Large) for job in jobs):
+            return self._run_all(jobs, self._away)
+        # in a transaction of their own: over there the many statements of the others would wait
+        large = iter(self._run_away([job for job in jobs if isinstance(job, _Large)]))
+        others = [job for job in jobs if not isinstance(job, _Large)]
+        answers = iter(self._run_all(others, self._away) if others else ())
+        return [next(large) if isinstance(job, _Large) else next(answers) for job in jobs]
+
+    def _run_away(self, jobs: Sequence[Job[Any]]) -> list[Any]:
+        answers: list[Any] = self._away(partial(self._run_all, jobs, _at_once))
+        return answers
 
     def _run_all(self, jobs: Sequence[Job[Any]], away: Away) -> list[Any]:
         try:

@@ -6,11 +6,17 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from ...clock import Clock
-from ...model import WILDCARD, Filter, State
+from ...model import ACCEPTED, FILTERED, HANDLED, UNHANDLED, WILDCARD, EventFilter, Filter, State
 from ...regex import searching
 from ..salvage import salvage
 from .rows import to_ms
 
+_OUTCOMES: Final = {
+    HANDLED: "task_count > 0",
+    UNHANDLED: "task_count = 0 AND filtered IS NOT 1",
+    FILTERED: "filtered = 1",
+    ACCEPTED: "filtered IS NOT 1",
+}
 SEARCH_SECONDS: Final = 3.0
 """How long one search may hold the store: less than a call may last, so that its caller is told why."""
 
@@ -58,6 +64,30 @@ def where_clause(filter: Filter) -> tuple[str, list[Any]]:
         clauses.append("result_matches(CAST(result AS BLOB), ?, ?)")
         values += [filter.error, Clock().monotonic() + SEARCH_SECONDS]
     return " AND ".join(clauses), values
+
+
+def where_of_events(filter: EventFilter) -> tuple[list[str], list[Any]]:
+    """The conditions of a filter of events, with their values as parameters."""
+    conditions, values = ["1"], list[Any]()
+    for condition, value in (
+        ("topic = ?", filter.topic),
+        ("hook = ?", filter.hook),
+        ("kind = ?", filter.kind),
+        ("received < ?", to_ms(filter.older)),
+        ("received > ?", to_ms(filter.newer)),
+    ):
+        if value not in ("", None):
+            conditions.append(condition)
+            values.append(value)
+    if filter.outcome:
+        conditions.append(_OUTCOMES[filter.outcome])
+    if filter.delivery:
+        # the key is hook:delivery, and of an accepted repetition the event's id behind a line feed
+        given = "substr(key, instr(key, ':') + 1"
+        conditions.append(f"kind = 'delivery' AND ({given}) = ? OR {given}, ?) = ?)")
+        behind = f"{filter.delivery}\n"
+        values += [filter.delivery, len(behind), behind]
+    return conditions, values
 
 
 def _named(name: str) -> tuple[str, list[Any]]:

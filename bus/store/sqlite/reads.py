@@ -13,7 +13,7 @@ from bson import ObjectId
 from ...model import STATES, Event, EventFilter, Filter, MonQTask
 from ..contract import CountedBy
 from .connection import Connection
-from .filter import holes, one_by_one, where_clause
+from .filter import holes, one_by_one, where_clause, where_of_events
 from .pages import page_of_events, page_of_ids, page_of_tasks
 from .rows import BRIEF, COLUMNS
 from .salvage import any_text, behind, order_of, place, read_events, read_tasks
@@ -102,11 +102,7 @@ class Reads:
 
     def events(self, limit: int, cursor: ObjectId | None, filter: EventFilter) -> list[Event]:
         """See the contract."""
-        conditions, values = ["1"], list[Any]()
-        for column, text in (("topic", filter.topic), ("hook", filter.hook), ("kind", filter.kind)):
-            if text:
-                conditions.append(f"{column} = ?")
-                values.append(text)
+        conditions, values = where_of_events(filter)
         if cursor is not None:
             condition, value = behind(cursor)
             conditions.append(condition)

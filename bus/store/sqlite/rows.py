@@ -19,12 +19,26 @@ from ...codec import decode, encode, undo_references
 from ...model import RUNNABLE, STATES, Event, MonQTask
 from ..fields import LARGEST_COUNT
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """What `migrations` ends with, and what a new file is made as."""
 _ENDED_FOR_GOOD = [state for state in STATES if state not in RUNNABLE]
 # in these words a query gets the index; with other states the index needs another name. Not IN: of more than
 # two states SQLite makes a table at each change of a task, which costs a quarter of all ends (measured)
 REFERS = " AND ".join(["event_id IS NOT NULL", *(f"state != {state!r}" for state in _ENDED_FOR_GOOD)])
+GUARD_INDEX = "CREATE UNIQUE INDEX event_guard ON event (guard) WHERE guard IS NOT NULL"
+DELIVERY_LOG = """CREATE TABLE delivery (
+    seq INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    by_stranger INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    hook TEXT,
+    status INTEGER,
+    delivery TEXT,
+    received INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    document BLOB NOT NULL
+);
+CREATE INDEX delivery_ring ON delivery (by_stranger, id, size)"""
 RECORD_TABLE = """\
 CREATE TABLE record (
     kind TEXT NOT NULL,
@@ -74,9 +88,13 @@ CREATE TABLE event (
     topic TEXT,
     received INTEGER,
     task_count INTEGER,
-    kind TEXT
+    kind TEXT,
+    guard TEXT,
+    filtered INTEGER
 );
 CREATE INDEX event_expire ON event (expire_at) WHERE expire_at IS NOT NULL;
+{GUARD_INDEX};
+{DELIVERY_LOG};
 CREATE TABLE beat (one INTEGER PRIMARY KEY, beats INTEGER NOT NULL);
 INSERT INTO beat VALUES (1, 0);
 {RECORD_TABLE};
@@ -151,8 +169,8 @@ SET_ASIDE = "UPDATE task SET state = 'error', result = ?, time_stop = ?"
 HAS_TASK = "SELECT 1 FROM task WHERE id = ?"
 HAS_EVENT = "SELECT 1 FROM event WHERE id = ?"
 INSERT_EVENT = """
-    INSERT INTO event (id, key, hook, expire_at, document, topic, received, task_count, kind)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+    INSERT INTO event (id, key, hook, expire_at, document, topic, received, task_count, kind, guard, filtered)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
 
@@ -283,5 +301,6 @@ def event_to_row(event: Event, document: dict[str, Any]) -> tuple[Any, ...]:
     """The values of *event* for INSERT_EVENT."""
     return (
         event.id.binary, event.unique_key, event.hook, to_ms(event.expire_at), encode(document), event.topic,
-        to_ms(event.received), len(event.task_ids), event.kind,
+        to_ms(event.received), len(event.task_ids), event.kind, event.guard,
+        int(event.is_filtered),
     )  # fmt: skip

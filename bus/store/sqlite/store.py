@@ -12,11 +12,12 @@ import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bson import ObjectId
 
 from ...codec import encode
+from ...delivery_record import Delivery, DeliveryFilter, Keep
 from ...errors import NotStorable, StoreError, no_transactions
 from ...model import (
     ENDED,
@@ -40,6 +41,7 @@ from ..set_aside import SetAside
 from .backup import back_up
 from .claims import Claims
 from .connection import Connection
+from .delivery_log import DeliveryRing
 from .file import MEMORY
 from .filter import holes
 from .pruning import Pruning
@@ -62,6 +64,10 @@ __all__ = ["MEMORY", "SqliteStore"]
 
 # An end rides along with the next post or claim: alone it would make the next sender wait for its commit
 REPORT_PATIENCE_SECONDS = 0.003
+
+
+LARGE_BYTES: Final = 1024 * 1024
+"""A body of more is written in the native thread: one of 25 MiB takes 60 ms before its commit."""
 
 
 class SqliteStore:
@@ -88,6 +94,7 @@ class SqliteStore:
         self._aside = SetAside()
         self._claims = Claims(self._connection, self._aside)
         self._looking = Reads(self._connection)
+        self._ring = DeliveryRing(self._connection)
         self._examine = examine
         self._pruning = Pruning()
         self._records = Records(self._connection)
@@ -128,7 +135,8 @@ class SqliteStore:
 
     def post(self, postings: Sequence[Posting]) -> list[Receipt]:
         """See the contract; one transaction for all of *postings*."""
-        return self._connection.take_in(lambda: [self._post(posting) for posting in postings])
+        some_large = any(map(is_large, postings))
+        return self._connection.take_in(lambda: [self._post(one) for one in postings], is_large=some_large)
 
     def _post(self, posting: Posting) -> Receipt:
         event = posting.event
@@ -166,17 +174,21 @@ class SqliteStore:
 
     def _rewrite(self, event: Event) -> None:
         document = encode(event_to_document(event))
-        values = (document, to_ms(event.expire_at), event.topic, len(event.task_ids), event.id.binary)
+        moment, filtered = to_ms(event.expire_at), int(event.is_filtered)
+        values = (document, moment, event.topic, len(event.task_ids), filtered, event.id.binary)
         self._sql.execute(
-            "UPDATE event SET document = ?, expire_at = ?, topic = ?, task_count = ? WHERE id = ?", values
+            "UPDATE event SET document = ?, expire_at = ?, topic = ?, task_count = ?, filtered = ? "
+            "WHERE id = ?",
+            values,
         )
 
     def _first(self, event: Event) -> Event | None:
         """The event that stands there in place of *event*: itself, or the first of its key."""
         found = read_events(
             self._sql,
-            "WHERE id = ? OR key = ? ORDER BY id = ? DESC LIMIT 1",
-            (event.id.binary, event.unique_key, event.id.binary),
+            "WHERE id = ? OR key = ? OR (guard = ? AND guard IS NOT NULL) "
+            "ORDER BY id = ? DESC, key IS ? DESC LIMIT 1",
+            (event.id.binary, event.unique_key, event.guard, event.id.binary, event.unique_key),
         )
         return found[0] if found else None
 
@@ -330,6 +342,22 @@ class SqliteStore:
         """See the contract."""
         return self._looking.events(limit, cursor, filter)
 
+    # the delivery log
+
+    def log_deliveries(self, records: Sequence[Delivery], keep: Keep | None = None) -> int:
+        """See the contract."""
+        return self._ring.write(records, keep)
+
+    def deliveries(
+        self, filter: DeliveryFilter, limit: int, cursor: ObjectId | None = None
+    ) -> list[Delivery]:
+        """See the contract."""
+        return self._ring.find(filter, limit, cursor)
+
+    def delivery(self, record_id: ObjectId) -> Delivery | None:
+        """See the contract."""
+        return self._ring.get(record_id)
+
     # elsewhere
 
     def adopt(self, tasks: Sequence[MonQTask], events: Sequence[Event]) -> None:
@@ -389,3 +417,8 @@ class SqliteStore:
     def listen(self, seconds: float) -> Heard:
         """Never called: `shared` is False."""
         raise StoreError("embedded store: no other daemon can ring here")
+
+
+def is_large(posting: Posting) -> bool:
+    """Whether the statements that store *posting* would hold the hub."""
+    return posting.event is not None and len(posting.event.body) > LARGE_BYTES

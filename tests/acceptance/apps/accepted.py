@@ -1,5 +1,6 @@
 """What the accepted daemons run: every handler writes down that it ran."""
 
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -69,3 +70,21 @@ def burn(seconds):
     while time.monotonic() < end:
         pass
     _write("ended", c.task.generation)
+
+
+@event_handler("events.made")
+def note_event(topic, event):
+    """One line an event, whichever mode it came in."""
+    _write(event.attributes["source"], event.attributes["id"], event.data["n"])
+
+
+@event_handler("content.large")
+def measure(topic, event):
+    """What arrived, byte for byte, and that it could be read."""
+    _write("greenlet", hashlib.sha256(event.body).hexdigest(), len(event.data["texts"]))
+
+
+@event_handler("content.large", cpu=True)
+def measure_apart(topic, event):
+    """The same in a process of its own."""
+    _write("process", hashlib.sha256(event.body).hexdigest(), len(event.data["texts"]))

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from . import v2_event_columns, v3_event_kind, v4_records
+from . import v2_event_columns, v3_event_kind, v4_records, v5_delivery_log
 
 Step = tuple[int, Callable[[sqlite3.Connection], None]]
 """The version that a step makes, and its function. It runs inside a transaction and must not end that."""
@@ -15,5 +15,6 @@ STEPS: Final[Sequence[Step]] = (
     (2, v2_event_columns.migrate),
     (3, v3_event_kind.migrate),
     (4, v4_records.migrate),
+    (5, v5_delivery_log.migrate),
 )
 """Every step, oldest first. One that was released never changes: files were made with it."""

@@ -1,0 +1,163 @@
+"""`deliveries`: the log of what came to the hooks, refused ones too, and replay of accepted ones."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import Any, Final
+
+from ..api.client import ApiClient
+from ..clock import Clock
+from ..delivery_record import ANSWERED, OF_EVENTS, REFUSED, Delivery, DeliveryFilter
+from ..errors import BadFilter, NotFound, UsageError
+from ..filter_checks import MOST_VALUES
+from ..model import FILTERED, UNHANDLED, Filter
+from ..presentation import delivery_details, delivery_row
+from . import terminal
+from .events import refuse_given, show_fields
+from .filters import event_id
+from .hints import tell_of_no_event, why_unhandled
+from .replaying import pages, replay_each, replay_matching, require_meant
+from .session import OwnAdmin, open_admin, read_config
+from .times import moment_before
+
+DEFAULT_LIMIT: Final = 50
+FILTERS: Final = ("topic", "hook", "delivery", "outcome", "status", "older", "newer", "limit")
+
+
+def deliveries(options: argparse.Namespace) -> int:
+    """List deliveries, show some by id, or replay some by id or filter."""
+    if options.action == "list":
+        return _list(options)
+    if options.action == "show" and not options.ids:
+        raise UsageError("ID: expected at least one delivery to show, got none; `deliveries list` shows ids")
+    if options.ids:
+        refuse_given(options, FILTERS)
+    ids = [event_id(text) for text in options.ids]
+    if options.action == "show":
+        with open_admin(options, looks=True) as admin:
+            for one in ids:
+                _show(admin, admin.delivery(one), as_json=options.json)
+        return 0
+    return _replay(options, ids)
+
+
+def _replay(options: argparse.Namespace, ids: list[Any]) -> int:
+    """Replay accepted deliveries that no handler took. A refused one was never verified: it is not here."""
+    if not ids:
+        filter = _filter(options)
+        require_meant(filter, options, "deliveries")
+        of_events = filter.of_events
+        if of_events is None:
+            raise UsageError(
+                "--outcome, --status: expected accepted ones to replay; refused ones were never verified, "
+                "and only their senders can send them again"
+            )
+        return replay_matching(
+            options, replace(of_events, outcome=FILTERED if filter.outcome == FILTERED else UNHANDLED)
+        )
+    events = []
+    with open_admin(options, looks=True) as admin:
+        for one in ids:
+            found = admin.delivery(one)
+            if found.event_id is None:
+                raise NotFound(_without_event(found))
+            events.append(found.event_id)
+    return replay_each(options, events)
+
+
+def _without_event(found: Delivery) -> str:
+    if found.outcome == REFUSED:
+        return (
+            f"delivery {found.id}: it was refused ({found.status} {found.code}) and never verified, so "
+            "there is no event to replay; have its sender send it again"
+        )
+    return f"delivery {found.id}: it was {found.outcome} and left no event to replay"
+
+
+def _filter(options: argparse.Namespace) -> DeliveryFilter:
+    now = Clock().now()
+    try:
+        return DeliveryFilter(
+            hook=options.hook or "",
+            topic=options.topic or "",
+            delivery=options.delivery or "",
+            outcome=options.outcome or "",
+            status=options.status or 0,
+            older=moment_before("--older", options.older, now) if options.older else None,
+            newer=moment_before("--newer", options.newer, now) if options.newer else None,
+        )
+    except BadFilter as error:
+        raise UsageError(f"--{error.part}: {error.sentence}") from error
+
+
+def _list(options: argparse.Namespace) -> int:
+    """One line a delivery, newest first."""
+    if options.ids:
+        raise UsageError(f"ID: expected none with list, got {options.ids[0]!r}; `deliveries show` takes ids")
+    filter = _filter(options)
+    with open_admin(options, looks=True) as admin:
+        found = pages(
+            lambda limit, cursor: admin.deliveries(filter, limit, cursor), options.limit or DEFAULT_LIMIT
+        )
+        shown = 0
+        for shown, one in enumerate(found, 1):
+            if options.json:
+                terminal.row(delivery_row(one))
+                continue
+            if shown == 1:
+                terminal.line(f"{'ID':<24}  {'RECEIVED':<20}  STATUS  {'HOOK':<16}  {'PEER':<15}  WHAT")
+            terminal.line(_line(one))
+        if not shown and not options.json:
+            tell_of_no_event(admin, filter, read_config(options).hooks)
+    return 0
+
+
+def _line(one: Delivery) -> str:
+    moment = f"{str(delivery_row(one)['received'])[:19].replace('T', ' ')}Z"
+    if one.outcome in OF_EVENTS:
+        without = "filtered" if one.outcome == FILTERED else "no handler"
+        what = f"{one.topic}, {len(one.task_ids)} tasks" if one.task_ids else f"{one.topic}, {without}"
+    elif one.outcome == REFUSED:
+        what = f"{one.code}: {one.reason}"
+    elif one.outcome == ANSWERED:
+        what = f"{one.method}: a handshake, answered"
+    else:
+        what = f"repeats {one.event_id}" + (f", {one.reason}" if one.reason else "")
+    more = f" (and {one.omitted} more)" if one.omitted else ""
+    who = f"{one.hook or '-':<16}  {one.peer or '-':<15}"
+    return f"{one.id!s:<24}  {moment}  {one.status:<6}  {who}  {what}{more}"
+
+
+def _show(admin: OwnAdmin | ApiClient, one: Delivery, *, as_json: bool) -> None:
+    """Print everything about one delivery: of an accepted one its event and the tasks, with their times."""
+    details = delivery_details(one)
+    if one.outcome in OF_EVENTS and one.event_id is not None:
+        details["body"] = None  # `events show` has it
+        details["tasks"] = _tasks(admin, one)
+        details["unhandled"] = None if one.task_ids else why_unhandled(admin, admin.event(one.event_id))
+    if as_json:
+        terminal.row(details)
+        return
+    show_fields(details)
+
+
+def _tasks(admin: OwnAdmin | ApiClient, one: Delivery) -> list[dict[str, Any]]:
+    """State and times of the tasks of an accepted delivery, as far as they are stored yet."""
+    ids = tuple(one.task_ids[:MOST_VALUES])
+    if not ids:
+        return []
+    return [
+        {
+            "id": str(task.id),
+            "name": task.task_name,
+            "state": task.state,
+            "waited": _between(one.received, task.time_start),
+            "ran": _between(task.time_start, task.time_stop),
+        }
+        for task in admin.find(Filter(ids=ids), len(ids))
+    ]
+
+
+def _between(begin: Any, end: Any) -> float | None:
+    return None if begin is None or end is None else round((end - begin).total_seconds(), 3)
