@@ -193,6 +193,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
     def _refuse_plain(self) -> None:
         self._forget_last()
         self.refuse(plain_http())
+        self._note(self.since)
         self.linger()
 
     def _close(self) -> None:
@@ -261,12 +262,14 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
             self.refuse(Refused(500, "internal_error", "server: failed; its log says more under this id"))
         finally:
             self.share.give_back()
-        if self.server.access_log is not None and self.answered:
-            self.server.access_log.note(self.environ if self.command else self._peer(), self._said(begun))
+        self._note(begun)
         return not self.close_connection
 
-    def _said(self, begun: float) -> Said:
-        return Said(int(self.answered[:3]), self.response_length, _CLOCK.monotonic() - begun)
+    def _note(self, begun: float) -> None:
+        """Have the access log tell what was answered since *begun*."""
+        if self.server.access_log is not None and self.answered:
+            said = Said(int(self.answered[:3]), self.response_length, _CLOCK.monotonic() - begun)
+            self.server.access_log.note(self.environ if self.command else self._peer(), said)
 
     def refuse(self, refusal: Refused) -> None:
         """Answer with a problem document; where the next request would begin may be unknown after it."""

@@ -12,7 +12,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from bus.http import Limits, Server, Tls, listen_tcp, listen_unix
+from bus.http import AccessLog, Limits, Server, Tls, listen_tcp, listen_unix
 from bus.process import key_pair
 
 from ..tls import Pair, make_pair
@@ -125,17 +125,23 @@ def test_what_is_clear_is_understood_over_tls_too(
     assert expected == {key: answer.json[key] for key in expected}
 
 
-def test_plain_http_is_told_to_speak_tls(server: Server, client: ssl.SSLContext) -> None:
-    """In words it understands; the request itself is not answered."""
-    with told() as facts, Stranger(server.address) as plain:
+def test_plain_http_is_told_to_speak_tls(pair: Pair, client: ssl.SSLContext) -> None:
+    """In words it understands; the request itself is not answered, and both logs have a line."""
+    with (
+        serving(Echo(), tls=tls_of(pair), access_log=AccessLog(())) as server,
+        told() as facts,
+        Stranger(server.address) as plain,
+    ):
         plain.send(post("/", b"secret"))
         answer = plain.answer()
 
         assert (400, True) == (answer.status, answer.is_last)
         assert "expected TLS" in answer.json["detail"]
         assert plain.ends_in_order()
-    assert [400] == [fields["status"] for _, fields in facts]
-    assert 200 == ask(server.address, get("/"), tls=client).status
+        assert 200 == ask(server.address, get("/"), tls=client).status
+    assert [("event.refused", 400), ("http.answered", 400), ("http.answered", 200)] == [
+        (fact, fields["status"]) for fact, fields in facts
+    ]
 
 
 @pytest.mark.parametrize(
