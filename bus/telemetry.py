@@ -123,6 +123,22 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.WARNING,
         "at the start: all `connections` at once would take the last of the files that may be open",
     ),
+    "certificate.reloaded": (
+        logging.INFO,
+        "new connections get the new TLS certificate; until when it is valid",
+    ),
+    "certificate.refused": (
+        logging.ERROR,
+        "a changed certificate or key cannot be used, and why; the one before is served on; told once",
+    ),
+    "certificate.expiring": (
+        logging.WARNING,
+        "the certificate ends within 30 days, or has ended; at the start, and once a day",
+    ),
+    "http.answered": (
+        logging.INFO,
+        "with `access_log = yes`: a request was answered; `bytes` are those of head and body",
+    ),
     "names.unmatched": (
         logging.WARNING,
         "at the start: `--only` or `--except` names what no app declares; the daemon may claim nothing",

@@ -30,10 +30,12 @@ from bus.store.mongo.migration import SCHEMA
 from bus.testing import Bench
 from tests import generate, markdown
 from tests.markdown import DOCS, ROOT
+from tests.tls import make_pair
 
 PAGES = markdown.pages()
 FACTS = telemetry.FACTS
 KEYS = {kind.title: [row.key for row in kind.rows] for kind in KINDS}
+TLS = "/etc/monqbus/tls"
 SIGNING_KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -295,7 +297,11 @@ def test_ini_blocks_are_read_without_a_mistake(block, tmp_path):
     variables = dict.fromkeys(re.findall(r"env:(\w+)", block.text), SIGNING_KEY)
     variables |= {"MONQBUS_STORE": "mongodb://127.0.0.1/shop"}
     path = tmp_path / "monqbus.ini"
-    path.write_text(block.text)
+    path.write_text(block.text.replace(TLS, str(tmp_path)))
+    if TLS in block.text:
+        cert, key = make_pair(tmp_path)
+        cert.rename(tmp_path / "fullchain.pem")
+        key.rename(tmp_path / "privkey.pem")
     for folders in re.findall(r"^path = (.+)$", block.text, re.MULTILINE):
         for folder in folders.split(", "):
             (tmp_path / folder).mkdir()

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 from .. import networks
 from ..errors import ConfigError
+from . import tls
 from .environment import OURS, misfit, packages_of
 from .findings import Findings
 from .handlers import program_of, uid_of
@@ -54,6 +55,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     _check_folders(config, lines, findings)
     check_apps(config.monqbus.apps, config.monqbus.path, lines.get(("monqbus", "path"), 0), findings)
     _check_sizes(config, lines, findings)
+    tls.check(config.http, lines, findings)
     if findings.problems:
         raise ConfigError(*findings.problems)
     _warn(config, lines, findings)
@@ -88,6 +90,7 @@ def _require_absolute(config: Config, lines: Lines, findings: Findings) -> None:
     """Refuse what would start in /dev, which is memory: nobody's folder, and gone at a reboot."""
     main = config.monqbus
     named = [(("monqbus", "data_dir"), main.data_dir), *((("monqbus", "path"), one) for one in main.path)]
+    named += [(("http", key), path) for key, path in tls.files(config.http)]
     named += [
         ((f"handler:{one.name}", "working_dir"), one.working_dir or Path())
         for one in config.handlers.values()
@@ -110,7 +113,8 @@ def _anchored(config: Config, folder: Path) -> Config:
         name: replace(handler, working_dir=folder / (handler.working_dir or ""))
         for name, handler in config.handlers.items()
     }
-    return replace(config, monqbus=replace(config.monqbus, data_dir=data_dir, path=path), handlers=handlers)
+    main = replace(config.monqbus, data_dir=data_dir, path=path)
+    return replace(config, monqbus=main, http=tls.anchored(config.http, folder), handlers=handlers)
 
 
 def _check_folders(config: Config, lines: Lines, findings: Findings) -> None:

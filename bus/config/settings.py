@@ -15,6 +15,7 @@ from .secrets import STORE, Secret
 from .section_settings import Handler, Hook, ScheduleSection
 from .setting import setting
 from .value_types import (
+    FILE_OR_NONE,
     FOLDER,
     FOLDERS,
     LISTEN,
@@ -183,6 +184,21 @@ class Http:
         NETWORKS,
         "The reverse proxies in front of this listener: everybody's connections come from there.",
     )
+    tls_cert: Path | None = setting(
+        "",
+        FILE_OR_NONE,
+        "The certificate chain in PEM, the server's own first; with it every TCP address of listen "
+        "speaks TLS alone. Read again at a reload, and a minute after it has changed.",
+    )
+    tls_key: Path | None = setting(
+        "", FILE_OR_NONE, "The private key of tls_cert in PEM, without a passphrase."
+    )
+    access_log: bool = setting(
+        "no",
+        YES_OR_NO,
+        "Whether each answered request is logged (http.answered): method, path, status, bytes, milliseconds "
+        "and client, without the query.",
+    )
     log_refused_bodies: bool = setting(
         "no",
         YES_OR_NO,
@@ -195,7 +211,7 @@ class Http:
         "show. Those that may hold a secret by their name are never shown.",
     )
     header_timeout: float = setting(
-        "10s", duration("1ms", "1h"), "How long a request's header may take to arrive."
+        "10s", duration("1ms", "1h"), "How long a request's header may take to arrive, and a TLS handshake."
     )
     body_timeout: float = setting(
         "30s", duration("1ms", "1h"), "How long a request's body may take to arrive."

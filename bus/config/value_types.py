@@ -345,6 +345,9 @@ MEDIA_TYPE: Final = ValueType("a media type", "application/json", _read_media_ty
 FOLDER_OR_NONE: Final = ValueType(
     "a folder, absolute or relative to this file", "/srv/site", _read_path_or_none
 )
+FILE_OR_NONE: Final = ValueType(
+    "a file, absolute or relative to this file", "/etc/monqbus/tls/fullchain.pem", _read_path_or_none
+)
 USER: Final = ValueType("the name of a user of this machine", "deploy", _read_user)
 VARIABLES: Final = ValueType(
     "names of environment variables, separated by commas", "DEPLOY_KEY", _read_variables

@@ -31,7 +31,8 @@ from ..engine.lanes import Lane, Lanes, lanes_of
 from ..engine.pool import Pool
 from ..engine.recorder import Recorder
 from ..errors import Drained, Withdrawn
-from ..http import ControlSocket, Limits, Queue, Server
+from ..http import AccessLog, ControlSocket, Limits, Queue, Server
+from ..maintenance.certificate_monitor import CertificateMonitor
 from ..maintenance.feed_listener import Listener
 from ..maintenance.heartbeat import Heartbeat
 from ..maintenance.inbox_collector import Collector
@@ -229,6 +230,16 @@ class Parts(ProcessParts):
         self.scheduler.loop.wake()
 
     @cached_property
+    def certificate(self) -> CertificateMonitor | None:
+        """Keeps the certificate of the public listener; None without TLS. Raises ConfigError."""
+        http = self.config.http
+        if http.tls_cert is None or http.tls_key is None:
+            return None
+        return CertificateMonitor(
+            http.tls_cert, http.tls_key, self.machine_clock, gevent.get_hub().threadpool.apply
+        )
+
+    @cached_property
     def queue_depth(self) -> QueueDepth:
         """Counts the work that waits."""
         return QueueDepth(self.store, self.clock, self.config.http.max_ready_tasks)
@@ -350,7 +361,14 @@ class Parts(ProcessParts):
         )
         if self.counts is not None:
             urls = CountedUrls(urls, self.counts)
-        return Server(self.addresses.public, urls, Limits.of(http), removes=self.addresses.files)
+        return Server(
+            self.addresses.public,
+            urls,
+            Limits.of(http),
+            removes=self.addresses.files,
+            tls=None if self.certificate is None else self.certificate.tls,
+            access_log=AccessLog(http.trusted_proxies) if http.access_log else None,
+        )
 
     @cached_property
     def endings(self) -> Endings:

@@ -106,7 +106,8 @@ class Daemon:
 
     def _announce(self) -> None:
         parts, known = self._parts, registry.registry()
-        hooks, addresses = parts.config.hooks, [_url(name) for _, name in parts.public.listeners]
+        hooks, scheme = parts.config.hooks, "http" if parts.certificate is None else "https"
+        addresses = [_url(name, scheme) for _, name in parts.public.listeners]
         admin = [_url(name) for _, name in parts.admin_server.listeners] if parts.admin_server else []
         emit(
             "daemon.started",
@@ -163,6 +164,8 @@ class Daemon:
         parts.lanes.wake()
         parts.unknown_tasks.loop.wake()
         parts.program_monitor.loop.wake()
+        if parts.certificate is not None:
+            parts.certificate.use(config.http)
         parts.scheduler.loop.wake()
         needs = {"needs_restart": later} if later else {}
         emit("config.reloaded", tasks=len(known.tasks), hooks=len(config.hooks), **needs)
@@ -196,10 +199,13 @@ class Daemon:
             emit("store.failed", doing="closing", error=complaint)
 
 
-def _url(name: tuple[Any, ...] | str) -> str:
+def _url(name: tuple[Any, ...] | str, scheme: str = "http") -> str:
     """Where a listener is reached, by the *name* of its socket."""
-    return f"unix:{name}" if isinstance(name, str) else f"http://{host_port(*name[:2])}"
+    return f"unix:{name}" if isinstance(name, str) else f"{scheme}://{host_port(*name[:2])}"
 
 
 def _as_curl_has_it(url: str) -> str:
-    return f"--unix-socket {url.removeprefix('unix:')} http://localhost" if url.startswith("unix:") else url
+    if url.startswith("unix:"):
+        return f"--unix-socket {url.removeprefix('unix:')} http://localhost"
+    # its certificate is for a name, not for this address
+    return f"-k {url}" if url.startswith("https:") else url

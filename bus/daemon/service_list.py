@@ -94,6 +94,10 @@ def _listener(parts: Parts) -> Step | None:
     return Step.hasty(parts.listener.loop, HEARING_SECONDS) if parts.store.shared else None
 
 
+def _certificate(parts: Parts) -> Step | None:
+    return None if parts.certificate is None else Step.loop(parts.certificate.loop)
+
+
 def _supervisor(parts: Parts) -> Step:
     return Step.loop(Loop("supervisor", parts.service_manager.beat, SEND_SECONDS, parts.clock))
 
@@ -183,6 +187,7 @@ SERVICES: Final[tuple[Entry[Parts], ...]] = (
     Entry("reconciler", lambda parts: Step.loop(parts.reconciler.loop)),
     Entry("unknown tasks", lambda parts: Step.loop(parts.unknown_tasks.loop)),
     Entry("program monitor", lambda parts: Step.loop(parts.program_monitor.loop)),
+    Entry("certificate", _certificate),
     Entry("queue depth", lambda parts: Step.loop(parts.queue_depth.loop)),
     Entry("supervisor", _supervisor),
     Entry("belongings", _belongings),

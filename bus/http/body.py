@@ -19,7 +19,7 @@ class BodyStream:
     """WSGI's input, of which our applications need `read` alone. It sets room aside before it reads.
 
     What is left unread is never drained, it can be gigabytes: the connection is closed instead.
-    *waiting* is the socket of a client that wants to be told to go on before it sends.
+    *waiting* is the connection of a client that wants to be told to go on before it sends.
     """
 
     __slots__ = ("_chunks", "_left", "_share", "_stream", "_waiting")

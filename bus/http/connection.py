@@ -17,6 +17,7 @@ from gevent.pywsgi import WSGIHandler
 from ..clock import Clock
 from ..errors import Refused
 from . import problem
+from .access_log import AccessLog, Said
 from .body import BodyStream
 from .body_budget import BodyBudget
 from .deadline_reader import DeadlineReader
@@ -24,6 +25,7 @@ from .eviction import GRACE_SECONDS, Stage
 from .limits import SPARE_SECONDS, Limits
 from .problem import Answer
 from .request import Head, read_head
+from .tls import HANDSHAKE_GRACE_SECONDS, Tls, TlsReader, TlsWire, begins_tls, plain_http
 from .turns import REQUEST_STEPS
 from .url_map import Endpoint
 
@@ -78,6 +80,10 @@ class Owner(Protocol):
     """What an answer says when it is not its connection's last."""
     is_stopping: bool
     is_leaving: bool
+    tls: Tls | None
+    """What TCP connections are encrypted with; those of Unix sockets are not."""
+    access_log: AccessLog | None
+    """Is told of each request that was answered."""
     is_full: bool
     """Whether others wait for a place: each answer is then its connection's last."""
 
@@ -100,7 +106,9 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         self.socket = sock
         self.server = server
         self.reader = DeadlineReader(sock)
-        self.rfile = BufferedReader(self.reader)
+        self.rfile: BufferedReader[Any] = BufferedReader(self.reader)
+        self._wire: TlsWire | None = None
+        self._is_greeting = False
         self.who = who
         self.is_idle = True
         self.stage = Stage.SILENT
@@ -111,11 +119,14 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         self._known: dict[str, Any] = {problem.REQUEST_ID: ""}
         if isinstance(address, tuple):
             self._known.update(REMOTE_ADDR=address[0], REMOTE_PORT=str(address[1]))
+        self._tls = server.tls if isinstance(address, tuple) else None
 
     def may_give_way(self, now: float) -> bool:
         """Whether another one may have this place, were none free at *now*."""
         if self.stage is Stage.ARRIVING:
             return not self._has_body and self.share.is_slow(now)
+        if self._is_greeting and self.stage is Stage.SILENT:
+            return now - self.since > HANDSHAKE_GRACE_SECONDS
         return now - self.since > GRACE_SECONDS.get(self.stage, math.inf)
 
     def give_way(self) -> None:
@@ -138,6 +149,8 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
     def handle(self) -> None:
         """Serve requests until one side has had enough. Never raises but to be killed."""
         try:
+            if self._tls is not None and not self._encrypt(self._tls, self._longest_wait):
+                return
             while self.await_request() and self.handle_one_request():
                 pass
             if self.must_linger:
@@ -145,19 +158,64 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         except (OSError, ClientGone):
             pass  # leaving is the client's right
         finally:
-            self.socket.close()
+            self._close()
+
+    def _encrypt(self, tls: Tls, first_seconds: float) -> bool:
+        """Begin TLS; False when the client does not, and has been told so in plain HTTP if it speaks that.
+
+        Blocks until the handshake is over, its first byte for *first_seconds*; raises OSError.
+        """
+        try:
+            self.reader.allow(first_seconds, "request")
+            byte = self.reader.first_byte()
+            if not byte:
+                return False
+            if not begins_tls(byte):
+                self._refuse_plain()
+                return False
+            self._is_greeting = True
+            self._stand(self.stage)
+            self.reader.allow(self.server.limits.header_seconds, "TLS handshake")
+            self._wire = tls.wire(self.reader, self._send_handshake)
+            self._wire.shake_hands()
+        except Refused:  # too slow, or asked to leave: nothing can be said to a client before the handshake
+            return False
+        self._stand(self.stage)
+        self.rfile = BufferedReader(TlsReader(self._wire))
+        self._known["wsgi.url_scheme"] = "https"
+        return True
+
+    def _send_handshake(self, data: bytes) -> None:
+        """What reading asks for is under the deadline of that reading."""
+        self.socket.settimeout(self.reader.time_left())
+        self.socket.sendall(data)
+
+    def _refuse_plain(self) -> None:
+        self._forget_last()
+        self.refuse(plain_http())
+        self._note(self.since)
+        self.linger()
+
+    def _close(self) -> None:
+        """Close without waiting for anybody: what does not fit into the socket any more is not said."""
+        if self._wire is not None:
+            with suppress(OSError):
+                self.socket._sock.send(self._wire.farewell())
+        self.socket.close()
 
     def turn_away(self, refusal: Refused) -> None:
         """Answer *refusal* without reading a request, and close. Tells no fact: this must stay cheap."""
         self.stage = Stage.LEAVING
         self._forget_last()
         try:
+            if self._tls is not None and not self._encrypt(self._tls, self.server.limits.linger_seconds):
+                return
             self._answer(refusal)
             self.linger()
         except (OSError, ClientGone):
             pass
         finally:
-            self.socket.close()
+            self._close()
 
     def await_request(self) -> bool:
         """Wait for the first byte of a request; False when none came in time."""
@@ -185,6 +243,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
     def handle_one_request(self) -> bool:
         """Read and answer one request; True when another one may follow."""
         self._forget_last()
+        begun = 0.0 if self.server.access_log is None else _CLOCK.monotonic()
         try:
             self.reader.allow(self.server.limits.header_seconds, "headers")
             self.reader.meter.spend(REQUEST_STEPS)
@@ -203,7 +262,14 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
             self.refuse(Refused(500, "internal_error", "server: failed; its log says more under this id"))
         finally:
             self.share.give_back()
+        self._note(begun)
         return not self.close_connection
+
+    def _note(self, begun: float) -> None:
+        """Have the access log tell what was answered since *begun*."""
+        if self.server.access_log is not None and self.answered:
+            said = Said(int(self.answered[:3]), self.response_length, _CLOCK.monotonic() - begun)
+            self.server.access_log.note(self.environ if self.command else self._peer(), said)
 
     def refuse(self, refusal: Refused) -> None:
         """Answer with a problem document; where the next request would begin may be unknown after it."""
@@ -228,6 +294,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         """
         self._decide_whether_last()
         status, headers, body = answer
+        self.answered = status
         given = {name.lower() for name, _ in headers}
         lines = [f"HTTP/1.1 {status}", *[f"{name}: {value}" for name, value in headers], f"Date: {_DATE}"]
         lines += [f"{name}: {value}" for key, name, value in _DEFAULTS if key not in given]
@@ -249,6 +316,8 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
             return
         self.is_idle = True
         self._stand(Stage.LEAVING)
+        if self._wire is not None:
+            self._send_what_fits(self._wire.farewell())
         self.socket.shutdown(SHUT_WR)
         self.reader.allow(self.server.limits.linger_seconds, "rest")
         rest = bytearray(_ONE_SEND_BYTES)
@@ -261,6 +330,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
         """WSGI's; also decides whether this answer is the connection's last."""
         self._decide_whether_last()
+        self.answered = status
         return super().start_response(status, headers, exc_info)
 
     def _decide_whether_last(self) -> None:
@@ -289,6 +359,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         self.result = None
         self.status = b""
         self.code = self.response_length = 0
+        self.answered = ""
         self.command = ""
         self.request_version = "HTTP/1.1"
         self.headers_sent = self.response_use_chunked = self.close_connection = False
@@ -307,7 +378,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
             self.share,
             length=head.length,
             chunked=head.is_chunked,
-            waiting=self.socket if head.expects_continue else None,
+            waiting=self if head.expects_continue else None,
         )
         self.stage = Stage.WORKING if self.wsgi_input.is_finished else Stage.ARRIVING
         self.application = self.server.application
@@ -351,9 +422,14 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         else:
             self._sendall(head + data)
 
-    def _sendall(self, data: bytes) -> None:
+    def sendall(self, data: bytes) -> None:
+        """Send *data* between two answers. Blocks as long as the client lets it; raises OSError."""
+        self.socket.sendall(data if self._wire is None else self._wire.sealed(data))
+
+    def _sendall(self, plain: bytes) -> None:
         self.stage = Stage.WORKING
         try:
+            data = plain if self._wire is None else self._wire.sealed(plain)
             sent = self._send_what_fits(data)
             if sent < len(data):
                 self._stand(Stage.SENDING)
@@ -361,7 +437,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
                 self.socket.sendall(memoryview(data)[sent:])
         except OSError as error:
             raise ClientGone from error
-        self.response_length += len(data)
+        self.response_length += len(plain)
 
     def _send_what_fits(self, data: bytes) -> int:
         try:

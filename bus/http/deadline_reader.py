@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
-from socket import SHUT_RD
+from socket import MSG_PEEK, SHUT_RD
 from typing import TYPE_CHECKING, Any
 
 from ..clock import Clock
@@ -64,14 +64,27 @@ class DeadlineReader(io.RawIOBase):
         """Always: this is how io.BufferedReader asks."""
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        """Read what is there, at least one byte; 0 at the end of the stream."""
+    def time_left(self) -> float:
+        """Seconds until the deadline. Raises as reading does when it is past, or the reading was cut."""
         left = self._deadline - _CLOCK.monotonic()
         if left <= 0:
             raise self._too_slow()
         if self._is_cut and self._why_hung_up is not None:
             raise self._why_hung_up
-        self._socket.settimeout(left)
+        return left
+
+    def first_byte(self) -> bytes:
+        """The next byte, which stays to be read; b"" at the end of the stream. Blocks until it is there."""
+        self._socket.settimeout(self.time_left())
+        try:
+            byte: bytes = self._socket.recv(1, MSG_PEEK)
+        except TimeoutError:
+            raise self._too_slow() from None
+        return byte
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Read what is there, at least one byte; 0 at the end of the stream."""
+        self._socket.settimeout(self.time_left())
         try:
             count: int = self._socket.recv_into(buffer)
         except TimeoutError:

@@ -65,6 +65,22 @@ def client(environ: Mapping[str, Any], trusted: Collection[Network]) -> Address 
     return found
 
 
+def scheme(environ: Mapping[str, Any], trusted: Collection[Network]) -> str:
+    """Whether the client has asked by http or https: what a *trusted* proxy says of it, else what came here.
+
+    It says so in X-Forwarded-Proto. Of several words the last is that of the nearest proxy. A Unix socket's
+    peer is one; see `client`.
+    """
+    seen: str = environ["wsgi.url_scheme"]
+    said: str | None = environ.get("HTTP_X_FORWARDED_PROTO")
+    if said is None:
+        return seen
+    own: str | None = environ.get("REMOTE_ADDR")
+    word = said.rpartition(",")[2].strip().lower()
+    is_proxy = own is None or networks.is_within(networks.address(own), trusted)
+    return word if is_proxy and word in ("http", "https") else seen
+
+
 def _without_port(hop: str) -> str:
     """An address as proxies write it: with a port behind it, one of IPv6 in brackets then."""
     if match := _BRACKETED.fullmatch(hop):

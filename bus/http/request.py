@@ -100,7 +100,8 @@ def _take_plain(stream: BufferedReader[Any], limits: Limits) -> tuple[str, str, 
 
 def _read_request_line(stream: BufferedReader[Any], limits: Limits) -> tuple[str, str, str]:
     if stream.peek(1)[:1] in (b"\x16", b"\x80"):  # otherwise a TLS hello waits for a line end until 408
-        raise _bad("request: expected plain HTTP, this looks like TLS; put a TLS proxy in front")
+        remedy = "set [http] tls_cert, or put a TLS proxy in front"
+        raise _bad(f"request: expected plain HTTP, this looks like TLS; {remedy}")
     line = stream.readline(limits.request_line + 1)
     if line == b"\r\n":  # some clients end a body with one too many: RFC 9112 section 2.2
         line = stream.readline(limits.request_line + 1)

@@ -19,12 +19,14 @@ from ..clock import Clock
 from ..errors import Refused
 from ..telemetry import emit
 from . import problem
+from .access_log import AccessLog
 from .body_budget import BodyBudget
 from .connection import Connection
 from .connection_quota import ConnectionQuota
 from .eviction import Connections, Stage
 from .limits import Limits
 from .listen import BACKLOG
+from .tls import Tls
 from .url_map import UrlMap
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -46,7 +48,8 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
     it *removes* are removed at the end. At most `limits.connections` are open. For further ones whoever has
     shown least for longest gives way (`places`); where nobody may be asked to, they wait in the kernel's
     queue, and `is_full` makes every answer its connection's last. One address has at most
-    `limits.connections_per_ip`; a further one is answered 429 and closed.
+    `limits.connections_per_ip`; a further one is answered 429 and closed. With *tls* every TCP connection is
+    encrypted, and none of a Unix socket. *access_log* is told of each answered request.
     """
 
     handler_class = Connection
@@ -58,9 +61,13 @@ class Server(WSGIServer):  # type: ignore[misc]  # gevent has no type hints
         limits: Limits | None = None,
         *,
         removes: Collection[str] = (),
+        tls: Tls | None = None,
+        access_log: AccessLog | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.endpoint = app.answer if isinstance(app, UrlMap) else None
+        self.tls = tls
+        self.access_log = access_log
         self.is_leaving = False
         """Every answer is its connection's last: soon nobody will listen here."""
         self.is_stopping = False

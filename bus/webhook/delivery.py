@@ -21,7 +21,7 @@ from bson import ObjectId
 from .. import strict_json
 from ..clock import Clock
 from ..errors import Refused, StoreError
-from ..http import Queue, check_size, problem, read_body
+from ..http import Queue, check_size, problem, read_body, scheme
 from ..http.problem import Answer
 from ..model import Event, Receipt
 from ..networks import Network
@@ -115,7 +115,7 @@ class Receiver:
             return agreed
         if any(one.method == method and not one.verified for one in sender.handshakes):
             content.check_encoding(hook, environ)
-            request = _request(environ, 0.0, hook.public_url)
+            request = _request(environ, 0.0, hook.public_url, self._trusted_proxies)
             tokens = tuple(token.reveal() for token in hook.verify_token)
             answer = handshake.unproven(sender, self._secrets(hook, sender), tokens, request)
             if answer is not None:
@@ -133,7 +133,7 @@ class Receiver:
         sender = hook.sender
         # the clock is asked twice only where the head alone can be too old
         now = self._clock.wall().timestamp() if sender.has_time else 0.0
-        request = _request(environ, now, hook.public_url)
+        request = _request(environ, now, hook.public_url, self._trusted_proxies)
         if sender.is_open:
             _require_no_page(request.headers)
         body = b""
@@ -299,9 +299,13 @@ def refuse(refusal: Refused, environ: Mapping[str, Any], *, hook: str = "") -> A
     return problem.answer(refusal, environ.get(problem.REQUEST_ID, ""))
 
 
-def _request(environ: Mapping[str, Any], now: float, public_url: str) -> Request:
+def _request(
+    environ: Mapping[str, Any], now: float, public_url: str, trusted: Collection[Network]
+) -> Request:
     """The head of the request in *environ*; its body is to be read yet."""
-    url = public_url or f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}{environ['PATH_INFO']}"
+    url = public_url or "".join(
+        (scheme(environ, trusted), "://", environ.get("HTTP_HOST", ""), environ["PATH_INFO"])
+    )
     if query := environ["QUERY_STRING"]:
         url = f"{url}?{query}"
     return Request(environ["REQUEST_METHOD"], url, headers_of(environ), received=now)

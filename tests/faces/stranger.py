@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -33,7 +34,7 @@ class Answer(NamedTuple):
 class Stranger:
     """One connection. Reading fails the test when nothing comes for five seconds."""
 
-    def __init__(self, address: Address, *, source: str = "") -> None:
+    def __init__(self, address: Address, *, source: str = "", tls: ssl.SSLContext | None = None) -> None:
         family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.settimeout(PATIENCE_SECONDS)
@@ -41,6 +42,8 @@ class Stranger:
             if source:
                 self._socket.bind((source, 0))
             self._socket.connect(address)
+            if tls is not None:
+                self._socket = tls.wrap_socket(self._socket, server_hostname="localhost")
         except OSError:
             self._socket.close()
             raise
@@ -57,7 +60,20 @@ class Stranger:
         self._socket.sendall(data)
 
     def half_close(self) -> None:
-        self._socket.shutdown(socket.SHUT_WR)
+        socket.socket.shutdown(
+            self._socket, socket.SHUT_WR
+        )  # that of TLS would leave only ciphertext to read
+
+    def send_plainly(self, data: bytes) -> None:
+        """Beside the encryption."""
+        self._socket._sock.sendall(data)  # type: ignore[attr-defined]  # gevent's
+
+    def rest(self) -> bytes:
+        """Everything that comes until the end of the stream."""
+        try:
+            return self._stream.read()
+        except ConnectionResetError:
+            return b""
 
     def answer(self, *, has_body: bool = True) -> Answer:
         status = int(self._stream.readline().split()[1])
@@ -85,9 +101,9 @@ class Stranger:
             yield name.lower(), value.strip()
 
 
-def ask(address: Address, data: bytes) -> Answer:
+def ask(address: Address, data: bytes, *, tls: ssl.SSLContext | None = None) -> Answer:
     """Send *data* on a connection of its own and read one answer."""
-    with Stranger(address) as stranger:
+    with Stranger(address, tls=tls) as stranger:
         stranger.send(data)
         return stranger.answer()
 
@@ -113,9 +129,9 @@ def get(path: str, *lines: str, version: str = "HTTP/1.1") -> bytes:
 
 
 @contextmanager
-def serving(app: WsgiApp, limits: Limits | None = None) -> Iterator[Server]:
+def serving(app: WsgiApp, limits: Limits | None = None, **options: Any) -> Iterator[Server]:
     """A started server on a free port of 127.0.0.1."""
-    server = Server([listen_tcp("127.0.0.1", 0)], app, limits)
+    server = Server([listen_tcp("127.0.0.1", 0)], app, limits, **options)
     server.start()
     try:
         yield server
