@@ -22,7 +22,15 @@ from tests.deliveries import FORM, KEY, URL, WHSEC
 BODY = '{"id":"evt_1","object":"event","type":"ping","name":"\u00e9\u20ac"}'
 NOW = int(time.time())
 THEN = datetime.fromtimestamp(NOW, timezone.utc)
+"""The libraries look at the clock of the machine, so that each test has a moment of its own."""
 PARAMS = {"From": "+15550001", "Body": "Ahoy, mate", "To": "+15550002"}
+
+
+@pytest.fixture(autouse=True)
+def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = int(time.time())
+    monkeypatch.setitem(globals(), "NOW", now)
+    monkeypatch.setitem(globals(), "THEN", datetime.fromtimestamp(now, timezone.utc))
 
 
 def library(name: str) -> Any:
