@@ -123,7 +123,7 @@ def _delivery_log(parts: Parts) -> Step:
 
 def _api(parts: Parts) -> Step:
     socket = parts.control_socket
-    door = Door("control socket", lambda: socket.server)
+    door = Door("control socket", lambda: socket.server, mends=True)  # the doorkeeper
     return Step(parts.serve_api, socket.stop, lambda: (door.health,))
 
 

@@ -108,3 +108,16 @@ def test_a_unix_socket_of_the_service_manager_is_served_and_left(new_daemon: New
         assert 202 == deliver(UnixConnection(path))
         assert 0 == daemon.stop()
         assert path.exists()
+
+
+def test_a_control_socket_that_is_deleted_is_made_again_and_ends_nothing(
+    new_daemon: New, tmp_path: Path
+) -> None:
+    """Clean-up jobs delete socket files; the doorkeeper looks every few seconds."""
+    daemon = new_daemon().start()
+    (tmp_path / "data" / "control.sock").unlink()
+    daemon.wait_for("socket.restored")
+
+    assert 0 == daemon.monqbus("count").returncode
+    assert not any("service.died" in line for line in daemon.lines)
+    assert 0 == daemon.stop()
