@@ -194,6 +194,7 @@ class Daemon:
             close_doors=partial(parts.public.stop, hurry=self._hurry),
         )
         drain.run(parts.config.worker.drain)
+        parts.delivery_log.flush()
         if not parts.store.shared and (complaint := parts.store_monitor.complaint):
             # the last word of the log: what deleted files hold ends with this process
             emit("store.failed", doing="closing", error=complaint)
