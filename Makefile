@@ -6,7 +6,7 @@ CONFIG ?= config.example.ini
 
 .DEFAULT_GOAL := help
 .PHONY: help run quick test check lint types format bench chaos docs binary test-binary clean FORCE
-.PHONY: suite-early suite-late suite-chaos suite-binary suite-rest suite-engine suite-unit
+.PHONY: suite-early suite-middle suite-late suite-chaos suite-binary suite-contract suite-rest suite-engine suite-unit
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,21 +19,25 @@ SUITES := $(MAKE) --no-print-directory --jobs 3 --output-sync=target --keep-goin
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 
 test: $(VENV)/.ready-for-tests ## run every test
-	@$(SUITES) suite-rest suite-late suite-early suite-chaos
+	@$(SUITES) suite-contract suite-middle suite-rest suite-early suite-late suite-chaos
 
 quick: $(VENV)/.ready-for-tests ## in under a minute: lint, types, and the tests that need no server
 	@$(SUITES) suite-engine suite-unit types lint
 
 suite-early:
-	$(PYTEST) tests/acceptance/test_[a-r]*.py
+	$(PYTEST) tests/acceptance/test_[a-m]*.py
+suite-middle:
+	$(PYTEST) tests/acceptance/test_[n-r]*.py
 suite-late:
 	$(PYTEST) tests/acceptance/test_[s-z]*.py
 suite-chaos:
 	$(PYTEST) tests/chaos
 suite-binary:
 	$(PYTEST) tests/binary
+suite-contract:
+	$(PYTEST) tests/contract tests/engine
 suite-rest:
-	$(PYTEST) --ignore tests/acceptance --ignore tests/chaos --ignore tests/binary
+	$(PYTEST) --ignore tests/acceptance --ignore tests/chaos --ignore tests/binary --ignore tests/contract --ignore tests/engine
 
 suite-engine:
 	$(PYTEST) tests/engine
@@ -66,7 +70,7 @@ docs: $(VENV)/.ready ## write the generated pages and config.example.ini again
 binary: dist/monqbus ## dist/monqbus, one file; UNPACK_DIR=/path: where it unpacks itself at start
 
 test-binary: dist/monqbus $(VENV)/.ready-for-tests ## run the tests of the executable, then acceptance and chaos with it
-	@MONQBUS_BINARY=dist/monqbus $(SUITES) suite-binary suite-late suite-early suite-chaos
+	@MONQBUS_BINARY=dist/monqbus $(SUITES) suite-middle suite-early suite-late suite-binary suite-chaos
 
 clean: ## forget everything that was built
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

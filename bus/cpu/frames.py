@@ -6,45 +6,45 @@ worker speaks for: what comes under another one is not served, and a forged end 
 worker that asks waits for the answer, and sends nothing else until it has come. The stream ends where `run`
 could come: the daemon shuts its half, or either process is gone.
 
-=============  =========  ==================================================  ===============================
-frame          from       fields                                              followed by
-=============  =========  ==================================================  ===============================
-run            daemon     run seconds                                         taken
-taken          worker     taken of                                            printed progress ask ended
-printed        worker     of printed                                          printed progress ask ended
-progress       worker     of progress text                                    printed progress ask ended
-ask post       worker     ask of name args kwargs context options             answer error
-ask publish    worker     ask of topic args kwargs context                    answer error
-ask look       worker     ask of id                                           answer error
-ask log        worker     ask of                                              answer error
-answer post    daemon     task                                                printed progress ask ended
-answer publish daemon     task_ids event_id duplicate repeated replayed       printed progress ask ended
-answer look    daemon     task                                                printed progress ask ended
-answer log     daemon     text                                                printed progress ask ended
-error          daemon     error text                                          printed progress ask ended
-ended returned worker     ended value of bytes [spent]                        run
-ended failed   worker     ended line traceback of bytes [spent]               run
-ended verdict  worker     ended line traceback delay of bytes [spent]         run
-ended overdue  worker     ended traceback of bytes [spent]                    run
-ended stopped  worker     ended line of bytes [spent]                         run
-=============  =========  ==================================================  ===============================
+=============  =========  =======================================================  ===========================
+frame          from       fields                                                   followed by
+=============  =========  =======================================================  ===========================
+run            daemon     run seconds                                              taken
+taken          worker     taken of                                                 printed progress ask ended
+printed        worker     of printed                                               printed progress ask ended
+progress       worker     of progress text                                         printed progress ask ended
+ask post       worker     ask of name args kwargs context options                  answer error
+ask publish    worker     ask of topic args kwargs context                         answer error
+ask look       worker     ask of id                                                answer error
+ask log        worker     ask of                                                   answer error
+answer post    daemon     task                                                     printed progress ask ended
+answer publish daemon     task_ids event_id duplicate repeated replayed retried    printed progress ask ended
+answer look    daemon     task                                                     printed progress ask ended
+answer log     daemon     text                                                     printed progress ask ended
+error          daemon     error text                                               printed progress ask ended
+ended returned worker     ended value of bytes [spent]                             run
+ended failed   worker     ended line traceback of bytes [spent]                    run
+ended verdict  worker     ended line traceback delay of bytes [spent]              run
+ended overdue  worker     ended traceback of bytes [spent]                         run
+ended stopped  worker     ended line of bytes [spent]                              run
+=============  =========  =======================================================  ===========================
 
 A verdict's `ended` is its name: Retry, Snooze, Cancel. Before all that a worker has to be forked: orders and
 answers on the control socket of a zygote or app process (`forkserver`) are single messages of one BSON
 document each. `fork` carries a descriptor, the child's stream; the zygote's names the apps, an app process's
 none.
 
-=============  =========  ==================================================  ===============================
-message        from       fields                                              followed by
-=============  =========  ==================================================  ===============================
-fork           daemon     fork [apps path log_level]                          born unborn
-signal         daemon     signal number                                       died
-born           parent     born pid                                            died
+=============  =========  =======================================================  ===========================
+message        from       fields                                                   followed by
+=============  =========  =======================================================  ===========================
+fork           daemon     fork [apps path log_level]                               born unborn
+signal         daemon     signal number                                            died
+born           parent     born pid                                                 died
 unborn         parent     unborn error
 died           parent     died status
-ready          parent     ready threads                                       born unborn died
+ready          parent     ready threads                                            born unborn died
 refused        parent     refused
-=============  =========  ==================================================  ===============================
+=============  =========  =======================================================  ===========================
 
 `ready` or `refused` comes once from an app process, before it takes orders. Signals are answered by an end
 only.

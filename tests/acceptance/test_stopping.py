@@ -46,9 +46,11 @@ def stop(name, step):
 startup.stop_one = stop
 """
 TEXT = CONFIG.replace("apps = accepted", "apps = broken").replace("path = {apps}", "path = ./apps")
+TEXT += "[admin]\nlisten = 127.0.0.1:0\n"
 SHARED = ("spool", "heartbeat", "spooler", "spool monitor", "listener")
 """Those that a daemon on an embedded store does not have."""
-NAMES = [entry.name for entry in SERVICES]
+NAMES = [entry.name for entry in SERVICES if entry.name != "certificate"]
+"""All but the one of a daemon that speaks TLS."""
 
 
 @pytest.fixture

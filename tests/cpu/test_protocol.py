@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Mapping
 from itertools import pairwise
@@ -69,7 +70,8 @@ def rows() -> dict[str, Row]:
     """Both tables of the docstring, by frame; columns begin where the lines of signs end."""
     text = frames.__doc__ or ""
     found = {}
-    edges = [0, 15, 26, 78]
+    signs = next(line for line in text.splitlines() if line.startswith("==="))
+    edges = [0, *(gap.end() for gap in re.finditer(" +", signs))]
     for line in text.splitlines():
         cells = [line[start:end].strip() for start, end in zip(edges, [*edges[1:], None], strict=True)]
         if cells[1] not in {"daemon", "worker", "parent"}:

@@ -13,6 +13,7 @@ from bus.maintenance.scheduler import Scheduler
 from bus.model import Filter
 from bus.pauses import TASK
 from bus.schedules import Every, Schedule
+from tests.contract.samples import depths
 
 
 class House:
@@ -108,7 +109,7 @@ def test_an_event_for_a_paused_handler_and_another_one_waits_whole_and_the_other
     engine.office.publish("sold", [], {})
     engine.claimer.tick()
 
-    assert {"h1": 1} == engine.store.waiting()
+    assert {"h1": 1} == depths(engine.store.waiting())
 
 
 def test_lanes_that_are_arranged_anew_by_a_reload_hold_to_the_pauses(house):
@@ -199,4 +200,4 @@ def test_a_paused_task_is_still_fired_by_its_schedule_and_waits(house):
     house.turn(60)
     house.engine.claimer.tick()
 
-    assert {"t": 1} == house.engine.store.waiting()
+    assert {"t": 1} == depths(house.engine.store.waiting())
