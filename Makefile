@@ -17,6 +17,7 @@ run: $(VENV)/.ready ## start the daemon on the embedded store with the example a
 # Many tests wait more than they compute: several suites at a time, each prints when it is over.
 SUITES := $(MAKE) --no-print-directory --jobs 3 --output-sync=target --keep-going
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
+acceptance = $(filter-out $(LEFT_OUT:%=tests/acceptance/test_%.py),$(wildcard tests/acceptance/test_$(1)*.py))
 
 test: $(VENV)/.ready-for-tests ## run every test
 	@$(SUITES) suite-contract suite-middle suite-rest suite-early suite-late suite-chaos
@@ -25,11 +26,11 @@ quick: $(VENV)/.ready-for-tests ## in under a minute: lint, types, and the tests
 	@$(SUITES) suite-engine suite-unit types lint
 
 suite-early:
-	$(PYTEST) tests/acceptance/test_[a-m]*.py
+	$(PYTEST) $(call acceptance,[a-m])
 suite-middle:
-	$(PYTEST) tests/acceptance/test_[n-r]*.py
+	$(PYTEST) $(call acceptance,[n-r])
 suite-late:
-	$(PYTEST) tests/acceptance/test_[s-z]*.py
+	$(PYTEST) $(call acceptance,[s-z])
 suite-chaos:
 	$(PYTEST) tests/chaos
 suite-binary:
@@ -69,8 +70,10 @@ docs: $(VENV)/.ready ## write the generated pages and config.example.ini again
 
 binary: dist/monqbus ## dist/monqbus, one file; UNPACK_DIR=/path: where it unpacks itself at start
 
+# Applications in Python, and the order of services, are the same whatever program the daemon is.
+OF_PYTHON := asyncio prefork recipes stopping
 test-binary: dist/monqbus $(VENV)/.ready-for-tests ## run the tests of the executable, then acceptance and chaos with it
-	@MONQBUS_BINARY=dist/monqbus $(SUITES) suite-middle suite-early suite-late suite-binary suite-chaos
+	@MONQBUS_BINARY=dist/monqbus $(SUITES) LEFT_OUT="$(OF_PYTHON)" suite-middle suite-early suite-late suite-binary suite-chaos
 
 clean: ## forget everything that was built
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
