@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ..codec import storable
-from ..config.moments import CRON, EVERY, MOMENT, ZONE
-from ..config.schedules import moments_of
-from ..config.value_types import Unfit, ValueType
 from ..errors import BadDeclaration, NotStorable
 from ..safe_text import shown
 from ..schedules import MISSED, OVERLAP, Missed, Moments, Overlap, Schedule
 from .options import Options
 from .registry import Task, being_filled
+
+if TYPE_CHECKING:
+    from ..config.value_types import ValueType
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,6 +81,14 @@ def _plan(schedule: Schedule, task: Task[P, R]) -> None:
 
 
 def _moments(given: Mapping[str, Any]) -> Moments:
+    from ..config.moments import (
+        CRON,
+        EVERY,
+        MOMENT,
+        ZONE,
+    )  # only whoever has schedules needs the configuration
+    from ..config.schedules import moments_of
+
     ways = [way for way in ("cron", "every", "at") if given[way]]
     if len(ways) != 1:
         raise BadDeclaration(
@@ -106,6 +114,8 @@ def _moments(given: Mapping[str, Any]) -> Moments:
 def _read(option: str, kind: ValueType[Any], text: object) -> Any:
     if not isinstance(text, str):
         raise BadDeclaration(f"@schedule: {option}: expected {kind.expected}, got {shown(text, 80)}")
+    from ..config.value_types import Unfit
+
     try:
         return kind.read(text)
     except Unfit as error:

@@ -133,8 +133,12 @@ def restart_under_load(daemon: Daemon, senders: Senders) -> list[int]:
 def test_no_delivery_is_refused_while_a_daemon_with_a_kept_socket_is_restarted(
     new_daemon: New, kept: socket.socket, ran: Callable[..., list[str]]
 ):
-    """Who connects while no daemon runs waits in the queue of the socket, and the next one answers."""
-    daemon = give(new_daemon(text=TEXT), [kept]).start()
+    """Who connects while no daemon runs waits in the queue of the socket, and the next one answers.
+
+    It has room for all of them at once, as many as a slow machine lets gather.
+    """
+    roomy = TEXT.replace("[http]\n", "[http]\nmax_inflight = 4096\n")
+    daemon = give(new_daemon(text=roomy), [kept]).start()
     senders = Senders(kept.getsockname)
     codes = restart_under_load(daemon, senders)
     until(lambda: list(senders.acked & set(ran())), len(senders.acked))
