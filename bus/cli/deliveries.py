@@ -9,17 +9,16 @@ from typing import Any, Final
 from ..api.client import ApiClient
 from ..clock import Clock
 from ..delivery_record import ANSWERED, OF_EVENTS, REFUSED, Delivery, DeliveryFilter
-from ..errors import BadFilter, NotFound, UsageError
+from ..errors import NotFound, UsageError
 from ..filter_checks import MOST_VALUES
 from ..model import FILTERED, UNHANDLED, Filter
 from ..presentation import delivery_details, delivery_row
 from . import terminal
 from .events import refuse_given, show_fields
-from .filters import event_id
+from .filters import event_id, received_filter
 from .hints import tell_of_no_event, why_unhandled
 from .replaying import pages, replay_each, replay_matching, require_meant
 from .session import OwnAdmin, open_admin, read_config
-from .times import moment_before
 
 DEFAULT_LIMIT: Final = 50
 FILTERS: Final = ("topic", "hook", "delivery", "outcome", "status", "older", "newer", "limit")
@@ -45,7 +44,7 @@ def deliveries(options: argparse.Namespace) -> int:
 def _replay(options: argparse.Namespace, ids: list[Any]) -> int:
     """Replay accepted deliveries that no handler took. A refused one was never verified: it is not here."""
     if not ids:
-        filter = _filter(options)
+        filter = received_filter(DeliveryFilter, options, Clock().now())
         require_meant(filter, options, "deliveries")
         of_events = filter.of_events
         if of_events is None:
@@ -75,27 +74,11 @@ def _without_event(found: Delivery) -> str:
     return f"delivery {found.id}: it was {found.outcome} and left no event to replay"
 
 
-def _filter(options: argparse.Namespace) -> DeliveryFilter:
-    now = Clock().now()
-    try:
-        return DeliveryFilter(
-            hook=options.hook or "",
-            topic=options.topic or "",
-            delivery=options.delivery or "",
-            outcome=options.outcome or "",
-            status=options.status or 0,
-            older=moment_before("--older", options.older, now) if options.older else None,
-            newer=moment_before("--newer", options.newer, now) if options.newer else None,
-        )
-    except BadFilter as error:
-        raise UsageError(f"--{error.part}: {error.sentence}") from error
-
-
 def _list(options: argparse.Namespace) -> int:
     """One line a delivery, newest first."""
     if options.ids:
         raise UsageError(f"ID: expected none with list, got {options.ids[0]!r}; `deliveries show` takes ids")
-    filter = _filter(options)
+    filter = received_filter(DeliveryFilter, options, Clock().now())
     with open_admin(options, looks=True) as admin:
         found = pages(
             lambda limit, cursor: admin.deliveries(filter, limit, cursor), options.limit or DEFAULT_LIMIT

@@ -10,16 +10,15 @@ from typing import Any, Final
 
 from ..api.client import ApiClient
 from ..clock import Clock
-from ..errors import BadFilter, UsageError
+from ..errors import UsageError
 from ..model import FILTERED, UNHANDLED, Event, EventFilter
 from ..presentation import event_details, event_row
 from ..safe_text import shortened
 from . import terminal
-from .filters import event_id
+from .filters import event_id, received_filter
 from .hints import tell_of_no_event, why_unhandled
 from .replaying import pages, replay_each, replay_matching, require_meant
 from .session import OwnAdmin, open_admin, read_config
-from .times import moment_before
 
 DEFAULT_LIMIT: Final = 50
 LONGEST_FAULT: Final = 160
@@ -42,7 +41,7 @@ def events(options: argparse.Namespace) -> int:
         return 0
     if ids:
         return replay_each(options, ids)
-    filter = _filter(options)
+    filter = received_filter(EventFilter, options, Clock().now())
     require_meant(filter, options, "events")
     if filter.outcome not in ("", UNHANDLED, FILTERED):
         raise UsageError(
@@ -60,27 +59,11 @@ def refuse_given(options: argparse.Namespace, names: Iterable[str]) -> None:
         raise UsageError(f"--all, --dry-run: expected with no ID, got {options.ids[0]}; leave one out")
 
 
-def _filter(options: argparse.Namespace) -> EventFilter:
-    now = Clock().now()
-    try:
-        return EventFilter(
-            topic=options.topic or "",
-            hook=options.hook or "",
-            kind=options.kind or "",
-            delivery=options.delivery or "",
-            outcome=options.outcome or "",
-            older=moment_before("--older", options.older, now) if options.older else None,
-            newer=moment_before("--newer", options.newer, now) if options.newer else None,
-        )
-    except BadFilter as error:
-        raise UsageError(f"--{error.part}: {error.sentence}") from error
-
-
 def _list(options: argparse.Namespace) -> int:
     """One line an event, newest first."""
     if options.ids:
         raise UsageError(f"ID: expected none with list, got {options.ids[0]!r}; `events show` takes ids")
-    filter = _filter(options)
+    filter = received_filter(EventFilter, options, Clock().now())
     shown = 0
     with open_admin(options, looks=True) as admin:
         limit = options.limit or DEFAULT_LIMIT

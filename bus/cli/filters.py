@@ -1,22 +1,25 @@
-"""The filter options of a command as a model.Filter."""
+"""The filter options of a command as a filter of tasks, of events or of deliveries."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from bson import ObjectId
 from bson.errors import InvalidId
 
+from ..delivery_record import DeliveryFilter
 from ..errors import BadFilter, UsageError
-from ..model import MOMENTS, READY, STATES, Filter, State
+from ..model import MOMENTS, READY, STATES, EventFilter, Filter, State
 from .times import moment_before
 
 PARKED: Final = "parked"
 """The word for a view of `ready`: tasks under a name that no app declares."""
 SHOWN_BY_LIST: Final = "`monqbus list` shows ids"
 _OPTIONS: Final = {"ids": "ID", "states": "--state"}
+_Received = TypeVar("_Received", EventFilter, DeliveryFilter)
 
 
 def filter_of(options: argparse.Namespace, now: datetime) -> Filter:
@@ -40,6 +43,18 @@ def filter_of(options: argparse.Namespace, now: datetime) -> Filter:
         option = _OPTIONS.get(error.part, _option(error.part))
         also = f" ({PARKED} is a word for itself)" if error.part == "states" else ""
         raise UsageError(f"{option}: {error.sentence}{also}") from error
+
+
+def received_filter(kind: type[_Received], options: argparse.Namespace, now: datetime) -> _Received:
+    """The filter of what was received: each field of *kind* is the option of its name. Raises UsageError."""
+    parts = {part.name: value for part in fields(kind) if (value := getattr(options, part.name))}
+    for name in ("older", "newer"):
+        if name in parts:
+            parts[name] = moment_before(_option(name), parts[name], now)
+    try:
+        return kind(**parts)
+    except BadFilter as error:
+        raise UsageError(f"{_option(error.part)}: {error.sentence}") from error
 
 
 def _option(part: str) -> str:
