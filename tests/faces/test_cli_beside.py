@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from tests.acceptance.daemons import Daemon
-from tests.mongod import Deployment
 
-from .console import NOBODY, Command, Said, write_place
+from .console import NOBODY, Command
 
 COLUMNS = {
     "id", "task_name", "state", "priority", "attempt", "time_queue", "time_start", "time_stop", "topic",
     "result",
 }  # fmt: skip
 ID = re.compile(r"[0-9a-f]{24}")
-
-
-@pytest.fixture(scope="module", params=["sqlite", "standalone"])
-def daemon(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A running daemon on each kind of store, for all tests of this file."""
-    store: str = request.param
-    if store == "standalone":
-        deployment: Deployment = request.getfixturevalue("standalone")
-        store = deployment.address(f"cli_{uuid4().hex[:8]}")
-    running = Daemon(write_place(tmp_path_factory.mktemp("place"), store))
-    try:
-        yield running.start()
-    finally:
-        running.kill()
-
-
-@pytest.fixture
-def beside(daemon: Daemon, run: Command) -> Command:
-    """Runs a command beside the daemon, whose store is empty."""
-
-    def command(*words: str | Path) -> Said:
-        return run(*words, "--config", daemon.config)
-
-    command("cancel", "--all")
-    command("purge", "--all")
-    return command
 
 
 def test_post_prints_the_id_and_with_wait_the_result(beside: Command) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from bson import ObjectId
@@ -22,7 +21,6 @@ from bus.delivery_record import Delivery
 from bus.model import Event, Posting
 from bus.store import open_store
 from tests.acceptance.daemons import Daemon, until
-from tests.mongod import Deployment
 
 from .console import NOBODY, Command, Said, write_place
 
@@ -37,15 +35,11 @@ delivery_id = {body:id}
 CLOCK = Clock()
 
 
-@pytest.fixture(scope="module", params=["sqlite", "standalone"])
-def daemon(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+@pytest.fixture(scope="module")
+def daemon(store_address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A running daemon on each kind of store, to whose hook three deliveries and two forged ones came."""
-    store: str = request.param
-    if store == "standalone":
-        deployment: Deployment = request.getfixturevalue("standalone")
-        store = deployment.address(f"deliveries_{uuid4().hex[:8]}")
     folder = tmp_path_factory.mktemp("place")
-    config = write_place(folder, store)
+    config = write_place(folder, store_address)
     (folder / "token").write_text(SECRET)
     (folder / "token").chmod(0o600)
     config.write_text(config.read_text() + HOOKS)

@@ -3,45 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from tests.acceptance.daemons import Daemon
-from tests.mongod import Deployment
 
-from .console import Command, Said, write_place
+from .console import Command, Said
 
 REASON = ("--reason", "smtp is down")
 
 
-@pytest.fixture(scope="module", params=["sqlite", "standalone"])
-def daemon(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A running daemon on each kind of store, for all tests of this file."""
-    store: str = request.param
-    if store == "standalone":
-        deployment: Deployment = request.getfixturevalue("standalone")
-        store = deployment.address(f"cli_{uuid4().hex[:8]}")
-    running = Daemon(write_place(tmp_path_factory.mktemp("place"), store))
-    try:
-        yield running.start()
-    finally:
-        running.kill()
-
-
 @pytest.fixture
-def beside(daemon: Daemon, run: Command) -> Command:
+def beside(beside: Command) -> Command:
     """Runs a command beside the daemon, whose store is empty and pauses nothing."""
-
-    def command(*words: str | Path) -> Said:
-        return run(*words, "--config", daemon.config)
-
-    command("resume", "--all")
-    command("cancel", "--all")
-    command("purge", "--all")
-    return command
+    beside("resume", "--all")
+    return beside
 
 
 def pause(beside: Command, daemon: Daemon, *words: str) -> Said:
