@@ -111,6 +111,8 @@ class MonQTask:
     expire_at: datetime | None = None
     scheduled_for: datetime | None = None
     """The moment of the schedule's tick that it comes from; it may run later."""
+    serial: str | None = None
+    """Its serial key: of the unfinished tasks with the same one only the first may run."""
     # in memory only
     is_bereft: bool = field(default=False, repr=False, compare=False)
     """It was claimed for a delivery that is no longer stored."""
@@ -319,11 +321,15 @@ class Receipt(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Fields to set on a task, and *postings* to store with them, valid only while *claim* still holds it."""
+    """Fields to set on a task, and *postings* to store with them, valid only while *claim* still holds it.
+
+    *serial* is the task's serial key: with it the next task of that key may begin as soon as this ends it.
+    """
 
     claim: Claim
     fields: dict[str, Any]
     postings: Sequence[Posting] = ()
+    serial: str | None = None
 
 
 def ready_again(attempt: int, **more: Any) -> dict[str, Any]:

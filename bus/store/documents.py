@@ -18,6 +18,8 @@ from ..model import DEFAULT_PRIORITY, READY, Event, MonQTask, Posting, key_prefi
 from .fields import complaint, event_complaint, event_holds, sound_part
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NOT_YET = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+"""The `time_queue` of a task that waits behind another one: no claim finds it, whoever claims."""
 
 PLAIN = (
     "state", "priority", "result_type", "time_queue", "time_start", "time_stop", "task_name",
@@ -25,7 +27,7 @@ PLAIN = (
 )  # fmt: skip
 OURS = (
     "attempt", "max_attempts", "crashes", "worker", "generation", "key", "event_id", "topic",
-    "timeout", "history", "progress", "output", "expire_at", "scheduled_for",
+    "timeout", "history", "progress", "output", "expire_at", "scheduled_for", "serial",
 )  # fmt: skip
 
 
@@ -52,7 +54,7 @@ def task_from_document(document: dict[str, Any]) -> MonQTask:
         task_name=document.get("task_name") or "",
         args=document.get("args") or [],
         kwargs=document.get("kwargs") or {},
-        time_queue=document.get("time_queue") or _time_queue(given),
+        time_queue=document.get("due") or document.get("time_queue") or _time_queue(given),
         context=document.get("context") or {},
         state=document.get("state") or "ready",
         priority=DEFAULT_PRIORITY if document.get("priority") is None else document["priority"],

@@ -46,7 +46,8 @@ FIELDS: Final[Mapping[str, Type]] = {
     "time_stop": _DATE, "task_name": _TEXT, "process": _TEXT, "context": _DOCUMENT, "args": _LIST,
     "kwargs": _DOCUMENT, "attempt": _COUNT, "max_attempts": _NUMBER, "crashes": _NUMBER, "worker": _TEXT,
     "generation": _COUNT, "key": _TEXT, "event_id": _ID, "topic": _TEXT, "timeout": _NUMBER, "history": _LIST,
-    "progress": _DOCUMENT, "output": _TEXT, "expire_at": _DATE, "scheduled_for": _DATE,
+    "progress": _DOCUMENT, "output": _TEXT, "expire_at": _DATE, "scheduled_for": _DATE, "serial": _TEXT,
+    "due": _DATE,
 }  # fmt: skip
 
 

@@ -152,7 +152,7 @@ def test_a_database_of_version_2_gets_the_delivery_log(mongo_address: str) -> No
         version = version_in(store)
 
     assert {"_id_", "monqbus_ring"} == indexes
-    assert {"_id": "schema", "version": 3} == version
+    assert {"_id": "schema", "version": SCHEMA_VERSION} == version
 
 
 def test_a_step_that_was_cut_is_begun_again(version_1: str, monkeypatch: Any) -> None:

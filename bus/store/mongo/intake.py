@@ -22,7 +22,7 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from ...errors import StoreUnavailable
 from ...model import Event, MonQTask, Posting, Receipt
-from ..documents import event_to_document, later, require_own, task_to_document, unclaimed
+from ..documents import event_to_document, later, require_own, unclaimed
 from . import bodies
 from .connection import (
     GUARD_INDEX,
@@ -37,6 +37,8 @@ from .connection import (
 from .duplicates import WITHOUT_TASKS, Duplicate, first_now, firsts
 from .lenient import id_of, is_, one_of, read, texts_of
 from .schema import EVENTS, TASKS, UNENDED
+from .serial import keys_of, stored
+from .serial import place as put_in_line
 
 ROUNDS: Final = 3
 UNACKNOWLEDGED: Final = WriteConcern(w=0)
@@ -106,7 +108,9 @@ class Intake:
             bodies.forget(database, [documents[place] for place in refused])
             for place, refusal in refused.items():
                 _require_own("event", events[place], refusal)
-            tasks_there = _insert(database[TASKS], [task_to_document(task) for task in tasks])
+            tasks_there = _insert(database[TASKS], [stored(task) for task in tasks])
+            if keys := keys_of(tasks):
+                put_in_line(database[TASKS], keys, [task.id for task in tasks])
             for place, refusal in tasks_there.items():
                 _require_own("task", tasks[place], refusal)
 
@@ -127,18 +131,21 @@ def _store(database: Database[Document], postings: Sequence[Posting], this: Try)
         [] if i in refused else _wanted(posting, earlier.get(i), waits=i in waits)
         for i, posting in enumerate(postings)
     ]
-    stored = _insert_tasks(database[TASKS], [task for tasks in wanted for task in tasks], this)
+    new = [task for tasks in wanted for task in tasks]
+    inserted = _insert_tasks(database[TASKS], new, this)
+    if keys := keys_of(new):
+        put_in_line(database[TASKS], keys, [task.id for task in new])
     answers: list[Receipt | Exception] = []
     marks = _Marks()
     end = 0
     for i, (posting, tasks) in enumerate(zip(postings, wanted, strict=True)):
         begin, end = end, end + len(tasks)
-        refusal = refused.get(i) or stored.error(begin, end)
+        refusal = refused.get(i) or inserted.error(begin, end)
         if refusal is not None:  # without a mark its event stays begun: the repetition finishes it
             answers.append(refusal)
             continue
-        is_repeated = i in repeated or (posting.event is None and stored.has_known(begin, end))
-        ids, first = stored.ids[begin:end], earlier.get(i)
+        is_repeated = i in repeated or (posting.event is None and inserted.has_known(begin, end))
+        ids, first = inserted.ids[begin:end], earlier.get(i)
         receipt = _receipt(posting, ids, first, marks, is_replayed=i in replayed)
         answers.append(receipt._replace(repeated=is_repeated) if is_repeated else receipt)
     marks.write(events)
@@ -320,31 +327,31 @@ class Stored(NamedTuple):
 
 
 def _insert_tasks(tasks: Collection[Document], wanted: list[MonQTask], this: Try) -> Stored:
-    stored = Stored([task.id for task in wanted], set(), {})
+    made = Stored([task.id for task in wanted], set(), {})
     pending = list(range(len(wanted)))
     for _ in range(ROUNDS):
         held = []
-        refusals_ = _insert(tasks, [task_to_document(wanted[i]) for i in pending], this)
+        refusals_ = _insert(tasks, [stored(wanted[i]) for i in pending], this)
         for i, refusal in [(pending[place], refusal) for place, refusal in refusals_.items()]:
             if stands_in(KEY_INDEX, refusal):
                 held.append(i)
             elif not stands_in(ID_INDEX, refusal):
-                stored.errors[i] = not_accepted(refusal)
+                made.errors[i] = not_accepted(refusal)
             elif not this.has_begun(wanted[i].id):
-                stored.known.add(i)
+                made.known.add(i)
         if not held:
-            return stored
+            return made
         holders = holders_of(tasks, [wanted[i].key for i in held])
         for i in held:
-            stored.ids[i] = holders.get(wanted[i].key, stored.ids[i])
+            made.ids[i] = holders.get(wanted[i].key, made.ids[i])
         pending = [i for i in held if wanted[i].key not in holders]  # the holder has just ended
         if not pending:
-            return stored
+            return made
     for i in pending:
-        stored.errors[i] = StoreUnavailable(
+        made.errors[i] = StoreUnavailable(
             "key: its holders end faster than this task can be stored; post it again"
         )
-    return stored
+    return made
 
 
 def holders_of(

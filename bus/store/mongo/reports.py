@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from pymongo import UpdateMany, UpdateOne
@@ -17,14 +18,15 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteError
 
 from ...codec import encode
-from ...errors import StoreUnavailable
-from ...model import BUSY, READY, Posting, Receipt, Report
-from ..documents import OURS, task_to_document, unclaimed, waiting
+from ...errors import StoreError, StoreUnavailable
+from ...model import BUSY, ENDED, READY, Posting, Receipt, Report
+from ..documents import OURS, unclaimed, waiting
 from ..salvage import Unreadable
 from .connection import TOO_LARGE, Connection, Document, not_accepted, refusal_of, refusals
 from .intake import ROUNDS, Intake, event_document
 from .lenient import is_, read
 from .schema import EVENTS, TASKS, UNENDED
+from .serial import ended, keys_of, pass_on, place, stored
 
 LARGE_BYTES: Final = 65_536
 MARKER: Final = {"not_storable": "result", "why": "larger than 16 MiB together with the rest of its task"}
@@ -55,7 +57,21 @@ class Reports:
             with self._connection.call() as database:
                 for i, held in zip(wave, _write(database[TASKS], [reports[i] for i in wave]), strict=True):
                     done[i] = held
+        self._let_go_on([report for report, held in zip(reports, done, strict=True) if held is True])
         return done
+
+    def _let_go_on(self, written: Sequence[Report]) -> None:
+        """Let those go on that *written* reports have made room for. What fails here a daemon does later."""
+        over = [report for report in written if report.serial and report.fields.get("state") in ENDED]
+        posted = [task for report in written for posting in report.postings for task in posting.tasks]
+        keys = keys_of(posted) if posted else set()
+        if over or keys:
+            with suppress(StoreError), self._connection.call() as database:
+                if keys:
+                    place(database[TASKS], keys, [task.id for task in posted])
+                if over:
+                    freed = {report.serial for report in over if report.serial}
+                    ended(database[TASKS], freed, [report.claim.id for report in over])
 
 
 def change(fields: Mapping[str, Any]) -> Document:
@@ -244,7 +260,7 @@ def _post(database: Database[Document], posting: Posting, session: ClientSession
             holder = tasks.find_one(query, {"_id": 1}, session=session)
         ids.append(holder["_id"] if holder else task.id)
         if holder is None and tasks.find_one({"_id": task.id}, {"_id": 1}, session=session) is None:
-            tasks.insert_one(task_to_document(unclaimed(task, target)), session=session)
+            tasks.insert_one(stored(unclaimed(task, target)), session=session)
     if event is None:
         return
     written = {**event_document(posting), "task_ids": ids, "fanned_out": True}
@@ -291,5 +307,7 @@ def _take_back(
     ]
     ids = [task.id for posting in new for task in posting.tasks]
     database[TASKS].delete_many({"_id": {"$in": ids}, "state": READY})
+    if keys := keys_of(task for posting in new for task in posting.tasks):
+        pass_on(database[TASKS], keys)
     events = [posting.event.id for posting in new if posting.event is not None]
     database[EVENTS].delete_many({"_id": {"$in": events}})

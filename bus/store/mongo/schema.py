@@ -34,6 +34,7 @@ CLAIM: Final = "monqbus_claim"
 DUE: Final = "monqbus_due"
 STATE: Final = "monqbus_state"
 OF_EVENT: Final = "monqbus_of_event"
+BEHIND: Final = "monqbus_behind"
 RING: Final = "monqbus_ring"
 REPLACED: Final = ((TASKS, "monqbus_event"), (EVENTS, "monqbus_expire"))
 """Indexes of earlier versions, in whose place others are now."""
@@ -67,6 +68,26 @@ _TASK_INDEXES: Final = (
     ),
     IndexModel(
         [("expire_at", 1)], name="monqbus_expire", partialFilterExpression={"expire_at": {"$exists": True}}
+    ),
+    # one unfinished task holds a serial key
+    IndexModel(
+        [("holds", 1)],
+        name="monqbus_holder",
+        unique=True,
+        partialFilterExpression={"holds": {"$exists": True}, "state": UNENDED},
+    ),
+    IndexModel(
+        [("state", 1), ("holds", 1)],
+        name="monqbus_held",
+        partialFilterExpression={"holds": {"$exists": True}},
+    ),
+    IndexModel(
+        [("serial", 1), ("turn", 1)],
+        name=BEHIND,
+        partialFilterExpression={"due": {"$exists": True}, "state": READY},
+    ),
+    IndexModel(
+        [("placing", 1)], name="monqbus_placing", partialFilterExpression={"placing": {"$exists": True}}
     ),
 )
 _EVENT_INDEXES: Final = (

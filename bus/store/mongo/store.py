@@ -25,6 +25,8 @@ from ...delivery_record import Delivery, DeliveryFilter, Keep
 from ...errors import StoreError
 from ...model import (
     BUSY,
+    READY,
+    SKIPPED,
     Claim,
     Claimed,
     Event,
@@ -43,6 +45,7 @@ from ..contract import CALL_SECONDS, EVERY_EVENT, Backlog, CountedBy, Heard, Not
 from ..fields import UNSOUND, holds
 from ..salvage import opened
 from ..set_aside import SetAside
+from . import serial
 from .claims import Claims
 from .connection import KEY_INDEX, Connection, Document, not_accepted, refusals, stands_in
 from .delivery_log import DeliveryRing
@@ -160,8 +163,12 @@ class MongoStore:
         """See the contract: looks every few seconds whether collections and indexes are what they were.
 
         Also what was set aside. Servers look after their disks. Blocks longer than other verbs while missing
-        indexes are built.
+        indexes are built. Lets tasks go on whose predecessor's end was cut between two writes.
         """
+        if self._daemon:
+            with self._connection.call() as database:
+                if serial.mend(database[TASKS]):
+                    self._feed.ring()
         return [*self._watch.look(), *self._aside.news()]
 
     # in
@@ -356,21 +363,25 @@ class MongoStore:
 
     def move(self, ids: Sequence[ObjectId], states: Collection[State], fields: Mapping[str, Any]) -> int:
         """See the contract; one by one, so that one that cannot be moved stops no other."""
-        update = change(fields)
-        operations = [UpdateOne({"_id": is_("$eq", i), "state": {"$in": list(states)}}, update) for i in ids]
+        operations = [operation for i in ids for operation in _moving(i, states, change(fields))]
         if not operations:
             return 0
         with self._connection.call() as database:
             try:
-                return database[TASKS].bulk_write(operations, ordered=False).matched_count
+                moved = database[TASKS].bulk_write(operations, ordered=False).matched_count
             except BulkWriteError as error:
-                return _moved(error)
+                moved = _moved(error)
+            serial.settle(database[TASKS], ids)
+        return moved
 
     def delete(self, ids: Sequence[ObjectId], states: Collection[State]) -> int:
         """See the contract."""
         query = {"$and": [one_of(ids), {"state": {"$in": list(states)}}]}
         with self._connection.call() as database:
-            return database[TASKS].delete_many(query).deleted_count
+            tasks = database[TASKS]
+            if held := serial.leave(tasks, query):
+                query = {"$or": [query, {"$and": [one_of(held), {"state": SKIPPED}]}]}
+            return tasks.delete_many(query).deleted_count
 
     def prune(self, now: datetime, limit: int) -> int:
         """See the contract."""
@@ -405,6 +416,17 @@ def _all_or_first_error(answers: Iterable[Answer | Exception]) -> list[Answer]:
             raise answer
         whole.append(answer)
     return whole
+
+
+def _moving(task_id: Any, states: Collection[State], update: Document) -> list[UpdateOne]:
+    """What moves a task, whether it has a serial key or not: one of them does something."""
+    which = {"_id": is_("$eq", task_id), "state": {"$in": list(states)}}
+    if update["$set"].get("state") != READY:
+        return [UpdateOne(which, update)]
+    return [
+        UpdateOne({**which, "serial": serial.GONE}, update),
+        UpdateOne({**which, "serial": serial.IS_THERE}, serial.waiting_again(update)),
+    ]
 
 
 def _has_a_claim(document: Document) -> bool:

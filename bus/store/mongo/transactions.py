@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from pymongo import MongoClient, ReadPreference
@@ -19,11 +20,11 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from ...errors import StoreError, StoreUnavailable
 from ...model import Posting, Receipt
 from ...safe_text import shown
-from ..documents import task_to_document
 from ..salvage import READING
 from .connection import KEY_INDEX, Connection, Document, is_outage, not_accepted, refusals, stands_in
 from .intake import event_document, holders_of
 from .schema import EVENTS, TASKS
+from .serial import keys_of, place, stored
 
 TRANSIENT: Final = "TransientTransactionError"
 _CALLS: Final = "_monqbus_after_commit"
@@ -64,8 +65,21 @@ class Transactions:
                 if error.has_error_label(TRANSIENT) or is_outage(error):
                     raise self._ended(self._connection.sentence(error)) from error
                 raise
-        _after_commit(session, committed)
+        _after_commit(session, self._placing(postings, committed))
         return receipts
+
+    def _placing(self, postings: Sequence[Posting], committed: Callable[[], None]) -> Callable[[], None]:
+        """*committed*, after those of *postings* with a serial key have got their places in the line."""
+        tasks = [task for posting in postings for task in posting.tasks]
+        if not (keys := keys_of(tasks)):
+            return committed
+
+        def placed() -> None:
+            with suppress(StoreError), self._connection.call() as database:  # else a daemon does it
+                place(database[TASKS], keys, [task.id for task in tasks])
+            committed()
+
+        return placed
 
     def _require_same(self, ours: Database[Document], theirs: Database[Document]) -> None:
         """Raise StoreError unless both are one database of servers that have transactions; asks once."""
@@ -128,7 +142,7 @@ def _store(
             holder = None if task.key is None else holders.setdefault(task.key, task.id)
             ids.append(task.id if holder is None else holder)
             if ids[-1] == task.id:
-                tasks.append(task_to_document(task))
+                tasks.append(stored(task))
         event_id = None
         if posting.event is not None:
             event_id = posting.event.id

@@ -19,12 +19,45 @@ from ...codec import decode, encode, undo_references
 from ...model import RUNNABLE, STATES, Event, MonQTask
 from ..fields import LARGEST_COUNT
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """What `migrations` ends with, and what a new file is made as."""
 _ENDED_FOR_GOOD = [state for state in STATES if state not in RUNNABLE]
 # in these words a query gets the index; with other states the index needs another name. Not IN: of more than
 # two states SQLite makes a table at each change of a task, which costs a quarter of all ends (measured)
 REFERS = " AND ".join(["event_id IS NOT NULL", *(f"state != {state!r}" for state in _ENDED_FOR_GOOD)])
+BEHIND_MS = 1_000_000_000_000_000
+"""Added to the `time_queue` of a task that waits behind another one of its serial key.
+
+No claim finds it there: the year is beyond 9999. Whatever ends or deletes the other one takes this away from
+the next one, in the same statement: triggers do it, so that no verb, no older program and no hand forgets it.
+"""
+_BEHIND = f"time_queue >= {BEHIND_MS}"
+_UNENDED = "serial IS NOT NULL AND state IN ('ready', 'busy')"
+_HOLDS, _WAITS = f"{_UNENDED} AND ({_BEHIND}) = 0", f"{_UNENDED} AND ({_BEHIND}) = 1"
+HOLDER = f"SELECT seq FROM task WHERE serial = ? AND {_HOLDS} LIMIT 1"
+_HELD = f"OLD.state IN ('ready', 'busy') AND OLD.time_queue < {BEHIND_MS}"
+_AGAIN = "NEW.state = 'ready' AND OLD.state NOT IN ('ready', 'busy')"
+_PASS_ON = f"""
+    UPDATE task SET time_queue = time_queue - {BEHIND_MS} WHERE seq = (
+        SELECT seq FROM task WHERE serial = OLD.serial AND {_WAITS} ORDER BY seq LIMIT 1
+    ) AND NOT EXISTS (SELECT 1 FROM task WHERE serial = OLD.serial AND {_HOLDS})"""
+SERIAL = (
+    # in these words the queries above get the index
+    f"CREATE INDEX task_serial ON task (serial, {_BEHIND}) WHERE {_UNENDED}",
+    # one trigger for both ways of a state: each further one costs a seventh of an end, with or without a key
+    f"""CREATE TRIGGER task_moved AFTER UPDATE OF state ON task WHEN OLD.serial IS NOT NULL
+BEGIN
+    UPDATE task SET time_queue = time_queue + {BEHIND_MS} WHERE seq = NEW.seq AND {_AGAIN}
+        AND time_queue < {BEHIND_MS} AND EXISTS (
+            SELECT 1 FROM task WHERE serial = OLD.serial AND {_HOLDS} AND seq != NEW.seq
+        );{_PASS_ON}
+        AND (({_HELD} AND NEW.state NOT IN ('ready', 'busy')) OR ({_AGAIN}));
+END""",
+    f"""CREATE TRIGGER task_deleted AFTER DELETE ON task WHEN OLD.serial IS NOT NULL AND {_HELD}
+BEGIN{_PASS_ON};
+END""",
+)
+"""The order of tasks with one serial key is that of `seq`: in which they were stored."""
 GUARD_INDEX = "CREATE UNIQUE INDEX event_guard ON event (guard) WHERE guard IS NOT NULL"
 DELIVERY_LOG = """CREATE TABLE delivery (
     seq INTEGER PRIMARY KEY,
@@ -71,13 +104,15 @@ CREATE TABLE task (
     body BLOB NOT NULL,
     result BLOB,
     history BLOB,
-    progress BLOB
+    progress BLOB,
+    serial TEXT
 );
 CREATE INDEX task_lane ON task (task_name, rank, time_queue) WHERE state = 'ready';
 CREATE INDEX task_state ON task (state, id);
 CREATE UNIQUE INDEX task_key ON task (key) WHERE key IS NOT NULL AND state IN ('ready', 'busy');
 CREATE INDEX task_of_event ON task (event_id) WHERE {REFERS};
 CREATE INDEX task_expire ON task (expire_at) WHERE expire_at IS NOT NULL;
+{"; ".join(SERIAL)};
 CREATE TABLE event (
     seq INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE,
@@ -165,6 +200,9 @@ BRIEF = (
 INSERT_TASK = f"""
     INSERT INTO task ({COLUMNS}) VALUES ({", ".join("?" * 22)}) ON CONFLICT DO NOTHING
 """
+INSERT_SERIAL = f"""
+    INSERT INTO task ({COLUMNS}, serial) VALUES ({", ".join("?" * 23)}) ON CONFLICT DO NOTHING
+"""
 SET_ASIDE = "UPDATE task SET state = 'error', result = ?, time_stop = ?"
 HAS_TASK = "SELECT 1 FROM task WHERE id = ?"
 HAS_EVENT = "SELECT 1 FROM event WHERE id = ?"
@@ -202,6 +240,8 @@ def task_to_row(task: MonQTask) -> tuple[Any, ...]:
         body["timeout"] = task.timeout
     if task.scheduled_for is not None:
         body["scheduled_for"] = task.scheduled_for
+    if task.serial is not None:
+        body["serial"] = task.serial
     return (
         task.id.binary, task.state, -task.priority, to_ms(task.time_queue), task.task_name,
         task.result_type, to_ms(task.time_start), to_ms(task.time_stop), task.process, task.attempt,
@@ -209,6 +249,11 @@ def task_to_row(task: MonQTask) -> tuple[Any, ...]:
         to_ms(task.expire_at), task.output, encode(body), box(task.result), box(task.history or None),
         box(task.progress),
     )  # fmt: skip
+
+
+def own_moment(time_queue: int) -> int:
+    """A stored `time_queue` as its task was given it."""
+    return time_queue if time_queue < BEHIND_MS else time_queue - BEHIND_MS
 
 
 class BadRow(ValueError):
@@ -227,10 +272,9 @@ def task_from_row(row: tuple[Any, ...]) -> MonQTask:
         raise BadRow
     if len(kept) > 3 and not _is_sound_more(kept):
         raise BadRow
-    if type(attempt) is not int or type(generation) is not int or type(crashes) is not int:
-        raise BadRow
-    if attempt > LARGEST_COUNT or generation > LARGEST_COUNT or crashes > LARGEST_COUNT:
-        raise BadRow
+    for count in (attempt, generation, crashes):
+        if type(count) is not int or count > LARGEST_COUNT:
+            raise BadRow
     if type(raw_id) is not bytes or type(rank) is not int or rank == LOWEST_RANK:  # its priority has 65 bits
         raise BadRow
     for text in (state, task_name, result_type, process, worker, key, topic, output):
@@ -241,7 +285,7 @@ def task_from_row(row: tuple[Any, ...]) -> MonQTask:
         task_name,
         args,
         kwargs,
-        datetime.fromtimestamp(time_queue / 1000, UTC),
+        datetime.fromtimestamp(own_moment(time_queue) / 1000, UTC),
         context,
         state,
         -rank,
@@ -264,16 +308,18 @@ def task_from_row(row: tuple[Any, ...]) -> MonQTask:
         output,
         from_ms(expire_at),
         kept.get("scheduled_for"),
+        kept.get("serial"),
     )
 
 
 def _is_sound_more(kept: Mapping[str, Any]) -> bool:
     """Whether what a body seldom holds is what it should be."""
-    moment = kept.get("scheduled_for")
+    moment, serial = kept.get("scheduled_for"), kept.get("serial")
     return (
         _is_number(kept.get("max_attempts"))
         and _is_number(kept.get("timeout"))
         and (moment is None or type(moment) is datetime)
+        and (serial is None or type(serial) is str)
     )
 
 

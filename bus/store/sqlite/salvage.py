@@ -22,7 +22,7 @@ from ...safe_text import shown
 from ..documents import event_from_document, task_from_document
 from ..fields import ASIDE, UNSOUND
 from ..salvage import FRAME, Unreadable, opened, salvage, seal
-from .rows import COLUMNS, LOWEST_RANK, SET_ASIDE, box, from_ms, task_from_row
+from .rows import COLUMNS, LOWEST_RANK, SET_ASIDE, box, from_ms, own_moment, task_from_row
 
 _NAMES: Final = tuple(COLUMNS.split(", "))
 _MOMENTS: Final = ("time_queue", "time_start", "time_stop", "expire_at")
@@ -207,14 +207,15 @@ def _of_the_body(body: Mapping[str, Any]) -> dict[str, Any]:
     for name in _OF_THE_BODY:
         if document.get(name) is None:
             document[name] = body.get(FRAME) or Unreadable("it is missing")
-    return {name: document[name] for name in (*_OF_THE_BODY, "max_attempts", "timeout") if name in document}
+    kept = (*_OF_THE_BODY, "max_attempts", "timeout", "scheduled_for", "serial")
+    return {name: document[name] for name in kept if name in document}
 
 
 def _moment(value: Any) -> Any:
     if type(value) is not int:
         return value
     try:
-        moment: datetime | None = from_ms(value)
+        moment: datetime | None = from_ms(own_moment(value))
     except (OverflowError, ValueError, OSError):
         return DatetimeMS(value)
     return moment

@@ -51,14 +51,13 @@ from .rows import (
     HAS_EVENT,
     HAS_TASK,
     INSERT_EVENT,
-    INSERT_TASK,
     assignments,
     conditions,
     event_to_row,
-    task_to_row,
     to_ms,
 )
 from .salvage import id_of, place, read_events
+from .serial import insert_task
 
 __all__ = ["MEMORY", "SqliteStore"]
 
@@ -194,7 +193,7 @@ class SqliteStore:
 
     def _insert(self, task: MonQTask) -> tuple[ObjectId, bool]:
         """The id under which *task* is stored, its own or that of its key's holder; whether it is new."""
-        is_new = bool(self._sql.execute(INSERT_TASK, task_to_row(task)).rowcount)
+        is_new = insert_task(self._sql, task)
         return (task.id if is_new else self._standing(task)), is_new
 
     def _standing(self, task: MonQTask) -> ObjectId:
@@ -369,7 +368,7 @@ class SqliteStore:
                 if not self._sql.execute(INSERT_EVENT, row).rowcount:
                     require_own("event", event, self._sql.execute(HAS_EVENT, (event.id.binary,)).fetchone())
             for task in tasks:
-                if not self._sql.execute(INSERT_TASK, task_to_row(task)).rowcount:
+                if not insert_task(self._sql, task):
                     require_own("task", task, self._sql.execute(HAS_TASK, (task.id.binary,)).fetchone())
 
         self._connection.scan(job)

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from . import v2_event_columns, v3_event_kind, v4_records, v5_delivery_log
+from . import v2_event_columns, v3_event_kind, v4_records, v5_delivery_log, v6_serial
 
 Step = tuple[int, Callable[[sqlite3.Connection], None]]
 """The version that a step makes, and its function. It runs inside a transaction and must not end that."""
@@ -16,5 +16,6 @@ STEPS: Final[Sequence[Step]] = (
     (3, v3_event_kind.migrate),
     (4, v4_records.migrate),
     (5, v5_delivery_log.migrate),
+    (6, v6_serial.migrate),
 )
 """Every step, oldest first. One that was released never changes: files were made with it."""
