@@ -71,7 +71,10 @@ class DirectStart:
     def _reserve(self, starter: Starter, tasks: list[MonQTask]) -> Reserved | None:
         """Mark *tasks* as begun by this daemon if all of them may, and set slots aside for them."""
         now = self._clock.now()
-        if not tasks or any(task.time_queue > now or not starter.claims(task.task_name) for task in tasks):
+        if not tasks or any(
+            task.time_queue > now or task.serial is not None or not starter.claims(task.task_name)
+            for task in tasks
+        ):
             return None
         reserved = starter.reserve(tasks)
         if reserved is not None:

@@ -18,7 +18,7 @@ from .apps.calls import Announcement, Batch, Posted, Published, announcement, pr
 from .apps.context import capture
 from .apps.options import Options
 from .apps.registry import Registry
-from .apps.takers import no_taker, require_let_through, takers
+from .apps.takers import no_taker, require_let_through, serial_key, takers
 from .clock import Clock
 from .config import Hook, nearest_name
 from .direct_start import DirectStart, new_of, stored_of
@@ -362,7 +362,7 @@ class PostOffice:
         self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
     ) -> Posting:
         """*event* with a task for each of its handlers."""
-        tasks = self._tasks_for(event, args, kwargs, context)
+        tasks = self._tasks_for(event, args, kwargs, context, is_new=True)
         event.parsed = UNREAD
         event.task_ids = [task.id for task in tasks]
         event.expire_at = event.received + self._keep_events
@@ -402,13 +402,22 @@ class PostOffice:
         return self._compared.get(topic, "")
 
     def _tasks_for(
-        self, event: Event, args: list[Any], kwargs: dict[str, Any], context: Mapping[str, Any]
+        self,
+        event: Event,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        context: Mapping[str, Any],
+        *,
+        is_new: bool = False,
     ) -> list[MonQTask]:
-        """One task for each handler that takes *event* now."""
+        """One task for each handler that takes *event* now. Raises Refused for a new one without a key."""
         tasks: list[MonQTask] = []
-        for handler in takers(event, self._registry().handlers_of(event.topic), self._pause):
+        hook = self._hooks().get(event.hook or "") if event.is_delivery else None
+        for handler in takers(event, self._registry().handlers_of(event.topic), self._pause, hook):
             task = prepare(self._clock, handler.name, args, kwargs, handler.defaults, context)
             task.event_id, task.topic = event.id, event.topic
+            if handler.defaults.serial_by is not None or (hook is not None and hook.serial_by is not None):
+                task.serial = serial_key(event, handler, hook, self._pause, may_refuse=is_new)
             if event.is_delivery:
                 task.event = event
             tasks.append(task)

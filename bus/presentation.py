@@ -23,7 +23,7 @@ EVENT_COLUMNS = ("id", "topic", "received", "kind", "key", "hook", "delivery", "
 DETAILS = (
     "args", "kwargs", "context", "result_type", "process", "max_attempts", "crashes", "worker", "generation",
     "key", "event_id", "timeout", "progress", "history", "output", "expire_at",
-    "scheduled_for",
+    "scheduled_for", "serial",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from ..clock import Clock
 from ..codec import storable
 from ..errors import NotStorable
 from ..model import DEFAULT_PRIORITY, Event, MonQTask, Receipt
+from ..rules import Subject
 from .options import Options
 
 MOST_HELD: Final = 5000
@@ -41,7 +42,15 @@ def prepare(  # noqa: PLR0917 - a call and all that surrounds it
         max_attempts=options.max_attempts,
         timeout=options.timeout,
         key=options.key,
+        serial=None if options.serial_by is None else call_key(name, options, kept.args, kept.kwargs),
     )
+
+
+def call_key(name: str, options: Options, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+    """The serial key of a call of the task *name*; None without a value at its `serial_by`."""
+    path = options.key_path()
+    value = None if path is None else path.key(Subject(args=args, kwargs=kwargs))
+    return None if value is None else f"{name} {value}"
 
 
 class Announcement(NamedTuple):

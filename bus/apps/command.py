@@ -258,6 +258,7 @@ def declare(handlers: Iterable[Handler], folder: Path) -> None:
             priority=handler.priority,
             max_attempts=attempts,
             timeout=handler.timeout,
+            serial_by=handler.serial_by.text if handler.serial_by else None,
         )(called)
 
 

@@ -7,13 +7,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 from ..errors import LONGEST_DELAY_SECONDS, BadDeclaration
+from ..rules import OF_AN_EVENT, BadRule, KeyPath, key_path
 from ..safe_text import shown
 
 LARGEST_WHOLE = 2**31 - 1  # every store can count so far
 LONGEST_KEY = 1024
+OF_A_DECLARATION = ("cpu", "serial_by")
+"""Options that no post may change."""
 _CONTROL = re.compile(r"__task_(\w+)")
 
 
@@ -21,7 +25,8 @@ _CONTROL = re.compile(r"__task_(\w+)")
 class Options:
     """How a task is stored and run. `delay` and `timeout` in seconds; None = the daemon's default.
 
-    `cpu` belongs to the declaration: it runs in a process of its own, and cannot be changed by a post.
+    `cpu` and `serial_by` belong to the declaration and cannot be changed by a post: it runs in a process of
+    its own; of those with the same value at a path only the first unfinished one runs.
     """
 
     priority: int | None = None
@@ -31,6 +36,7 @@ class Options:
     key: str | None = None
     result_type: str = "forget"
     cpu: bool = False
+    serial_by: str | None = None
 
     def __post_init__(self) -> None:
         _expect(
@@ -48,6 +54,12 @@ class Options:
         )
         _expect(self.result_type in ("keep", "forget"), "result_type", "'keep' or 'forget'", self.result_type)
         _expect(isinstance(self.cpu, bool), "cpu", "True or False", self.cpu)
+        if self.serial_by is not None:
+            self.key_path()
+
+    def key_path(self) -> KeyPath | None:
+        """What `serial_by` says, None without it. Raises BadDeclaration for what is no path."""
+        return None if self.serial_by is None else _key_path(self.serial_by)
 
     def but(self, changes: Mapping[str, Any]) -> Options:
         """These options with *changes*; an unknown name raises BadDeclaration."""
@@ -64,7 +76,8 @@ class Options:
 
 def for_one_post(options: Options, changes: Mapping[str, Any]) -> Options:
     """*options* with what one post may change of them."""
-    _expect("cpu" not in changes, "cpu", "it in @task(...), where it belongs", "it for one post")
+    for name in OF_A_DECLARATION:
+        _expect(name not in changes, name, "it in @task(...), where it belongs", "it for one post")
     return options.but(changes) if changes else options
 
 
@@ -86,6 +99,18 @@ def without_controls(options: Options, kwargs: Mapping[str, Any]) -> tuple[Optio
 def _expect(holds: bool, name: str, expectation: str, value: object) -> None:
     if not holds:
         raise BadDeclaration(f"task option {name}: expected {expectation}, got {shown(value, 80)}")
+
+
+@lru_cache(maxsize=256)
+def _key_path(text: object) -> KeyPath:
+    _expect(isinstance(text, str), "serial_by", "a path in quotes, such as 'args.0'", text)
+    try:
+        return key_path(str(text), OF_AN_EVENT)
+    except BadRule as error:
+        raise BadDeclaration(
+            f"task option serial_by: expected {error.expected} at column {error.column}, got {error.got}; "
+            f"{error.remedy}"
+        ) from None
 
 
 def _is_key(value: object) -> bool:

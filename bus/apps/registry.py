@@ -331,16 +331,23 @@ def task(
     timeout: float | None = None,
     result_type: str = "forget",
     cpu: bool = False,
+    serial_by: str | None = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
 def task(function: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
     """Register a function as a task, plain or with options.
 
-    *timeout* and *delay* in seconds. Works on a static method too, on either side of
+    *timeout* and *delay* in seconds. *serial_by* is a path such as ``args.0``: of the tasks with the same
+    value there only the first unfinished one runs. Works on a static method too, on either side of
     ``@staticmethod``. Raises BadDeclaration.
     """
     chosen = Options().but(options)
+    if (path := chosen.key_path()) is not None and path.root not in ("args", "kwargs"):
+        raise BadDeclaration(
+            f"task option serial_by: expected a path that begins with args or kwargs, got {path.text!r:.80}; "
+            "write for example 'args.0' or 'kwargs.shop', or declare an @event_handler"
+        )
     if function is None:
         return lambda function: _declare(function, name, chosen)
     return _declare(function, name, chosen)
@@ -356,12 +363,14 @@ def event_handler(
     timeout: float | None = None,
     result_type: str = "forget",
     cpu: bool = False,
+    serial_by: str | None = None,
     **unknown: NoReturn,
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Register a function for *topics*; every event becomes one MonQTask for each handler.
 
     *when* is a rule, such as ``body.action == "opened"``: of an event for which it does not hold this handler
-    gets no task. Takes the options of `@task`. Raises BadDeclaration.
+    gets no task. Takes the options of `@task`; *serial_by* is a path into the event, such as
+    ``body.repository.id``. Raises BadDeclaration.
     """
     _require_topics(topics)
     rule = _rule(when)
@@ -372,6 +381,7 @@ def event_handler(
         timeout=timeout,
         result_type=result_type,
         cpu=cpu,
+        serial_by=serial_by,
     ).but(unknown)
 
     def declare(function: Callable[P, R]) -> Task[P, R]:

@@ -6,25 +6,29 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..config import Hook
-from ..errors import NotFound
+from ..errors import NotFound, Refused
 from ..model import Event
-from ..rules import subject_of
+from ..rules import KeyPath, Rule, subject_of
 from .registry import Task
 
 
 def takers(
-    event: Event, handlers: Sequence[Task[..., Any]], pause: Callable[[], object]
+    event: Event, handlers: Sequence[Task[..., Any]], pause: Callable[[], object], hook: Hook | None = None
 ) -> Sequence[Task[..., Any]]:
     """Those of *handlers* whose rules hold for *event*; notes on it when rules let none of them.
 
-    None of them for what the rule of its hook has filtered. *pause* is called while a long body is parsed.
+    None of them for what the rule of its hook has filtered. *pause* is called while a long body is parsed:
+    once for all that rules and serial keys, that of *hook* too, read of it.
     """
     if event.is_filtered:
         return ()
     rules = [rule for handler in handlers if (rule := handler.rules.get(event.topic))]
-    if not rules:
+    readings: list[Rule | KeyPath] = [*rules, *_key_paths(handlers, hook)]
+    if not readings:
         return handlers
-    subject = subject_of(event, rules, pause=pause)
+    subject = subject_of(event, readings, pause=pause)
+    if any(reading.body_paths for reading in readings):
+        event.parsed = subject.body
     found = [
         handler
         for handler in handlers
@@ -32,6 +36,42 @@ def takers(
     ]
     event.is_filtered = not found
     return found
+
+
+def _key_paths(handlers: Sequence[Task[..., Any]], hook: Hook | None) -> list[KeyPath]:
+    own = [handler.defaults.key_path() for handler in handlers if handler.defaults.serial_by is not None]
+    of_hook = None if hook is None else hook.serial_by
+    return [path for path in (*own, of_hook) if path is not None]
+
+
+def serial_key(
+    event: Event,
+    handler: Task[..., Any],
+    hook: Hook | None,
+    pause: Callable[[], object],
+    *,
+    may_refuse: bool,
+) -> str | None:
+    """The serial key of *handler*'s task for *event*, by its own `serial_by` or that of the *hook*.
+
+    None without one, and where *event* has no value at it; then raises Refused where the hook says so, if it
+    *may_refuse*.
+    """
+    path, of_hook = handler.defaults.key_path(), ""
+    if path is None and hook is not None and hook.serial_by is not None:
+        path, of_hook = hook.serial_by, f" hook:{hook.name}"
+    if path is None:
+        return None
+    if (value := path.key(subject_of(event, (path,), pause=pause))) is not None:
+        return f"{handler.name}{of_hook} {value}"
+    if may_refuse and hook is not None and hook.missing == "refuse":
+        raise Refused(
+            422,
+            "no_serial_key",
+            f"delivery: expected a value at {path.text}, by which its tasks are kept in order, got none",
+            hint=f"serial_by of {handler.name if not of_hook else of_hook.strip()}, and missing = refuse",
+        )
+    return None
 
 
 def require_let_through(event: Event, hooks: Mapping[str, Hook], pause: Callable[[], object]) -> None:

@@ -1,10 +1,10 @@
-"""The rules of hooks and handlers: which deliveries have tasks, which events a handler takes."""
+"""The rules of hooks and handlers: which events have which tasks; the paths that keep these in order."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from ..rules import OF_A_DELIVERY, OF_AN_EVENT, BadRule, Names, Rule, compiled
+from ..rules import OF_A_DELIVERY, OF_AN_EVENT, BadRule, KeyPath, Names, Rule, compiled, key_path
 from ..senders.kept import is_kept, is_kept_parameter
 from .value_types import Unfit, ValueType
 
@@ -28,7 +28,20 @@ def _reader(names: Names) -> ValueType[Rule | None]:
     return ValueType("a rule", example, read, is_language=True)
 
 
-def _require_kept(rule: Rule) -> None:
+def _read_key_path(text: str) -> KeyPath | None:
+    if not text:
+        return None
+    try:
+        path = key_path(text, OF_AN_EVENT)
+    except BadRule as error:
+        raise Unfit(
+            error.got, expected=f"{error.expected} at column {error.column}", remedy=error.remedy
+        ) from None
+    _require_kept(path)
+    return path
+
+
+def _require_kept(rule: Rule | KeyPath) -> None:
     """Raise Unfit for a header or parameter that is never stored: no event would have it."""
     lost = [f"header.{name}" for name in sorted(rule.headers) if not is_kept(name)]
     lost += [f"query.{name}" for name in sorted(rule.parameters) if not is_kept_parameter(name)]
@@ -39,3 +52,4 @@ def _require_kept(rule: Rule) -> None:
 
 HOOK_RULE: Final = _reader(OF_A_DELIVERY)
 HANDLER_RULE: Final = _reader(OF_AN_EVENT)
+KEY_PATH: Final = ValueType("a path into the event", "body.repository.id", _read_key_path, is_language=True)

@@ -24,6 +24,7 @@ _EXAMPLES: Final[Live] = {
         "timeout": "2m",
         "max_attempts": "3",
         "max_concurrent": "1",
+        "serial_by": "body.repository.id",
         "priority": "20",
         "working_dir": ".",
         "environment": "DEPLOY_KEY",

@@ -41,6 +41,8 @@ _EXAMPLES: Final[Live] = {
         "on_duplicate": "ignore",
         "replay_guard": "no",
         "when": 'body.ref == "refs/heads/main" and body.kind in ("push", "tag")',
+        "serial_by": "body.run.target",
+        "missing": "refuse",
         "allow_ips": "127.0.0.1, 192.0.2.0/24, 2001:db8::/32",
     },
     "hook:orders": {

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from .. import senders
 from ..model import OnDuplicate
 from ..networks import Network
-from ..rules import Rule
+from ..rules import KeyPath, Rule
 from ..schedules import MISSED, OVERLAP, Missed, Overlap
 from .answers import ACCEPTED, ANSWER_HEADER, ANSWER_TEXT, STATUS
 from .commands import COMMAND
-from .conditions import HANDLER_RULE, HOOK_RULE
+from .conditions import HANDLER_RULE, HOOK_RULE, KEY_PATH
 from .delivery_ids import DELIVERY_ID
 from .mapping import ARGS, KWARGS, TASK
 from .moments import ARRAY, CRON, EVERY, MOMENT, OBJECT, ZONE
@@ -274,6 +274,19 @@ class Hook:
         "With wait: whether the answer is what the event's only task has printed, as text/plain, in place of "
         "its result. Commands have no result; what they print may hold secrets.",
     )
+    serial_by: KeyPath | None = setting(
+        "",
+        KEY_PATH,
+        "A path into the delivery, such as body.repository.id. Of each handler's tasks with the same value "
+        "there only the first unfinished one runs, in the order in which they were stored. A handler's own "
+        "serial_by goes before it.",
+    )
+    missing: Literal["own", "refuse"] = setting(
+        "own",
+        choice("own", "refuse"),
+        "What becomes of a delivery without a value at serial_by, the hook's or a handler's: own, its task "
+        "waits for no other; refuse, it is answered 422.",
+    )
     where: str = ""
 
     @cached_property
@@ -346,6 +359,12 @@ class Handler:
     )
     max_concurrent: int = setting(
         "0", whole_number(0, 1000), "How many of its runs may go on at the same time; 0: as slots are free."
+    )
+    serial_by: KeyPath | None = setting(
+        "",
+        KEY_PATH,
+        "A path into the event, such as body.repository.id. Of its tasks with the same value there only the "
+        "first unfinished one runs, in the order in which they were stored, across all daemons.",
     )
     priority: int = setting("10", whole_number(0, 1000), "Its tasks' priority; higher ones go first.")
     working_dir: Path | None = setting(

@@ -183,7 +183,7 @@ class Recorder:
         except StoreUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the codec or the server says of a value
-            replaced = Report(report.claim, _without_values(report.fields, error), report.postings)
+            replaced = report._replace(fields=_without_values(report.fields, error))
             held = self._store.report([replaced])[0]
             emit("task.unstorable", task_id=report.claim.id, error=error)
             return held
@@ -195,6 +195,7 @@ class Recorder:
 
     def _tell(self, batch: list[tuple[Run, Outcome]], held: list[bool]) -> None:
         again = []
+        has_freed = False
         now = self._clock.monotonic()
         for (run, outcome), mine in zip(batch, held, strict=True):
             task, seconds = run.task, now - run.started
@@ -205,12 +206,17 @@ class Recorder:
                     again += self._tell_posted(outcome.postings)
                 if outcome.fields["state"] == "ready":
                     again.append((task.task_name, outcome.fields.get("time_queue", task.time_queue)))
+                elif task.serial is not None:  # the next one of its key may begin, here or elsewhere
+                    again.append((task.task_name, task.time_queue))
+                    has_freed = True
             elif isinstance(run.interrupted, Withdrawn):
                 emit("task.skipped", task=task, outcome=outcome, seconds=seconds)
             else:
                 emit("task.lost", task=task, outcome=outcome, seconds=seconds)
         if again:
             self.waiting_again(again)
+        if has_freed:
+            self._store.ring()
 
     def _tell_posted(self, postings: Sequence[Posting]) -> list[tuple[str, datetime]]:
         """Tell of the tasks that an end has posted, and ring; names and moments of what waits by it."""
@@ -231,7 +237,7 @@ class Recorder:
 
 
 def _report_of(run: Run, outcome: Outcome) -> Report:
-    return Report(run.claim, outcome.fields, outcome.postings)
+    return Report(run.claim, outcome.fields, outcome.postings, run.task.serial)
 
 
 def _without_values(fields: dict[str, Any], error: Exception) -> dict[str, Any]:

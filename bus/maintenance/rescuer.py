@@ -62,7 +62,10 @@ class Rescuer:
             decide(task, Crashed(f"{task.process or task.worker} is gone", proven=False), now, self._policy())
             for task in orphans
         ]
-        reports = [Report(task.claim, out.fields) for task, out in zip(orphans, outcomes, strict=True)]
+        reports = [
+            Report(task.claim, out.fields, serial=task.serial)
+            for task, out in zip(orphans, outcomes, strict=True)
+        ]
         for task, outcome, mine in zip(orphans, outcomes, report_each(self._store, reports), strict=True):
             if isinstance(mine, Exception):
                 self._refused[task.id] = moment + REFUSED_SECONDS

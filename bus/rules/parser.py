@@ -64,6 +64,14 @@ def compiled(text: str, names: Names) -> Rule:
     return _Parser(text, names).rule()
 
 
+def path_alone(text: str, names: Names) -> tuple[paths.Getter, str, Rule]:
+    """What reads the path that *text* is, the name it begins with, and what it reads, as of a rule.
+
+    Raises BadRule for anything but a path.
+    """
+    return _Parser(text, names).path_alone()
+
+
 class _Parser:
     """What of one text has been read, and what it reads."""
 
@@ -83,6 +91,19 @@ class _Parser:
         test = self._any()
         if self._word.kind != "end":
             self._refuse(self._word, "and, or, or the end of the rule", remedy=self._remedy_behind())
+        return self._made(test)
+
+    def path_alone(self) -> tuple[paths.Getter, str, Rule]:
+        word = self._take()
+        if word.kind != "name":
+            self._refuse(word, "a path", remedy="write for example body.repository.id")
+        node = self._path(word)
+        if self._word.kind != "end":
+            self._refuse(self._word, "the end of the path", remedy="write one path alone")
+        (get,) = self._getters(node)
+        return get, node.root, self._made(lambda _: True)
+
+    def _made(self, test: Test) -> Rule:
         return Rule(
             self._text,
             test,

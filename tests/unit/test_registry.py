@@ -252,9 +252,9 @@ def test_a_topic_is_a_plain_word(topics):
          "quotes, got 'github.*'; there are no wildcards, name each topic"),
         ("task(cpu='yes')", "task option cpu: expected True or False, got 'yes'"),
         ("event_handler('a', max_attempt=3)", "task option max_attempt: expected one of cpu, delay, key, "
-         "max_attempts, priority, result_type, timeout, got an unknown option, did you mean max_attempts?"),
+         "max_attempts, priority, result_type, serial_by, timeout, got an unknown option, did you mean max_attempts?"),
         ("task(timeuot=3)", "task option timeuot: expected one of cpu, delay, key, max_attempts, priority, "
-         "result_type, timeout, got an unknown option, did you mean timeout?"),
+         "result_type, serial_by, timeout, got an unknown option, did you mean timeout?"),
         ("task('my.name')", "@task: expected a function, got the text 'my.name'; a name is an option"),
     ],
 )  # fmt: skip

@@ -145,7 +145,7 @@ def _operation(group: list[Report]) -> UpdateOne | UpdateMany:
 
 def _smaller(report: Report) -> Report:
     """*report* without the result, so that a task that ended is recorded as ended."""
-    return Report(report.claim, {**report.fields, "result": MARKER})
+    return report._replace(fields={**report.fields, "result": MARKER})
 
 
 def _read_back(tasks: Collection[Document], reports: Sequence[Report]) -> list[bool]:
