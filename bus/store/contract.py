@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from bson import ObjectId
 
 from ..delivery_record import Delivery, DeliveryFilter, Keep
+from ..limits import Limit
 from ..model import (
     Claim,
     Claimed,
@@ -93,6 +94,8 @@ class Queue(Protocol):
         limit: int,
         now: datetime,
         fair: FairShare | None = None,
+        *,
+        bound: Limit | None = None,
     ) -> Claimed:
         """Take up to *limit* ready tasks with `time_queue <= now` and a name in *names*.
 
@@ -101,6 +104,10 @@ class Queue(Protocol):
         event with a hook comes along in `task.event`; `task.is_bereft` says that it should and is gone.
         `next_due` is filled only when fewer than *limit* came. When more are due than that, *fair* divides
         the places, and none stays empty for its sake.
+
+        With *bound*, the limit of the one name in *names*, no more than it allows are begun, whoever else
+        claims under it at this moment: what runs is counted by the busy tasks themselves, so that a place is
+        free exactly when its claim is. `next_due` is then also when its rate lets the next one begin.
         """
 
     def report(self, reports: Sequence[Report]) -> list[bool]:

@@ -20,17 +20,18 @@ from bson import Int64, ObjectId
 from pymongo import ASCENDING, DESCENDING
 from pymongo.collection import Collection as MongoCollection
 from pymongo.database import Database
-from pymongo.errors import WriteError
+from pymongo.errors import DuplicateKeyError, WriteError
 
 from ...clock import Clock
 from ...errors import StoreUnavailable
+from ...limits import Limit
 from ...model import BUSY, DELIVERY, READY, Claimed, Event, FairShare, Instance, MonQTask
 from ..contract import CALL_SECONDS
 from ..documents import EPOCH, event_from_document, may_need_delivery, task_from_document
 from ..fair_share import divided
 from ..fields import UNSOUND
 from ..salvage import opened
-from . import bodies
+from . import bodies, limits
 from .connection import Connection, Document, is_outage, refusal_of
 from .foreign_documents import ODD_ID, SOUND, Tell, set_aside, unsound
 from .lenient import PLAIN, id_of, one_of, read
@@ -62,7 +63,7 @@ class Wanted(NamedTuple):
     names: list[str]
     limit: int
     now: datetime
-    fair: FairShare | None
+    fair: FairShare | None = None
 
 
 class Claims:
@@ -83,12 +84,23 @@ class Claims:
         self._nothing_aged_until = 0.0
 
     def claim(
-        self, instance: Instance, names: Collection[str], limit: int, now: datetime, fair: FairShare | None
+        self,
+        instance: Instance,
+        names: Collection[str],
+        limit: int,
+        now: datetime,
+        fair: FairShare | None,
+        *,
+        bound: Limit | None,
     ) -> Claimed:
         """See contract.claim. What another error or interrupt leaves behind, the next claim gives back."""
         with self._my_turn() as database:
             self._give_back(database)
-            claimed = self._claim(database, instance, Wanted(sorted(names), limit, now, fair))
+            wanted = Wanted(sorted(names), limit, now, fair)
+            if bound is None:
+                claimed = self._claim(database, instance, wanted)
+            else:
+                claimed = self._claim_within(database, instance, wanted, bound)
             self._doubted = Doubt()
         return claimed
 
@@ -120,7 +132,7 @@ class Claims:
         fence = {"_id": {"$in": ids}, "state": BUSY, "worker": worker, "time_start": since}
         change = {
             "$set": {"state": READY, "process": None, "time_start": None},
-            "$unset": {"worker": ""},
+            "$unset": {"worker": "", "seat": ""},
             "$inc": {"attempt": -1},
         }
         database[TASKS].update_many(fence, change)
@@ -141,6 +153,24 @@ class Claims:
                 return Claimed(taken, _next_due(database[TASKS], names, now))
         # other daemons take what is found here: there is more, look again at once
         return Claimed(taken, now if len(taken) < limit else None)
+
+    def _claim_within(
+        self, database: Database[Document], instance: Instance, wanted: Wanted, bound: Limit
+    ) -> Claimed:
+        """As `_claim`, no more than *bound* allows of its one name."""
+        (names, limit, now, _), tasks = wanted, database[TASKS]
+        self._look_again_at_passed()
+        seats = limits.free_seats(tasks, names[0], bound)
+        limit = limit if seats is None else min(limit, len(seats))
+        due = self._first(tasks, names, limit, now) if limit > 0 else []
+        given, opens = limits.reserve(database, names[0], bound, now, len(due))
+        taken = self._take(database, instance, due[:given], now, seats) if given else []
+        if len(taken) < given:
+            limits.give_back(database, names[0], bound, given - len(taken))
+        if len(taken) >= limit:
+            return Claimed(taken)
+        moments = [opens, _next_due(tasks, names, now)]
+        return Claimed(taken, min((moment for moment in moments if moment is not None), default=None))
 
     def _due(self, tasks: MongoCollection[Document], wanted: Wanted) -> list[Document]:
         """Up to *limit* ready tasks in the order of claiming."""
@@ -233,9 +263,14 @@ class Claims:
         return [document for document in page if opened(id_of(document)) is None]
 
     def _take(
-        self, database: Database[Document], instance: Instance, due: list[Document], now: datetime
+        self,
+        database: Database[Document],
+        instance: Instance,
+        due: list[Document],
+        now: datetime,
+        seats: Sequence[str] | None = None,
     ) -> list[MonQTask]:
-        """Those of *due* that were still ready, in their order."""
+        """Those of *due* that were still ready, in their order; each in one of *seats* where given."""
         tasks, ids = database[TASKS], [document["_id"] for document in due]
         self._doubted = Doubt(instance.id, [*self._doubted.ids, *ids], now)
         mine = {
@@ -245,7 +280,10 @@ class Claims:
             "time_start": now,
             "time_stop": None,
         }
-        taken = self._take_known(tasks, due, mine) or self._take_each(tasks, ids, mine)
+        if seats is None:
+            taken = self._take_known(tasks, due, mine) or self._take_each(tasks, ids, mine)
+        else:
+            taken = self._take_each(tasks, ids, mine, seats)
         _attach_deliveries(database[EVENTS], taken)
         return self._without_faults(tasks, taken, now)
 
@@ -285,9 +323,19 @@ class Claims:
             return []
         return taken if matched == len(due) else []
 
-    def _take_each(self, tasks: MongoCollection[Document], ids: list[Any], mine: Document) -> list[MonQTask]:
+    def _take_each(
+        self,
+        tasks: MongoCollection[Document],
+        ids: list[Any],
+        mine: Document,
+        seats: Sequence[str] | None = None,
+    ) -> list[MonQTask]:
         """Those of *ids* that are ready and sound or ours already, read back; unsound ones are set aside."""
-        if self._begin(tasks, ids, _claiming(mine)) < len(ids):
+        if seats is not None:
+            begun = self._begin_seated(tasks, ids, mine, seats)
+        else:
+            begun = self._begin(tasks, ids, _claiming(mine))
+        if begun < len(ids):
             now = mine["time_start"]
             self._pass_over(set_aside(tasks, unsound(ids), now, self._tell, reason=UNSOUND))
         fence = {"_id": {"$in": ids}, "state": BUSY, "worker": mine["worker"]}
@@ -302,16 +350,31 @@ class Claims:
         except WriteError as error:
             if is_outage(error):
                 raise
-        begun = 0
-        for task_id in ids:
-            try:
-                begun += tasks.update_one({"$and": [{"_id": task_id}, query]}, change).matched_count
-            except WriteError as error:
-                if is_outage(error) or len(self._passed) >= MOST_PASSED:
-                    raise
-                self._tell(task_id, str(refusal_of(error)))
-                self._pass_over([task_id])
-        return begun
+        return sum(self._begin_one(tasks, task_id, change) for task_id in ids)
+
+    def _begin_one(self, tasks: MongoCollection[Document], task_id: Any, change: Document) -> int:
+        query = {"$and": [{"_id": task_id}, {"state": READY, **SOUND}]}
+        try:
+            return tasks.update_one(query, change).matched_count
+        except DuplicateKeyError:
+            if "seat" in change["$set"]:
+                return 0  # another daemon has taken it
+            raise
+        except WriteError as error:
+            if is_outage(error) or len(self._passed) >= MOST_PASSED:
+                raise
+            self._tell(task_id, str(refusal_of(error)))
+            self._pass_over([task_id])
+        return 0
+
+    def _begin_seated(
+        self, tasks: MongoCollection[Document], ids: list[Any], mine: Document, seats: Sequence[str]
+    ) -> int:
+        """As `_begin`; a seat that another daemon has taken meanwhile leaves its task where it is."""
+        return sum(
+            self._begin_one(tasks, task_id, _claiming({**mine, "seat": seat}))
+            for task_id, seat in zip(ids, seats, strict=False)
+        )
 
     def _pass_over(self, ids: list[Any]) -> None:
         again_at = self._clock.monotonic() + PASSED_SECONDS

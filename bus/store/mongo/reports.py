@@ -77,6 +77,8 @@ class Reports:
 def change(fields: Mapping[str, Any]) -> Document:
     """The update that sets *fields*; what is None is null in Allura's fields and absent in ours."""
     gone = {name: "" for name, value in fields.items() if value is None and name in OURS}
+    if fields.get("state") == READY:
+        gone["seat"] = ""  # else whoever claims it without a limit would take that seat
     update: Document = {"$set": {name: value for name, value in fields.items() if name not in gone}}
     if gone:
         update["$unset"] = gone

@@ -86,6 +86,13 @@ _TASK_INDEXES: Final = (
         name=BEHIND,
         partialFilterExpression={"due": {"$exists": True}, "state": READY},
     ),
+    # one running task has a seat of a limited name
+    IndexModel(
+        [("seat", 1)],
+        name="monqbus_seat",
+        unique=True,
+        partialFilterExpression={"seat": {"$exists": True}, "state": BUSY},
+    ),
     IndexModel(
         [("placing", 1)], name="monqbus_placing", partialFilterExpression={"placing": {"$exists": True}}
     ),

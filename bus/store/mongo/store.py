@@ -23,6 +23,7 @@ from pymongo.errors import BulkWriteError
 from ...clock import Clock
 from ...delivery_record import Delivery, DeliveryFilter, Keep
 from ...errors import StoreError
+from ...limits import Limit
 from ...model import (
     BUSY,
     READY,
@@ -205,9 +206,11 @@ class MongoStore:
         limit: int,
         now: datetime,
         fair: FairShare | None = None,
+        *,
+        bound: Limit | None = None,
     ) -> Claimed:
         """See the contract."""
-        return self._claims.claim(instance, names, limit, now, fair)
+        return self._claims.claim(instance, names, limit, now, fair, bound=bound)
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; True also for a report that an earlier, unanswered call has written."""

@@ -16,12 +16,14 @@ from typing import Any, Final
 from bson import ObjectId
 
 from ...clock import Clock
+from ...limits import Limit
 from ...model import Claim, Claimed, Event, FairShare, Instance, MonQTask
 from ..documents import may_need_delivery
 from ..fair_share import divided
 from ..fields import ASIDE
 from ..salvage import opened
 from ..set_aside import SetAside
+from . import limits
 from .connection import Connection
 from .pages import page_of_tasks
 from .rows import COLUMNS, HAS_EVENT, LATEST_MS, BadRow, from_ms, task_from_row, to_ms
@@ -58,22 +60,48 @@ class Claims:
         return self._connection.sql
 
     def claim(
-        self, instance: Instance, names: Collection[str], limit: int, now: datetime, fair: FairShare | None
+        self,
+        instance: Instance,
+        names: Collection[str],
+        limit: int,
+        now: datetime,
+        fair: FairShare | None,
+        *,
+        bound: Limit | None,
     ) -> Claimed:
         """See the contract; one index seek for each task name and priority that waits."""
         at = to_ms(now) or 0
 
         def job() -> Claimed:
             try:
+                if bound is not None:
+                    return self._claim_within(instance, names, limit, at, bound)
                 return self._claim(instance, names, limit, at, fair)
             except Exception as error:
                 if not is_about_a_row(error):
                     raise
             for task_id, reason in misplaced(self._sql):
                 self._set_aside(task_id, reason, at)
-            return self._claim(instance, names, limit, at, fair)
+            return self._claim(instance, names, limit, at, fair) if bound is None else Claimed([])
 
         return self._connection.write(job)
+
+    def _claim_within(
+        self, instance: Instance, names: Collection[str], limit: int, now: int, bound: Limit
+    ) -> Claimed:
+        """As `_claim`, no more than *bound* allows: it counts what runs and began in the same transaction."""
+        (name,) = names
+        limit = min(limit, limits.places(self._sql, name, bound))
+        if limit <= 0:
+            return Claimed([])
+        due: list[Due] = []
+        ahead: list[int] = []
+        self._look(name, limit, now, due, ahead)
+        starts, opens = limits.starts(self._sql, name, bound, now, len(due))
+        tasks = self._take(instance, [seq for _, _, seq, _ in due[:starts]], now) if starts else []
+        if opens is not None:
+            ahead.append(opens)
+        return Claimed(tasks, from_ms(min(*ahead, LATEST_MS)) if ahead and len(tasks) < limit else None)
 
     def _claim(
         self, instance: Instance, names: Collection[str], limit: int, now: int, fair: FairShare | None

@@ -19,6 +19,7 @@ from bson import ObjectId
 from ...codec import encode
 from ...delivery_record import Delivery, DeliveryFilter, Keep
 from ...errors import NotStorable, StoreError, no_transactions
+from ...limits import Limit
 from ...model import (
     ENDED,
     Claim,
@@ -226,9 +227,11 @@ class SqliteStore:
         limit: int,
         now: datetime,
         fair: FairShare | None = None,
+        *,
+        bound: Limit | None = None,
     ) -> Claimed:
         """See the contract; one index seek for each task name and priority that waits."""
-        return self._claims.claim(instance, names, limit, now, fair)
+        return self._claims.claim(instance, names, limit, now, fair, bound=bound)
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """See the contract; the fence is in the WHERE clause."""
