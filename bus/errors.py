@@ -124,6 +124,15 @@ class BadCall(MonqbusError, TypeError):
     """A task was posted with arguments that its function does not take; nothing was stored."""
 
 
+class NoSerialKey(MonqbusError):
+    """A delivery has no value at the *path* of `serial_by`, which its hook refuses; nothing was stored."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"delivery: expected a value at {path}, by which its tasks are kept in order, got none"
+        )
+
+
 class NotStorable(MonqbusError, ValueError):
     """A value cannot be stored as it is; the message names its path and the remedy."""
 

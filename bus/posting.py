@@ -410,7 +410,7 @@ class PostOffice:
         *,
         is_new: bool = False,
     ) -> list[MonQTask]:
-        """One task for each handler that takes *event* now. Raises Refused for a new one without a key."""
+        """One task for each handler that takes *event* now. Raises NoSerialKey."""
         tasks: list[MonQTask] = []
         hook = self._hooks().get(event.hook or "") if event.is_delivery else None
         for handler in takers(event, self._registry().handlers_of(event.topic), self._pause, hook):

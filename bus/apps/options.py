@@ -11,12 +11,13 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import LONGEST_DELAY_SECONDS, BadDeclaration
+from ..limits import MOST_RUNNING, MOST_STARTS, Limit, limit_of
 from ..rules import OF_AN_EVENT, BadRule, KeyPath, key_path
 from ..safe_text import shown
 
 LARGEST_WHOLE = 2**31 - 1  # every store can count so far
 LONGEST_KEY = 1024
-OF_A_DECLARATION = ("cpu", "serial_by")
+OF_A_DECLARATION = ("cpu", "serial_by", "max_concurrent", "rate", "burst")
 """Options that no post may change."""
 _CONTROL = re.compile(r"__task_(\w+)")
 
@@ -25,8 +26,9 @@ _CONTROL = re.compile(r"__task_(\w+)")
 class Options:
     """How a task is stored and run. `delay` and `timeout` in seconds; None = the daemon's default.
 
-    `cpu` and `serial_by` belong to the declaration and cannot be changed by a post: it runs in a process of
-    its own; of those with the same value at a path only the first unfinished one runs.
+    What is in OF_A_DECLARATION cannot be changed by a post: `cpu`, it runs in a process of its own;
+    `serial_by`, of those with the same value at a path only the first unfinished one runs; `max_concurrent`,
+    so many run at once in all daemons; `rate`, such as ``10/s``, so many begin, up to `burst` at once.
     """
 
     priority: int | None = None
@@ -37,6 +39,9 @@ class Options:
     result_type: str = "forget"
     cpu: bool = False
     serial_by: str | None = None
+    max_concurrent: int | None = None
+    rate: str | None = None
+    burst: int | None = None
 
     def __post_init__(self) -> None:
         _expect(
@@ -56,6 +61,27 @@ class Options:
         _expect(isinstance(self.cpu, bool), "cpu", "True or False", self.cpu)
         if self.serial_by is not None:
             self.key_path()
+        self._check_limit()
+
+    def _check_limit(self) -> None:
+        most = self.max_concurrent
+        _expect(
+            most is None or _is_within(most, MOST_RUNNING), "max_concurrent", f"1 to {MOST_RUNNING}", most
+        )
+        expected = "a rate such as '10/s', '100/min' or '5/h'"
+        _expect(self.rate is None or isinstance(self.rate, str), "rate", expected, self.rate)
+        burst = self.burst
+        _expect(burst is None or _is_within(burst, MOST_STARTS), "burst", f"1 to {MOST_STARTS}", burst)
+        _expect(burst is None or self.rate is not None, "burst", "it beside rate", burst)
+        try:
+            limit_of(most, self.rate, burst)
+        except ValueError:
+            _expect(False, "rate", expected, self.rate)
+
+    @property
+    def limit(self) -> Limit | None:
+        """What `max_concurrent`, `rate` and `burst` say, None without them."""
+        return limit_of(self.max_concurrent, self.rate, self.burst)
 
     def key_path(self) -> KeyPath | None:
         """What `serial_by` says, None without it. Raises BadDeclaration for what is no path."""
@@ -123,6 +149,10 @@ def _is_key(value: object) -> bool:
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_WHOLE
+
+
+def _is_within(value: object, most: int) -> bool:
+    return _is_whole(value) and isinstance(value, int) and 1 <= value <= most
 
 
 def _is_pause(value: object) -> bool:

@@ -332,6 +332,9 @@ def task(
     result_type: str = "forget",
     cpu: bool = False,
     serial_by: str | None = None,
+    max_concurrent: int | None = None,
+    rate: str | None = None,
+    burst: int | None = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
@@ -339,8 +342,9 @@ def task(function: Any = None, /, *, name: str | None = None, **options: Any) ->
     """Register a function as a task, plain or with options.
 
     *timeout* and *delay* in seconds. *serial_by* is a path such as ``args.0``: of the tasks with the same
-    value there only the first unfinished one runs. Works on a static method too, on either side of
-    ``@staticmethod``. Raises BadDeclaration.
+    value there only the first unfinished one runs. *max_concurrent* run at once and *rate* begin, in all
+    daemons; see docs/limits.md. Works on a static method too, on either side of ``@staticmethod``. Raises
+    BadDeclaration.
     """
     chosen = Options().but(options)
     if (path := chosen.key_path()) is not None and path.root not in ("args", "kwargs"):
@@ -364,6 +368,9 @@ def event_handler(
     result_type: str = "forget",
     cpu: bool = False,
     serial_by: str | None = None,
+    max_concurrent: int | None = None,
+    rate: str | None = None,
+    burst: int | None = None,
     **unknown: NoReturn,
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Register a function for *topics*; every event becomes one MonQTask for each handler.
@@ -382,6 +389,9 @@ def event_handler(
         result_type=result_type,
         cpu=cpu,
         serial_by=serial_by,
+        max_concurrent=max_concurrent,
+        rate=rate,
+        burst=burst,
     ).but(unknown)
 
     def declare(function: Callable[P, R]) -> Task[P, R]:

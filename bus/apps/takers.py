@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..config import Hook
-from ..errors import NotFound, Refused
+from ..errors import NoSerialKey, NotFound
 from ..model import Event
 from ..rules import KeyPath, Rule, subject_of
 from .registry import Task
@@ -54,8 +54,8 @@ def serial_key(
 ) -> str | None:
     """The serial key of *handler*'s task for *event*, by its own `serial_by` or that of the *hook*.
 
-    None without one, and where *event* has no value at it; then raises Refused where the hook says so, if it
-    *may_refuse*.
+    None without one, and where *event* has no value at it. Then raises NoSerialKey if the hook says so and
+    it *may_refuse*.
     """
     path, of_hook = handler.defaults.key_path(), ""
     if path is None and hook is not None and hook.serial_by is not None:
@@ -65,12 +65,7 @@ def serial_key(
     if (value := path.key(subject_of(event, (path,), pause=pause))) is not None:
         return f"{handler.name}{of_hook} {value}"
     if may_refuse and hook is not None and hook.missing == "refuse":
-        raise Refused(
-            422,
-            "no_serial_key",
-            f"delivery: expected a value at {path.text}, by which its tasks are kept in order, got none",
-            hint=f"serial_by of {handler.name if not of_hook else of_hook.strip()}, and missing = refuse",
-        )
+        raise NoSerialKey(path.text)
     return None
 
 

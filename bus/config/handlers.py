@@ -24,6 +24,8 @@ _EXAMPLES: Final[Live] = {
         "timeout": "2m",
         "max_attempts": "3",
         "max_concurrent": "1",
+        "rate": "30/min",
+        "burst": "5",
         "serial_by": "body.repository.id",
         "priority": "20",
         "working_dir": ".",
@@ -63,6 +65,11 @@ def _demands(section: Section, values: Values, _: Path) -> list[tuple[int, str]]
         line = section.entries["task"].line
         return [(line, f"{subject} task: expected a command or a task, got both; remove one")]
     own = "command" if command else "task"
+    if values.read.get("burst") and "rate" not in section.entries:
+        line = section.entries["burst"].line
+        return [
+            (line, f"{subject} burst: expected with rate only, got it alone; write rate = 10/s or remove it")
+        ]
     return [
         (section.entries[key].line, f"{subject} {key}: expected with {other} only, got {own}; remove it")
         for other, keys in _OWN.items()

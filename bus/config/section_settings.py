@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from .. import senders
+from ..limits import MOST_RUNNING, MOST_STARTS
 from ..model import OnDuplicate
 from ..networks import Network
 from ..rules import KeyPath, Rule
@@ -40,6 +41,7 @@ from .value_types import (
     MEDIA_TYPE,
     NETWORKS,
     OPTIONAL_PRIORITY,
+    RATE,
     TASK_NAME,
     USER,
     VARIABLES,
@@ -358,7 +360,20 @@ class Handler:
         "How often it is tried until it exits with 0; 0 means max_attempts of [worker].",
     )
     max_concurrent: int = setting(
-        "0", whole_number(0, 1000), "How many of its runs may go on at the same time; 0: as slots are free."
+        "0",
+        whole_number(0, MOST_RUNNING),
+        "How many of its runs may go on at the same time, in all daemons together; 0: as slots are free.",
+    )
+    rate: str = setting(
+        "",
+        RATE,
+        "How many of its runs may begin in a second, a minute or an hour, in all daemons together; nothing: "
+        "as slots are free.",
+    )
+    burst: int = setting(
+        "0",
+        whole_number(0, MOST_STARTS),
+        "With rate: how many of them may begin at once; 0: as many as begin in a second, at least one.",
     )
     serial_by: KeyPath | None = setting(
         "",

@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
+from ..limits import parts_of
 from ..networks import Network, network
 from ..process import cpu_quota
 from ..regex import BadRegex, searching
@@ -352,6 +353,18 @@ USER: Final = ValueType("the name of a user of this machine", "deploy", _read_us
 VARIABLES: Final = ValueType(
     "names of environment variables, separated by commas", "DEPLOY_KEY", _read_variables
 )
+
+
+def _read_rate(text: str) -> str:
+    if text:
+        try:
+            parts_of(text)
+        except ValueError:
+            raise Unfit from None
+    return text
+
+
+RATE: Final = ValueType("a whole number /s, /min or /h", "10/s", _read_rate)
 
 
 def _read_pattern(text: str) -> str:

@@ -112,8 +112,12 @@ class Parts(ProcessParts):
         def waiting_again(moments: list[tuple[str, datetime]]) -> None:
             self.lanes.expect_at(moments)
 
+        def is_limited(name: str) -> bool:
+            return self.lanes.is_limited(name)
+
         recorder = Recorder(self.store, self.clock)
         recorder.waiting_again = waiting_again
+        recorder.is_limited = is_limited
         recorder.keep_failed = self.policy.keep_failed
         return recorder
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from ..clock import Clock
 from ..errors import StoreError
+from ..limits import Limit
 from ..model import Claimed, FairShare, Instance, MonQTask, Report, ready_again
 from ..store import Store
 from ..telemetry import emit
@@ -49,6 +50,8 @@ class Claimer:
         self.instance = instance
         self.loop = Loop("claimer", self.tick, POLL_SECONDS, clock)
         self.is_stopping = False
+        self.bound: Limit | None = None
+        """The limit of its only name: the store lets no more begin, and nothing begins but by a claim."""
         self.pool = pool
         self._store = store
         self._recorder = recorder
@@ -95,13 +98,13 @@ class Claimer:
         return min(POLL_SECONDS, max(ahead, 0.001))
 
     def _limit(self, free: int) -> int:
-        """How many to claim while *free* slots are there.
+        """How many to claim while *free* slots are there; all of them where nothing starts directly.
 
         Half of the slots stay open to direct starts unless the last pass found more than it could take. Where
         nothing was waiting, whoever has posted since waits for this pass: a store across the network
         gives one task sooner than many, and the others come with the pass behind it.
         """
-        if self._more_waits:
+        if self._more_waits or self.bound is not None:
             return free
         return 1 if self._takes_one else max(1, free // 2)
 
@@ -111,7 +114,11 @@ class Claimer:
     def lets_start(self) -> bool:
         """Whether a task may begin as it is posted: only while nothing waits that would have to go first."""
         return (
-            not self._more_waits and not self.is_stopping and not self._recorder.is_full and self._may_claim()
+            not self._more_waits
+            and self.bound is None
+            and not self.is_stopping
+            and not self._recorder.is_full
+            and self._may_claim()
         )
 
     def settle(self, doubted: Sequence[MonQTask]) -> None:
@@ -123,6 +130,12 @@ class Claimer:
         """Names are claimed again: what has waited of them begins before what is posted."""
         self._more_waits = True
         self.loop.wake()
+
+    def bind(self, bound: Limit | None) -> None:
+        """Claim within *bound* from now on: more may begin than before."""
+        if bound != self.bound:
+            self.bound = bound
+            self.catch_up()
 
     def expect_at(self, moment: datetime) -> None:
         """A task becomes due at *moment*: look at once, or then."""
@@ -137,12 +150,17 @@ class Claimer:
         try:
             self._settle_doubts()
             now = self._clock.now()
-            claimed = self._store.claim(self.instance, names, limit, now, self._fair_share(names, now))
+            claimed = self._ask(names, limit, now)
         finally:
             self.pool.give_back(limit)
         self._unaged = self._unaged % AGED_EACH + len(claimed.tasks)
         self.pool.start(claimed.tasks)
         return claimed
+
+    def _ask(self, names: Collection[str], limit: int, now: datetime) -> Claimed:
+        if self.bound is None:
+            return self._store.claim(self.instance, names, limit, now, self._fair_share(names, now))
+        return self._store.claim(self.instance, names, limit, now, bound=self.bound)
 
     def _fair_share(self, names: Collection[str], now: datetime) -> FairShare:
         runs = self.pool.running.values() if len(names) > 1 else ()

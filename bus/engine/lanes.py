@@ -1,4 +1,4 @@
-"""The lanes: kinds of slots (greenlets, CPU, each limited command), each with its own claimer.
+"""The lanes: kinds of slots (greenlets, CPU, each name with a limit), each with its own claimer.
 
 A burst of slow work in one lane neither takes the slots of another nor holds up its direct starts.
 Which lane a task belongs to is decided by its name alone, so that the store can be asked for a lane.
@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from bson import ObjectId
 
-from ..apps.command import task_name
 from ..apps.registry import Task
 from ..clock import Clock
 from ..config import Config
 from ..errors import Interrupt
+from ..limits import Limit
 from ..model import Instance, MonQTask
 from .claimer import Claimer
 from .health import Health
@@ -28,25 +28,33 @@ NewClaimer = Callable[[Pool, Names], Claimer]
 
 
 class Lane(NamedTuple):
-    """What a lane should be: its number of slots and the task names it claims."""
+    """What a lane should be: its number of slots and the task names it claims; of one name, its limit."""
 
     slots: int
     names: frozenset[str]
+    bound: Limit | None = None
 
 
 def lanes_of(config: Config, tasks: Mapping[str, Task[..., Any]], names: frozenset[str]) -> dict[str, Lane]:
-    """The lanes for those of *tasks* that are in *names*, by title."""
-    limited = {
-        name: handler.max_concurrent
-        for handler in config.handlers.values()
-        if handler.max_concurrent and (name := task_name(handler)) in names
-    }
+    """The lanes for those of *tasks* that are in *names*, by title. Each with a limit has one of its own."""
     heavy = frozenset(name for name in names if tasks[name].defaults.cpu)
-    return {
-        "greenlets": Lane(config.worker.greenlets, names - heavy - limited.keys()),
-        "cpu": Lane(config.worker.cpu_workers, heavy),
-        **{name: Lane(slots, frozenset({name})) for name, slots in limited.items()},
+    greenlets, workers = config.worker.greenlets, config.worker.cpu_workers
+    limited = {
+        name: _limited_lane(name, bound, workers if name in heavy else None, greenlets)
+        for name in sorted(names)
+        if (bound := tasks[name].defaults.limit) is not None
     }
+    return {
+        "greenlets": Lane(greenlets, names - heavy - limited.keys()),
+        "cpu": Lane(workers, heavy - limited.keys()),
+        **limited,
+    }
+
+
+def _limited_lane(name: str, bound: Limit, workers: int | None, greenlets: int) -> Lane:
+    """The lane of a *name* with the limit *bound*; *workers* where it runs in one of those."""
+    slots = bound.most or greenlets
+    return Lane(slots if workers is None else min(slots, workers), frozenset({name}), bound)
 
 
 class Reservation:
@@ -96,6 +104,7 @@ class Lanes:
         self._names: dict[str, frozenset[str]] = {}
         self._lane_of: dict[str, Claimer] = {}
         self._is_started = False
+        self._limited: frozenset[str] = frozenset()
 
     # what lanes there are
 
@@ -107,7 +116,9 @@ class Lanes:
                 self._add(title, lane.slots)
             else:
                 claimer.pool.size = lane.slots
+            self._claimers[title].bind(lane.bound)
         self._plan = plan
+        self._limited = frozenset(name for lane in plan.values() if lane.bound for name in lane.names)
         self._open()
 
     def pause(self, is_paused: Callable[[str], bool]) -> None:
@@ -206,6 +217,10 @@ class Lanes:
     def claims(self, name: str) -> bool:
         """Whether *name* is known here, not left to other daemons, and not paused."""
         return name in self._lane_of
+
+    def is_limited(self, name: str) -> bool:
+        """Whether the end of a task of *name* lets another one begin, here or elsewhere."""
+        return name in self._limited
 
     def reserve(self, tasks: Sequence[MonQTask]) -> Reservation | None:
         """Set a slot aside for each of *tasks*, all or none; only where nothing waits that goes first."""

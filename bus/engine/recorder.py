@@ -51,6 +51,8 @@ class Recorder:
         """How many tasks it has given back without an attempt."""
         self._recorded = 0
         self._outage = Outage("recording", clock)
+        self.is_limited: Callable[[str], bool] = lambda _: False
+        """Whether the end of a task of this name makes room for another one."""
         self.waiting_again: Callable[[list[tuple[str, datetime]]], None] = lambda _: None
         self.loop = Loop("recorder", self.tick, CALL_SECONDS, clock)
 
@@ -194,8 +196,8 @@ class Recorder:
         return self._outage.pause(error, waiting=len(self._ends))
 
     def _tell(self, batch: list[tuple[Run, Outcome]], held: list[bool]) -> None:
-        again = []
-        has_freed = False
+        again: list[tuple[str, datetime]] = []
+        freed: list[tuple[str, datetime]] = []
         now = self._clock.monotonic()
         for (run, outcome), mine in zip(batch, held, strict=True):
             task, seconds = run.task, now - run.started
@@ -207,15 +209,16 @@ class Recorder:
                 if outcome.fields["state"] == "ready":
                     again.append((task.task_name, outcome.fields.get("time_queue", task.time_queue)))
                 elif task.serial is not None:  # the next one of its key may begin, here or elsewhere
-                    again.append((task.task_name, task.time_queue))
-                    has_freed = True
+                    freed.append((task.task_name, task.time_queue))
+                if self.is_limited(task.task_name):
+                    freed.append((task.task_name, task.time_queue))
             elif isinstance(run.interrupted, Withdrawn):
                 emit("task.skipped", task=task, outcome=outcome, seconds=seconds)
             else:
                 emit("task.lost", task=task, outcome=outcome, seconds=seconds)
-        if again:
-            self.waiting_again(again)
-        if has_freed:
+        if again or freed:
+            self.waiting_again(again + freed)
+        if freed:
             self._store.ring()
 
     def _tell_posted(self, postings: Sequence[Posting]) -> list[tuple[str, datetime]]:

@@ -61,7 +61,7 @@ FAMILIES: Final = (
         (),
         "For how long the oldest ready task has been due, as of the last look; 0 when none is.",
     ),
-    Family("monqbus_slots", "gauge", ("lane",), "Slots for tasks: the greenlets, cpu, each limited command."),
+    Family("monqbus_slots", "gauge", ("lane",), "Slots for tasks: greenlets, cpu, each name with a limit."),
     Family("monqbus_slots_taken", "gauge", ("lane",), "Slots in which a task runs, or is about to."),
     Family("monqbus_unrecorded_ends", "gauge", (), "Runs that are over and not recorded in the store yet."),
     Family(

@@ -20,7 +20,7 @@ from bson import ObjectId
 
 from .. import strict_json
 from ..clock import Clock
-from ..errors import Refused, StoreError
+from ..errors import NoSerialKey, Refused, StoreError
 from ..http import Queue, check_size, problem, read_body, scheme
 from ..http.problem import Answer
 from ..model import Event, Receipt
@@ -245,6 +245,8 @@ class Receiver:
         try:
             with self._admission.waiting():
                 return publish(given)
+        except NoSerialKey as error:
+            raise Refused(422, "no_serial_key", str(error)) from error
         except StoreError as error:
             raise Refused(
                 503, "store_unavailable", "event: could not be stored, send it again", self.retry_after()

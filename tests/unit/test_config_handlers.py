@@ -42,6 +42,19 @@ def test_a_program_may_be_named_relative_to_its_folder(folder):
 
 
 MISTAKES = [
+    (f"{HEAD}command = /bin/true\nserial_by = repository.id\n",
+     "4: [handler:x] serial_by: expected a known name (args, attribute, body, delivery, header, hook, id, "
+     "kind, kwargs, query, topic) at column 1, got 'repository'; a text stands in quotes"),
+    (f"{HEAD}command = /bin/true\nserial_by = header.Authorization\n",
+     "4: [handler:x] serial_by: expected a header or query parameter that is kept, got header.authorization; "
+     "name another one: those that may hold a secret are never stored, nor are odd names"),
+    (f"{HEAD}command = /bin/true\nrate = 10/d\n",
+     "4: [handler:x] rate: expected a whole number /s, /min or /h, got '10/d'; write for example 10/s"),
+    (f"{HEAD}command = /bin/true\nburst = 3\n",
+     "4: [handler:x] burst: expected with rate only, got it alone; write rate = 10/s, or remove it"),
+    (f"{HEAD}command = /bin/true\nmax_concurrent = 1001\n",
+     "4: [handler:x] max_concurrent: expected a whole number from 0 to 1000, got '1001'; "
+     "write for example 0"),
     ("[handler:x]\ncommand = /bin/echo\n", "1: [handler:x]: expected the key topic, got none; "
      "write for example topic = github.push, github.release"),
     (HEAD, "1: [handler:x]: expected the key command or task, got neither; "
