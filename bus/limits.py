@@ -13,6 +13,8 @@ KIND: Final = "rate"
 """Of the records in which stands, by name, until when starts were given out."""
 UNTIL: Final = "until"
 """Their field: seconds since 1970."""
+COALESCE: Final = ("latest", "first")
+"""Of the tasks that wait under one serial key, which one runs."""
 SECONDS: Final = {"s": 1, "min": 60, "h": 3600}
 SKEW_SECONDS: Final = 5.0
 """So far the clocks of daemons may be apart; what is further ahead is of a clock that was set back since."""

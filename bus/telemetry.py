@@ -159,6 +159,7 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "task.retried": (logging.WARNING, "an attempt failed, another one follows"),
     "task.snoozed": (logging.INFO, "a handler asked to be run later"),
     "task.gave_up": (logging.ERROR, "the last attempt failed; the task is in `error`"),
+    "task.coalesced": (logging.INFO, "of the tasks of one serial key that wait only one runs"),
     "task.skipped": (logging.INFO, "a task was cancelled by its handler or an operator"),
     "task.moved": (logging.INFO, "an operator retried or cancelled tasks"),
     "task.released": (logging.INFO, "a task went back to ready without using an attempt"),

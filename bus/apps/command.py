@@ -259,6 +259,7 @@ def declare(handlers: Iterable[Handler], folder: Path) -> None:
             max_attempts=attempts,
             timeout=handler.timeout,
             serial_by=handler.serial_by.text if handler.serial_by else None,
+            coalesce=handler.coalesce or None,
             max_concurrent=handler.max_concurrent or None,
             rate=handler.rate or None,
             burst=handler.burst or None,

@@ -11,13 +11,13 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import LONGEST_DELAY_SECONDS, BadDeclaration
-from ..limits import MOST_RUNNING, MOST_STARTS, Limit, limit_of
+from ..limits import COALESCE, MOST_RUNNING, MOST_STARTS, Limit, limit_of
 from ..rules import OF_AN_EVENT, BadRule, KeyPath, key_path
 from ..safe_text import shown
 
 LARGEST_WHOLE = 2**31 - 1  # every store can count so far
 LONGEST_KEY = 1024
-OF_A_DECLARATION = ("cpu", "serial_by", "max_concurrent", "rate", "burst")
+OF_A_DECLARATION = ("cpu", "serial_by", "coalesce", "max_concurrent", "rate", "burst")
 """Options that no post may change."""
 _CONTROL = re.compile(r"__task_(\w+)")
 
@@ -27,7 +27,8 @@ class Options:
     """How a task is stored and run. `delay` and `timeout` in seconds; None = the daemon's default.
 
     What is in OF_A_DECLARATION cannot be changed by a post: `cpu`, it runs in a process of its own;
-    `serial_by`, of those with the same value at a path only the first unfinished one runs; `max_concurrent`,
+    `serial_by`, of those with the same value at a path only the first unfinished one runs, and `coalesce`, of
+    those that wait there only the latest or the first; `max_concurrent`,
     so many run at once in all daemons; `rate`, such as ``10/s``, so many begin, up to `burst` at once.
     """
 
@@ -39,6 +40,7 @@ class Options:
     result_type: str = "forget"
     cpu: bool = False
     serial_by: str | None = None
+    coalesce: str | None = None
     max_concurrent: int | None = None
     rate: str | None = None
     burst: int | None = None
@@ -61,6 +63,11 @@ class Options:
         _expect(isinstance(self.cpu, bool), "cpu", "True or False", self.cpu)
         if self.serial_by is not None:
             self.key_path()
+        _expect(
+            self.coalesce in (None, *COALESCE), "coalesce", f"one of {', '.join(COALESCE)}", self.coalesce
+        )
+        is_keyed = self.coalesce is None or self.serial_by is not None
+        _expect(is_keyed, "coalesce", "it beside serial_by", self.coalesce)
         self._check_limit()
 
     def _check_limit(self) -> None:

@@ -27,6 +27,7 @@ _EXAMPLES: Final[Live] = {
         "rate": "30/min",
         "burst": "5",
         "serial_by": "body.repository.id",
+        "coalesce": "latest",
         "priority": "20",
         "working_dir": ".",
         "environment": "DEPLOY_KEY",
@@ -65,6 +66,10 @@ def _demands(section: Section, values: Values, _: Path) -> list[tuple[int, str]]
         line = section.entries["task"].line
         return [(line, f"{subject} task: expected a command or a task, got both; remove one")]
     own = "command" if command else "task"
+    if values.read.get("coalesce") and "serial_by" not in section.entries:
+        line = section.entries["coalesce"].line
+        sentence = "expected with serial_by only, got it alone; write serial_by, or remove it"
+        return [(line, f"{subject} coalesce: {sentence}")]
     if values.read.get("burst") and "rate" not in section.entries:
         line = section.entries["burst"].line
         return [

@@ -42,6 +42,7 @@ _EXAMPLES: Final[Live] = {
         "replay_guard": "no",
         "when": 'body.ref == "refs/heads/main" and body.kind in ("push", "tag")',
         "serial_by": "body.run.target",
+        "coalesce": "latest",
         "missing": "refuse",
         "allow_ips": "127.0.0.1, 192.0.2.0/24, 2001:db8::/32",
     },
@@ -140,6 +141,7 @@ def _demands(section: Section, values: Values, _: Path) -> list[tuple[int, str]]
         *_proof_in_rule(section, sender, values),
         *_attributes_in_topic(section, values),
         *_clashes(section, values),
+        *_alone(section, values),
         *answer_demands.clashes(section, values),
         *_bad_keys(section, values),
         *([] if is_allowed else _weak_secrets(section, sender, secrets)),
@@ -216,6 +218,14 @@ def _clashes(section: Section, values: Values) -> list[tuple[int, str]]:
         "signed = {timestamp}.{body} or what the sender signs"
     )
     return [(section.entries[key].line, f"{subject} {key}: {sentence}")]
+
+
+def _alone(section: Section, values: Values) -> list[tuple[int, str]]:
+    """What does something with serial_by only; `missing` may be about the paths of handlers."""
+    if not values.read.get("coalesce") or "serial_by" in values.given:
+        return []
+    sentence = "expected with serial_by only, got it alone; write serial_by, or remove it"
+    return [(section.entries["coalesce"].line, f"[{section.name}] coalesce: {sentence}")]
 
 
 def _weak_secrets(section: Section, sender: Sender, secrets: tuple[Secret, ...]) -> list[tuple[int, str]]:

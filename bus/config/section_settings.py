@@ -37,6 +37,7 @@ from .secrets import SECRET, Secret
 from .setting import rows, setting
 from .topics import FIXED_TOPIC, TOPIC, TOPIC_FALLBACK, TOPICS
 from .value_types import (
+    COALESCED,
     FOLDER_OR_NONE,
     MEDIA_TYPE,
     NETWORKS,
@@ -283,6 +284,12 @@ class Hook:
         "there only the first unfinished one runs, in the order in which they were stored. A handler's own "
         "serial_by goes before it.",
     )
+    coalesce: str = setting(
+        "",
+        COALESCED,
+        "With serial_by: of each handler's tasks that wait under one value only the latest or the first "
+        "runs, the others end skipped; nothing: all run.",
+    )
     missing: Literal["own", "refuse"] = setting(
         "own",
         choice("own", "refuse"),
@@ -380,6 +387,12 @@ class Handler:
         KEY_PATH,
         "A path into the event, such as body.repository.id. Of its tasks with the same value there only the "
         "first unfinished one runs, in the order in which they were stored, across all daemons.",
+    )
+    coalesce: str = setting(
+        "",
+        COALESCED,
+        "With serial_by: of what waits under one value only the latest or the first runs, the others end "
+        "skipped; nothing: all run.",
     )
     priority: int = setting("10", whole_number(0, 1000), "Its tasks' priority; higher ones go first.")
     working_dir: Path | None = setting(

@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
-from ..limits import parts_of
+from ..limits import COALESCE, parts_of
 from ..networks import Network, network
 from ..process import cpu_quota
 from ..regex import BadRegex, searching
@@ -364,6 +364,11 @@ def _read_rate(text: str) -> str:
     return text
 
 
+def _read_coalesce(text: str) -> str:
+    return choice(*COALESCE).read(text) if text else text
+
+
+COALESCED: Final = ValueType(f"one of {', '.join(COALESCE)}", "latest", _read_coalesce, COALESCE)
 RATE: Final = ValueType("a whole number /s, /min or /h", "10/s", _read_rate)
 
 

@@ -25,6 +25,7 @@ from ..apps.command_program import faults_of
 from ..config import CONTROL_SOCKET
 from ..cpu import zygote
 from ..engine.claimer import Claimer
+from ..engine.coalescing import Coalescing
 from ..engine.cpu_runner import CpuRunner, any_cpu, start_pool
 from ..engine.executor import Executor
 from ..engine.lanes import Lane, Lanes, lanes_of
@@ -126,6 +127,9 @@ class Parts(ProcessParts):
         """Executes runs."""
         executor = Executor(registry.registry, self.recorder, self.clock, self.policy)
         executor.default_timeout = self.config.worker.timeout or None
+        executor.coalescing = Coalescing(
+            self.store, self.clock, lambda: self.policy.keep_failed, lambda: self.config.hooks
+        )
         executor.note = partial(self.hub_thread.tell, self.recorder.note)
         return executor
 

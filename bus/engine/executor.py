@@ -26,6 +26,7 @@ from ..retry import (
     traceback_of,
 )
 from ..telemetry import emit
+from .coalescing import Coalescing
 from .cpu_runner import CpuRunner
 from .output import current
 from .recorder import Recorder
@@ -46,6 +47,9 @@ class Executor:
     cpu_runner: CpuRunner | None = None
     """How runs reach the CPU workers; without it every handler runs in this process."""
 
+    coalescing: Coalescing | None = None
+    """Whether a run begins at all; without it every one does."""
+
     def __init__(
         self,
         registry: Callable[[], Registry],
@@ -64,7 +68,7 @@ class Executor:
         self.default_timeout = default_timeout
 
     def run(self, run: Run) -> None:
-        """Perform and decide; blocks as long as the handler does, never on the store."""
+        """Perform and decide; blocks as long as the handler does, on the store only to coalesce."""
         run.enter()
         declared = self._registry().tasks.get(run.task.task_name)
         try:
@@ -86,6 +90,10 @@ class Executor:
             return Stopped("no task of this name is registered any more")
         if run.task.is_bereft:
             return Unrunnable(BEREFT)
+        if self.coalescing is not None and run.task.serial is not None:
+            ending = self.coalescing.ending(run.task, declared)
+            if ending is not None:
+                return ending
         return self._perform(run, declared)
 
     def _decide(self, run: Run, ending: Ending, declared: Task[..., Any] | None) -> Outcome:

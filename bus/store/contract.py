@@ -1,6 +1,6 @@
 """The contract of a store: every verb, and what it promises.
 
-Thirty-three verbs: of the queue eight, of the leases four, of the archive fourteen, of the records two, and
+Thirty-four verbs: of the queue eight, of the leases four, of the archive fifteen, of the records two, and
 five of the store's own life. An adapter is dumb and silent: it decides nothing, logs nothing and counts
 nothing.
 Every verb may raise StoreUnavailable; the outcome of a write is then unknown, and asking again is
@@ -56,6 +56,13 @@ class Backlog(NamedTuple):
 
     depth: int
     oldest: datetime | None
+
+
+class Line(NamedTuple):
+    """Who *holds* a serial key, ready or busy, None for nobody; and the ids of those *behind* it."""
+
+    holds: ObjectId | None
+    behind: list[ObjectId]
 
 
 class Queue(Protocol):
@@ -175,6 +182,12 @@ class Archive(Protocol):
         A page ends at *limit*, or before it at PAGE_BYTES: only an empty one was the last. A *brief* task
         comes without `args`, `kwargs`, `context`, `max_attempts`, `timeout` and `output`, which
         are not even read, so its `fault` says nothing about them.
+        """
+
+    def line(self, serial: str, limit: int, *, newest: bool = False) -> Line:
+        """The unfinished tasks with this serial key: the one that may run, and up to *limit* behind it.
+
+        Those in the order in which they will run; the last ones first when *newest*.
         """
 
     def ids(self, filter: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:

@@ -19,8 +19,8 @@ WORDS = {
     4: "four",
     5: "five",
     8: "eight",
-    14: "fourteen",
-    33: "thirty-three",
+    15: "fifteen",
+    34: "thirty-four",
 }
 
 

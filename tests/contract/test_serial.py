@@ -272,3 +272,17 @@ def test_of_those_posted_and_ended_at_the_same_time_never_two_run(store: Store) 
     assert 1 == most
     assert sorted(task.id for task in tasks) == sorted(task.id for task in order)
     assert {COMPLETE: 12} == store.count(Filter())
+
+
+def test_a_line_is_shown_in_its_order(store: Store) -> None:
+    """Who may run, and who comes behind it; from its end, too."""
+    first, second, third, fourth = line(store, 1, 2, 3, 4)
+    waiting = store.line(KEY, 2)
+    begun(store)
+    running = store.line(KEY, 0)
+    ended(store, first)
+
+    assert (first.id, [second.id, third.id]) == waiting
+    assert (first.id, []) == running
+    assert (second.id, [fourth.id]) == store.line(KEY, 1, newest=True)
+    assert (None, []) == store.line("another key", 9)

@@ -50,11 +50,17 @@ MISTAKES = [
      "name another one: those that may hold a secret are never stored, nor are odd names"),
     (f"{HEAD}command = /bin/true\nrate = 10/d\n",
      "4: [handler:x] rate: expected a whole number /s, /min or /h, got '10/d'; write for example 10/s"),
+    (f"{HEAD}command = /bin/true\ncoalesce = latest\n",
+     "4: [handler:x] coalesce: expected with serial_by only, got it alone; write serial_by, or remove it"),
+    (f"{HEAD}command = /bin/true\nserial_by = body.a\ncoalesce = last\n",
+     "5: [handler:x] coalesce: expected one of latest, first, got 'last'; write for example latest"),
+    ("[hook:x]\nverify = none\ncoalesce = first\n",
+     "3: [hook:x] coalesce: expected with serial_by only, got it alone; write serial_by, or remove it"),
     (f"{HEAD}command = /bin/true\nburst = 3\n",
-     "4: [handler:x] burst: expected with rate only, got it alone; write rate = 10/s, or remove it"),
+     "4: [handler:x] burst: expected with rate only, got it alone; write rate = 10/s or remove it"),
     (f"{HEAD}command = /bin/true\nmax_concurrent = 1001\n",
      "4: [handler:x] max_concurrent: expected a whole number from 0 to 1000, got '1001'; "
-     "write for example 0"),
+     "write for example 10"),
     ("[handler:x]\ncommand = /bin/echo\n", "1: [handler:x]: expected the key topic, got none; "
      "write for example topic = github.push, github.release"),
     (HEAD, "1: [handler:x]: expected the key command or task, got neither; "

@@ -204,7 +204,9 @@ def test_an_option_out_of_its_range_is_refused_by_name(options):
 
 
 def test_an_unknown_option_is_refused_with_the_known_ones():
-    with pytest.raises(BadDeclaration, match="task option retries: expected one of burst, cpu, delay, key"):
+    with pytest.raises(
+        BadDeclaration, match="task option retries: expected one of burst, coalesce, cpu, delay, key"
+    ):
         task(name="x", retries=3)  # type: ignore[call-overload]
 
 
@@ -251,12 +253,12 @@ def test_a_topic_is_a_plain_word(topics):
         ("event_handler('github.*')", "@event_handler: expected topics of letters, digits and _.:- in "
          "quotes, got 'github.*'; there are no wildcards, name each topic"),
         ("task(cpu='yes')", "task option cpu: expected True or False, got 'yes'"),
-        ("event_handler('a', max_attempt=3)", "task option max_attempt: expected one of burst, cpu, delay, "
-         "key, max_attempts, max_concurrent, priority, rate, result_type, serial_by, timeout, got an unknown "
-         "option, did you mean max_attempts?"),
-        ("task(timeuot=3)", "task option timeuot: expected one of burst, cpu, delay, key, max_attempts, "
-         "max_concurrent, priority, rate, result_type, serial_by, timeout, got an unknown option, "
-         "did you mean timeout?"),
+        ("event_handler('a', max_attempt=3)", "task option max_attempt: expected one of burst, coalesce, "
+         "cpu, delay, key, max_attempts, max_concurrent, priority, rate, result_type, serial_by, timeout, "
+         "got an unknown option, did you mean max_attempts?"),
+        ("task(timeuot=3)", "task option timeuot: expected one of burst, coalesce, cpu, delay, key, "
+         "max_attempts, max_concurrent, priority, rate, result_type, serial_by, timeout, got an "
+         "unknown option, did you mean timeout?"),
         ("task('my.name')", "@task: expected a function, got the text 'my.name'; a name is an option"),
     ],
 )  # fmt: skip

@@ -29,7 +29,7 @@ from ...model import (
     Filter,
     MonQTask,
 )
-from ..contract import PAGE_BYTES, Backlog, CountedBy
+from ..contract import PAGE_BYTES, Backlog, CountedBy, Line
 from ..documents import event_from_document, task_from_document
 from . import bodies
 from .connection import Connection, Document
@@ -37,6 +37,7 @@ from .duplicates import WITH_TASKS, WITHOUT_TASKS
 from .lenient import id_of, is_, read
 from .pages import BRIEF, read_behind, read_ids
 from .schema import EVENTS, STATE, TASKS
+from .serial import line_of
 
 SEARCH_SECONDS: Final = 3.0
 _OUTCOMES: Final[Mapping[str, Document]] = {
@@ -71,6 +72,11 @@ class Reads:
         """See the contract."""
         with self._search(filter) as database:
             return read_ids(database[TASKS], _query(filter), cursor, limit=limit)
+
+    def line(self, serial: str, limit: int, *, newest: bool) -> Line:
+        """See the contract."""
+        with self._connection.call() as database:
+            return line_of(database[TASKS], serial, limit, newest=newest)
 
     def count(self, filter: Filter, by: CountedBy) -> dict[str, int]:
         """See the contract; by states alone it reads an index and no document."""

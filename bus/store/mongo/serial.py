@@ -16,14 +16,15 @@ from contextlib import suppress
 from typing import Any, Final
 
 from bson import Timestamp
-from pymongo import ASCENDING, UpdateOne, WriteConcern
+from pymongo import ASCENDING, DESCENDING, UpdateOne, WriteConcern
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from ...model import BUSY, ENDED, READY, SKIPPED, MonQTask
+from ..contract import Line
 from ..documents import EPOCH, NOT_YET, task_to_document
 from .connection import DUPLICATE_KEY, Document, refusals
-from .lenient import one_of, read, texts_of
+from .lenient import id_of, one_of, read, texts_of
 from .schema import BEHIND, UNENDED
 
 ROUNDS: Final = 5
@@ -121,6 +122,20 @@ def settle(tasks: Collection[Document], ids: Sequence[Any]) -> None:
         moved = [document["_id"] for document in found]
         ended(tasks, keys, moved)
         _forget(tasks, {**one_of(moved), "placing": IS_THERE}, "placing")
+
+
+def line_of(tasks: Collection[Document], key: str, limit: int, *, newest: bool) -> Line:
+    """See contract.Archive.line."""
+    held = {"holds": key, "state": UNENDED}
+    holders = read(tasks, lambda sound: sound.find(held, {"_id": 1}).limit(1))
+    waiting = {"serial": key, "state": READY, "due": IS_THERE}
+    order = [("turn", DESCENDING if newest else ASCENDING)]
+    behind = (
+        read(tasks, lambda sound: sound.find(waiting, {"_id": 1}).sort(order).limit(limit).hint(BEHIND))
+        if limit > 0
+        else []
+    )
+    return Line(id_of(holders[0]) if holders else None, [id_of(document) for document in behind])
 
 
 def _held(tasks: Collection[Document], keys: AnyCollection[str]) -> set[str]:

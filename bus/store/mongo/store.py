@@ -42,7 +42,7 @@ from ...model import (
     Report,
     State,
 )
-from ..contract import CALL_SECONDS, EVERY_EVENT, Backlog, CountedBy, Heard, Notice
+from ..contract import CALL_SECONDS, EVERY_EVENT, Backlog, CountedBy, Heard, Line, Notice
 from ..fields import UNSOUND, holds
 from ..salvage import opened
 from ..set_aside import SetAside
@@ -313,6 +313,10 @@ class MongoStore:
     def ids(self, filter: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
         """See the contract."""
         return self._looking.ids(filter, limit, cursor)
+
+    def line(self, serial: str, limit: int, *, newest: bool = False) -> Line:
+        """See the contract."""
+        return self._looking.line(serial, limit, newest=newest)
 
     def count(self, filter: Filter, by: CountedBy = "state") -> dict[str, int]:
         """See the contract; by states alone it reads an index and no document."""

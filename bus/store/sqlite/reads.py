@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 from bson import ObjectId
 
 from ...model import STATES, Event, EventFilter, Filter, MonQTask
-from ..contract import Backlog, CountedBy
+from ..contract import Backlog, CountedBy, Line
 from .connection import Connection
 from .filter import holes, one_by_one, where_clause, where_of_events
 from .pages import page_of_events, page_of_ids, page_of_tasks
-from .rows import BRIEF, COLUMNS, from_ms
-from .salvage import any_text, behind, order_of, place, read_events, read_tasks
+from .rows import BRIEF, COLUMNS, LINE, from_ms
+from .salvage import any_text, behind, id_of, order_of, place, read_events, read_tasks
 
 Item = TypeVar("Item")
 Read = Callable[[sqlite3.Connection, str, Sequence[Any]], tuple[list[Item], bool]]
@@ -64,6 +64,21 @@ class Reads:
             values.append(value)
         tail = f"WHERE {where} ORDER BY id DESC LIMIT ?"
         return self._connection.scan(lambda: read(self._connection.sql, tail, [*values, limit]))
+
+    def line(self, serial: str, limit: int, *, newest: bool) -> Line:
+        """See the contract."""
+        order = "DESC" if newest else "ASC"
+
+        def job() -> Line:
+            with any_text(self._connection.sql) as tolerant:
+                if not tolerant.execute("SELECT 1 FROM sqlite_master WHERE name = 'task_serial'").fetchone():
+                    return Line(None, [])  # a file of an earlier version, which is only looked at
+                holder = tolerant.execute(LINE.format(0, order), (serial, 1)).fetchall()
+                behind = tolerant.execute(LINE.format(1, order), (serial, limit)).fetchall()
+            first, *_ = [*(id_of(raw_id, seq) for seq, raw_id in holder), None]
+            return Line(first, [id_of(raw_id, seq) for seq, raw_id in behind])
+
+        return self._connection.scan(job)
 
     def count(self, filter: Filter, by: CountedBy) -> dict[str, int]:
         """See the contract."""

@@ -36,7 +36,7 @@ from ...model import (
     Report,
     State,
 )
-from ..contract import EVERY_EVENT, Backlog, CountedBy, Heard, Notice
+from ..contract import EVERY_EVENT, Backlog, CountedBy, Heard, Line, Notice
 from ..documents import event_to_document, later, require_own, unclaimed, waiting
 from ..set_aside import SetAside
 from .backup import back_up
@@ -321,6 +321,10 @@ class SqliteStore:
     def ids(self, filter: Filter, limit: int, cursor: ObjectId | None = None) -> list[ObjectId]:
         """See the contract."""
         return self._looking.ids(filter, limit, cursor)
+
+    def line(self, serial: str, limit: int, *, newest: bool = False) -> Line:
+        """See the contract."""
+        return self._looking.line(serial, limit, newest=newest)
 
     def count(self, filter: Filter, by: CountedBy = "state") -> dict[str, int]:
         """See the contract."""
