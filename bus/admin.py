@@ -19,6 +19,8 @@ from .clock import UTC, Clock, whole_ms
 from .delivery_record import Delivery, DeliveryFilter, accepted
 from .errors import BadFilter, NotFound, StoreError
 from .filter_checks import MOST_VALUES
+from .limits import KIND as RATE
+from .limits import UNTIL, Limit
 from .model import (
     BUSY,
     COMPLETE,
@@ -44,6 +46,7 @@ from .telemetry import emit
 PAGE = 500
 NEXT_MOMENTS = 3
 TRIES = 5
+MOST_NAMED = 5
 NOBODYS_NAME = "-"  # registry.NAME does not allow it
 COUNTED_BY = get_args(CountedBy)
 ENDED_STATES: tuple[State, ...] = (COMPLETE, ERROR, SKIPPED)
@@ -128,6 +131,31 @@ class Admin:
                 raise NotFound(f"task {task_id}: that is an event; `monqbus events show {task_id}` shows it")
             raise NotFound(f"task {task_id}: not found; ended tasks are forgotten after their keep time")
         return task
+
+    def held_up(self, task: MonQTask, limit: Limit | None) -> str:
+        """What keeps a ready *task* from beginning: its serial key or the *limit* of its name; "" if none."""
+        if task.serial is not None:
+            holder = self._store.line(task.serial, 0).holds
+            if holder is not None and holder != task.id:
+                return f"behind task {holder}, which has the same serial key"
+        if task.time_queue > self._clock.now():
+            return ""
+        return "" if limit is None else self._limited(task.task_name, limit)
+
+    def _limited(self, name: str, limit: Limit) -> str:
+        if limit.most is not None:
+            running = self._store.ids(Filter(names=(name,), states=(BUSY,)), limit.most)
+            if len(running) >= limit.most:
+                named = ", ".join(map(str, running[:MOST_NAMED]))
+                more = ", …" if len(running) > MOST_NAMED else ""
+                return f"max_concurrent: {len(running)} of {limit.most} run: {named}{more}"
+        if limit.every is None:
+            return ""
+        now = self._clock.now().timestamp()
+        fields = {record.name: record.fields for record in self._store.records(RATE)}.get(name, {})
+        until = limit.seen(fields.get(UNTIL), now)
+        ahead = limit.opens(until) / 1000 - now
+        return "" if limit.starts(until, now) else f"rate: the next one begins in {ahead:.1f} s"
 
     def events(self, filter: EventFilter, limit: int, cursor: ObjectId | None = None) -> list[Event]:
         """Events that match, newest first: one page, which ends as in Store.events."""

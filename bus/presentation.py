@@ -114,16 +114,18 @@ def delivery_details(one: Delivery) -> dict[str, Any]:
 
 
 def why_waiting(
-    task: MonQTask, now: datetime, is_known: Callable[[str], bool], paused: str = ""
+    task: MonQTask, now: datetime, is_known: Callable[[str], bool], paused: str = "", held: str = ""
 ) -> str | None:
     """What a ready task waits for, in one sentence; None for one that does not wait.
 
-    *paused* says why, and since when, its name is paused.
+    *paused* says why, and since when, its name is paused, *held* which limit holds it up.
     """
     if task.state != READY:
         return None
     if paused:
         return f"paused: {paused}"
+    if held and (task.time_queue <= now or task.serial is not None):
+        return held
     due = plain(task.time_queue)
     if task.time_queue > now:
         return (

@@ -168,9 +168,15 @@ class Api:
         known = self._registry().tasks
         paused = self._admin.paused(task.task_name) if task.state == READY else None
         why = paused.sentence if paused else ""
-        waiting = why_waiting(task, self._clock.now(), known.__contains__, why)
+        held = self._held_up(task)
+        waiting = why_waiting(task, self._clock.now(), known.__contains__, why, held)
         document = _document(task) if _wants_bson() else task_details(task)
         return _answer({"task": document, "waiting": waiting})
+
+    def _held_up(self, task: MonQTask) -> str:
+        declared = self._registry().tasks.get(task.task_name)
+        limit = declared.defaults.limit if declared is not None else None
+        return self._admin.held_up(task, limit) if task.state == READY else ""
 
     def act_on_task(self, task_id: str, action: str) -> Response:
         """Retry or cancel one task; 409 when its state forbids it."""

@@ -76,7 +76,9 @@ class OwnAdmin(Admin):
             known = from_config.load(self._config).tasks
         except ConfigError:
             return why_waiting(task, now, lambda _: True, paused)
-        return why_waiting(task, now, known.__contains__, paused)
+        limit = known[task.task_name].defaults.limit if task.task_name in known else None
+        held = self.held_up(task, limit) if task.state == READY else ""
+        return why_waiting(task, now, known.__contains__, paused, held)
 
     def task_names(self) -> list[str]:
         """The names of the tasks that the apps of the config declare: imports them. Raises ConfigError."""

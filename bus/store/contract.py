@@ -52,7 +52,10 @@ class Notice(NamedTuple):
 
 
 class Backlog(NamedTuple):
-    """The ready tasks of one name: how many, and the earliest `time_queue` of them, None when unreadable."""
+    """The ready tasks of one name: how many, and the earliest `time_queue` of them.
+
+    None when that is unreadable, or all of them wait behind others of their serial keys.
+    """
 
     depth: int
     oldest: datetime | None

@@ -195,6 +195,25 @@ def test_a_task_that_waits_behind_another_shows_its_own_moment(store: Store) -> 
     assert {KEY} == {task.serial for task in waiting}
 
 
+def test_those_that_wait_are_found_by_their_own_moment(store: Store) -> None:
+    """As operators filter; the end of time is nobody's."""
+    line(store, 1, 2)
+
+    assert 2 == len(store.ids(Filter(older=later(-30)), 9))
+    assert 2 == len(store.ids(Filter(newer=later(-90), older=NOW), 9))
+    assert [] == store.ids(Filter(newer=NOW), 9)
+
+
+def test_where_all_wait_behind_others_none_is_the_oldest(store: Store) -> None:
+    """Nothing is late that must not run yet."""
+    line(store, 1, 2)
+    before = store.waiting()[NAME]
+    begun(store)
+
+    assert (2, later(-60)) == before
+    assert (1, None) == store.waiting()[NAME]
+
+
 def test_those_that_wait_are_counted_as_ready(store: Store) -> None:
     """They are work that is not done."""
     line(store, 1, 2, 3)

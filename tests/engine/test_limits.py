@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from bus.admin import Admin
 from bus.apps.options import Options
 from bus.engine.lanes import Lane
 from bus.errors import BadDeclaration
 from bus.limits import Limit
+from bus.presentation import why_waiting
 
 
 @pytest.fixture
@@ -129,3 +131,34 @@ def test_no_post_changes_a_limit(engine, name):
     """It belongs to the declaration."""
     with pytest.raises(BadDeclaration, match=name):
         engine.registry.tasks["held"].options(**{name: 1})
+
+
+def test_show_says_which_limit_a_task_waits_for(two):
+    """Who runs, when the rate lets the next one begin, or who is before it."""
+    admin = Admin(two.store, two.clock)
+    first, second = two.waiting(1, name="slow"), two.waiting(2, name="slow")
+    both = Limit(1, 0.5, 1)
+    nothing = admin.held_up(second, both)
+    limit(two, both)
+    two.claimer.tick()
+    running = admin.held_up(second, both)
+    rated = admin.held_up(second, Limit(None, 0.5, 1))
+    two.clock.advance(0.5)
+
+    assert ("", "") == (nothing, admin.held_up(second, Limit(None, 0.5, 1)))
+    assert f"max_concurrent: 1 of 1 run: {first.id}" == running
+    assert "rate: the next one begins in 0.5 s" == rated
+    assert "" == admin.held_up(second, None)
+
+
+def test_show_says_who_is_before_a_task_in_its_line(engine):
+    """Whether that one runs or waits itself; and nothing of the first one."""
+    engine.declare(print, "note", serial_by="args.0")
+    options = engine.registry.tasks["note"].defaults
+    first, second = (engine.office.post("note", ["k"], {}, options) for _ in range(2))
+    admin = Admin(engine.store, engine.clock)
+    held = admin.held_up(second, None)
+
+    assert f"behind task {first.id}, which has the same serial key" == held
+    assert held == why_waiting(second, engine.clock.now(), lambda _: True, "", held)
+    assert "" == admin.held_up(first, None)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from bson import ObjectId
 from pymongo.database import Database
@@ -30,7 +30,7 @@ from ...model import (
     MonQTask,
 )
 from ..contract import PAGE_BYTES, Backlog, CountedBy, Line
-from ..documents import event_from_document, task_from_document
+from ..documents import NOT_YET, event_from_document, task_from_document
 from . import bodies
 from .connection import Connection, Document
 from .duplicates import WITH_TASKS, WITHOUT_TASKS
@@ -94,10 +94,7 @@ class Reads:
         oldest = {"$min": "$time_queue"}
         with self._connection.call() as database:
             groups = _groups(database, {"state": READY}, "$task_name", oldest=oldest)
-        return {
-            name: Backlog(group["count"], moment if isinstance(moment := group["oldest"], datetime) else None)
-            for name, group in groups.items()
-        }
+        return {name: Backlog(group["count"], _moment(group["oldest"])) for name, group in groups.items()}
 
     def event(self, event_id: ObjectId) -> Event | None:
         """See the contract."""
@@ -179,7 +176,9 @@ def _query(filter: Filter) -> Document:
         query["result"] = {"$regex": filter.error, "$not": {"$type": "array"}}
     moments = {"$lt": filter.older, "$gt": filter.newer}
     if given := {name: moment for name, moment in moments.items() if moment is not None}:
-        query["time_queue"] = given
+        # that of a task which waits behind another one stands in `due`
+        own = {"time_queue": {"$lt": NOT_YET, **given}}
+        query["$and"] = [{"$or": [own, {"due": given}]}]
     ends = {"$lt": filter.ended_older, "$gt": filter.ended_newer}
     if given := {name: moment for name, moment in ends.items() if moment is not None}:
         query["time_stop"] = given
@@ -201,6 +200,10 @@ def _query_of_events(filter: EventFilter) -> Document:
             kinds.append({"kind": None, "$and": [{"hook": is_hooks}]})
         query["$or"] = kinds
     return query
+
+
+def _moment(oldest: Any) -> datetime | None:
+    return oldest if isinstance(oldest, datetime) and oldest < NOT_YET else None
 
 
 def _named(name: str) -> Document:

@@ -9,7 +9,7 @@ from ...clock import Clock
 from ...model import ACCEPTED, FILTERED, HANDLED, UNHANDLED, WILDCARD, EventFilter, Filter, State
 from ...regex import searching
 from ..salvage import salvage
-from .rows import to_ms
+from .rows import BEHIND_MS, to_ms
 
 _OUTCOMES: Final = {
     HANDLED: "task_count > 0",
@@ -17,6 +17,7 @@ _OUTCOMES: Final = {
     FILTERED: "filtered = 1",
     ACCEPTED: "filtered IS NOT 1",
 }
+OWN_MOMENT: Final = f"time_queue % {BEHIND_MS}"
 SEARCH_SECONDS: Final = 3.0
 """How long one search may hold the store: less than a call may last, so that its caller is told why."""
 
@@ -51,8 +52,8 @@ def where_clause(filter: Filter) -> tuple[str, list[Any]]:
         clauses.append("topic = ?")
         values.append(filter.topic)
     for column, operator, moment in (
-        ("time_queue", "<", filter.older),
-        ("time_queue", ">", filter.newer),
+        (OWN_MOMENT, "<", filter.older),
+        (OWN_MOMENT, ">", filter.newer),
         ("time_stop", "<", filter.ended_older),
         ("time_stop", ">", filter.ended_newer),
     ):
