@@ -27,7 +27,7 @@ from ...errors import StoreUnavailable
 from ...limits import Limit
 from ...model import BUSY, DELIVERY, READY, Claimed, Event, FairShare, Instance, MonQTask
 from ..contract import CALL_SECONDS
-from ..documents import EPOCH, event_from_document, may_need_delivery, task_from_document
+from ..documents import EPOCH, NOT_YET, event_from_document, may_need_delivery, task_from_document
 from ..fair_share import divided
 from ..fields import UNSOUND
 from ..salvage import opened
@@ -444,7 +444,7 @@ def _next_due(tasks: MongoCollection[Document], names: list[str], now: datetime)
     """When the first of the delayed tasks becomes due; one index key for each name."""
     moments: list[Any] = []
     for chunk in _chunks(names):
-        query = {"state": READY, "task_name": {"$in": chunk}, "time_queue": {"$gt": now}}
+        query = {"state": READY, "task_name": {"$in": chunk}, "time_queue": {"$gt": now, "$lt": NOT_YET}}
         delayed = tasks.find(query, {"_id": 0, "time_queue": 1}).sort("time_queue", ASCENDING)
         moments += [document["time_queue"] for document in delayed.limit(1).hint(DUE)]
     return min((moment for moment in moments if isinstance(moment, datetime)), default=None)

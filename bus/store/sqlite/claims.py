@@ -26,7 +26,7 @@ from ..set_aside import SetAside
 from . import limits
 from .connection import Connection
 from .pages import page_of_tasks
-from .rows import COLUMNS, HAS_EVENT, LATEST_MS, BadRow, from_ms, task_from_row, to_ms
+from .rows import BEHIND_MS, COLUMNS, HAS_EVENT, LATEST_MS, BadRow, from_ms, task_from_row, to_ms
 from .salvage import (
     any_text,
     event_of_row,
@@ -184,7 +184,8 @@ class Claims:
             ).fetchall()
             for time_queue, seq in rows:
                 if time_queue > now:
-                    ahead.append(time_queue)
+                    if time_queue < BEHIND_MS:
+                        ahead.append(time_queue)
                     break
                 due.append((rank, time_queue, seq, name))
                 missing -= 1
