@@ -48,6 +48,7 @@ SERIAL = (
     f"CREATE INDEX task_serial ON task (serial, {_BEHIND}) WHERE {_UNENDED}",
     # one trigger for both ways of a state: each further one costs a seventh of an end, with or without a key
     f"""CREATE TRIGGER task_moved AFTER UPDATE OF state ON task WHEN OLD.serial IS NOT NULL
+    AND (NEW.state NOT IN ('ready', 'busy') OR OLD.state NOT IN ('ready', 'busy'))
 BEGIN
     UPDATE task SET time_queue = time_queue + {BEHIND_MS} WHERE seq = NEW.seq AND {_AGAIN}
         AND time_queue < {BEHIND_MS} AND EXISTS (
