@@ -71,7 +71,7 @@ class Reads:
 
         def job() -> Line:
             with any_text(self._connection.sql) as tolerant:
-                if not tolerant.execute("SELECT 1 FROM sqlite_master WHERE name = 'task_serial'").fetchone():
+                if not tolerant.execute("SELECT 1 FROM sqlite_master WHERE name = 'task_line'").fetchone():
                     return Line(None, [])  # a file of an earlier version, which is only looked at
                 holder = tolerant.execute(LINE.format(0, order), (serial, 1)).fetchall()
                 behind = tolerant.execute(LINE.format(1, order), (serial, limit)).fetchall()

@@ -32,35 +32,32 @@ No claim finds it there: the year is beyond 9999. Whatever ends or deletes the o
 the next one, in the same statement: triggers do it, so that no verb, no older program and no hand forgets it.
 """
 _BEHIND = f"time_queue >= {BEHIND_MS}"
-_UNENDED = "serial IS NOT NULL AND state IN ('ready', 'busy')"
-_HOLDS, _WAITS = f"{_UNENDED} AND ({_BEHIND}) = 0", f"{_UNENDED} AND ({_BEHIND}) = 1"
-HOLDER = f"SELECT seq FROM task WHERE serial = ? AND {_HOLDS} LIMIT 1"
-_OF_A_LINE = f"serial = ? AND {_UNENDED} AND ({_BEHIND}) = {{}}"
-LINE = f"SELECT seq, id FROM task WHERE {_OF_A_LINE} ORDER BY seq {{}} LIMIT ?"
-_HELD = f"OLD.state IN ('ready', 'busy') AND OLD.time_queue < {BEHIND_MS}"
-_AGAIN = "NEW.state = 'ready' AND OLD.state NOT IN ('ready', 'busy')"
+_ENDED = "{}.state NOT IN ('ready', 'busy')"
+_HOLDS, _WAITS = f"line = {{}} AND ({_BEHIND}) = 0", f"line = {{}} AND ({_BEHIND}) = 1"
+HOLDER = f"SELECT seq FROM task WHERE {_HOLDS.format('?')} LIMIT 1"
+LINE = f"SELECT seq, id FROM task WHERE line = ? AND ({_BEHIND}) = {{}} ORDER BY seq {{}} LIMIT ?"
 _PASS_ON = f"""
     UPDATE task SET time_queue = time_queue - {BEHIND_MS} WHERE seq = (
-        SELECT seq FROM task WHERE serial = OLD.serial AND {_WAITS} ORDER BY seq LIMIT 1
-    ) AND NOT EXISTS (SELECT 1 FROM task WHERE serial = OLD.serial AND {_HOLDS})"""
+        SELECT seq FROM task WHERE {_WAITS.format("OLD.serial")} ORDER BY seq LIMIT 1
+    ) AND NOT EXISTS (SELECT 1 FROM task WHERE {_HOLDS.format("OLD.serial")});"""
 SERIAL = (
-    # in these words the queries above get the index
-    f"CREATE INDEX task_serial ON task (serial, {_BEHIND}) WHERE {_UNENDED}",
-    # one trigger for both ways of a state: each further one costs a seventh of an end, with or without a key
+    # it has no word of the state: a claim leaves it alone, and so does every task without a key
+    f"CREATE INDEX task_line ON task (line, {_BEHIND}) WHERE line IS NOT NULL",
+    # one trigger for all that changes a state: each further one costs a seventh of an end, key or not
     f"""CREATE TRIGGER task_moved AFTER UPDATE OF state ON task WHEN OLD.serial IS NOT NULL
-    AND (NEW.state NOT IN ('ready', 'busy') OR OLD.state NOT IN ('ready', 'busy'))
+    AND ({_ENDED.format("NEW")} OR {_ENDED.format("OLD")})
 BEGIN
-    UPDATE task SET time_queue = time_queue + {BEHIND_MS} WHERE seq = NEW.seq AND {_AGAIN}
-        AND time_queue < {BEHIND_MS} AND EXISTS (
-            SELECT 1 FROM task WHERE serial = OLD.serial AND {_HOLDS} AND seq != NEW.seq
-        );{_PASS_ON}
-        AND (({_HELD} AND NEW.state NOT IN ('ready', 'busy')) OR ({_AGAIN}));
+    UPDATE task SET line = NULL WHERE seq = NEW.seq AND {_ENDED.format("NEW")};
+    UPDATE task SET line = serial,
+        time_queue = time_queue % {BEHIND_MS}
+            + {BEHIND_MS} * EXISTS (SELECT 1 FROM task WHERE {_HOLDS.format("OLD.serial")})
+        WHERE seq = NEW.seq AND NEW.state = 'ready' AND line IS NULL;{_PASS_ON}
 END""",
-    f"""CREATE TRIGGER task_deleted AFTER DELETE ON task WHEN OLD.serial IS NOT NULL AND {_HELD}
-BEGIN{_PASS_ON};
+    f"""CREATE TRIGGER task_deleted AFTER DELETE ON task WHEN OLD.line IS NOT NULL
+BEGIN{_PASS_ON}
 END""",
 )
-"""The order of tasks with one serial key is that of `seq`: in which they were stored."""
+"""`line` is the serial key of an unfinished task. The order in a line is that of `seq`, of being stored."""
 GUARD_INDEX = "CREATE UNIQUE INDEX event_guard ON event (guard) WHERE guard IS NOT NULL"
 DELIVERY_LOG = """CREATE TABLE delivery (
     seq INTEGER PRIMARY KEY,
@@ -108,7 +105,8 @@ CREATE TABLE task (
     result BLOB,
     history BLOB,
     progress BLOB,
-    serial TEXT
+    serial TEXT,
+    line TEXT
 );
 CREATE INDEX task_lane ON task (task_name, rank, time_queue) WHERE state = 'ready';
 CREATE INDEX task_state ON task (state, id);
@@ -204,7 +202,7 @@ INSERT_TASK = f"""
     INSERT INTO task ({COLUMNS}) VALUES ({", ".join("?" * 22)}) ON CONFLICT DO NOTHING
 """
 INSERT_SERIAL = f"""
-    INSERT INTO task ({COLUMNS}, serial) VALUES ({", ".join("?" * 23)}) ON CONFLICT DO NOTHING
+    INSERT INTO task ({COLUMNS}, serial, line) VALUES ({", ".join("?" * 24)}) ON CONFLICT DO NOTHING
 """
 SET_ASIDE = "UPDATE task SET state = 'error', result = ?, time_stop = ?"
 HAS_TASK = "SELECT 1 FROM task WHERE id = ?"

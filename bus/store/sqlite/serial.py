@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from ...model import READY, MonQTask
+from ...model import ENDED, READY, MonQTask
 from .rows import BEHIND_MS, HOLDER, INSERT_SERIAL, INSERT_TASK, task_to_row
 
 TIME_QUEUE = 3
@@ -18,4 +18,5 @@ def insert_task(sql: sqlite3.Connection, task: MonQTask) -> bool:
         return bool(sql.execute(INSERT_TASK, row).rowcount)
     if task.state == READY and sql.execute(HOLDER, (task.serial,)).fetchone():
         row = (*row[:TIME_QUEUE], row[TIME_QUEUE] + BEHIND_MS, *row[TIME_QUEUE + 1 :])
-    return bool(sql.execute(INSERT_SERIAL, (*row, task.serial)).rowcount)
+    line = None if task.state in ENDED else task.serial
+    return bool(sql.execute(INSERT_SERIAL, (*row, task.serial, line)).rowcount)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Final
 
 from ..rows import SERIAL
 
+_COLUMNS: Final = ("ALTER TABLE task ADD COLUMN serial TEXT", "ALTER TABLE task ADD COLUMN line TEXT")
+
 
 def migrate(sql: sqlite3.Connection) -> None:
-    """Add the column, which is empty, with its indexes and triggers: no row is read."""
-    for statement in ("ALTER TABLE task ADD COLUMN serial TEXT", *SERIAL):
+    """Add two columns, which are empty, with their index and triggers: no row is read."""
+    for statement in (*_COLUMNS, *SERIAL):
         sql.execute(statement)
