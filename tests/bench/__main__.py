@@ -131,13 +131,16 @@ def opened(config_path: Path) -> Store:
     return open_store(config.monqbus.store.reveal(), config.monqbus.data_dir)
 
 
-def fill(store: Store, count: int, name: str = "benchapp.nothing") -> None:
-    """Store *count* waiting no-ops."""
+def fill(store: Store, count: int, name: str = "benchapp.nothing", keys: int = 0) -> None:
+    """Store *count* waiting no-ops, under so many serial *keys* where there are some."""
     clock = Clock()
     now = clock.now()
     for start in range(0, count, 1000):
-        size = min(1000, count - start)
-        store.post([Posting([MonQTask(clock.new_id(), name, [], {}, now) for _ in range(size)])])
+        tasks = [
+            MonQTask(clock.new_id(), name, [], {}, now, serial=f"{name} {place % keys}" if keys else None)
+            for place in range(start, min(start + 1000, count))
+        ]
+        store.post([Posting(tasks)])
 
 
 def drain(found: Stores) -> None:
@@ -230,7 +233,7 @@ def idle(found: Stores) -> None:
 
 
 def claim(found: Stores) -> None:
-    """Claiming 100 with a short and with a long queue: an index serves both."""
+    """Claiming 100 with a short and with a long queue, and one in which a million wait under 100,000 keys."""
     rows = []
     for name, store in found.items():
         with place() as folder:
@@ -241,8 +244,15 @@ def claim(found: Stores) -> None:
                 fill(opened_, waiting - sum(opened_.count(Filter(states=("ready",))).values()))
                 figures.append(_claims(opened_, 8))
                 opened_.close()
-            rows.append([name, figures[0] * 1000, figures[1] * 1000, figures[1] / figures[0]])
-    table("Claiming 100 tasks", ["store", "1,000 wait: ms", "1,000,000 wait: ms", "ratio"], rows)
+            keyed = opened(write_config(folder, store("claimkeyed")))
+            fill(keyed, 1_000_000, keys=100_000)
+            figures.append(_claims(keyed, 8))
+            keyed.close()
+            rows.append(
+                [name, *(one * 1000 for one in figures), figures[1] / figures[0], figures[2] / figures[1]]
+            )
+    headings = ["store", "1,000 wait: ms", "1,000,000 wait: ms", "under 100,000 keys: ms", "ratio", "of keys"]
+    table("Claiming 100 tasks", headings, rows)
 
 
 def _claims(store: Store, times: int) -> float:

@@ -98,3 +98,11 @@ def guarded(topic, event):
         gevent.sleep(lasts(event, 0.05, 0.5))
         _write(run)
         return c.task.generation
+
+
+@event_handler("chaos.line", serial_by="topic")
+def line(topic, event):
+    """Lasts 5 to 50 ms, one at a time in all daemons."""
+    with noted(event):
+        gevent.sleep(lasts(event, 0.005, 0.05))
+        return c.task.generation
