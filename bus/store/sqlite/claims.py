@@ -184,7 +184,7 @@ class Claims:
             ).fetchall()
             for time_queue, seq in rows:
                 if time_queue > now:
-                    if time_queue < BEHIND_MS:
+                    if not BEHIND_MS <= time_queue <= BEHIND_MS + LATEST_MS:  # it is nobody's moment
                         ahead.append(time_queue)
                     break
                 due.append((rank, time_queue, seq, name))
