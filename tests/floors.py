@@ -31,7 +31,7 @@ FLOORS: Final = (
     Floor("apps", ("apps", "adnanh")),
     Floor("hands", ("store", "http", "cpu")),
     Floor("storing", ("direct_start",)),
-    Floor("verbs", ("posting", "admin", "copying")),
+    Floor("verbs", ("posting", "admin", "copying", "access")),
     Floor("engine", ("engine",)),
     Floor("maintenance", ("maintenance",)),
     Floor("faces", ("webhook", "api", "log", "metrics", "testing")),
