@@ -233,8 +233,8 @@ class AdminListener:
         "",
         LISTEN_OR_NONE,
         "The addresses of the administrators' listener: API, sign-in and GET /metrics. One that other "
-        "machines reach needs trusted_proxies: no password crosses a network in plain text. Nothing: there is "
-        "no such listener, and nothing is counted for it.",
+        "machines reach needs trusted_proxies: no password crosses a network in plain text. Nothing: there "
+        "is no such listener, and nothing is counted for it.",
     )
     auth: str = setting(
         "users",

@@ -52,6 +52,7 @@ from ..maintenance.timekeeper import MarkFile, Timekeeper
 from ..maintenance.unknown_tasks import UnknownTasks
 from ..metrics import CountedUrls, metrics_endpoint
 from ..model import Instance
+from ..operations import Operations
 from ..posting import PostOffice
 from ..process import activation, identity
 from ..regex import searching
@@ -293,6 +294,11 @@ class Parts(ProcessParts):
             schedules=lambda: registry.registry().schedules,
             paused=self.pause_monitor.look,
         )
+
+    @cached_property
+    def operations(self) -> Operations:
+        """Everything an operator changes, noted in the audit."""
+        return Operations(self.admin, self.office, self.access.audit)
 
     def _look_again(self) -> None:
         self.lanes.wake()
