@@ -1,4 +1,4 @@
-"""Nobody is let in to the administrators' listener who has not shown who he is, and no other site acts for him."""
+"""Nobody reaches the administrators' listener who has not shown who he is, and no other site acts for him."""
 
 from __future__ import annotations
 
@@ -594,9 +594,13 @@ def test_a_user_whom_only_the_proxy_knows_is_not_let_in(proxied, name):
 def test_a_proxy_s_user_needs_a_csrf_token_as_well(proxied):
     """The proxy adds its header to what another site makes the browser ask."""
     seen = []
+
+    def me(environ):
+        seen.append(visitor_of(environ))
+        return page("me", "")
+
     proxied.gate = type(proxied.gate)(
-        [Route("GET", "/me", Role.VIEWER, lambda environ: seen.append(visitor_of(environ)) or page("me", ""))]
-        + ROUTES,
+        [Route("GET", "/me", Role.VIEWER, me), *ROUTES],
         proxied.recognition,
         trusted_proxies=(network(PROXY),),
     )
