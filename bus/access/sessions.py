@@ -14,7 +14,7 @@ from ..model import Record
 from .book import Book, is_over, moment, record, text
 
 SECURE_COOKIE: Final = "__Host-monqbus"
-"""Over https: the browser takes it from this host alone, never by http (RFC 6265bis section 4.1.3.2)."""
+"""Over https: the browser takes it from this host alone, never by http, as its prefix asks."""
 PLAIN_COOKIE: Final = "monqbus-session"
 """Over http, which only this machine may use: a browser would not keep the other one."""
 SEEN_SECONDS: Final = 60.0
