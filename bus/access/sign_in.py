@@ -9,7 +9,6 @@ from typing import Any, Final
 from urllib.parse import parse_qs, quote
 
 from ..errors import Refused
-from ..http.origin import is_of_this_machine
 from ..http.problem import Answer
 from ..networks import Address, address
 from ..telemetry import emit
@@ -74,13 +73,13 @@ class SignIn:
 
     def show(self, environ: Mapping[str, Any]) -> Answer:
         """The form."""
-        self._require_safe(environ)
+        self._recognition.require_private(environ)
         query = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20)
         return page("Sign in", _form(environ, own_path(query.get("next", ["/"])[0])))
 
     def sign_in(self, environ: Mapping[str, Any]) -> Answer:
         """Begin a session, or show the form again. Raises Refused(429) for who has to wait."""
-        self._require_safe(environ)
+        self._recognition.require_private(environ)
         form = form_of(environ)
         name, place = form.get("name", "").strip(), own_path(form.get("next", "/"))
         where = self._recognition.from_where(environ)
@@ -100,7 +99,7 @@ class SignIn:
 
     def show_link(self, environ: Mapping[str, Any]) -> Answer:
         """Ask whether to use the link: what only looks at a page, as chats do, must not use it up."""
-        self._require_safe(environ)
+        self._recognition.require_private(environ)
         (word,) = names_of(environ)
         if not self._accounts.link_holds(word):
             return _no_link()
@@ -113,7 +112,7 @@ class SignIn:
 
     def follow_link(self, environ: Mapping[str, Any]) -> Answer:
         """Use the link up."""
-        self._require_safe(environ)
+        self._recognition.require_private(environ)
         where = self._recognition.from_where(environ)
         if pause := self._by_address.pause(_net(where)):
             raise _throttled(pause)
@@ -148,17 +147,6 @@ class SignIn:
         emit("access.signed_in", name=name, role=known.word, by=by, peer=where)
         self._audit.note(Visitor(name, known, "", Way.SESSION, where), "sign in", {"by": by})
         return see_other(place, [set_cookie(session.word, is_secure=is_secure)])
-
-    def _require_safe(self, environ: Mapping[str, Any]) -> None:
-        """Raise Refused(403) where others on the network could read the password and the session."""
-        if "REMOTE_ADDR" not in environ or self._recognition.is_secure(environ) or _is_local(environ):
-            return
-        raise Refused(
-            403,
-            "needs_https",
-            "sign-in: expected https, or a browser on the daemon's machine, got http from another one; ask "
-            "the proxy, which has to send X-Forwarded-Proto: https and to stand in [admin] trusted_proxies",
-        )
 
     def _keys(self, name: str, where: str) -> list[tuple[Throttle, str]]:
         """What a failure counts against: the address, and the name for addresses that are new to it.
@@ -241,12 +229,6 @@ def _style(_: Mapping[str, Any]) -> Answer:
         ("Cache-Control", "public, max-age=3600"),
     ]
     return Answer("200 OK", headers, data)
-
-
-def _is_local(environ: Mapping[str, Any]) -> bool:
-    """Whether the browser stands on this machine, or asks a proxy that hides that it is one."""
-    peer = address(environ.get("REMOTE_ADDR", ""))
-    return is_of_this_machine(environ) or (peer is not None and peer.is_loopback)
 
 
 def _net(where: str) -> str:

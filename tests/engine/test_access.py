@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
+import gevent
 import pytest
 
 from bus import telemetry
 from bus.access.gate import Route, form_of, names_of, see_other, values_of
+from bus.access.passwords import Passwords
 from bus.access.roles import Role
 from bus.access.sessions import PLAIN_COOKIE, SECURE_COOKIE
 from bus.access.sign_in import page
@@ -570,7 +572,7 @@ def test_a_token_may_what_its_role_may_and_needs_no_csrf_token(desk, role):
     level = next(one for one in Role if one.word == role)
     got = {
         (route.method, route.path): desk.ask(
-            route.method, route.path.replace("NAME", "7"), peer=OTHER, AUTHORIZATION=f"Bearer {word}"
+            route.method, route.path.replace("NAME", "7"), AUTHORIZATION=f"Bearer {word}"
         ).status
         for route in ROUTES
     }
@@ -579,6 +581,34 @@ def test_a_token_may_what_its_role_may_and_needs_no_csrf_token(desk, role):
         (route.method, route.path): 403 if level < route.role else 303 if route.method == "POST" else 200
         for route in ROUTES
     }
+
+
+def test_a_token_in_plain_text_from_another_machine_is_refused(desk, store):
+    """It works by https alone, so that nobody sends it otherwise for years."""
+    _, word = desk.accounts.add_token("ci", "viewer")
+    behind = Desk(store, ROUTES, proxies=(network(PROXY),))
+    plain = desk.ask("GET", "/", peer=OTHER, AUTHORIZATION=f"Bearer {word}")
+    private = behind.ask("GET", "/", peer=PROXY, X_FORWARDED_PROTO="https", AUTHORIZATION=f"Bearer {word}")
+
+    assert (403, "needs_https") == (plain.status, plain.code)
+    assert 200 == private.status
+
+
+def test_the_hub_turns_while_a_password_is_compared():
+    """It is computed in a native thread; inline nothing else would run meanwhile."""
+    passwords = Passwords(gevent.get_hub().threadpool.apply, ln=14, r=8, p=1)
+    turns: list[int] = []
+
+    def turn() -> None:
+        while True:
+            turns.append(1)
+            gevent.sleep(0)
+
+    turning = gevent.spawn(turn)
+    passwords.fits(PASSWORD, "")
+    turning.kill()
+
+    assert len(turns) > 1
 
 
 def test_a_token_that_is_over_or_revoked_lets_nobody_in(desk):

@@ -38,7 +38,7 @@ from bus.operations import Operations
 from bus.posting import PostOffice
 from bus.store import open_memory_store
 
-EXAMPLES = 8
+EXAMPLES = 5
 SERVED = [route for route in ROUTES if not route.is_local]
 CHECKS = [
     not_a_server_error,
