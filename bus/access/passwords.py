@@ -1,6 +1,6 @@
 """Passwords, as scrypt (RFC 7914) makes them hard to guess from what is stored.
 
-The cost is OWASP's third of equal ones (Password Storage Cheat Sheet): 32 MiB and a good tenth of a second a
+The cost is OWASP's third of equal ones (Password Storage Cheat Sheet): 32 MiB and a quarter of a second a
 time. One is computed at a time, in a native thread: a crowd that tries passwords fills no memory and holds up
 no task.
 """
