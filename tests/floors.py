@@ -32,6 +32,7 @@ FLOORS: Final = (
     Floor("hands", ("store", "http", "cpu")),
     Floor("storing", ("direct_start",)),
     Floor("verbs", ("posting", "admin", "copying", "access")),
+    Floor("operations", ("operations",)),
     Floor("engine", ("engine",)),
     Floor("maintenance", ("maintenance",)),
     Floor("faces", ("webhook", "api", "dashboard", "log", "metrics", "testing")),

@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Final
 import gevent
 from gevent.event import Event
 
+from ..access.gate import Route
+from ..access.recognition import METRICS_PATH
+from ..access.roles import Role
 from ..admin import Admin
 from ..api.server import Api, create_api
 from ..apps import from_config, registry
@@ -47,8 +50,9 @@ from ..maintenance.spooler import Spooler
 from ..maintenance.store_monitor import StoreMonitor
 from ..maintenance.timekeeper import MarkFile, Timekeeper
 from ..maintenance.unknown_tasks import UnknownTasks
-from ..metrics import CountedUrls, metrics_urls
+from ..metrics import CountedUrls, metrics_endpoint
 from ..model import Instance
+from ..operations import Operations
 from ..posting import PostOffice
 from ..process import activation, identity
 from ..regex import searching
@@ -57,6 +61,7 @@ from ..webhook.admission import Admission
 from ..webhook.delivery_log import DeliveryLog, Extent
 from ..webhook.endings import Endings
 from . import addresses
+from .access_parts import AccessParts
 from .addresses import Addresses
 from .gauges import Gauges
 from .process_parts import ProcessParts
@@ -290,6 +295,11 @@ class Parts(ProcessParts):
             paused=self.pause_monitor.look,
         )
 
+    @cached_property
+    def operations(self) -> Operations:
+        """Everything an operator changes, noted in the audit."""
+        return Operations(self.admin, self.office, self.access.audit)
+
     def _look_again(self) -> None:
         self.lanes.wake()
         self.store.ring()
@@ -391,9 +401,15 @@ class Parts(ProcessParts):
         """The server of the operators' listener, not started yet; None where there is none."""
         if self.counts is None:
             return None
-        urls = metrics_urls(self.counts, Gauges(self, self.counts), Queue().step_back)
+        metrics = metrics_endpoint(self.counts, Gauges(self, self.counts), Queue().step_back)
+        urls = self.access.gate([Route("GET", METRICS_PATH, Role.METRICS, metrics, is_page=False)])
         taken = self.admin_addresses
         return Server(taken.public, urls, Limits(connections=ADMIN_CONNECTIONS), removes=taken.files)
+
+    @cached_property
+    def access(self) -> AccessParts:
+        """Who may reach the operators' listener."""
+        return AccessParts(lambda: self.config, self.store, self.clock)
 
     def serve_api(self) -> None:
         """Answer on the control socket. Never blocks."""
