@@ -63,6 +63,7 @@ from ..webhook.endings import Endings
 from . import addresses
 from .access_parts import AccessParts
 from .addresses import Addresses
+from .desk_parts import DeskParts
 from .gauges import Gauges
 from .process_parts import ProcessParts
 from .readiness import Readiness
@@ -402,9 +403,17 @@ class Parts(ProcessParts):
         if self.counts is None:
             return None
         metrics = metrics_endpoint(self.counts, Gauges(self, self.counts), Queue().step_back)
-        urls = self.access.gate([Route("GET", METRICS_PATH, Role.METRICS, metrics, is_page=False)])
+        pages = [] if self.desk is None else self.desk.routes()
+        urls = self.access.gate([Route("GET", METRICS_PATH, Role.METRICS, metrics, is_page=False), *pages])
         taken = self.admin_addresses
         return Server(taken.public, urls, Limits(connections=ADMIN_CONNECTIONS), removes=taken.files)
+
+    @cached_property
+    def desk(self) -> DeskParts | None:
+        """The pages of the operators' listener; None where there is none."""
+        if self.counts is None:
+            return None
+        return DeskParts(self, self.counts, self.access.audit, self.control.is_stopping)
 
     @cached_property
     def access(self) -> AccessParts:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
 
 from bson import ObjectId
@@ -16,14 +16,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .. import __version__
 from ..access import Role, Visitor, visitor_of
-from ..admin import Admin, Step
+from ..access.audit import Audit
+from ..admin import Admin
 from ..apps.registry import Registry
 from ..clock import Clock
 from ..config import Config
 from ..errors import Refused
 from ..http.problem import Answer
-from ..model import Filter, MonQTask, Receipt
-from ..pauses import Pause, What
+from ..model import MonQTask
+from ..operations import Operations
 from ..store.contract import Backlog
 from . import text
 from .history import History
@@ -48,56 +49,22 @@ NAVIGATION: Final = (
 )
 
 
-class Acting(Protocol):
-    """What one visitor does, written into the audit: the verbs of Admin and of PostOffice."""
-
-    def retry(self, filter: Filter, cursor: ObjectId | None = None) -> Step:
-        """See Admin.retry."""
-
-    def cancel(self, filter: Filter, cursor: ObjectId | None = None) -> Step:
-        """See Admin.cancel."""
-
-    def purge(self, filter: Filter, cursor: ObjectId | None = None) -> Step:
-        """See Admin.purge."""
-
-    def pause(self, what: What, name: str, reason: str, *, until: datetime | None = None) -> Pause:
-        """See Admin.pause."""
-
-    def resume(self, what: What, name: str) -> Pause:
-        """See Admin.resume."""
-
-    def replay(self, event_id: ObjectId) -> Receipt:
-        """See PostOffice.replay."""
-
-    def fire_now(self, name: str) -> Receipt:
-        """See PostOffice.fire_now."""
-
-    def post(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> MonQTask:
-        """Store one task of this name, with the options that are declared for it."""
-
-
-class Operations(Protocol):
-    """Who may act: every action is somebody's."""
-
-    def by(self, visitor: Visitor) -> Acting:
-        """The actions of *visitor*."""
-
-
 class Running(NamedTuple):
     """One task in a slot of this daemon, for so many *seconds*; *printed* gives its output so far."""
 
     task: MonQTask
     lane: str
     seconds: float
-    printed: Callable[[], str]
+    printed: Callable[[], str | None]
 
 
 @dataclass(frozen=True)
 class Desk:
-    """All that pages show and steer. Nothing of it but *admin* and *operations* asks a store or blocks."""
+    """All that pages show and steer. Nothing of it but *admin*, *operations* and *audit* asks a store or blocks."""
 
     admin: Admin
     operations: Operations
+    audit: Audit
     registry: Callable[[], Registry]
     config: Callable[[], Config]
     clock: Clock

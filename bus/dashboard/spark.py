@@ -16,7 +16,7 @@ def spark_line(values: Sequence[float], label: str, kind: str = "plain") -> Mark
     """An SVG of *values*, oldest first; *label* says to whoever cannot see it what it is."""
     points = [max(part) for part in _parts(values)]
     top = max(points, default=0.0)
-    said = Markup("<title>{}</title>").format(label)  # noqa: Q000
+    said = Markup("<title>{}</title>").format(label)
     if len(points) < 2 or top <= 0:
         shape = Markup('<path class="base" d="M0 {0}H{1}"/>').format(HEIGHT - 1, WIDTH)
     else:

@@ -10,7 +10,7 @@ from bson import ObjectId
 
 from ..access import form_of, visitor_of
 from ..access.gate import see_other, values_of
-from ..admin import MOVABLE, PAGE, Step, narrowed
+from ..admin import MOVABLE, PAGE
 from ..errors import NotFound, Refused
 from ..http.problem import Answer
 from ..model import BUSY, ERROR, SKIPPED, STATES, Filter, MonQTask
@@ -115,9 +115,7 @@ def _ask(
     desk: Desk, environ: Mapping[str, Any], verb: str, filter: Filter, search: Mapping[str, str]
 ) -> Answer:
     """How many it would be, by name and state, before anything is changed."""
-    meant = narrowed(filter, MOVABLE[verb])
-    by_name = desk.admin.count(meant, "name") if meant else {}
-    by_state = desk.admin.count(meant) if meant else {}
+    by_name = desk.operations.forecast(verb, filter)
     return desk.page(
         environ,
         "confirm.html",
@@ -130,7 +128,6 @@ def _ask(
         is_all=not filter.ids,
         total=sum(by_name.values()),
         by_name=sorted(by_name.items(), key=lambda one: (-one[1], one[0])),
-        by_state=by_state,
         at_once=MOST_AT_ONCE,
     )
 
@@ -139,10 +136,9 @@ def _do(
     desk: Desk, environ: Mapping[str, Any], verb: str, filter: Filter, search: Mapping[str, str]
 ) -> Answer:
     act = desk.operations.by(visitor_of(environ))
-    steps: Mapping[str, Callable[..., Step]] = {"retry": act.retry, "cancel": act.cancel, "purge": act.purge}
     done, cursor = 0, None
     for _ in range(MOST_AT_ONCE // PAGE):
-        step = steps[verb](filter, cursor)
+        step = act.step(verb, filter, cursor)
         done, cursor = done + step.done, step.cursor
         if cursor is None:
             break

@@ -12,10 +12,9 @@ from bson.errors import BSONError
 
 from ..access import Role, form_of, names_of, visitor_of
 from ..access.gate import see_other
-from ..admin import why_not
 from ..errors import MonqbusError, Refused
 from ..http.problem import Answer
-from ..model import BUSY, READY, Filter, MonQTask
+from ..model import BUSY, READY, MonQTask
 from ..presentation import why_waiting
 from ..safe_text import harmless_json
 from . import text
@@ -99,34 +98,16 @@ def attempts(task: MonQTask) -> list[Attempt]:
 
 
 def act(desk: Desk, environ: Mapping[str, Any]) -> Answer:
-    """Retry or cancel one task. Raises Refused(409) when it has changed since its page was made."""
+    """Retry or cancel one task. Raises Refused(409, 412) when it has changed since its page was made."""
     written, verb = names_of(environ)
     if verb not in ("retry", "cancel"):
         raise Refused(404, "not_found", "request: not found")
     task = desk.admin.show(id_of(written, "task"))
-    form = form_of(environ)
-    _require_same(task, form)
-    act = desk.operations.by(visitor_of(environ))
-    step = (act.retry if verb == "retry" else act.cancel)(Filter(ids=(task.id,)))
-    if not step.done:
-        raise Refused(409, "illegal_move", why_not(verb, desk.admin.show(task.id)))
+    generation = form_of(environ).get("generation", "")
+    seen = int(generation) if generation.isascii() and generation.isdigit() else None
+    desk.operations.by(visitor_of(environ)).act(verb, task.id, seen)
     desk.remembered.forget()
     return see_other(link(f"/tasks/{task.id}", done=verb, number="1"))
-
-
-def _require_same(task: MonQTask, form: Mapping[str, str]) -> None:
-    """Raise Refused(409) when somebody was faster: the form is about what its page has shown."""
-    seen = form.get("seen", "")
-    if seen and seen != seen_as(task):
-        raise Refused(
-            409, "changed", f"task {task.id}: expected it as the page has shown it, got one that is {task.state} now; "
-            "load the page again"
-        )  # fmt: skip
-
-
-def seen_as(task: MonQTask) -> str:
-    """What an action compares, to do nothing twice."""
-    return f"{task.state}.{task.generation}"
 
 
 def edit(desk: Desk, environ: Mapping[str, Any]) -> Answer:
@@ -143,7 +124,7 @@ def post_again(desk: Desk, environ: Mapping[str, Any]) -> Answer:
     args_text, kwargs_text = form.get("args", "[]"), form.get("kwargs", "{}")
     try:
         args, kwargs = _loaded("args", args_text, list), _loaded("kwargs", kwargs_text, dict)
-        stored = desk.operations.by(visitor_of(environ)).post(task.task_name, args, kwargs)
+        stored = desk.operations.by(visitor_of(environ)).post_named(task.task_name, args, kwargs, {}).task
     except (_BadArguments, MonqbusError) as error:
         return _edited(desk, environ, task, args_text, kwargs_text, str(error))
     desk.remembered.forget()

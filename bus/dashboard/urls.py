@@ -20,7 +20,17 @@ from ..errors import (
 )
 from ..http.problem import Answer
 from ..http.url_map import Endpoint
-from . import assets, config_page, error_list, event_pages, handler_pages, overview, task_list, task_page
+from . import (
+    assets,
+    audit_page,
+    config_page,
+    error_list,
+    event_pages,
+    handler_pages,
+    overview,
+    task_list,
+    task_page,
+)
 from .desk import Desk
 
 Page = Callable[[Desk, Mapping[str, Any]], Answer]
@@ -48,6 +58,7 @@ PAGES: Final[tuple[tuple[str, str, Role, Page], ...]] = (
     ("POST", "/schedules/NAME/run", Role.OPERATOR, handler_pages.fire),
     ("GET", "/workers", Role.VIEWER, handler_pages.show_workers),
     ("GET", "/config", Role.VIEWER, config_page.show),
+    ("GET", "/audit", Role.ADMIN, audit_page.show),
 )
 _CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
     (BadFilter, 400, "bad_filter"),
