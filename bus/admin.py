@@ -148,7 +148,7 @@ class Admin:
         return grouped(found), len(found)
 
     def siblings(self, task: MonQTask) -> list[MonQTask]:
-        """The other tasks of the event that *task* comes from, as far as they are stored; at most SIBLINGS."""
+        """The other stored tasks of the event that *task* comes from; at most SIBLINGS."""
         event = self._store.event(task.event_id) if task.event_id is not None else None
         ids = tuple(one for one in event.task_ids if one != task.id)[:SIBLINGS] if event else ()
         return self._store.find(Filter(ids=ids), SIBLINGS, brief=True) if ids else []

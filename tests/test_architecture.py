@@ -29,6 +29,8 @@ WALLS = {
     "pymongo": {"store"},
     "re2": {"regex"},
     "prometheus_client": {"metrics"},
+    "jinja2": {"dashboard"},
+    "markupsafe": {"dashboard"},
     "gevent": {"store", "http", "cpu", "engine", "maintenance", "daemon", "testing"},
 }
 

@@ -60,7 +60,10 @@ class Running(NamedTuple):
 
 @dataclass(frozen=True)
 class Desk:
-    """All that pages show and steer. Nothing of it but *admin*, *operations* and *audit* asks a store or blocks."""
+    """All that pages show and steer.
+
+    Nothing of it but *admin*, *operations* and *audit* asks a store or blocks.
+    """
 
     admin: Admin
     operations: Operations
@@ -97,7 +100,7 @@ class Desk:
             lstrip_blocks=True,
             finalize=text.said,
         )
-        for name in ("lines", "as_json", "cell", "moment", "duration", "number", "last_line"):
+        for name in ("lines", "as_json", "cell", "moment", "duration", "age", "number", "last_line"):
             made.filters[name] = getattr(text, name)
         made.globals.update(
             between=text.between, link=link, navigation=NAVIGATION, spark=spark_line, version=__version__

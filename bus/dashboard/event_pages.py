@@ -52,7 +52,7 @@ def show_event(desk: Desk, environ: Mapping[str, Any]) -> Answer:
         query_parameters=details["query"],
         args=details["args"],
         kwargs=details["kwargs"],
-        body=_body(desk, environ, event),
+        body=_body(environ, event),
         tasks=[(task, remark(task)) for task in tasks],
         forgotten=max(0, len(event.task_ids) - len(tasks)),
         takers=takers,
@@ -64,7 +64,7 @@ _SHOWN_ELSEWHERE: Final = frozenset(
 )
 
 
-def _body(desk: Desk, environ: Mapping[str, Any], event: Event) -> Any:
+def _body(environ: Mapping[str, Any], event: Event) -> Any:
     """The body: as JSON where it is, so that a viewer sees it without secrets; else as text or its size."""
     if not event.body:
         return None

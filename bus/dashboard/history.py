@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final, NamedTuple, Protocol
 
 from ..clock import Clock
@@ -22,18 +22,31 @@ Row = Sequence[float]
 
 
 class Observed(Protocol):
-    """A histogram: rows of counts by name."""
+    """A histogram of a daemon's counters."""
 
-    bounds: Sequence[float]
-    rows: Mapping[str, list[float]]
+    @property
+    def bounds(self) -> Sequence[float]:
+        """Seconds, ascending."""
+
+    @property
+    def rows(self) -> Mapping[str, Sequence[float]]:
+        """The counts of each name."""
 
 
 class Counted(Protocol):
-    """The counters of a daemon."""
+    """The counters of a daemon, by name and labels."""
 
-    counters: Mapping[str, Mapping[tuple[str, ...], int]]
-    wait: Observed
-    run: Observed
+    @property
+    def counters(self) -> Mapping[str, Mapping[tuple[str, ...], int]]:
+        """Since its start."""
+
+    @property
+    def wait(self) -> Observed:
+        """How long tasks waited."""
+
+    @property
+    def run(self) -> Observed:
+        """How long they ran."""
 
 
 class Sample(NamedTuple):
@@ -135,7 +148,7 @@ class History:
         self, name: str, gained: Mapping[tuple[str, ...], int], ended: Sequence[int]
     ) -> HandlerHistory:
         wait, run = self.latency(name)
-        spark = [max(0, after - before) for before, after in zip(ended, ended[1:], strict=False)]
+        spark = [max(0, after - before) for before, after in pairwise(ended)]
         return HandlerHistory(
             gained.get((name, "complete"), 0),
             gained.get((name, "retry"), 0),
@@ -163,8 +176,7 @@ def _with(runs: Mapping[tuple[str, ...], int], outcomes: Sequence[str]) -> int:
 
 def _rates(points: Sequence[tuple[float, int]]) -> list[float]:
     return [
-        max(0, after - before) / max(later - at, 0.001)
-        for (at, before), (later, after) in zip(points, points[1:], strict=False)
+        max(0, after - before) / max(later - at, 0.001) for (at, before), (later, after) in pairwise(points)
     ]
 
 

@@ -1,7 +1,7 @@
 """Server-sent events: tells open pages that something has happened, so that they look again.
 
-What comes is a hint without content, made of the counters of facts that are counted anyway: an open page costs
-a few additions a second, however many tasks run, and nothing of a page can get lost on the way.
+What comes is a hint without content, made of the counters of facts that are counted anyway: an open page
+costs a few additions a second, however many tasks run, and nothing of a page can get lost on the way.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Live:
         self.listeners = 0
 
     def answer(self, environ: Mapping[str, Any]) -> Answer:
-        """The endpoint. Raises Refused(503) when too many listen: their pages ask every few seconds instead."""
+        """The endpoint. Raises Refused(503) when too many listen; their pages ask every few seconds."""
         headers = [("Content-Type", "text/event-stream"), ("X-Accel-Buffering", "no")]
         if environ["REQUEST_METHOD"] == "HEAD":
             return Answer("200 OK", headers, b"")

@@ -22,7 +22,7 @@ class Remembered:
         self._kept: dict[Hashable, tuple[float, Any]] = {}
 
     def ask(self, about: Hashable, question: Callable[[], Answer]) -> Answer:
-        """The kept answer, or that of *question* now. Blocks as long as that does, and raises what it raises."""
+        """The kept answer, or that of *question* now. Blocks and raises as that does."""
         began = self._clock.monotonic()
         kept = self._kept.get(about)
         if kept is not None and began < kept[0]:

@@ -92,7 +92,7 @@ def anything(words: str) -> dict[str, str]:
 
 
 def _parts(query: Mapping[str, str], known: tuple[str, ...], now: datetime) -> dict[str, Any]:
-    """The parameters that are parts of a filter. An unknown one is refused: unread, it would widen what is meant."""
+    """The parameters that are parts of a filter; an unknown one, left unread, would widen what is meant."""
     unknown = sorted(query.keys() - {*known, *ONCE})
     if unknown:
         raise _bad(f"query: expected {', '.join(known)}, got {text.cell(unknown[0])}")

@@ -114,11 +114,11 @@ def edit(desk: Desk, environ: Mapping[str, Any]) -> Answer:
     """The form that posts the same call again, with other arguments. Raises Refused(404), NotFound."""
     (written,) = names_of(environ)
     task = desk.admin.show(id_of(written, "task"))
-    return _edited(desk, environ, task, _dumped(task.args), _dumped(task.kwargs), "")
+    return _edited(desk, environ, task, (_dumped(task.args), _dumped(task.kwargs)))
 
 
 def post_again(desk: Desk, environ: Mapping[str, Any]) -> Answer:
-    """Store a new task of the same name with the arguments of the form; shows the form again for wrong ones."""
+    """Store a new task of the same name with the arguments of the form; wrong ones are shown again."""
     (written,) = names_of(environ)
     task, form = desk.admin.show(id_of(written, "task")), form_of(environ)
     args_text, kwargs_text = form.get("args", "[]"), form.get("kwargs", "{}")
@@ -126,7 +126,7 @@ def post_again(desk: Desk, environ: Mapping[str, Any]) -> Answer:
         args, kwargs = _loaded("args", args_text, list), _loaded("kwargs", kwargs_text, dict)
         stored = desk.operations.by(visitor_of(environ)).post_named(task.task_name, args, kwargs, {}).task
     except (_BadArguments, MonqbusError) as error:
-        return _edited(desk, environ, task, args_text, kwargs_text, str(error))
+        return _edited(desk, environ, task, (args_text, kwargs_text), str(error))
     desk.remembered.forget()
     return see_other(link(f"/tasks/{stored.id}", done="post"))
 
@@ -136,7 +136,7 @@ class _BadArguments(ValueError):
 
 
 def _edited(
-    desk: Desk, environ: Mapping[str, Any], task: MonQTask, args: str, kwargs: str, mistake: str
+    desk: Desk, environ: Mapping[str, Any], task: MonQTask, written: tuple[str, str], mistake: str = ""
 ) -> Answer:
     status = "422 Unprocessable Entity" if mistake else "200 OK"
     declared = desk.registry().tasks.get(task.task_name)
@@ -145,8 +145,8 @@ def _edited(
         "post_again.html",
         status=status,
         task=task,
-        args=args,
-        kwargs=kwargs,
+        args=written[0],
+        kwargs=written[1],
         mistake=mistake,
         declared=str(declared.parameters) if declared is not None else "",
     )

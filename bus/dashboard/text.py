@@ -76,12 +76,18 @@ def duration(seconds: float | None) -> str:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
-    left, parts = int(seconds), []
+    parts: list[str] = []
+    left = int(seconds)
     for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
         number, left = divmod(left, size)
         if number or parts:
             parts.append(f"{number}{unit}")
     return " ".join(parts[:2])
+
+
+def age(seconds: float) -> str:
+    """How long ago, as people say it: no parts of a second."""
+    return f"{int(seconds)} s" if seconds < 60 else duration(seconds)
 
 
 def between(first: object, second: object) -> float | None:

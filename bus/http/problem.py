@@ -19,8 +19,8 @@ REQUEST_ID = "monqbus.request_id"
 class Answer(NamedTuple):
     """A whole answer, as WSGI wants it.
 
-    *rest* comes behind the body, piece by piece, as long as it goes on: such an answer says no length and is its
-    connection's last. It is closed when the client has left.
+    *rest* comes behind the body, piece by piece, as long as it goes on: such an answer says no length and is
+    its connection's last. It is closed when the client has left.
     """
 
     status: str
