@@ -20,10 +20,10 @@ FLOORS: Final = (
         "ground",
         (
             *("errors", "clock", "safe_text", "strict_json", "regex", "files", "diagnosis", "placeholders"),
-            *("networks", "spoken_time"),
+            "networks",
         ),
     ),
-    Floor("process", ("process", "payload", "filter_checks")),
+    Floor("process", ("process", "payload", "filter_checks", "spoken_time")),
     Floor("words", ("model", "codec", "telemetry", "steady_clock", "senders", "schedules")),
     Floor("expressions", ("rules",)),
     Floor("rules", ("retry", "config", "joining", "starter", "repetition", "delivery_record", "pauses")),

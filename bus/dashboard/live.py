@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, Final
 
-from .. import telemetry
 from ..clock import Clock
 from ..errors import Refused
 from ..http.problem import Answer
+from ..telemetry import counted
 
 LOOK_SECONDS: Final = 0.25
 """So often at most something is sent: four times a second."""
@@ -66,6 +66,6 @@ def happened() -> int:
     """How many facts there were that change what a page shows."""
     return sum(
         count
-        for fact, count in telemetry.counted.items()
+        for fact, count in counted.items()
         if fact.startswith(_SUBJECTS) and fact not in _NOTHING_NEW
     )
