@@ -1,4 +1,4 @@
-"""The desk's pages: what they show, what they change, and that nothing from outside is ever more than text."""
+"""The pages of the desk: what they show and change, and that nothing from outside is more than text."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def marked(place: Place) -> list[str]:
         f"/tasks?name={'%3Cscript%3Ealert(1)%3C/script%3E'}",
         f"/tasks?state={'%3Cscript%3Ealert(1)%3C/script%3E'}",
         f"/events?topic={'%22%3E%3Cimg%20src=x%20onerror=alert(2)%3E'}",
-        f"/tasks?done=%3Cscript%3Ealert(1)&number=%3Cscript%3E",
+        "/tasks?done=%3Cscript%3Ealert(1)&number=%3Cscript%3E",
     ]
 
 
