@@ -39,7 +39,7 @@ ROLE_OF: Final[Mapping[str, Role]] = {
 }
 """The least role that each action takes, for whoever shows or routes it."""
 BY_PROGRAMS: Final = frozenset({"post", "publish"})
-"""What comes through the control socket all the time, from applications: not noted, it would push out the rest."""
+"""What applications do all the time through the control socket: noted, it would push out the rest."""
 OPERATOR: Final = Visitor("operator", Role.ADMIN)
 """Who acts where nobody says who: whoever may open the store or the control socket."""
 
@@ -76,7 +76,7 @@ class Operations:
         return {} if meant is None else self._admin.count(meant, "name")
 
     def step(self, verb: str, filter: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
-        """One page of `retry`, `cancel` or `purge`; the pages of one bulk action are one entry of the audit."""
+        """One page of `retry`, `cancel` or `purge`; the pages of one action are one entry of the audit."""
         self._require(verb)
         act = {"retry": self._admin.retry, "cancel": self._admin.cancel, "purge": self._admin.purge}[verb]
         step = act(filter, cursor, limit)
@@ -152,7 +152,8 @@ class Operations:
     ) -> Pause:
         """As Admin.pause; *by* is the visitor where nothing else is said."""
         self._require("pause")
-        pause = self._admin.pause(what, name, reason, until=until, by=by or self._visitor.name)
+        who = "" if self._visitor.way is Way.MACHINE else self._visitor.name
+        pause = self._admin.pause(what, name, reason, until=until, by=by or who)
         self._note("pause", {"what": what, "name": name, "reason": reason, "until": until})
         return pause
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 from gevent.event import Event
@@ -22,7 +22,9 @@ from ..access.gate import Route
 from ..access.recognition import METRICS_PATH
 from ..access.roles import Role
 from ..admin import Admin
-from ..api.server import Api, create_api
+from ..api.access import AccessApi
+from ..api.routes import api_routes, create_api
+from ..api.server import Api
 from ..apps import from_config, registry
 from ..apps.command_program import faults_of
 from ..config import CONTROL_SOCKET
@@ -403,8 +405,9 @@ class Parts(ProcessParts):
         if self.counts is None:
             return None
         metrics = metrics_endpoint(self.counts, Gauges(self, self.counts), Queue().step_back)
+        routes = [Route("GET", METRICS_PATH, Role.METRICS, metrics, is_page=False)]
         pages = [] if self.desk is None else self.desk.routes()
-        urls = self.access.gate([Route("GET", METRICS_PATH, Role.METRICS, metrics, is_page=False), *pages])
+        urls = self.access.gate([*routes, *api_routes(*self._api), *pages])
         taken = self.admin_addresses
         return Server(taken.public, urls, Limits(connections=ADMIN_CONNECTIONS), removes=taken.files)
 
@@ -422,6 +425,11 @@ class Parts(ProcessParts):
 
     def serve_api(self) -> None:
         """Answer on the control socket. Never blocks."""
+        self.control_socket.serve(create_api(*self._api))
+
+    @cached_property
+    def _api(self) -> tuple[Api, AccessApi]:
+        """What is answered there and to the visitors of the operators' listener."""
         api = Api(
             self.admin,
             self.office,
@@ -429,5 +437,18 @@ class Parts(ProcessParts):
             self.clock,
             status=self.readiness.describe,
             catch_up=self.collector.collect,
+            operations=self.operations,
+            hooks=lambda: self.config.hooks,
+            workers=self._workers,
         )
-        self.control_socket.serve(create_api(api))
+        return api, AccessApi(self.access.accounts, self.access.audit)
+
+    def _workers(self) -> Mapping[str, Any]:
+        """The slots of each lane, and what runs in them."""
+        now = self.clock.monotonic()
+        running = [
+            {"id": run.task.id, "name": run.task.task_name, "seconds": round(now - run.started, 3)}
+            for run in self.lanes.running
+        ]
+        lanes = {lane: {"slots": size, "taken": taken} for lane, (size, taken) in self.lanes.slots.items()}
+        return {"title": self.instance.process, "lanes": lanes, "running": running}

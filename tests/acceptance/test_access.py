@@ -1,0 +1,150 @@
+"""A real daemon's listener of operators: closed until somebody shows who he is, then the whole API is there."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.program import PROGRAM
+
+from .conftest import New
+from .daemons import PATIENCE, Daemon
+from .test_metrics import APP, CONFIG, admin_address, deliver
+
+PASSWORD = "four cheap words here"
+Said = tuple[int, http.client.HTTPMessage, str]
+
+
+@pytest.fixture
+def daemon(new_daemon: New, address: str, tmp_path: Path) -> Iterator[Daemon]:
+    """A running one on each kind of store."""
+    (tmp_path / "apps").mkdir(mode=0o700)
+    (tmp_path / "apps" / "metered.py").write_text(APP)
+    yield new_daemon(address, text=CONFIG).start()
+
+
+def ask(daemon: Daemon, method: str, path: str, body: Any = None, **headers: str) -> Said:
+    """One request; a dict goes as a form, text as JSON."""
+    connection = http.client.HTTPConnection(*admin_address(daemon), timeout=PATIENCE)
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    if isinstance(body, dict):
+        body, sent["Content-Type"] = urlencode(body), "application/x-www-form-urlencoded"
+    try:
+        connection.request(method, path, body, sent)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def origin(daemon: Daemon) -> str:
+    host, port = admin_address(daemon)
+    return f"http://{host}:{port}"
+
+
+def cookie_of(said: Said) -> str:
+    return str(said[1]["Set-Cookie"]).partition(";")[0]
+
+
+def monqbus(daemon: Daemon, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    command = [*PROGRAM, *words, "--config", str(daemon.config)]
+    return subprocess.run(
+        command,
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=daemon.environ,
+        check=False,
+    )
+
+
+def sign_in(daemon: Daemon, name: str) -> Said:
+    form = {"name": name, "password": PASSWORD}
+    return ask(daemon, "POST", "/sign-in", form, Origin=origin(daemon))
+
+
+def test_the_first_start_tells_a_link_that_signs_an_admin_in_once(daemon: Daemon) -> None:
+    """Nothing else opens the listener; a reload neither tells another one nor ends the session."""
+    line = daemon.wait_for("access.link")
+    path = str(re.search(r"http://[\d.:]+(/link/[\w-]+)", line)[1])  # type: ignore[index]
+    closed = ask(daemon, "GET", "/api/v1/tasks")
+    entered = ask(daemon, "POST", path, {}, Origin=origin(daemon))
+    again = ask(daemon, "POST", path, {}, Origin=origin(daemon))
+    cookie = cookie_of(entered)
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for("config.reloaded")
+    users = ask(daemon, "GET", "/api/v1/users", Cookie=cookie)
+
+    assert [401, 303, 410, 200] == [closed[0], entered[0], again[0], users[0]]
+    assert {"users": []} == json.loads(users[2])
+    assert 1 == len([one for one in daemon.lines if "access.link" in one])
+
+
+def test_a_user_of_the_command_line_signs_in_retries_and_is_seen_in_the_audit(daemon: Daemon) -> None:
+    """From the failure to the audit, on each kind of store."""
+    added = monqbus(daemon, "user", "add", "anna", "--role", "operator", typed=f"{PASSWORD}\n")
+    deliver(daemon, "fault", b"{}", "one")
+    daemon.wait_for("task.gave_up")
+    cookie = cookie_of(sign_in(daemon, "anna"))
+    task = json.loads(ask(daemon, "GET", "/api/v1/tasks?state=error", Cookie=cookie)[2])["tasks"][0]
+    shown = ask(daemon, "GET", f"/api/v1/tasks/{task['id']}", Cookie=cookie)
+    path = f"/api/v1/tasks/{task['id']}/retry"
+    bare = ask(daemon, "POST", path, Cookie=cookie, Origin=origin(daemon))
+    page = ask(daemon, "GET", "/sign-in", Cookie=cookie)[2]
+    token = str(re.search(r'name="csrf_token" value="(\w+)"', page)[1])  # type: ignore[index]
+    proof = {
+        "Cookie": cookie,
+        "Origin": origin(daemon),
+        "X_CSRF_Token": token,
+        "If_Match": str(shown[1]["ETag"]),
+    }
+    retried = ask(daemon, "POST", path, **proof)
+    daemon.wait_for("task.gave_up", times=2)
+    twice = ask(daemon, "POST", path, **proof)
+    daemon_s_audit = monqbus(daemon, "audit", "--json")
+    entries = [json.loads(line) for line in daemon_s_audit.stdout.splitlines()]
+
+    assert "added anna, operator\n" == added.stdout
+    assert [200, 403, 200, 412] == [shown[0], bare[0], retried[0], twice[0]]
+    assert ["retry", "sign in", "add user"] == [one["action"] for one in entries]
+    assert {"who": "anna", "way": "session", "number": 1, "address": "127.0.0.1"}.items() <= entries[
+        0
+    ].items()
+    assert PASSWORD not in "\n".join(daemon.lines) + daemon_s_audit.stdout
+
+
+def test_a_token_scrapes_and_reads_from_the_command_line_to_its_end(daemon: Daemon) -> None:
+    word = monqbus(daemon, "token", "add", "ci", "--scope", "viewer").stdout.strip()
+    bearer = {"Authorization": f"Bearer {word}"}
+    read = ask(daemon, "GET", "/api/v1/workers", **bearer)
+    changed = ask(daemon, "POST", "/api/v1/tasks/retry", '{"all": true}', **bearer)
+    listed = monqbus(daemon, "token", "list", "--json")
+    revoked = monqbus(daemon, "token", "revoke", "ci")
+    over = ask(daemon, "GET", "/metrics", **bearer)
+    own = ask(daemon, "GET", "/metrics")
+
+    assert [200, 403, 401, 200] == [read[0], changed[0], over[0], own[0]]
+    assert word not in listed.stdout
+    assert revoked.stdout.startswith("revoked ci (")
+    assert {"slots": 100, "taken": 0} == json.loads(read[2])["lanes"]["greenlets"]
+
+
+def test_sessions_and_users_outlive_a_restart(daemon: Daemon, new_daemon: New, address: str) -> None:
+    """And a daemon with users tells no link."""
+    monqbus(daemon, "user", "add", "anna", typed=f"{PASSWORD}\n")
+    cookie = cookie_of(sign_in(daemon, "anna"))
+    daemon.stop()
+    second = new_daemon(address, text=CONFIG).start()
+
+    assert 200 == ask(second, "GET", "/api/v1/tasks", Cookie=cookie)[0]
+    assert [] == [line for line in second.lines if "access.link" in line]
