@@ -15,6 +15,7 @@ from ..config import Config
 from ..dashboard import SAMPLE_SECONDS, Desk, History, Live, Running, dashboard_routes
 from ..engine.lanes import Lanes
 from ..engine.loop import Loop
+from ..maintenance.watchdog import Watchdog
 from ..metrics import Counts
 from ..operations import Operations
 from .readiness import Readiness
@@ -54,6 +55,10 @@ class Shown(Protocol):
     def readiness(self) -> Readiness:
         """How it is."""
 
+    @property
+    def watchdog(self) -> Watchdog:
+        """Who has held up the hub."""
+
 
 class DeskParts:
     """The pages of *parts*; *counts* are counted anyway, for /metrics."""
@@ -85,6 +90,7 @@ class DeskParts:
             status=parts.readiness.describe,
             running=self._running,
             slots=lambda: parts.lanes.slots,
+            hub_block=lambda: parts.watchdog.latest,
             is_shared=parts.store.shared,
             started=self._started,
         )

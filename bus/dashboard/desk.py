@@ -76,6 +76,7 @@ class Desk:
     status: Callable[[], Mapping[str, Any]] = dict
     running: Callable[[], Sequence[Running]] = tuple
     slots: Callable[[], Mapping[str, tuple[int, int]]] = dict
+    hub_block: Callable[[], str] = str
     is_shared: bool = False
     started: datetime | None = None
     remembered: Remembered = field(init=False)

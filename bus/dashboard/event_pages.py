@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..access import names_of, visitor_of
+from ..access import form_of, names_of, visitor_of
 from ..access.gate import see_other
 from ..delivery_record import OUTCOMES, Delivery
-from ..errors import NotFound
+from ..apps.registry import TOPIC
+from ..errors import NotFound, Refused
 from ..http.problem import Answer
 from ..model import EVENT_OUTCOMES, Event
 from ..presentation import event_details
-from . import searches
+from . import searches, text
 from .desk import Desk, for_eyes, id_of, link, query_of
 from .task_list import remark
+from .task_page import BadArguments, loaded_arguments
 
 ROWS: Final = 50
 
@@ -82,6 +84,24 @@ def replay(desk: Desk, environ: Mapping[str, Any]) -> Answer:
     receipt = desk.operations.by(visitor_of(environ)).replay(event_id)
     desk.remembered.forget()
     return see_other(link(f"/events/{event_id}", done="replay", number=str(len(receipt.task_ids))))
+
+
+def publish(desk: Desk, environ: Mapping[str, Any]) -> Answer:
+    """Publish an event to the handlers there are now. Raises Refused(400, 422), NotStorable."""
+    form = form_of(environ)
+    topic = form.get("topic", "").strip()
+    if not TOPIC.fullmatch(topic):
+        expected = "expected 1 to 128 letters, digits, _ . : and -"
+        raise Refused(400, "bad_form", f"topic: {expected}, got {text.cell(topic) or 'none'}")
+    try:
+        args = loaded_arguments("args", form.get("args") or "[]", list)
+        kwargs = loaded_arguments("kwargs", form.get("kwargs") or "{}", dict)
+    except BadArguments as error:
+        raise Refused(422, "bad_call", str(error)) from error
+    receipt = desk.operations.by(visitor_of(environ)).publish_named(topic, args, kwargs).receipt
+    desk.remembered.forget()
+    number = str(len(receipt.task_ids))
+    return see_other(link(f"/events/{receipt.event_id}", done="publish", number=number))
 
 
 def show_deliveries(desk: Desk, environ: Mapping[str, Any]) -> Answer:

@@ -65,7 +65,5 @@ class Live:
 def happened() -> int:
     """How many facts there were that change what a page shows."""
     return sum(
-        count
-        for fact, count in counted.items()
-        if fact.startswith(_SUBJECTS) and fact not in _NOTHING_NEW
+        count for fact, count in counted.items() if fact.startswith(_SUBJECTS) and fact not in _NOTHING_NEW
     )

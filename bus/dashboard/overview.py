@@ -64,6 +64,7 @@ def show(desk: Desk, environ: Mapping[str, Any]) -> Answer:
         handlers=handler_rows(desk, backlog, pauses),
         pauses=pauses,
         hub_blocks=counted["hub.unblocked"],
+        hub_block=desk.hub_block(),
         stale=counted["task.lost"],
         started=desk.started,
         is_shared=desk.is_shared,

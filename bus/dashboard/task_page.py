@@ -123,15 +123,18 @@ def post_again(desk: Desk, environ: Mapping[str, Any]) -> Answer:
     task, form = desk.admin.show(id_of(written, "task")), form_of(environ)
     args_text, kwargs_text = form.get("args", "[]"), form.get("kwargs", "{}")
     try:
-        args, kwargs = _loaded("args", args_text, list), _loaded("kwargs", kwargs_text, dict)
+        args, kwargs = (
+            loaded_arguments("args", args_text, list),
+            loaded_arguments("kwargs", kwargs_text, dict),
+        )
         stored = desk.operations.by(visitor_of(environ)).post_named(task.task_name, args, kwargs, {}).task
-    except (_BadArguments, MonqbusError) as error:
+    except (BadArguments, MonqbusError) as error:
         return _edited(desk, environ, task, (args_text, kwargs_text), str(error))
     desk.remembered.forget()
     return see_other(link(f"/tasks/{stored.id}", done="post"))
 
 
-class _BadArguments(ValueError):
+class BadArguments(ValueError):
     """What was written is no argument."""
 
 
@@ -156,14 +159,15 @@ def _dumped(value: Any) -> str:
     return harmless_json(loads(json_util.dumps(value, json_options=_JSON)), indent=2)
 
 
-def _loaded(part: str, written: str, kind: type[Any]) -> Any:
+def loaded_arguments(part: str, written: str, kind: type[Any]) -> Any:
+    """What a form says in extended JSON for *part*, `args` or `kwargs`. Raises BadArguments."""
     noun = {"args": 'a JSON list such as [1, "two"]', "kwargs": 'a JSON object such as {"to": "you"}'}[part]
     if len(written) > LONGEST_ARGUMENTS:
-        raise _BadArguments(f"{part}: expected at most {LONGEST_ARGUMENTS} characters, got {len(written)}")
+        raise BadArguments(f"{part}: expected at most {LONGEST_ARGUMENTS} characters, got {len(written)}")
     try:
         value = json_util.loads(written, json_options=_JSON)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError, BSONError) as error:
-        raise _BadArguments(f"{part}: expected {noun}; {text.cell(str(error))}") from error
+        raise BadArguments(f"{part}: expected {noun}; {text.cell(str(error))}") from error
     if not isinstance(value, kind):
-        raise _BadArguments(f"{part}: expected {noun}, got {text.cell(written)}")
+        raise BadArguments(f"{part}: expected {noun}, got {text.cell(written)}")
     return value

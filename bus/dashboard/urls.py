@@ -46,6 +46,7 @@ PAGES: Final[tuple[tuple[str, str, Role, Page], ...]] = (
     ("POST", "/tasks/NAME/again", Role.OPERATOR, task_page.post_again),
     ("GET", "/errors", Role.VIEWER, error_list.show),
     ("GET", "/events", Role.VIEWER, event_pages.show_events),
+    ("POST", "/events", Role.OPERATOR, event_pages.publish),
     ("GET", "/events/NAME", Role.VIEWER, event_pages.show_event),
     ("POST", "/events/NAME/replay", Role.OPERATOR, event_pages.replay),
     ("GET", "/deliveries", Role.VIEWER, event_pages.show_deliveries),

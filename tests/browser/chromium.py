@@ -26,7 +26,13 @@ SCREENSHOTS = ROOT / "build" / "screenshots"
 PATIENCE = 20.0
 AXE = Path(axe_core_python.__file__).parent / "axe.min.js"
 PHONE = {"width": 375, "height": 812, "deviceScaleFactor": 1, "mobile": True}
-OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,900")
+OPTIONS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--window-size=1280,900",
+)
 
 
 def programs() -> tuple[str, str]:
@@ -124,7 +130,9 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """What the browser has complained about since the last look: scripts, policies, answers."""
-        return [one["message"] for one in self.driver.get_log("browser") if "favicon.ico" not in one["message"]]
+        return [
+            one["message"] for one in self.driver.get_log("browser") if "favicon.ico" not in one["message"]
+        ]
 
     def close(self) -> None:
         """End it."""

@@ -248,7 +248,9 @@ def test_axe_finds_nothing_serious_on_any_page(browser, queue, scheme, pages):
     for path in (*pages, f"/tasks/{task.id}", f"/tasks/{task.id}/again"):
         browser.open(path)
         found[path] = browser.axe()
-        browser.shoot(f"{path.strip('/').replace('/', '-').replace(str(task.id), 'one') or 'overview'}-{scheme}")
+        browser.shoot(
+            f"{path.strip('/').replace('/', '-').replace(str(task.id), 'one') or 'overview'}-{scheme}"
+        )
     queue.resume("task", "shop.ship")
 
     assert {path: [] for path in found} == found

@@ -386,6 +386,21 @@ def test_an_event_that_no_handler_took_is_replayed_to_those_there_are_now(place)
     assert str(task.id) in place.get(f"/events/{event.id}").text
 
 
+def test_an_event_is_published_from_its_page(place):
+    place.registry.subscribe(place.registry.tasks["shop.note"], ["order.paid"])
+    said = place.post("/events", topic="order.paid", args="[4711]", kwargs='{"card": "x"}')
+    wrong = [
+        words(place.post("/events", topic=topic, args=args))
+        for topic, args in (("no good", "[]"), ("order.paid", "{"))
+    ]
+    (task,) = place.store.find(Filter(), 10)
+
+    assert said.headers["Location"].endswith("?done=publish&number=1")
+    assert (["order.paid", 4711], {"card": "x"}) == (task.args, task.kwargs)
+    assert "topic: expected 1 to 128 letters" in wrong[0]
+    assert "args: expected a JSON list" in wrong[1]
+
+
 def test_every_action_is_in_the_audit_under_its_visitor(place):
     place.post("/pauses", what="task", name="shop.*", reason="why")
 

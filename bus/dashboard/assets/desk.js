@@ -76,6 +76,8 @@ function isInUse(part) {
   return part.contains(active) && (active.matches("select, textarea") || (active.matches("input") && active.type !== "checkbox"));
 }
 
+if (pulse && !document.querySelector("[data-live]")) pulse.hidden = true;
+
 function listen() {
   if (source || document.hidden || !("EventSource" in window) || !document.querySelector("[data-live]")) return;
   source = new EventSource("/live");
