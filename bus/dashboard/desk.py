@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from bson import ObjectId
 from bson.errors import InvalidId
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined
 
 from .. import __version__
 from ..access import Role, Visitor, visitor_of
@@ -91,9 +91,10 @@ class Desk:
 
     @cached_property
     def templates(self) -> Environment:
-        """The pages' templates; they stay as they are while the daemon runs."""
+        """The pages' templates, read once: an upgrade of the files must not meet the code of before."""
+        files = (FOLDER / "templates").glob("*.html")
         made = Environment(
-            loader=FileSystemLoader(FOLDER / "templates"),
+            loader=DictLoader({path.name: path.read_text(encoding="utf-8") for path in files}),
             autoescape=True,
             undefined=StrictUndefined,
             auto_reload=False,

@@ -98,6 +98,5 @@ def between(first: object, second: object) -> float | None:
 
 
 def number(value: float) -> str:
-    """A number with thin spaces between thousands, as ISO 80000 writes it."""
-    whole = f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.1f}"
-    return whole.replace(",", "\u2009")
+    """A number with commas between thousands, and a tenth where it is small."""
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.1f}"

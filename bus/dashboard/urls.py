@@ -73,7 +73,12 @@ _CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
 
 
 def dashboard_routes(desk: Desk) -> list[Route]:
-    """The routes of all pages, actions and assets, and of the hints that open pages listen to."""
+    """The routes of all pages, actions and assets, and of the hints that open pages listen to.
+
+    Reads the files of the package, so that a daemon without them does not start.
+    """
+    for name in desk.templates.list_templates():
+        desk.templates.get_template(name)
     return [
         *(Route(method, path, role, _served(desk, page)) for method, path, role, page in PAGES),
         Route("GET", "/live", Role.VIEWER, desk.live.answer, is_page=False),
