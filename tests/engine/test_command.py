@@ -513,7 +513,7 @@ def test_no_descriptor_and_no_reader_stays_behind(engine, tmp_path, capture, scr
     """Although a child in a session of its own still holds the output."""
     words = ("/bin/sh", "-c", script) if script else ("/nonexistent/deploy",)
     capture.start()
-    task = deliver(engine, Command(words, tmp_path), timeout=1.0)
+    task = deliver(engine, Command(words, tmp_path), timeout=1.0 if error else 60.0)
     before = descriptors()
     ended = engine.perform(task)
     until(lambda: descriptors() == before)  # gevent closes pipes when the hub has turned
