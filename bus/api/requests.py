@@ -123,19 +123,19 @@ def flag_of(document: Mapping[str, Any], name: str) -> bool:
     return value
 
 
-def id_of(value: Any) -> ObjectId:
+def id_of(value: Any, name: str = "id") -> ObjectId:
     """*value* as an id."""
     try:
         if isinstance(value, (str, ObjectId)):  # of None it makes a new one
             return ObjectId(value)
     except InvalidId:
         pass
-    raise Refused(400, "malformed", f"id: expected 24 hexadecimal digits, got {shown(value)}")
+    raise Refused(400, "malformed", f"{name}: expected 24 hexadecimal digits, got {shown(value)}")
 
 
-def optional_id(value: Any) -> ObjectId | None:
+def optional_id(value: Any, name: str = "id") -> ObjectId | None:
     """As id_of; None for None."""
-    return None if value is None else id_of(value)
+    return None if value is None else id_of(value, name)
 
 
 def cursor_of(value: Any) -> Any:
@@ -143,7 +143,7 @@ def cursor_of(value: Any) -> Any:
     if isinstance(value, dict) and isinstance(text := value.get("base64"), str):  # as JSON has it
         with suppress(ValueError):
             value = b64decode(text, validate=True)
-    return value if opened(value) is not None else optional_id(value)
+    return value if opened(value) is not None else optional_id(value, "cursor")
 
 
 def moment_of(name: str, value: Any) -> datetime | None:
@@ -161,10 +161,11 @@ def moment_of(name: str, value: Any) -> datetime | None:
 
 def filter_of(document: Mapping[str, Any]) -> Filter:
     """The filter of a request, whose values have their types; Filter itself checks what they say."""
-    which = dict(part_of(document, "filter", dict))
+    given = part_of(document, "filter", dict)
+    which = dict(given)
     for name in ("ids", "states", "names"):
         which[name] = tuple(part_of(which, name, list))
-        if which[name] == () and name in document.get("filter", {}):
+        if which[name] == () and name in given:
             raise Refused(400, "malformed", f"{name}: expected at least one, got none, which means all")
     which["ids"] = tuple(id_of(value) for value in which["ids"])
     for name in MOMENTS:
@@ -234,7 +235,9 @@ def generation_of(text: str | None) -> int | None:
     """The generation that If-Match names, None where it names none: RFC 9110 section 13.1.1."""
     if text is None or text.strip() == "*":
         return None
-    bare = text.strip().removeprefix('"').removesuffix('"')
+    stripped = text.strip()
+    is_quoted = len(stripped) > 1 and stripped[0] == stripped[-1] == '"'
+    bare = stripped[1:-1] if is_quoted else stripped
     if not _is_whole(bare):
         raise Refused(400, "malformed", f"header If-Match: expected the ETag of a task, got {shown(text)}")
     return int(bare)

@@ -96,7 +96,7 @@ def _acts() -> Iterable[ApiRoute]:
         )
 
 
-VIEWER, OPERATE, ADMIN = Role.VIEWER, Role.OPERATOR, Role.ADMIN
+VIEWER, ADMIN = Role.VIEWER, Role.ADMIN
 ROUTES: Final[tuple[ApiRoute, ...]] = (
     ApiRoute("GET", "/tasks", Api.list_tasks, VIEWER, schemas.TASKS, query=schemas.TASK_QUERY),
     ApiRoute("POST", "/tasks", Api.post_task, ROLE_OF["post"], schemas.POSTED, body=schemas.POST, status=201),

@@ -94,8 +94,9 @@ def _list_users(options: argparse.Namespace) -> int:
     with _open(options) as accounts:
         found = accounts.users()
     for one in found:
+        since = f"  since {one.created:%Y-%m-%d}" if one.created else ""
         how = "" if one.has_password else "  without a password"
-        _tell(options, one, f"{one.name}  {one.role}{how}")
+        _tell(options, one, f"{one.name}  {one.role}{since}{how}")
     if not found and not options.json:
         terminal.note("there is no user; `monqbus user add NAME --role admin` makes one")
     return 0

@@ -1,4 +1,4 @@
-"""A real daemon's listener of operators: closed until somebody shows who he is, then the whole API is there."""
+"""A real daemon's listener of operators: closed until somebody shows who he is, then all of it is there."""
 
 from __future__ import annotations
 

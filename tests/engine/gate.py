@@ -1,11 +1,11 @@
-"""A listener of operators without sockets: its gate, its book on a store in memory, and requests as WSGI has them."""
+"""A listener of operators without sockets: its gate, its book, and requests as WSGI has them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from http.cookies import SimpleCookie
 from io import BytesIO
-from json import loads
+from json import dumps, loads
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -76,6 +76,7 @@ class Desk:
         path: str,
         *,
         form: Mapping[str, str] | None = None,
+        json: Any = None,
         peer: str | None = LOCAL,
         host: str = HOST,
         cookie: str = "",
@@ -83,7 +84,13 @@ class Desk:
     ) -> Said:
         """One request; *headers* by their WSGI names without ``HTTP_``."""
         path, _, query = path.partition("?")
-        body = urlencode(form).encode() if form is not None else b""
+        body = (
+            urlencode(form).encode()
+            if form is not None
+            else dumps(json).encode()
+            if json is not None
+            else b""
+        )
         environ: dict[str, Any] = {
             "REQUEST_METHOD": method,
             "PATH_INFO": path,
@@ -92,6 +99,9 @@ class Desk:
             "wsgi.url_scheme": "http",
             "wsgi.input": Body(body),
             "CONTENT_LENGTH": str(len(body)),
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "SERVER_NAME": "127.0.0.1",
+            "SERVER_PORT": "8081",
             **({"REMOTE_ADDR": peer} if peer is not None else {}),
             **({"CONTENT_TYPE": "application/x-www-form-urlencoded"} if form is not None else {}),
             **({"HTTP_COOKIE": cookie} if cookie else {}),

@@ -1,4 +1,4 @@
-"""Nobody is let in to the administrators' listener who has not shown who he is, and no other site acts for him."""
+"""Nobody reaches the administrators' listener who has not shown who he is, and no other site acts for him."""
 
 from __future__ import annotations
 
@@ -222,6 +222,23 @@ def test_every_answer_has_the_headers_that_browsers_heed(desk):
         assert " style=" not in said.text
 
 
+def test_markers_of_strangers_come_out_escaped(desk):
+    """Wherever the sign-in shows what was sent."""
+    marker = '/"><script>alert(1)</script>'
+    shown_again = desk.enter("<script>alert(2)</script>", "x")
+    answers = [
+        desk.ask("GET", f"/sign-in?next={marker}"),
+        desk.ask(
+            "POST", "/sign-in", form={"name": marker, "password": marker, "next": marker}, ORIGIN=ORIGIN
+        ),
+        desk.ask("GET", "/link/<script>"),
+        shown_again,
+    ]
+
+    assert [] == [said.text for said in answers if "<script" in said.text]
+    assert "&lt;script&gt;" in answers[0].text
+
+
 # sessions
 
 
@@ -284,6 +301,7 @@ def test_signing_out_ends_the_session_and_takes_the_cookie_away(desk):
 
     assert (303, "/sign-in") == (said.status, said.headers["Location"])
     assert f"{PLAIN_COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0" == said.headers["Set-Cookie"]
+    assert '"cache"' == said.headers["Clear-Site-Data"]
     assert 401 == desk.ask("GET", "/", cookie=cookie).status
 
 
@@ -594,9 +612,13 @@ def test_a_user_whom_only_the_proxy_knows_is_not_let_in(proxied, name):
 def test_a_proxy_s_user_needs_a_csrf_token_as_well(proxied):
     """The proxy adds its header to what another site makes the browser ask."""
     seen = []
+
+    def me(environ):
+        seen.append(visitor_of(environ))
+        return page("me", "")
+
     proxied.gate = type(proxied.gate)(
-        [Route("GET", "/me", Role.VIEWER, lambda environ: seen.append(visitor_of(environ)) or page("me", ""))]
-        + ROUTES,
+        [Route("GET", "/me", Role.VIEWER, me), *ROUTES],
         proxied.recognition,
         trusted_proxies=(network(PROXY),),
     )

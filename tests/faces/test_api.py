@@ -395,7 +395,7 @@ def test_an_action_that_the_state_forbids_is_a_conflict(place: Place) -> None:
         ("/tasks/purge", '{"filter": {"ids": []}}', "ids"),
         ("/tasks/purge", '{"filter": {"states": []}}', "states"),
         ("/tasks/purge", '{"limit": -1}', "limit"),
-        ("/tasks/purge", '{"which": {"name": "a"}}', "which: expected one of all, cursor, dry_run, filter, limit"),
+        ("/tasks/purge", '{"which": {"name": "a"}}', "which: expected one of all, cursor"),
         ("/tasks/count", '{"states": ["ready"]}', "states: expected one of by, filter"),
         ("/tasks/count", '{"by": "topic"}', "by"),
         ("/events/find", '{"before": null}', "before"),

@@ -85,7 +85,7 @@ MISTAKES = [
     (
         "[admin]\nauth = none\n",
         "2: [admin] auth: expected users, or header:NAME with the name of a header, got 'none'; write for "
-        "example auth = header:X-Forwarded-User",
+        "example header:X-Forwarded-User",
     ),
     ("[http]\nmax_waiting = 9\n", "2: [http] max_waiting: is called max_inflight now; rename it"),
     ("[http]\nlistn = a\n", "2: [http]: expected a known key, got 'listn'; did you mean listen?"),
