@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from ..access import form_of, names_of, visitor_of
 from ..access.gate import see_other
-from ..delivery_record import OUTCOMES, Delivery
 from ..apps.registry import TOPIC
+from ..delivery_record import OUTCOMES, Delivery
 from ..errors import NotFound, Refused
 from ..http.problem import Answer
 from ..model import EVENT_OUTCOMES, Event

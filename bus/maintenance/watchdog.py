@@ -107,7 +107,7 @@ class Watchdog:
 
     @property
     def latest(self) -> str:
-        """The last block since the start: how long it was, whose, and how long ago; "" when there was none."""
+        """The last block since the start: its length, whose, how long ago; "" when there was none."""
         block = self._block or self._last
         if block is None:
             return ""

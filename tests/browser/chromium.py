@@ -111,7 +111,8 @@ class Browser:
         self.script(AXE.read_text())
         found, passes = self.driver.execute_async_script(
             "const done = arguments[arguments.length - 1];"
-            "axe.run(document, {resultTypes: ['violations']}).then((found) => done([found.violations, found.passes.length]));"
+            "axe.run(document, {resultTypes: ['violations']})"
+            ".then((found) => done([found.violations, found.passes.length]));"
         )
         assert passes, "axe has looked at nothing"
         return [

@@ -268,7 +268,7 @@ def test_nothing_has_to_be_moved_sideways_on_a_phone(browser, queue):
     browser.shoot("phone-overview")
     browser.emulate("clearDeviceMetricsOverride")
 
-    assert {path: 375 for path in widths} == widths
+    assert dict.fromkeys(widths, 375) == widths
 
 
 def test_all_of_it_works_without_a_script(browser, queue):
