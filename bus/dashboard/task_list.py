@@ -40,12 +40,15 @@ def show(desk: Desk, environ: Mapping[str, Any]) -> Answer:
         tasks=[(task, remark(task)) for task in found[:ROWS]],
         more=more,
         first=link("/tasks", **search) if "cursor" in query else "",
-        total=_total(desk, filter, search),
+        total=_total(desk, filter, search, len(found) if "cursor" not in query else ROWS + 1),
         verbs=VERBS,
     )
 
 
-def _total(desk: Desk, filter: Filter, search: Mapping[str, str]) -> str:
+def _total(desk: Desk, filter: Filter, search: Mapping[str, str], found: int) -> str:
+    """How many match; what stands on the page whole is not counted once more."""
+    if found <= ROWS:
+        return text.number(found)
     about = ("total", *sorted(search.items()))
     total = desk.remembered.ask(about, lambda: desk.admin.count_up_to(filter, MOST_COUNTED + 1))
     return text.number(total) if total <= MOST_COUNTED else f"more than {text.number(MOST_COUNTED)}"
