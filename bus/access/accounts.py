@@ -33,6 +33,8 @@ TRIES: Final = 5
 MOST_USERS: Final = 1_000
 MOST_TOKENS: Final = 1_000
 USED_SECONDS: Final = 3_600.0
+KNOWN_PLACES: Final = 8
+"""From where a user has signed in last: there he does not wait for what others try under his name."""
 
 
 class User(NamedTuple):
@@ -113,6 +115,20 @@ class Accounts:
         """Give a user another role; it counts from his next request on."""
         word = _role(role, OF_USERS).word
         return _user(name, self._change(name, lambda fields: {**fields, "role": word}))
+
+    def is_known(self, name: str, place: str) -> bool:
+        """Whether the user has signed in from *place*, one of his last KNOWN_PLACES."""
+        found = self._book.get("user", name) if NAME.fullmatch(name) else None
+        return found is not None and place in _places(found)
+
+    def remember(self, name: str, place: str) -> None:
+        """Note that the user has signed in from *place*."""
+        found = self._book.get("user", name)
+        if found is not None and place not in _places(found):
+            places = [*_places(found), place][-KNOWN_PLACES:]
+            self._book.keep_if_it_goes(
+                Record(found.kind, found.name, {**found.fields, "places": places}, found.version)
+            )
 
     def fits(self, name: str, password: str) -> bool:
         """Whether this is the user's password; takes as long for a user that is not there."""
@@ -224,6 +240,11 @@ class Accounts:
             return FIRST_USER, Role.ADMIN.word
         user = self.user(name)
         return None if user is None else (name, user.role)
+
+
+def _places(one: Record) -> list[str]:
+    found = one.fields.get("places")
+    return [place for place in found if isinstance(place, str)] if isinstance(found, list) else []
 
 
 def _user(name: str, one: Record) -> User:

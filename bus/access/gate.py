@@ -7,7 +7,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from ..errors import Refused
+from ..errors import (
+    BadCall,
+    BadDeclaration,
+    BadFilter,
+    MonqbusError,
+    NotFound,
+    NotStorable,
+    Refused,
+    StoreError,
+    StoreUnavailable,
+)
 from ..http.body import read_body
 from ..http.origin import scheme
 from ..http.problem import REQUEST_ID, Answer, tell
@@ -43,6 +53,16 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
 }
 """Of every answer of this listener. An endpoint that gives a Cache-Control of its own keeps it."""
+CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
+    (BadFilter, 400, "bad_filter"),
+    (NotFound, 404, "not_found"),
+    (NotStorable, 422, "not_storable"),
+    (BadCall, 422, "bad_call"),
+    (BadDeclaration, 422, "bad_declaration"),
+    (StoreUnavailable, 503, "store_unavailable"),
+    (StoreError, 409, "store_refused"),
+)
+"""The status and the word of each error that is not Refused itself; the first that fits counts."""
 Recognise = Callable[[Mapping[str, Any]], "Visitor | None"]
 """Who asks; None for a stranger. Raises Refused for a proof that is wrong."""
 
@@ -87,13 +107,12 @@ class Gate(UrlMap):
     def answer(self, environ: Mapping[str, Any]) -> Answer:
         """The answer of the route, or why there is none. Blocks as long as its endpoint does."""
         try:
-            return _secured(self._answer(environ))
-        except Refused as refusal:
+            whole = self._answer(environ)
+        except MonqbusError as error:
+            refusal = as_refusal(error)
             tell(refusal, environ)
             whole = problem_answer(refusal, environ.get(REQUEST_ID, ""))
-            if environ["REQUEST_METHOD"] == "HEAD":
-                whole = whole._replace(body=b"")
-            return _secured(whole)
+        return _secured(whole._replace(body=b"") if environ["REQUEST_METHOD"] == "HEAD" else whole)
 
     def _answer(self, environ: Mapping[str, Any]) -> Answer:
         route, names = self._route(environ)
@@ -124,6 +143,8 @@ class Gate(UrlMap):
     def _to_sign_in(self, environ: Mapping[str, Any], route: Route) -> Answer:
         wants_page = route.is_page and "text/html" in environ.get("HTTP_ACCEPT", "")
         if wants_page and self._signs_in_here and environ["REQUEST_METHOD"] in _SAFE:
+            if environ.get("HTTP_SEC_FETCH_SITE") == "cross-site":
+                return _once_more()
             return see_other(f"{SIGN_IN}?next={quote(_place(environ), safe='')}")
         detail = (
             "request: expected a session or an API token, got none; sign in, or send Authorization: Bearer"
@@ -165,6 +186,23 @@ def values_of(environ: Mapping[str, Any], name: str) -> list[str]:
 def see_other(place: str, headers: Sequence[tuple[str, str]] = ()) -> Answer:
     """303 to *place*, a path of this listener: the answer to a form, so that a reload repeats nothing."""
     return Answer("303 See Other", [("Location", place), ("Content-Length", "0"), *headers], b"")
+
+
+def as_refusal(error: MonqbusError) -> Refused:
+    """*error* as an answer has it."""
+    if isinstance(error, Refused):
+        return error
+    for kind, status, code in CODES:
+        if isinstance(error, kind):
+            return Refused(status, code, str(error))
+    return Refused(400, "refused", str(error))
+
+
+def _once_more() -> Answer:
+    """A page that asks for itself: behind a link of another site the browser has kept the cookie back."""
+    body = b'<!doctype html><title>monqbus</title><meta http-equiv="refresh" content="0">\n'
+    headers = [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(body)))]
+    return Answer("200 OK", headers, body)
 
 
 def own_path(text: str) -> str:

@@ -7,14 +7,13 @@ import hmac
 import secrets
 from collections.abc import Mapping
 from datetime import timedelta
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final, NamedTuple
 
 from ..model import Record
 from .book import Book, is_over, moment, record, text
 
 SECURE_COOKIE: Final = "__Host-monqbus"
-"""Over https: the browser takes it from this host alone, never by http (RFC 6265bis section 4.1.3.2)."""
+"""Over https: the browser takes it from this host alone, never by http, as its prefix asks."""
 PLAIN_COOKIE: Final = "monqbus-session"
 """Over http, which only this machine may use: a browser would not keep the other one."""
 SEEN_SECONDS: Final = 60.0
@@ -105,12 +104,11 @@ def id_of(word: str) -> str:
 
 
 def cookie_of(environ: Mapping[str, Any], *, is_secure: bool) -> str:
-    """The session's word that a request brings; "" when it brings none."""
-    try:
-        found = SimpleCookie(environ.get("HTTP_COOKIE", "")).get(SECURE_COOKIE if is_secure else PLAIN_COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found is not None else ""
+    """The session's word that a request brings; "" when it brings none, or several: one is then another's."""
+    name = SECURE_COOKIE if is_secure else PLAIN_COOKIE
+    pairs = (part.strip().partition("=") for part in environ.get("HTTP_COOKIE", "").split(";"))
+    found = [value for key, _, value in pairs if key == name]
+    return found[0] if len(found) == 1 else ""
 
 
 def set_cookie(word: str, *, is_secure: bool) -> tuple[str, str]:

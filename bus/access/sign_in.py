@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any, Final
@@ -25,8 +26,8 @@ SIGN_OUT: Final = "/sign-out"
 LINK: Final = "/link"
 STYLE: Final = "/access.css"
 FAILED: Final = "Name or password are wrong."
-MOST_KNOWN: Final = 8
-"""Addresses from which a user has signed in, who does not wait for what others try under his name."""
+MOST_AT_ONCE: Final = 2
+"""Sign-ins from one address whose passwords are compared at the same time."""
 
 CSS: Final = """\
 :root { color-scheme: light dark; }
@@ -58,7 +59,7 @@ class SignIn:
         self._audit = audit
         self._by_address = Throttle(monotonic)
         self._by_user = Throttle(monotonic)
-        self._known: dict[str, list[str]] = {}
+        self._trying: Counter[str] = Counter()
 
     def routes(self) -> list[Route]:
         """What of the listener is open to everybody, and the way out."""
@@ -86,7 +87,7 @@ class SignIn:
         keys = self._keys(name, where)
         if pause := max(throttle.pause(key) for throttle, key in keys):
             raise _throttled(pause)
-        if not self._accounts.fits(name, form.get("password", "")):
+        if not self._fits(name, form.get("password", ""), _net(where)):
             self._note_failure(keys, name, where)
             return page("Sign in", _form(environ, place, FAILED), status="403 Forbidden")
         user = self._accounts.user(name)
@@ -94,7 +95,7 @@ class SignIn:
             return page("Sign in", _form(environ, place, FAILED), status="403 Forbidden")
         for throttle, key in keys:
             throttle.succeeded(key)
-        self._remember(name, where)
+        self._accounts.remember(name, _net(where))
         return self._begin(environ, name, "", place)
 
     def show_link(self, environ: Mapping[str, Any]) -> Answer:
@@ -165,13 +166,21 @@ class SignIn:
         So whoever tries passwords from elsewhere does not lock out the user at his usual place.
         """
         keys = [(self._by_address, _net(where))]
-        if _net(where) not in self._known.get(name, ()):
+        if not self._accounts.is_known(name, _net(where)):
             keys.append((self._by_user, name[:64]))
         return keys
 
-    def _remember(self, name: str, where: str) -> None:
-        known = [one for one in self._known.get(name, ()) if one != _net(where)]
-        self._known[name] = [*known, _net(where)][-MOST_KNOWN:]
+    def _fits(self, name: str, password: str, net: str) -> bool:
+        """Whether it is the password; one address takes but a few of the places of those that wait."""
+        if self._trying[net] >= MOST_AT_ONCE:
+            raise _throttled(1.0)
+        self._trying[net] += 1
+        try:
+            return self._accounts.fits(name, password)
+        finally:
+            self._trying[net] -= 1
+            if not self._trying[net]:
+                del self._trying[net]
 
     def _note_failure(self, keys: list[tuple[Throttle, str]], name: str, where: str) -> None:
         """A name that is none of ours is not told: somebody may have typed a password there."""
@@ -224,14 +233,14 @@ def _no_link() -> Answer:
     return page("Sign in", body, status="410 Gone")
 
 
-def _style(environ: Mapping[str, Any]) -> Answer:
+def _style(_: Mapping[str, Any]) -> Answer:
     data = CSS.encode()
     headers = [
         ("Content-Type", "text/css; charset=utf-8"),
         ("Content-Length", str(len(data))),
         ("Cache-Control", "public, max-age=3600"),
     ]
-    return Answer("200 OK", headers, b"" if environ["REQUEST_METHOD"] == "HEAD" else data)
+    return Answer("200 OK", headers, data)
 
 
 def _is_local(environ: Mapping[str, Any]) -> bool:

@@ -13,20 +13,10 @@ from typing import Any, Final, NamedTuple
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from ..access.gate import ANY_SEGMENT, Route
+from ..access.gate import ANY_SEGMENT, Route, as_refusal
 from ..access.roles import Role
 from ..access.visitor import VISITOR
-from ..errors import (
-    BadCall,
-    BadDeclaration,
-    BadFilter,
-    MonqbusError,
-    NotFound,
-    NotStorable,
-    Refused,
-    StoreError,
-    StoreUnavailable,
-)
+from ..errors import MonqbusError
 from ..http.problem import Answer
 from ..operations import OPERATOR, ROLE_OF
 from . import schemas
@@ -39,15 +29,6 @@ from .server import Api
 PREFIX: Final = "/api/v1"
 BY: Final = "HTTP_X_MONQBUS_BY"
 _NAME: Final = re.compile(r"[!-~]{1,200}")
-_CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
-    (BadFilter, 400, "bad_filter"),
-    (NotFound, 404, "not_found"),
-    (NotStorable, 422, "not_storable"),
-    (BadCall, 422, "bad_call"),
-    (BadDeclaration, 422, "bad_declaration"),
-    (StoreUnavailable, 503, "store_unavailable"),
-    (StoreError, 409, "store_refused"),
-)
 
 
 class ApiRoute(NamedTuple):
@@ -266,12 +247,8 @@ def _whole(app: Flask, environ: Mapping[str, Any]) -> Answer:
 
 
 def _failed(error: MonqbusError) -> Response:
-    if isinstance(error, Refused):
-        return problem(error.status, error.code, error.detail, error.headers)
-    for kind, status, code in _CODES:
-        if isinstance(error, kind):
-            return problem(status, code, str(error))
-    return problem(400, "refused", str(error))
+    refusal = as_refusal(error)
+    return problem(refusal.status, refusal.code, refusal.detail, refusal.headers)
 
 
 def _no_such_thing(error: HTTPException) -> Response:

@@ -239,8 +239,8 @@ class AdminListener:
     auth: str = setting(
         "users",
         AUTH,
-        "How browsers sign in: users of `monqbus user` by their password, or nobody here, because a proxy of "
-        "trusted_proxies says in this header who asks. API tokens are taken in both cases.",
+        "How browsers sign in: users of `monqbus user add` by their password, or nobody here, because a "
+        "proxy of trusted_proxies says in this header who asks. API tokens are taken in both cases.",
     )
     trusted_proxies: tuple[Network, ...] = setting(
         "",

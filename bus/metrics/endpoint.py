@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 def metrics_endpoint(counts: Counts, gauges: Callable[[], Gauges], pause: Callable[[], None]) -> Endpoint:
-    """Answers GET and HEAD. *gauges* gives what is measured at a scrape's moment; *pause* lets the hub turn.
+    """Answers GET. *gauges* gives what is measured at a scrape's moment; *pause* lets the hub turn.
 
     Imports `prometheus_client`, which a daemon without this listener never does.
     """
     from . import exposition
 
-    def metrics(environ: Mapping[str, Any]) -> Answer:
+    def metrics(_: Mapping[str, Any]) -> Answer:
         body = exposition.page(counts, gauges(), pause)
         headers = [
             ("Content-Type", exposition.CONTENT_TYPE),
             ("Content-Length", str(len(body))),
             ("Cache-Control", "no-store"),
         ]
-        return Answer("200 OK", headers, b"" if environ["REQUEST_METHOD"] == "HEAD" else body)
+        return Answer("200 OK", headers, body)
 
     return metrics
