@@ -444,11 +444,12 @@ class Parts(ProcessParts):
         return api, AccessApi(self.access.accounts, self.access.audit)
 
     def _workers(self) -> Mapping[str, Any]:
-        """The slots of each lane, and what runs in them."""
+        """The slots of each lane, what runs in them, and what was ready by name at the last look."""
         now = self.clock.monotonic()
         running = [
             {"id": run.task.id, "name": run.task.task_name, "seconds": round(now - run.started, 3)}
             for run in self.lanes.running
         ]
         lanes = {lane: {"slots": size, "taken": taken} for lane, (size, taken) in self.lanes.slots.items()}
-        return {"title": self.instance.process, "lanes": lanes, "running": running}
+        waiting = {name: one.depth for name, one in self.unknown_tasks.waiting.items()}
+        return {"title": self.instance.process, "lanes": lanes, "running": running, "waiting": waiting}

@@ -11,7 +11,7 @@ from bson import ObjectId
 from ..access import form_of, visitor_of
 from ..access.gate import see_other, values_of
 from ..admin import MOVABLE, PAGE
-from ..errors import NotFound, Refused
+from ..errors import NotFound, Refused, StoreUnavailable
 from ..http.problem import Answer
 from ..model import BUSY, ERROR, SKIPPED, STATES, Filter, MonQTask
 from . import searches, text
@@ -28,7 +28,7 @@ def show(desk: Desk, environ: Mapping[str, Any]) -> Answer:
     """One page of the tasks that match. Blocks on the store; raises Refused(400)."""
     query = query_of(environ)
     filter = searches.tasks(query, desk.clock.now())
-    found = desk.admin.find(filter, ROWS + 1, searches.cursor(query))
+    found = _found(desk, filter, searches.cursor(query))
     search = searches.without_place(query)
     more = link("/tasks", **search, cursor=found[ROWS - 1].id) if len(found) > ROWS else ""
     return desk.page(
@@ -43,6 +43,19 @@ def show(desk: Desk, environ: Mapping[str, Any]) -> Answer:
         total=_total(desk, filter, search, len(found) if "cursor" not in query else ROWS + 1),
         verbs=VERBS,
     )
+
+
+def _found(desk: Desk, filter: Filter, cursor: ObjectId | None) -> list[MonQTask]:
+    """A page and one more. Raises Refused(503) for a search that takes longer than the store may."""
+    try:
+        return desk.admin.find(filter, ROWS + 1, cursor)
+    except StoreUnavailable as error:
+        if filter.states and not (filter.error or filter.name or filter.topic):
+            raise
+        remedy = (
+            "if other pages open, the search reads too many tasks: name a state, or leave a part of it out"
+        )
+        raise Refused(503, "search_too_long", f"search: {error}; {remedy}") from error
 
 
 def _total(desk: Desk, filter: Filter, search: Mapping[str, str], found: int) -> str:

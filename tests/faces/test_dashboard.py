@@ -14,7 +14,8 @@ from bson import ObjectId
 
 from bus import dashboard
 from bus.access import Role, Visitor
-from bus.dashboard import Running
+from bus.dashboard import Running, task_list
+from bus.errors import Refused, StoreUnavailable
 from bus.model import Filter
 from bus.store.documents import task_to_document
 
@@ -218,6 +219,17 @@ def test_the_one_box_finds_by_the_id_of_anything(place):
 
     assert [f"/tasks/{task.id}", f"/events/{event.id}", f"/deliveries/{delivery.id}"] == found
     assert 404 == place.get(f"/search?q={ObjectId()}").status
+
+
+def test_a_search_that_the_store_does_not_answer_says_what_to_leave_out(place):
+    """As one without a match among a million; a plain list says that the store is away."""
+    place.store.close()
+    environ = {"PATH_INFO": "/tasks", "REQUEST_METHOD": "GET"}
+
+    with pytest.raises(Refused, match="name a state, or leave a part of it out"):
+        task_list.show(place.desk, {**environ, "QUERY_STRING": "name=x"})
+    with pytest.raises(StoreUnavailable):
+        task_list.show(place.desk, {**environ, "QUERY_STRING": "state=error"})
 
 
 # what is done
