@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from ..access import Role, visitor_of
 from ..config import Secret
 from ..http.problem import Answer
 from . import text
 from .desk import Desk
 
+WRITTEN_FREELY: Final = frozenset({"command", "args", "kwargs", "environment", "body", "answer_headers"})
+"""Settings that may hold anything, a token among it: for operators, as what tasks are given."""
+
 
 def show(desk: Desk, environ: Mapping[str, Any]) -> Answer:
     """All sections. Never blocks."""
     config = desk.config()
+    hides = frozenset() if visitor_of(environ).may(Role.OPERATOR) else WRITTEN_FREELY
     sections = [
-        *((name, _rows(getattr(config, name))) for name in ("monqbus", "worker", "http", "admin")),
-        *((f"hook:{name}", _rows(one)) for name, one in sorted(config.hooks.items())),
-        *((f"handler:{name}", _rows(one)) for name, one in sorted(config.handlers.items())),
-        *((f"schedule:{name}", _rows(one)) for name, one in sorted(config.schedules.items())),
+        (title, _rows(one, hides))
+        for title, one in [
+            *((name, getattr(config, name)) for name in ("monqbus", "worker", "http", "admin")),
+            *((f"hook:{name}", one) for name, one in sorted(config.hooks.items())),
+            *((f"handler:{name}", one) for name, one in sorted(config.handlers.items())),
+            *((f"schedule:{name}", one) for name, one in sorted(config.schedules.items())),
+        ]
     ]
     return desk.page(
         environ, "config.html", sections=sections, file=str(config.path or ""), warnings=config.warnings
     )
 
 
-def _rows(section: Any) -> list[tuple[str, str]]:
-    """Each setting with its value, masked where it is a secret or its name says that it may be."""
-    return [(name, _said(name, value)) for name, value in _settings(section)]
+def _rows(section: Any, hides: Collection[str]) -> list[tuple[str, str]]:
+    """Each setting with its value, masked where it is a secret, its name says so, or it is one of *hides*."""
+    return [
+        (name, text.MASKED if value and name in hides else _said(name, value))
+        for name, value in _settings(section)
+    ]
 
 
 def _settings(section: Any) -> Iterator[tuple[str, Any]]:

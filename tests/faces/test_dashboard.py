@@ -18,9 +18,11 @@ from bus.dashboard import Running, task_list
 from bus.errors import Refused, StoreUnavailable
 from bus.model import Filter
 from bus.store.documents import task_to_document
+from tests.engine.gate import HOST
 
 from .desks import MARK, ROLES, Place, words
 
+ORIGIN = f"http://{HOST}"
 FOLDER = Path(dashboard.__file__).parent
 TEMPLATES = sorted((FOLDER / "templates").glob("*.html"))
 
@@ -141,6 +143,30 @@ def test_who_only_looks_is_offered_no_action(place):
     assert {"/tasks", "/sign-out"} >= forms
     assert 403 == place.post(f"/tasks/{task.id}/retry", "viewer").status
     assert "error" == place.stored(task).state
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_action_takes_its_role_its_origin_and_its_token(place, role):
+    """Every POST of the table: without one of the three it is refused, and changes nothing."""
+    cookie = place.cookie(role)
+    session = place.listener.sessions.find(cookie.partition("=")[2])
+    proofs = {
+        "nothing": ({}, {}),
+        "origin": ({}, {"ORIGIN": ORIGIN}),
+        "token": ({"csrf_token": session.csrf_token}, {}),
+        "other origin": ({"csrf_token": session.csrf_token}, {"ORIGIN": "https://evil.example"}),
+        "other token": ({"csrf_token": "x" * 43}, {"ORIGIN": ORIGIN}),
+        "both": ({"csrf_token": session.csrf_token}, {"ORIGIN": ORIGIN}),
+    }
+    got, expected = {}, {}
+    for route in (route for route in place.routes if route.method == "POST"):
+        path = route.path.replace("NAME", str(ObjectId()))
+        for proof, (form, headers) in proofs.items():
+            said = place.listener.ask("POST", path, form=form, cookie=cookie, **headers)
+            got[path, proof] = said.status != 403
+            expected[path, proof] = proof == "both" and Role[role.upper()] >= route.role
+
+    assert expected == got
 
 
 @pytest.mark.parametrize("path", ["/tasks/{}", "/events/{}", "/deliveries/{}", "/tasks/{}/again"])

@@ -2,6 +2,7 @@
 
 const LEAST_PAUSE = 1000;
 const POLL_PAUSE = 5000;
+const TAIL_PAUSE = 1500;
 const COST_SHARE = 50;
 
 const pulse = document.getElementById("pulse");
@@ -94,6 +95,8 @@ document.addEventListener("visibilitychange", () => {
   if (document.hidden) { source?.close(); source = null; } else { listen(); refresh(); }
 });
 window.addEventListener("pagehide", () => { source?.close(); source = null; });
+// what a task prints is no hint: its page looks more often while it runs
+setInterval(() => { if (document.querySelector("[data-tail]")) refresh(); }, TAIL_PAUSE);
 setInterval(refresh, POLL_PAUSE);
 
 // rows
