@@ -62,10 +62,27 @@ class Recognition:
         """Whether the browser asks by https."""
         return scheme(environ, self._trusted) == "https"
 
+    def require_private(self, environ: Mapping[str, Any]) -> None:
+        """Raise Refused(403) where others on the network could read a password, a session or a token.
+
+        Private are https, a Unix socket, and this machine; behind a proxy on it, what that does is not seen.
+        """
+        peer: str | None = environ.get("REMOTE_ADDR")
+        found = address(peer or "")
+        if peer is None or self.is_secure(environ) or (found is not None and found.is_loopback):
+            return
+        raise Refused(
+            403,
+            "needs_https",
+            "request: expected https, or a client on the daemon's machine, got http from another; ask the "
+            "proxy, which has to send X-Forwarded-Proto: https and to stand in [admin] trusted_proxies",
+        )
+
     def _by_token(self, environ: Mapping[str, Any]) -> Visitor | None:
         given: str = environ.get("HTTP_AUTHORIZATION", "")
         if given[: len(_BEARER)].lower() != _BEARER:
             return None
+        self.require_private(environ)
         token = self._accounts.token_of(given[len(_BEARER) :].strip())
         role = None if token is None else role_of(token.role)
         if token is None or role is None:

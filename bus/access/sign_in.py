@@ -8,14 +8,14 @@ from html import escape
 from typing import Any, Final
 from urllib.parse import parse_qs, quote
 
-from ..errors import Refused
-from ..http.origin import is_of_this_machine
+from ..errors import BadFilter, Refused
 from ..http.problem import Answer
 from ..networks import Address, address
 from ..telemetry import emit
 from .accounts import NAME, Accounts
 from .audit import Audit
 from .gate import CSRF_FIELD, SIGN_IN, Route, form_of, names_of, own_path, see_other
+from .passwords import SHORTEST
 from .recognition import Recognition
 from .roles import Role, role_of
 from .sessions import Sessions, cookie_of, id_of, set_cookie
@@ -23,6 +23,7 @@ from .throttle import Throttle
 from .visitor import Visitor, Way, maybe_visitor_of, visitor_of
 
 SIGN_OUT: Final = "/sign-out"
+PASSWORD: Final = "/password"  # noqa: S105 - a path
 LINK: Final = "/link"
 STYLE: Final = "/access.css"
 FAILED: Final = "Name or password are wrong."
@@ -69,6 +70,7 @@ class SignIn:
         self._audit = audit
         self._by_address = Throttle(monotonic)
         self._by_user = Throttle(monotonic)
+        self._by_both = Throttle(monotonic)
         self._trying: Counter[str] = Counter()
 
     def routes(self) -> list[Route]:
@@ -79,38 +81,61 @@ class SignIn:
             Route("GET", f"{LINK}/NAME", None, self.show_link),
             Route("POST", f"{LINK}/NAME", None, self.follow_link),
             Route("POST", SIGN_OUT, Role.VIEWER, self.sign_out),
+            Route("GET", PASSWORD, Role.VIEWER, self.show_password),
+            Route("POST", PASSWORD, Role.VIEWER, self.change_password),
             Route("GET", STYLE, None, _style),
         ]
 
     def show(self, environ: Mapping[str, Any]) -> Answer:
         """The form."""
-        self._require_safe(environ)
+        self._recognition.require_private(environ)
         query = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20)
         return page("Sign in", _form(environ, own_path(query.get("next", ["/"])[0])))
 
     def sign_in(self, environ: Mapping[str, Any]) -> Answer:
         """Begin a session, or show the form again. Raises Refused(429) for who has to wait."""
-        self._require_safe(environ)
+        self._recognition.require_private(environ)
         form = form_of(environ)
         name, place = form.get("name", "").strip(), own_path(form.get("next", "/"))
-        where = self._recognition.from_where(environ)
+        if not self._is_proven(name, form.get("password", ""), self._recognition.from_where(environ)):
+            return page("Sign in", _form(environ, place, FAILED), status="403 Forbidden")
+        return self._begin(environ, name, "", place)
+
+    def _is_proven(self, name: str, password: str, where: str) -> bool:
+        """Whether it is the user's password. Raises Refused(429) for who has to wait."""
         keys = self._keys(name, where)
         if pause := max(throttle.pause(key) for throttle, key in keys):
             raise _throttled(pause)
-        if not self._fits(name, form.get("password", ""), _net(where)):
+        if not self._fits(name, password, _net(where)) or self._accounts.user(name) is None:
             self._note_failure(keys, name, where)
-            return page("Sign in", _form(environ, place, FAILED), status="403 Forbidden")
-        user = self._accounts.user(name)
-        if user is None:
-            return page("Sign in", _form(environ, place, FAILED), status="403 Forbidden")
+            return False
         for throttle, key in keys:
             throttle.succeeded(key)
         self._accounts.remember(name, _net(where))
-        return self._begin(environ, name, "", place)
+        return True
+
+    def show_password(self, environ: Mapping[str, Any]) -> Answer:
+        """The form for another password of one's own."""
+        return page("Change password", _password_form(environ))
+
+    def change_password(self, environ: Mapping[str, Any]) -> Answer:
+        """Give the visitor another password, who knows the present one; his sessions end but a new one."""
+        visitor, form = visitor_of(environ), form_of(environ)
+        if visitor.way is not Way.SESSION:
+            raise Refused(403, "no_session", "password: expected somebody who has signed in, got a token")
+        self._recognition.require_private(environ)
+        if not self._is_proven(visitor.name, form.get("password", ""), visitor.address):
+            return page("Change password", _password_form(environ, FAILED), status="403 Forbidden")
+        try:
+            self._accounts.set_password(visitor.name, form.get("new", ""))
+        except BadFilter as error:
+            return page("Change password", _password_form(environ, error.sentence), status="400 Bad Request")
+        self._audit.note(visitor, "set password", {"name": visitor.name})
+        return self._begin(environ, visitor.name, "", "/")
 
     def show_link(self, environ: Mapping[str, Any]) -> Answer:
         """Ask whether to use the link: what only looks at a page, as chats do, must not use it up."""
-        self._require_safe(environ)
+        self._recognition.require_private(environ)
         (word,) = names_of(environ)
         if not self._accounts.link_holds(word):
             return _no_link()
@@ -123,7 +148,7 @@ class SignIn:
 
     def follow_link(self, environ: Mapping[str, Any]) -> Answer:
         """Use the link up."""
-        self._require_safe(environ)
+        self._recognition.require_private(environ)
         where = self._recognition.from_where(environ)
         if pause := self._by_address.pause(_net(where)):
             raise _throttled(pause)
@@ -159,25 +184,16 @@ class SignIn:
         self._audit.note(Visitor(name, known, "", Way.SESSION, where), "sign in", {"by": by})
         return see_other(place, [set_cookie(session.word, is_secure=is_secure)])
 
-    def _require_safe(self, environ: Mapping[str, Any]) -> None:
-        """Raise Refused(403) where others on the network could read the password and the session."""
-        if "REMOTE_ADDR" not in environ or self._recognition.is_secure(environ) or _is_local(environ):
-            return
-        raise Refused(
-            403,
-            "needs_https",
-            "sign-in: expected https, or a browser on the daemon's machine, got http from another one; ask "
-            "the proxy, which has to send X-Forwarded-Proto: https and to stand in [admin] trusted_proxies",
-        )
-
     def _keys(self, name: str, where: str) -> list[tuple[Throttle, str]]:
-        """What a failure counts against: the address, and the name for addresses that are new to it.
+        """What a failure counts against: the address, this name there, and the name where it is new.
 
-        So whoever tries passwords from elsewhere does not lock out the user at his usual place.
+        So whoever tries passwords from elsewhere does not lock out the user at his usual place, and who signs
+        in himself in between gains nothing.
         """
-        keys = [(self._by_address, _net(where))]
+        name = name[:64]
+        keys = [(self._by_address, _net(where)), (self._by_both, f"{_net(where)} {name}")]
         if not self._accounts.is_known(name, _net(where)):
-            keys.append((self._by_user, name[:64]))
+            keys.append((self._by_user, name))
         return keys
 
     def _fits(self, name: str, password: str, net: str) -> bool:
@@ -228,6 +244,18 @@ def _form(environ: Mapping[str, Any], place: str, problem: str = "") -> str:
     )
 
 
+def _password_form(environ: Mapping[str, Any], problem: str = "") -> str:
+    alert = f'<p role="alert">{escape(problem)}</p>' if problem else ""
+    return (
+        f'{alert}<form method="post" action="{PASSWORD}">{_csrf(environ)}'
+        '<label for="password">Present password</label>'
+        '<input id="password" name="password" type="password" autocomplete="current-password" required>'
+        f'<label for="new">New password, {SHORTEST} characters or more</label>'
+        '<input id="new" name="new" type="password" autocomplete="new-password" required>'
+        "<button>Change</button></form>"
+    )
+
+
 def _csrf(environ: Mapping[str, Any]) -> str:
     visitor = maybe_visitor_of(environ)
     if visitor is None or not visitor.csrf_token:
@@ -251,12 +279,6 @@ def _style(_: Mapping[str, Any]) -> Answer:
         ("Cache-Control", "public, max-age=3600"),
     ]
     return Answer("200 OK", headers, data)
-
-
-def _is_local(environ: Mapping[str, Any]) -> bool:
-    """Whether the browser stands on this machine, or asks a proxy that hides that it is one."""
-    peer = address(environ.get("REMOTE_ADDR", ""))
-    return is_of_this_machine(environ) or (peer is not None and peer.is_loopback)
 
 
 def _net(where: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
+from ..access.roles import OF_TOKENS, OF_USERS
 from ..admin import COUNTED_BY
 from ..delivery_record import OUTCOMES
 from ..filter_checks import LONGEST_TEXT
 from ..model import EVENT_OUTCOMES, STATES
+from ..pauses import What
 
 Schema = Mapping[str, Any]
 
@@ -129,7 +131,7 @@ _MAYBE_ID: Final[Schema] = {"anyOf": [{"type": "null"}, ID]}
 POST: Final = _closed({"id": _MAYBE_ID, "name": WORD, **_CALL, "options": OBJECT, "is_checked": FLAG}, "name")
 PUBLISH: Final = _closed({"id": _MAYBE_ID, "topic": WORD, **_CALL}, "topic")
 ID_ALONE: Final = _closed({"id": _MAYBE_ID})
-_WHAT: Final[Schema] = {"enum": ["task", "schedule"]}
+_WHAT: Final[Schema] = {"enum": list(get_args(What))}
 PAUSE: Final = _closed(
     {
         "what": _WHAT,
@@ -143,14 +145,14 @@ PAUSE: Final = _closed(
 )
 RESUME: Final = _closed({"what": _WHAT, "name": WORD}, "name")
 BACKUP: Final = _closed({"path": {"type": "string"}}, "path")
-_ROLE: Final[Schema] = {"enum": ["viewer", "operator", "admin"]}
+_ROLE: Final[Schema] = {"enum": [role.word for role in OF_USERS]}
 USER: Final = _closed(
     {"name": WORD, "role": _ROLE, "password": {"anyOf": [{"type": "null"}, WORD]}}, "name", "role"
 )
 PASSWORD: Final = _closed({"password": WORD}, "password")
 ROLE: Final = _closed({"role": _ROLE}, "role")
 TOKEN: Final = _closed(
-    {"name": WORD, "role": {"enum": ["metrics", "viewer", "operator", "admin"]}, "seconds": SECONDS},
+    {"name": WORD, "role": {"enum": [role.word for role in OF_TOKENS]}, "seconds": SECONDS},
     "name",
     "role",
 )

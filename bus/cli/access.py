@@ -136,7 +136,8 @@ def _link(options: argparse.Namespace) -> int:
     with _open(options) as accounts:
         word = accounts.add_link(options.name, seconds)
         _note(accounts, "add link", user=options.name or "nobody")
-    place = f"http://{listen_text(listen[0])}" if listen and isinstance(listen[0], tuple) else ""
+    tcp = next((one for one in listen if isinstance(one, tuple) and one[1]), None)
+    place = f"http://{listen_text(tcp)}" if tcp else ""
     url = f"{place}{LINK}/{word}"
     if options.json:
         terminal.row({"url": url, "seconds": seconds})

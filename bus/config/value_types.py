@@ -369,9 +369,29 @@ def _read_pattern(text: str) -> str:
 PATTERN: Final = ValueType("a regular expression, or nothing", "^x-internal-", _read_pattern)
 
 
+_OF_CLIENTS: Final = frozenset(
+    [
+        "host",
+        "cookie",
+        "authorization",
+        "origin",
+        "referer",
+        "user-agent",
+        "forwarded",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "x-real-ip",
+    ]
+)
+"""Headers that say something else, which clients choose or every proxy sends."""
+
+
 def _read_auth(text: str) -> str:
     header = text.removeprefix(HEADER_AUTH)
-    if text != USERS_AUTH and (header == text or not _HEADER_NAME.fullmatch(header)):
+    is_header = header != text and _HEADER_NAME.fullmatch(header) and header.lower() not in _OF_CLIENTS
+    if text != USERS_AUTH and not is_header:
         raise Unfit
     return text
 

@@ -148,3 +148,20 @@ def test_sessions_and_users_outlive_a_restart(daemon: Daemon, new_daemon: New, a
 
     assert 200 == ask(second, "GET", "/api/v1/tasks", Cookie=cookie)[0]
     assert [] == [line for line in second.lines if "access.link" in line]
+
+
+def test_behind_a_proxy_its_header_says_who_asks(new_daemon: New, tmp_path: Path) -> None:
+    """At an address of the network, too, once the proxy is named; no link is told, nobody signs in here."""
+    (tmp_path / "apps").mkdir(mode=0o700)
+    (tmp_path / "apps" / "metered.py").write_text(APP)
+    proxied = "listen = 0.0.0.0:0\nauth = header:X-Forwarded-User\ntrusted_proxies = 127.0.0.1"
+    text = CONFIG.replace("[admin]\nlisten = 127.0.0.1:0", f"[admin]\n{proxied}")
+    daemon = new_daemon("sqlite", text=text).start()
+    monqbus(daemon, "user", "add", "anna", "--role", "operator", "--no-password")
+    known = ask(daemon, "GET", "/api/v1/tasks", X_Forwarded_User="anna")
+    unknown = ask(daemon, "GET", "/api/v1/tasks", X_Forwarded_User="ben")
+    nobody = ask(daemon, "GET", "/api/v1/tasks")
+    page = ask(daemon, "GET", "/sign-in")
+
+    assert [200, 403, 401, 404] == [known[0], unknown[0], nobody[0], page[0]]
+    assert [] == [line for line in daemon.lines if "access.link" in line]

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
+import gevent
 import pytest
 
 from bus import telemetry
 from bus.access.gate import Route, form_of, names_of, see_other, values_of
+from bus.access.passwords import Passwords
 from bus.access.roles import Role
 from bus.access.sessions import PLAIN_COOKIE, SECURE_COOKIE
 from bus.access.sign_in import page
@@ -486,6 +488,17 @@ def test_one_address_does_not_take_all_places_where_passwords_are_compared(desk,
     assert [403, [403, 429]] == [outer, [one for one in inner if one is not None][::-1]]
 
 
+def test_who_signs_in_himself_in_between_gains_no_guesses(desk):
+    """From the address of his victim, even."""
+    desk.enter("a-admin")
+    statuses = []
+    for _ in range(2):
+        statuses += [desk.enter("a-admin", "wrong").status for _ in range(4)]
+        statuses.append(desk.enter("a-viewer").status)
+
+    assert [403, 403, 403, 403, 303, 403, 403, 429, 429, 303] == statuses
+
+
 def test_who_fails_under_one_name_has_to_wait_under_every_other(store):
     desk = behind_proxy(store)
     desk.accounts.add_user("ben", "viewer", PASSWORD)
@@ -516,6 +529,32 @@ def test_a_password_that_is_easily_guessed_is_refused_and_not_shown(desk, passwo
         desk.accounts.add_user("anna", "viewer", password)
 
     assert not password or password not in str(caught.value)
+
+
+def change(desk: Desk, cookie: str, present: str, new: str) -> Said:
+    form = {"csrf_token": csrf(desk, cookie), "password": present, "new": new}
+    return desk.ask("POST", "/password", cookie=cookie, form=form, ORIGIN=ORIGIN)
+
+
+def test_a_user_changes_the_own_password_by_the_present_one(desk):
+    """And is signed in again, alone."""
+    cookie, other = desk.cookie("a-viewer"), desk.cookie("a-viewer")
+    wrong = change(desk, cookie, "wrong", "another few words")
+    weak = change(desk, cookie, PASSWORD, "short")
+    done = change(desk, cookie, PASSWORD, "another few words")
+    fresh = f"{PLAIN_COOKIE}={done.cookies[PLAIN_COOKIE]}"
+
+    assert [403, 400, 303] == [one.status for one in (wrong, weak, done)]
+    assert "expected 12 to 256 characters" in weak.text
+    assert [401, 401, 200] == [desk.ask("GET", "/", cookie=one).status for one in (cookie, other, fresh)]
+    assert [403, 303] == [desk.enter("a-viewer", word).status for word in (PASSWORD, "another few words")]
+
+
+def test_a_token_changes_no_password(desk):
+    _, word = desk.accounts.add_token("ci", "admin")
+    said = desk.ask("POST", "/password", form={"new": "x"}, AUTHORIZATION=f"Bearer {word}")
+
+    assert (403, "no_session") == (said.status, said.code)
 
 
 # links
@@ -570,7 +609,7 @@ def test_a_token_may_what_its_role_may_and_needs_no_csrf_token(desk, role):
     level = next(one for one in Role if one.word == role)
     got = {
         (route.method, route.path): desk.ask(
-            route.method, route.path.replace("NAME", "7"), peer=OTHER, AUTHORIZATION=f"Bearer {word}"
+            route.method, route.path.replace("NAME", "7"), AUTHORIZATION=f"Bearer {word}"
         ).status
         for route in ROUTES
     }
@@ -579,6 +618,34 @@ def test_a_token_may_what_its_role_may_and_needs_no_csrf_token(desk, role):
         (route.method, route.path): 403 if level < route.role else 303 if route.method == "POST" else 200
         for route in ROUTES
     }
+
+
+def test_a_token_in_plain_text_from_another_machine_is_refused(desk, store):
+    """It works by https alone, so that nobody sends it otherwise for years."""
+    _, word = desk.accounts.add_token("ci", "viewer")
+    behind = Desk(store, ROUTES, proxies=(network(PROXY),))
+    plain = desk.ask("GET", "/", peer=OTHER, AUTHORIZATION=f"Bearer {word}")
+    private = behind.ask("GET", "/", peer=PROXY, X_FORWARDED_PROTO="https", AUTHORIZATION=f"Bearer {word}")
+
+    assert (403, "needs_https") == (plain.status, plain.code)
+    assert 200 == private.status
+
+
+def test_the_hub_turns_while_a_password_is_compared():
+    """It is computed in a native thread; inline nothing else would run meanwhile."""
+    passwords = Passwords(gevent.get_hub().threadpool.apply, ln=14, r=8, p=1)
+    turns: list[int] = []
+
+    def turn() -> None:
+        while True:
+            turns.append(1)
+            gevent.sleep(0)
+
+    turning = gevent.spawn(turn)
+    passwords.fits(PASSWORD, "")
+    turning.kill()
+
+    assert len(turns) > 1
 
 
 def test_a_token_that_is_over_or_revoked_lets_nobody_in(desk):

@@ -83,6 +83,11 @@ MISTAKES = [
         "name the proxies that set it",
     ),
     (
+        "[admin]\nauth = header:Host\n",
+        "2: [admin] auth: expected users, or header:NAME with the name of a header, got 'header:Host'; write "
+        "for example header:X-Forwarded-User",
+    ),
+    (
         "[admin]\nauth = none\n",
         "2: [admin] auth: expected users, or header:NAME with the name of a header, got 'none'; write for "
         "example header:X-Forwarded-User",
