@@ -300,7 +300,7 @@ class Api:
         return answered({"hooks": found})
 
     def show_workers(self) -> Response:
-        """The slots of this daemon, and what each of its running tasks is, for how many seconds."""
+        """The slots of this daemon, what runs in them for how many seconds, and the daemons of the store."""
         return answered(self._workers())
 
     def replay_event(self, event_id: str) -> Response:

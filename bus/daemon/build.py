@@ -10,6 +10,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
@@ -35,7 +36,7 @@ from ..engine.executor import Executor
 from ..engine.lanes import Lane, Lanes, lanes_of
 from ..engine.pool import Pool
 from ..engine.recorder import Recorder
-from ..errors import Drained, Withdrawn
+from ..errors import Drained, StoreError, Withdrawn
 from ..http import AccessLog, ControlSocket, Limits, Queue, Server
 from ..maintenance.certificate_monitor import CertificateMonitor
 from ..maintenance.feed_listener import Listener
@@ -444,7 +445,9 @@ class Parts(ProcessParts):
         return api, AccessApi(self.access.accounts, self.access.audit)
 
     def _workers(self) -> Mapping[str, Any]:
-        """The slots of each lane, what runs in them, and what was ready by name at the last look."""
+        """The slots of each lane, what runs in them, what waited by name at the last look, and the daemons of
+        the store; none while it is away.
+        """
         now = self.clock.monotonic()
         running = [
             {"id": run.task.id, "name": run.task.task_name, "seconds": round(now - run.started, 3)}
@@ -452,4 +455,14 @@ class Parts(ProcessParts):
         ]
         lanes = {lane: {"slots": size, "taken": taken} for lane, (size, taken) in self.lanes.slots.items()}
         waiting = {name: one.depth for name, one in self.unknown_tasks.waiting.items()}
-        return {"title": self.instance.process, "lanes": lanes, "running": running, "waiting": waiting}
+        others: list[str] = []
+        with suppress(StoreError):
+            others = [one.process for one in self.store.instances() if one.id != self.instance.id]
+        title = self.instance.process
+        return {
+            "title": title,
+            "daemons": sorted([title, *others]),
+            "lanes": lanes,
+            "running": running,
+            "waiting": waiting,
+        }

@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -25,11 +24,22 @@ Said = tuple[int, http.client.HTTPMessage, str]
 
 
 @pytest.fixture
-def daemon(new_daemon: New, address: str, tmp_path: Path) -> Iterator[Daemon]:
-    """A running one on each kind of store."""
+def place(tmp_path: Path) -> None:
+    """The module that the daemons import."""
     (tmp_path / "apps").mkdir(mode=0o700)
     (tmp_path / "apps" / "metered.py").write_text(APP)
-    yield new_daemon(address, text=CONFIG).start()
+
+
+@pytest.fixture
+def daemon(new_daemon: New, address: str, place: None) -> Daemon:
+    """A running one on each kind of store."""
+    return new_daemon(address, text=CONFIG).start()
+
+
+@pytest.fixture
+def embedded(new_daemon: New, place: None) -> Daemon:
+    """A running one on the embedded store."""
+    return new_daemon("sqlite", text=CONFIG).start()
 
 
 def ask(daemon: Daemon, method: str, path: str, body: Any = None, **headers: str) -> Said:
@@ -73,8 +83,9 @@ def sign_in(daemon: Daemon, name: str) -> Said:
     return ask(daemon, "POST", "/sign-in", form, Origin=origin(daemon))
 
 
-def test_the_first_start_tells_a_link_that_signs_an_admin_in_once(daemon: Daemon) -> None:
+def test_the_first_start_tells_a_link_that_signs_an_admin_in_once(embedded: Daemon) -> None:
     """Nothing else opens the listener; a reload neither tells another one nor ends the session."""
+    daemon = embedded
     line = daemon.wait_for("access.link")
     path = str(re.search(r"http://[\d.:]+(/link/[\w-]+)", line)[1])  # type: ignore[index]
     closed = ask(daemon, "GET", "/api/v1/tasks")
@@ -123,7 +134,9 @@ def test_a_user_of_the_command_line_signs_in_retries_and_is_seen_in_the_audit(da
     assert PASSWORD not in "\n".join(daemon.lines) + daemon_s_audit.stdout
 
 
-def test_a_token_scrapes_and_reads_from_the_command_line_to_its_end(daemon: Daemon) -> None:
+def test_a_token_scrapes_and_reads_from_the_command_line_to_its_end(embedded: Daemon) -> None:
+    """It is shown once, and over when it is revoked."""
+    daemon = embedded
     word = monqbus(daemon, "token", "add", "ci", "--scope", "viewer").stdout.strip()
     bearer = {"Authorization": f"Bearer {word}"}
     read = ask(daemon, "GET", "/api/v1/workers", **bearer)
@@ -136,7 +149,9 @@ def test_a_token_scrapes_and_reads_from_the_command_line_to_its_end(daemon: Daem
     assert [200, 403, 401, 200] == [read[0], changed[0], over[0], own[0]]
     assert word not in listed.stdout
     assert revoked.stdout.startswith("revoked ci (")
-    assert {"slots": 100, "taken": 0} == json.loads(read[2])["lanes"]["greenlets"]
+    workers = json.loads(read[2])
+    assert {"slots": 100, "taken": 0} == workers["lanes"]["greenlets"]
+    assert [workers["title"]] == workers["daemons"]
 
 
 def test_sessions_and_users_outlive_a_restart(daemon: Daemon, new_daemon: New, address: str) -> None:
@@ -150,10 +165,8 @@ def test_sessions_and_users_outlive_a_restart(daemon: Daemon, new_daemon: New, a
     assert [] == [line for line in second.lines if "access.link" in line]
 
 
-def test_behind_a_proxy_its_header_says_who_asks(new_daemon: New, tmp_path: Path) -> None:
+def test_behind_a_proxy_its_header_says_who_asks(new_daemon: New, place: None) -> None:
     """At an address of the network, too, once the proxy is named; no link is told, nobody signs in here."""
-    (tmp_path / "apps").mkdir(mode=0o700)
-    (tmp_path / "apps" / "metered.py").write_text(APP)
     proxied = "listen = 0.0.0.0:0\nauth = header:X-Forwarded-User\ntrusted_proxies = 127.0.0.1"
     text = CONFIG.replace("[admin]\nlisten = 127.0.0.1:0", f"[admin]\n{proxied}")
     daemon = new_daemon("sqlite", text=text).start()
