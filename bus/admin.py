@@ -139,6 +139,10 @@ class Admin:
         """What is ready, due or not, under each task name; read from an index."""
         return self._store.waiting()
 
+    def daemons(self) -> list[str]:
+        """What the daemons of a shared store are called, those whose lease has not ended."""
+        return sorted(one.process for one in self._store.instances()) if self._store.shared else []
+
     def failures(self, filter: Filter, most: int) -> tuple[list[Failure], int]:
         """The newest *most* failed tasks that match, by handler and error; and how many were looked at."""
         meant = narrowed(filter, (ERROR,))
