@@ -445,9 +445,7 @@ class Parts(ProcessParts):
         return api, AccessApi(self.access.accounts, self.access.audit)
 
     def _workers(self) -> Mapping[str, Any]:
-        """The slots of each lane, what runs in them, what waited by name at the last look, and the daemons of
-        the store; none while it is away.
-        """
+        """The slots of each lane, what runs in them, what was ready by name at the last look; all daemons."""
         now = self.clock.monotonic()
         running = [
             {"id": run.task.id, "name": run.task.task_name, "seconds": round(now - run.started, 3)}
@@ -459,10 +457,5 @@ class Parts(ProcessParts):
         with suppress(StoreError):
             others = [one.process for one in self.store.instances() if one.id != self.instance.id]
         title = self.instance.process
-        return {
-            "title": title,
-            "daemons": sorted([title, *others]),
-            "lanes": lanes,
-            "running": running,
-            "waiting": waiting,
-        }
+        daemons = sorted([title, *others])
+        return {"title": title, "daemons": daemons, "lanes": lanes, "running": running, "waiting": waiting}

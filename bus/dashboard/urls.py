@@ -75,10 +75,10 @@ _CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
 def dashboard_routes(desk: Desk) -> list[Route]:
     """The routes of all pages, actions and assets, and of the hints that open pages listen to.
 
-    Reads the files of the package, so that a daemon without them does not start.
+    Reads the files of the package, so that a daemon without them does not start. Each template is compiled
+    for its first page, 1 to 18 ms: all of them together would hold up the hub for 0.1 s at the start.
     """
-    for name in desk.templates.list_templates():
-        desk.templates.get_template(name)
+    desk.templates.list_templates()
     return [
         *(Route(method, path, role, _served(desk, page)) for method, path, role, page in PAGES),
         Route("GET", "/live", Role.VIEWER, desk.live.answer, is_page=False),
