@@ -23,7 +23,9 @@ def missing_module(app: str, error: ModuleNotFoundError) -> str:
             f"did you mean {parent}.{near[0]}?" if near else f"{parent} has {', '.join(there[:10]) or 'none'}"
         )
     elif is_own:
-        there = sorted(set(_modules_in(sys.path)) - sys.stdlib_module_names)
+        there = sorted(
+            name for name in set(_modules_in(sys.path)) - sys.stdlib_module_names if not name.startswith("_")
+        )
         near = get_close_matches(last, there, n=1)
         remedy = "add its folder to [monqbus] path" + (f", or did you mean {near[0]}?" if near else "")
     else:

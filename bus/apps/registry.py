@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from ..codec import storable
 from ..errors import BadCall, BadDeclaration
@@ -21,7 +21,7 @@ from ..rules import Rule
 from ..safe_text import shown
 from ..schedules import Schedule
 from .callables import execution_of, name_of, runnable, written
-from .calls import held, prepare
+from .calls import held, prepare, require_one_block
 from .context import capture
 from .options import Options, for_one_post, without_controls
 from .poster import hold, off_loop, poster
@@ -34,6 +34,17 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
 PROGRAM = frozenset({"__main__", "__mp_main__"})
 """What Python calls the program that was started, whatever its file is called."""
 TOPIC = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_ELSEWHERE = {
+    "delay": ".post(...)",
+    "apply_async": ".options(delay=60).post(...)",
+    "schedule": ".options(delay=60).post(...)",
+    "enqueue": ".post(...)",
+    "send": ".post(...)",
+    "send_with_options": ".options(delay=60).post(...)",
+    "retry": "`raise Retry(...)` in the handler",
+    "request": "`c.task` in the handler",
+}
+"""What tasks of Celery, RQ, Huey and Dramatiq have, and how it is written here."""
 
 
 class Task(Generic[P, R]):
@@ -59,6 +70,13 @@ class Task(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<task {self.name}>"
+
+    if not TYPE_CHECKING:  # a type checker would take every name for one that is there
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise AttributeError; of another queue's word it says ours."""
+            hint = f"; it is {_ELSEWHERE[name]} here" if name in _ELSEWHERE else ""
+            raise AttributeError(f"a task has no {name!r}{hint}", name=name, obj=self)
 
     @property
     def where(self) -> str:
@@ -138,6 +156,7 @@ class Task(Generic[P, R]):
     def _post_many(
         self, options: Options, calls: Iterable[tuple[Any, ...]], session: Any = None
     ) -> list[MonQTask]:
+        require_one_block(self.name, calls)
         with hold(session):
             return [self._post(options, _arguments(self.name, args), {}) for args in calls]
 

@@ -101,7 +101,7 @@ def test_a_join_waits_for_a_daemon_that_comes_later(daemon: Daemon):
 def test_without_a_daemon_a_join_ends_with_its_time(daemon: Daemon):
     text = "try:\n    note.post(1).join(0.05)\nexcept monqbus.JoinTimeout as error:\n    print(error)"
 
-    assert "still ready after 0.05 s" in said(daemon, text)
+    assert "still ready after 0.05 s; it has not begun: does a daemon run?" in said(daemon, text)
 
 
 def test_whoever_has_posted_sees_it_at_once(daemon: Daemon):
