@@ -44,7 +44,7 @@ from .telemetry import emit
 PAGE = 500
 NEXT_MOMENTS = 3
 TRIES = 5
-NOBODYS_NAME = "-"  # registry.NAME does not allow it
+NOBODYS_NAME = "-"  # TASK_NAME does not allow it
 COUNTED_BY = get_args(CountedBy)
 ENDED_STATES: tuple[State, ...] = (COMPLETE, ERROR, SKIPPED)
 MOVABLE: Mapping[str, tuple[State, ...]] = {

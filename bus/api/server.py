@@ -23,8 +23,8 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from ..admin import COUNTED_BY, PAGE, Admin, why_not
-from ..apps.registry import NAME, TOPIC, Registry
-from ..clock import UTC, Clock
+from ..apps.registry import Registry
+from ..clock import Clock
 from ..codec import decode, encode
 from ..delivery_record import Delivery, DeliveryFilter
 from ..errors import (
@@ -39,7 +39,7 @@ from ..errors import (
     StoreUnavailable,
 )
 from ..http import Queue, read_body
-from ..model import MOMENTS, READY, EventFilter, Filter, MonQTask
+from ..model import MOMENTS, READY, TASK_NAME, TOPIC, EventFilter, Filter, MonQTask
 from ..pauses import TASK
 from ..posting import PostOffice
 from ..presentation import (
@@ -51,6 +51,7 @@ from ..presentation import (
     task_row,
     why_waiting,
 )
+from ..rfc3339 import moment_in_utc
 from ..store.documents import event_to_document, task_to_document
 from ..store.salvage import opened
 from ..strict_json import BadJson, parse
@@ -119,7 +120,7 @@ class Api:
         Under an `id` that the request names it is stored once, whatever has become of it since.
         """
         document = _asked()
-        name = _text(document, "name", NAME)
+        name = _text(document, "name", TASK_NAME)
         changes, context = _part(document, "options", dict), _part(document, "context", dict)
         # checked before by the function of whoever posts it: that program may be newer than this daemon
         check = document.get("is_checked") is not True
@@ -432,10 +433,9 @@ def _moment(name: str, value: Any) -> datetime | None:
     if value is None or isinstance(value, datetime):
         return value
     try:
-        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except (AttributeError, ValueError) as error:
+        return moment_in_utc(value)
+    except (TypeError, ValueError) as error:
         raise Refused(400, "malformed", f"{name}: expected an RFC 3339 time, got {value!r:.40}") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _paused(document: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -7,7 +7,6 @@ a key into the registry and nothing else: no stored text is ever imported or loo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, ov
 
 from ..codec import storable
 from ..errors import BadCall, BadDeclaration
-from ..model import MonQTask
+from ..model import TASK_NAME, TOPIC, MonQTask
 from ..rules import Rule
 from ..safe_text import shown
 from ..schedules import Schedule
@@ -30,10 +29,8 @@ from .signature import Parameters, called_with
 P = ParamSpec("P")
 R = TypeVar("R")
 
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
 PROGRAM = frozenset({"__main__", "__mp_main__"})
 """What Python calls the program that was started, whatever its file is called."""
-TOPIC = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _ELSEWHERE = {
     "delay": ".post(...)",
     "apply_async": ".options(delay=60).post(...)",
@@ -326,7 +323,7 @@ def _declare(given: Any, name: str | None, options: Options) -> Any:
             f"@task: expected a name of ASCII letters, digits and _.:-, got {full!r:.150}; "
             "give it one: @task(name='my.task')"
         )
-    if NAME.fullmatch(full) is None:
+    if TASK_NAME.fullmatch(full) is None:
         raise BadDeclaration(
             f"@task: {full!r:.150} cannot be found again after a restart; move the function to the top of "
             "its module, or give it a name: @task(name='my.task')"

@@ -6,8 +6,8 @@ import re
 from datetime import datetime, timedelta
 from typing import Final
 
-from ..clock import UTC
 from ..errors import UsageError
+from ..rfc3339 import moment_in_utc
 
 LONGEST_DAYS: Final = 36_500
 
@@ -52,7 +52,6 @@ def _seconds(text: str) -> float | None:
 
 def _moment(text: str) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return moment_in_utc(text)
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

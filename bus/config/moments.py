@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 from zoneinfo import available_timezones
 
-from .. import strict_json
+from .. import rfc3339, strict_json
 from ..schedules import ALIASES, Cron, zone_of
 from .value_types import Unfit, ValueType, duration, quoted
 
@@ -53,7 +53,7 @@ def _read_moment(text: str) -> datetime | None:
     if not text:
         return None
     try:
-        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        found = rfc3339.moment(text)
     except ValueError:
         raise Unfit from None
     if found.microsecond or found.year < 1970:

@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
+from .. import model
 from ..networks import Network, network
 from ..process import cpu_quota
 from ..regex import BadRegex, searching
@@ -43,7 +44,6 @@ _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}(?:;[ -~]{1,200})?")
-_TASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")  # as registry.NAME, which is a floor above
 
 
 class Unfit(ValueError):
@@ -278,7 +278,7 @@ def _read_paths(text: str) -> tuple[Path, ...]:
 
 
 def _read_task_name(text: str) -> str:
-    if text and not _TASK_NAME.fullmatch(text):
+    if text and not model.TASK_NAME.fullmatch(text):
         raise Unfit
     return text
 
