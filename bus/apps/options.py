@@ -6,11 +6,11 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from ..errors import LONGEST_DELAY_SECONDS, BadDeclaration
 from ..safe_text import shown
+from ..spelling import nearest
 
 LARGEST_WHOLE = 2**31 - 1  # every store can count so far
 LONGEST_KEY = 1024
@@ -67,7 +67,7 @@ class Options:
         """These options with *changes*; an unknown name raises BadDeclaration."""
         known = {field.name for field in dataclasses.fields(self)}
         for name in sorted(changes.keys() - known):
-            near = _ELSEWHERE.get(name) or next(iter(get_close_matches(name, sorted(known), n=1)), "")
+            near = _ELSEWHERE.get(name) or nearest(name, sorted(known))
             meant = f", did you mean {near}?" if near else ""
             raise BadDeclaration(
                 f"task option {name}: expected one of {', '.join(sorted(known))}, "

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from ..spelling import nearest
 from .admin import ADMIN
 from .findings import Findings
 from .handlers import HANDLER
@@ -20,7 +21,7 @@ from .secrets import SECRET, Found, resolve
 from .section_kinds import SectionKind, Values
 from .setting import Setting, key_of
 from .settings import RENAMED, Http, Monqbus, Worker
-from .value_types import Unfit, ValueType, nearest, quoted
+from .value_types import Unfit, ValueType, quoted
 
 _KEY_SHAPE = re.compile(r"[A-Za-z_-]{1,15}")  # shorter than any secret
 _KEY_LINE = re.compile(

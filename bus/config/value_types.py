@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
@@ -20,6 +19,7 @@ from .. import model
 from ..networks import Network, network
 from ..process import cpu_quota
 from ..regex import BadRegex, searching
+from ..spelling import nearest
 
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
@@ -92,11 +92,6 @@ def quoted(text: str) -> str:
 def host_port(host: str, port: int) -> str:
     """An address as ADDRESS reads it: one of IPv6 stands in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def nearest(text: str, words: tuple[str, ...]) -> str:
-    """The one of *words* that *text* was probably meant to be, or nothing."""
-    return next(iter(get_close_matches(text.lower(), words, n=1)), "")
 
 
 def nearest_name(text: str, names: Iterable[str]) -> str:
