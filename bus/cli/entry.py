@@ -16,7 +16,6 @@ from ..errors import (
     UnusableForNow,
     UsageError,
 )
-from ..process.garbage import uncollected
 from . import terminal
 from .parser import build_parser
 
@@ -50,9 +49,7 @@ def main(words: Sequence[str]) -> int:
         return EX_USAGE
     try:
         # each command's module is imported only when it runs: starting fast is a feature
-        with uncollected():
-            module = importlib.import_module(f"{__package__}.{options.module}")
-        command = getattr(module, options.function)
+        command = getattr(importlib.import_module(f"{__package__}.{options.module}"), options.function)
         code: int = command(options)
     except MonqbusError as error:
         code = _failed(error, options)
