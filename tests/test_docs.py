@@ -198,10 +198,6 @@ def test_every_collection_and_index_is_told():
     ] == [row[0] for row in rows]
     for collection, index in made:
         assert f"| `{collection}` | `{index.document['name']}` (" in text
-    (removing,) = [
-        block.text for block in markdown.blocks(DOCS / "deploy.md", "js") if ".drop()" in block.text
-    ]
-    assert {row[0] for row in rows} == set(re.findall(r'"(monq_[a-z.]+)"', removing))
 
 
 @pytest.mark.parametrize("name", [name for name in monqbus.__all__ if not name.startswith("_")])
