@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 from .. import __version__
 from ..spelling import nearest
 from . import terminal
+from .access_options import letting_in
 
 USAGE_CODE: Final = 64
 MOST: Final = 1_000_000_000
@@ -135,6 +136,7 @@ def build_parser() -> argparse.ArgumentParser:
     _looking(command)
     _steering(command)
     _pausing(command)
+    letting_in(command, _count)
     _keeping(command)
     _trying(command)
     _moving(command)
