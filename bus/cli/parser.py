@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn
 
 from .. import __version__
+from ..spelling import nearest
 from . import terminal
+from .access_options import letting_in
+from .top_options import watching
 
 USAGE_CODE: Final = 64
 MOST: Final = 1_000_000_000
@@ -70,10 +73,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def _near(word: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches
-
-    found = get_close_matches(word, list(known), n=1)
-    return f", did you mean {found[0]}?" if found else ""
+    near = nearest(word, known)
+    return f", did you mean {near}?" if near else ""
 
 
 def _count(text: str) -> int:
@@ -134,8 +135,10 @@ def build_parser() -> argparse.ArgumentParser:
     _running(command)
     _posting(command)
     _looking(command)
+    watching(command)
     _steering(command)
     _pausing(command)
+    letting_in(command, _count)
     _keeping(command)
     _trying(command)
     _moving(command)

@@ -12,14 +12,15 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
+from .. import model
 from ..limits import COALESCE, parts_of
 from ..networks import Network, network
 from ..process import cpu_quota
 from ..regex import BadRegex, searching
+from ..spelling import nearest
 
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
@@ -28,6 +29,8 @@ Listen = Address | Path
 """Where a listener is: a host and a port, or the path of a Unix socket."""
 
 UNIX: Final = "unix:"
+USERS_AUTH: Final = "users"
+HEADER_AUTH: Final = "header:"
 LONGEST_SOCKET_PATH: Final = 107
 """Bytes: unix(7), sun_path has 108 with the NUL behind it."""
 MOST_PROCESSES: Final = 1024
@@ -44,7 +47,7 @@ _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}(?:;[ -~]{1,200})?")
-_TASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")  # as registry.NAME, which is a floor above
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 
 
 class Unfit(ValueError):
@@ -93,11 +96,6 @@ def quoted(text: str) -> str:
 def host_port(host: str, port: int) -> str:
     """An address as ADDRESS reads it: one of IPv6 stands in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def nearest(text: str, words: tuple[str, ...]) -> str:
-    """The one of *words* that *text* was probably meant to be, or nothing."""
-    return next(iter(get_close_matches(text.lower(), words, n=1)), "")
 
 
 def nearest_name(text: str, names: Iterable[str]) -> str:
@@ -279,7 +277,7 @@ def _read_paths(text: str) -> tuple[Path, ...]:
 
 
 def _read_task_name(text: str) -> str:
-    if text and not _TASK_NAME.fullmatch(text):
+    if text and not model.TASK_NAME.fullmatch(text):
         raise Unfit
     return text
 
@@ -382,3 +380,35 @@ def _read_pattern(text: str) -> str:
 
 
 PATTERN: Final = ValueType("a regular expression, or nothing", "^x-internal-", _read_pattern)
+
+
+_OF_CLIENTS: Final = frozenset(
+    [
+        "host",
+        "cookie",
+        "authorization",
+        "origin",
+        "referer",
+        "user-agent",
+        "forwarded",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "x-real-ip",
+    ]
+)
+"""Headers that say something else, which clients choose or every proxy sends."""
+
+
+def _read_auth(text: str) -> str:
+    header = text.removeprefix(HEADER_AUTH)
+    is_header = header != text and _HEADER_NAME.fullmatch(header) and header.lower() not in _OF_CLIENTS
+    if text != USERS_AUTH and not is_header:
+        raise Unfit
+    return text
+
+
+AUTH: Final = ValueType(
+    f"{USERS_AUTH}, or {HEADER_AUTH}NAME with the name of a header", "header:X-Forwarded-User", _read_auth
+)

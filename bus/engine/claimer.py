@@ -15,7 +15,7 @@ from ..clock import Clock
 from ..errors import StoreError
 from ..limits import Limit
 from ..model import Claimed, FairShare, Instance, MonQTask, Report, ready_again
-from ..store import Store
+from ..store.contract import Queue
 from ..telemetry import emit
 from .fenced import report_each
 from .loop import Loop
@@ -38,7 +38,7 @@ class Claimer:
 
     def __init__(
         self,
-        store: Store,
+        store: Queue,
         instance: Instance,
         pool: Pool,
         recorder: Recorder,

@@ -17,7 +17,7 @@ from ..config import Hook
 from ..errors import Cancel, StoreError
 from ..model import READY, SKIPPED, MonQTask, State
 from ..retry import Ending, Raised, Stopped
-from ..store import Store
+from ..store.contract import Archive
 from ..telemetry import emit
 
 PAGE: Final = 500
@@ -29,7 +29,7 @@ class Coalescing:
 
     def __init__(
         self,
-        store: Store,
+        store: Archive,
         clock: Clock,
         keep: Callable[[], timedelta],
         hooks: Callable[[], Mapping[str, Hook]] = dict,

@@ -19,7 +19,8 @@ WORDS = {
     4: "four",
     5: "five",
     8: "eight",
-    15: "fifteen",
+    9: "nine",
+    14: "fourteen",
     34: "thirty-four",
 }
 
