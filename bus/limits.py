@@ -43,7 +43,8 @@ class Limit(NamedTuple):
         """How many may begin at *now*, when starts were given out until *until*, as `seen` at *now*."""
         if self.every is None:
             return MOST_STARTS
-        return math.floor((self.burst * self.every - (until - now)) / self.every + _SLACK)
+        left = (self.burst * self.every - (until - now)) / self.every
+        return max(0, math.floor(left + _SLACK))  # below 0: a clock is ahead of ours
 
     def after(self, until: float, starts: int) -> float:
         """Until when starts are given out when so many *starts* begin now."""

@@ -12,7 +12,11 @@ from .servers import finish, on
 from .witness import Run
 
 LINE = Pace(per_second=15, kinds={"line": 1}, resend=True)
+CROWD = Pace(per_second=60, kinds={"seats": 3, "paced": 1}, resend=True)
 SECONDS = 60
+SEATS, RATE = 3, 10
+"""What chaosapp.py declares for its handlers `seats` and `paced`."""
+TOLERANCE = 0.05
 
 
 @scenario(
@@ -34,6 +38,40 @@ def one_line(arena: Arena) -> None:
         arena.pause(1.0)
     finish(arena, steady, *others, seconds=SECONDS)
     _look_at_the_line(arena)
+
+
+@scenario(
+    "seats and a rate, daemons killed",
+    store="mongodb",
+    controls=[Control("limits", shows="missed", weakness="limits.no_limits")],
+    in_short=False,
+)
+def seats_and_a_rate(arena: Arena) -> None:
+    """Three daemons get more than the limits let run and begin, one of them is killed again and again."""
+    on(arena, mongod.replica_set(members=1))
+    steady, other, killed = (servers.daemon(arena, name).start() for name in ("one", "two", "three"))
+    with arena.load(CROWD, to=[steady]):
+        for _ in range(arena.pick(short=2, long=5)):
+            arena.pause(3.0)
+            arena.kill(killed)
+            killed.start()
+    finish(arena, steady, other, killed, seconds=SECONDS)
+    kinds = {one.id: one.kind for one in arena.ledger.deliveries()}
+    runs = sorted(arena.evidence().runs, key=lambda run: run.started)
+    _look_at_the_seats(arena, [run for run in runs if kinds[run.delivery] == "seats"])
+    _look_at_the_rate(arena, [run.started for run in runs if kinds[run.delivery] == "paced"])
+
+
+def _look_at_the_seats(arena: Arena, runs: list[Run]) -> None:
+    most = max(sum(other.started <= run.started < _over(arena, other) for other in runs) for run in runs)
+    arena.expect(most <= SEATS, f"{most} ran at the same moment, of {SEATS} at most")
+
+
+def _look_at_the_rate(arena: Arena, starts: list[float]) -> None:
+    """More came all the time than may begin; a second's worth of them may have begun at once."""
+    rate = (len(starts) - RATE) / (starts[-1] - starts[0])
+    is_right = abs(rate - RATE) <= RATE * TOLERANCE
+    arena.expect(is_right, f"{rate:.2f} began in a second, of {RATE}")
 
 
 def _look_at_the_line(arena: Arena) -> None:

@@ -126,6 +126,16 @@ def test_a_rate_is_that_of_all_daemons_together(store: Store) -> None:
     assert 2 + 19 == begun
 
 
+def test_a_daemon_whose_clock_is_behind_begins_nothing_too_early(store: Store) -> None:
+    """Two clocks are never the same."""
+    some(store, 9)
+    claim(store, TEN_A_SECOND)
+    claim(store, TEN_A_SECOND, at=0.1)
+    behind = claim(store, TEN_A_SECOND, at=0.05, worker=TWO)
+
+    assert ([], later(0.2)) == (marks(behind), behind.next_due)
+
+
 def test_what_was_not_used_is_kept_up_to_the_burst(store: Store) -> None:
     """A pause does not save up more than that."""
     some(store, 9)

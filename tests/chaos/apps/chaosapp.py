@@ -106,3 +106,18 @@ def line(topic, event):
     with noted(event):
         gevent.sleep(lasts(event, 0.005, 0.05))
         return c.task.generation
+
+
+@event_handler("chaos.seats", max_concurrent=3)
+def seats(topic, event):
+    """Lasts 5 to 100 ms, three at a time in all daemons."""
+    with noted(event):
+        gevent.sleep(lasts(event, 0.005, 0.1))
+        return c.task.generation
+
+
+@event_handler("chaos.paced", rate="10/s")
+def paced(topic, event):
+    """Over at once, ten a second in all daemons."""
+    with noted(event):
+        return c.task.generation
