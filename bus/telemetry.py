@@ -93,6 +93,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.WARNING,
         "the store does not take the records of refused and repeated deliveries; the first 500 wait for it",
     ),
+    "hook.disabled": (
+        logging.ERROR,
+        "at the start and a reload: a secret of the hook is missing, and which; its deliveries get 503",
+    ),
     "handler.mismatched": (
         logging.WARNING,
         "at the start and a reload: a handler does not take a hook's deliveries; each will end in error",

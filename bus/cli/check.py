@@ -38,7 +38,7 @@ def check(options: argparse.Namespace) -> int:
     config = read_config(options)
     problems = [*_app_problems(config), *_program_problems(config)]
     unfit = misfits(config.hooks.values(), registry.registry())
-    problems += [*unfit.certain, *_schedule_problems()]
+    problems += [*unfit.certain, *_schedule_problems(), *config.faults.values()]
     _print_declared(config)
     store_error = None if options.offline else _store_error(config)
     for warning in (
@@ -137,7 +137,9 @@ def _print_declared(config: Config) -> None:
     most = Limits.of(config.http).most_bytes
     terminal.line(f"memory   at most about {most / 2**20:.0f} MiB for requests on their way in")
     for hook in config.hooks.values():
-        terminal.line(f"hook     /hooks/{hook.name} → {hook.topic} (verify = {hook.verify})  {hook.where}")
+        closed = ", closed: a secret is missing" if hook.fault else ""
+        shown = f"/hooks/{hook.name} → {hook.topic} (verify = {hook.verify}{closed})"
+        terminal.line(f"hook     {shown}  {hook.where}")
         if hook.when:
             terminal.line(f"rule     /hooks/{hook.name} when {_on_one_line(hook.when)}")
 

@@ -266,4 +266,5 @@ HOOK: Final = SectionKind(
     _demands,
     _ABOUT,
     _EXAMPLES,
+    is_closed_without=True,
 )

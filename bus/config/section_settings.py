@@ -64,7 +64,8 @@ def _has_key(*forms: str) -> Callable[[senders.Sender], bool]:
 class Hook:
     """[hook:NAME]: who may send to POST /hooks/NAME, and what becomes of it.
 
-    *where* is the section's place, such as ``monqbus.ini:40``, for messages about this hook.
+    *where* is the section's place, such as ``monqbus.ini:40``, for messages about this hook. One with
+    a *fault* is closed until its secret is there; the sentence has its own place.
     """
 
     name: str
@@ -275,6 +276,7 @@ class Hook:
         "its result. Commands have no result; what they print may hold secrets.",
     )
     where: str = ""
+    fault: str = ""
 
     @cached_property
     def sender(self) -> senders.Sender:

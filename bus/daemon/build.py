@@ -311,6 +311,7 @@ class Parts(ProcessParts):
             self.program_monitor,
             self.pause_monitor,
             self.control.is_stopping,
+            lambda: self.config.faults,
         )
 
     # the listeners; each of the first two binds its address when it is asked for

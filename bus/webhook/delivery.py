@@ -1,11 +1,11 @@
 """Handles one delivery: checks it, stores one event with its tasks, answers 202.
 
-The order of the steps is the law: address 403 → room 503 → encoding 415 → size 413 → a page in a browser
-403 → the sender's headers 401 → raw bytes → sender 401 → a CloudEvent 400, 415, at hooks that take those →
-the rule, for each event → ONE durable write → answer. No body is read that the head condemns, nothing is
-parsed or inflated before it is verified, nothing is acknowledged before it is stored. A delivery that is
-verified is stored, whatever its content, at all other hooks: what cannot be understood of it is told as a
-fact.
+The order of the steps is the law: address 403 → a closed hook 503 → room 503 → encoding 415 → size 413 → a
+page in a browser 403 → the sender's headers 401 → raw bytes → sender 401 → a CloudEvent 400, 415, at hooks
+that take those → the rule, for each event → ONE durable write → answer. No body is read that the head
+condemns, nothing is parsed or inflated before it is verified, nothing is acknowledged before it is stored.
+A delivery that is verified is stored, whatever its content, at all other hooks: what cannot be understood
+of it is told as a fact.
 """
 
 from __future__ import annotations
@@ -82,6 +82,8 @@ class Receiver:
         began = self._clock.monotonic()
         try:
             filtering.require_allowed(hook, environ, self._trusted_proxies)
+            if hook.fault:
+                raise self._disabled()
             taken = self._taken(hook, environ) if hook.has_extras else self._read(hook, environ)
             if isinstance(taken, Answer):
                 self._log.answered(environ, taken, hook, began)
@@ -237,8 +239,12 @@ class Receiver:
     def _secrets(self, hook: Hook, sender: Sender) -> tuple[str, ...]:
         secrets = hook.secret_texts
         if not sender.is_open and not any(secrets):
-            raise Refused(503, "hook_disabled", "hook: not usable, its secret is missing", self.retry_after())
+            raise self._disabled()
         return secrets
+
+    def _disabled(self) -> Refused:
+        """503, so that senders come back: it opens when its secret is there. Nothing of it is read."""
+        return Refused(503, "hook_disabled", "hook: not usable, its secret is missing", self.retry_after())
 
     def _store(self, publish: Callable[[Given], Got], given: Given) -> Got:
         self._admission.check(self._clock)  # others came in while the body did
