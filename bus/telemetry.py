@@ -107,9 +107,13 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     ),
     "handler.resumed": (logging.INFO, "the command can be started again; its tasks run within a minute"),
     "event.refused": (logging.WARNING, "a request was answered with an error; what was asked, and by whom"),
+    "tls.failed": (
+        logging.WARNING,
+        "a TLS handshake failed, of whom and why; code = certificate: the client does not trust ours",
+    ),
     "refusals.omitted": (
         logging.WARNING,
-        "so many more requests of this hook and kind were refused within a minute; they have no lines",
+        "so many more requests of this hook and kind, or handshakes, failed within a minute; without lines",
     ),
     "connections.limited": (
         logging.WARNING,

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from email.utils import format_datetime
+from http import HTTPStatus
 from io import BufferedReader
 from socket import SHUT_RDWR, SHUT_WR
 from typing import Any, Final, Protocol
@@ -16,6 +17,7 @@ from gevent.pywsgi import WSGIHandler
 
 from ..clock import Clock
 from ..errors import Refused
+from ..telemetry import emit
 from . import problem
 from .access_log import AccessLog, Said
 from .body import BodyStream
@@ -25,7 +27,7 @@ from .eviction import GRACE_SECONDS, Stage
 from .limits import SPARE_SECONDS, Limits
 from .problem import Answer
 from .request import Head, read_head
-from .tls import HANDSHAKE_GRACE_SECONDS, Tls, TlsReader, TlsWire, begins_tls, plain_http
+from .tls import HANDSHAKE_GRACE_SECONDS, Tls, TlsReader, TlsWire, begins_tls, failure_of, plain_http
 from .turns import REQUEST_STEPS
 from .url_map import Endpoint
 
@@ -178,8 +180,15 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
             self.reader.allow(self.server.limits.header_seconds, "TLS handshake")
             self._wire = tls.wire(self.reader, self._send_handshake)
             self._wire.shake_hands()
-        except Refused:  # too slow, or asked to leave: nothing can be said to a client before the handshake
+        except Refused as refusal:
+            # nothing can be said to a client before the handshake; one that was asked to leave did not fail
+            if self._is_greeting and refusal.status == HTTPStatus.REQUEST_TIMEOUT:
+                _tell_failed(refusal, self._known)
             return False
+        except OSError as error:
+            if self._is_greeting:
+                _tell_failed(error, self._known)
+            raise
         self._stand(self.stage)
         self.rfile = BufferedReader(TlsReader(self._wire))
         self._known["wsgi.url_scheme"] = "https"
@@ -444,3 +453,8 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
             return int(self.socket._sock.send(data))  # that of the operating system, which never waits
         except BlockingIOError:
             return 0
+
+
+def _tell_failed(error: BaseException, known: Mapping[str, Any]) -> None:
+    code, reason = failure_of(error)
+    emit("tls.failed", code=code, reason=reason, peer=known.get("REMOTE_ADDR", ""))
