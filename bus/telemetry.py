@@ -56,6 +56,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.INFO,
         "a sender asked whether the hook is there, and got its answer; no event, and no handler hears of it",
     ),
+    "subscription.offered": (
+        logging.WARNING,
+        "a sender waits until a person confirms a subscription; reason = the URL, which nobody opens here",
+    ),
     "event.unreadable": (
         logging.WARNING,
         "a delivery says that it is JSON and is not, and why; it is stored, its handlers have the bytes",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
 from json import dumps
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from bson import ObjectId
 
@@ -47,6 +47,8 @@ Read = tuple[Event, dict[str, str]]
 """An event, and what is to be told of its content: a reason by its fact."""
 Taken = tuple[list[Read], bool]
 """The events of a delivery, and whether it is a batch; one that is none has one event."""
+
+NOT_THE_SENDERS: Final = "no URL of the sender's own: confirm nothing, somebody else may know the secret"
 
 _VERIFYING, _EXPANDING, _HASHING = Queue(), Queue(), Queue()
 
@@ -83,8 +85,9 @@ class Receiver:
         try:
             filtering.require_allowed(hook, environ, self._trusted_proxies)
             if hook.fault:
-                raise self._disabled()
-            taken = self._taken(hook, environ) if hook.has_extras else self._read(hook, environ)
+                taken: Taken | Answer = self._while_closed(hook, environ)
+            else:
+                taken = self._taken(hook, environ) if hook.has_extras else self._read(hook, environ)
             if isinstance(taken, Answer):
                 self._log.answered(environ, taken, hook, began)
                 emit("handshake.answered", hook=hook.name, peer=environ.get("REMOTE_ADDR", ""))
@@ -109,6 +112,14 @@ class Receiver:
     def retry_after(self) -> dict[str, str]:
         """The header that says when to try again: jittered, so that senders do not come back as one."""
         return problem.retry_after(self._clock)
+
+    def _while_closed(self, hook: Hook, environ: Mapping[str, Any]) -> Answer:
+        """The answer to a handshake that precedes the secret; everything else is refused."""
+        request = _request(environ, 0.0, hook.public_url, self._trusted_proxies)
+        answer = handshake.before_secret(hook.sender, request)
+        if answer is None:
+            raise self._disabled()
+        return answer
 
     def _taken(self, hook: Hook, environ: Mapping[str, Any]) -> Taken | Answer:
         """The event of a delivery to a hook that takes more than POST, or the answer to a handshake."""
@@ -227,14 +238,14 @@ class Receiver:
             is_test=bool(sender.tests) and _first(sender.event, sources) in sender.tests,
             parsed=given.value,
         )
-        remarks = {"event.unreadable": given.unreadable} if given.unreadable else {}
-        if found.missing:
-            remarks["topic.missed"] = found.missing
-        if found.cut:
-            remarks["topic.shortened"] = found.cut
-        if who.was_renamed:
-            remarks["delivery.renamed"] = who.was_renamed
-        return event, remarks
+        remarks = {
+            "event.unreadable": given.unreadable,
+            "topic.missed": found.missing,
+            "topic.shortened": found.cut,
+            "subscription.offered": _offered(sender, sources) if sender.offered else "",
+            "delivery.renamed": who.was_renamed,
+        }
+        return event, {fact: reason for fact, reason in remarks.items() if reason}
 
     def _secrets(self, hook: Hook, sender: Sender) -> tuple[str, ...]:
         secrets = hook.secret_texts
@@ -363,6 +374,14 @@ def _value(hook: Hook, sender: Sender, sources: _Sources, placeholder: str) -> s
     if placeholder == "name" or (placeholder == "event" and not sender.event):
         return hook.name
     return _first(sender.event if placeholder == "event" else (placeholder,), sources)
+
+
+def _offered(sender: Sender, sources: _Sources) -> str:
+    """The URL that confirms a subscription, where it is the sender's own; "" for other deliveries."""
+    if _first(sender.event, sources) != sender.offers:
+        return ""
+    url = sources.at(sender.offered) or ""
+    return url if sender.offered_at.fullmatch(url) else NOT_THE_SENDERS
 
 
 def _first(places: Iterable[str], sources: _Sources) -> str | None:

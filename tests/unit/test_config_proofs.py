@@ -109,7 +109,7 @@ def test_without_a_tolerance_the_senders_own_counts(verify, expected, folder):
         ),
         (
             f"[hook:x]\nverify = github\nsecret = {KEY}\nuser = a",
-            "4: [hook:x] user: expected it with verify = basic or alertmanager only, got it with "
+            "4: [hook:x] user: expected it with verify = basic, alertmanager or sns only, got it with "
             "verify = github; remove it",
         ),
         (
