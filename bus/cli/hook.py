@@ -147,11 +147,11 @@ def _send(options: argparse.Namespace, config: Config, hook: Hook) -> int:
     request, _body = _made(options, hook, f"{public}?{asked}" if asked else public)
     query = request.url.partition("?")[2]
     terminal.line(f"{request.method} {target.url}", at_once=True)
-    return _tell(send(target, request, query))
+    return tell(send(target, request, query))
 
 
-def _tell(answer: Answer) -> int:
-    """Print what came, with the event and its tasks a line each."""
+def tell(answer: Answer) -> int:
+    """Print what came, with the event and its tasks a line each; 1 when it is no 2xx."""
     terminal.line(f"{answer.status} {answer.reason}")
     try:
         said: Any = json.loads(answer.body)

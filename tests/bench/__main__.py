@@ -327,7 +327,7 @@ def _listening(words: list[str]) -> Iterator[float]:
 
 def hooks(found: Stores) -> None:
     """What rules with the delivery log, and the proof of the sender, add to a delivery."""
-    head = ["store", "without: µs CPU a delivery", "with rules and log", "ratio"]
+    head = ["store", "without: µs CPU a delivery", "with rules and log", "ratio", "middle half of pairs"]
     table("A hook with rules and log", head, [costs_of_rules(lambda server: loaded(server, 8))])
     table("Verifying 1 KiB", ["sender", "bytes", "µs CPU"], costs_of_proofs())
 
