@@ -97,6 +97,7 @@ _EXAMPLES: Final[Live] = {
         "header.X-Served-By": "monqbus",
         "wait": "5s",
         "output": "yes",
+        "stream": "10m",
     },
     "hook:newsletter": {"verify": "mailchimp", "secret": "env:NEWSLETTER_TOKEN", "query": "key"},
 }

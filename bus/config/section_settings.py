@@ -275,6 +275,12 @@ class Hook:
         "With wait: whether the answer is what the event's only task has printed, as text/plain, in place of "
         "its result. Commands have no result; what they print may hold secrets.",
     )
+    stream: float = setting(
+        "0s",
+        duration("0s", "1h"),
+        "How long a sender whose Accept asks for text/event-stream is shown what the event's tasks print, "
+        "line by line while they run, in place of the ids. It may hold secrets. 0s: nobody is.",
+    )
     where: str = ""
     fault: str = ""
 

@@ -6,7 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from email.utils import format_datetime
 from http import HTTPStatus
 from io import BufferedReader
@@ -301,8 +301,21 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
 
         In one step for nearly all requests, where pywsgi takes five.
         """
+        status, headers, body, pieces = answer
+        if pieces is not None:
+            with closing(pieces):
+                self._send_head(status, headers, body, is_last=True)
+                for piece in pieces:
+                    self._sendall(piece)
+        else:
+            self._send_head(status, headers, body)
+
+    def _send_head(
+        self, status: str, headers: list[tuple[str, str]], body: bytes, *, is_last: bool = False
+    ) -> None:
+        """Send the head of an answer, and what of its body is there."""
         self._decide_whether_last()
-        status, headers, body = answer
+        self.close_connection = self.close_connection or is_last
         self.answered = status
         given = {name.lower() for name, _ in headers}
         lines = [f"HTTP/1.1 {status}", *[f"{name}: {value}" for name, value in headers], f"Date: {_DATE}"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from json import dumps
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from .. import telemetry
 from ..clock import Clock
@@ -16,12 +16,23 @@ REQUEST_ID = "monqbus.request_id"
 """Where the WSGI environ holds the request's id, the word that joins answer, fact and log."""
 
 
+class Pieces(Protocol):
+    """What follows the body of an answer bit by bit; iterating blocks. `close` is called once in any case."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Each piece when it is there."""
+
+    def close(self) -> None:
+        """Nobody takes any more."""
+
+
 class Answer(NamedTuple):
-    """A whole answer, as WSGI wants it."""
+    """A whole answer, as WSGI wants it; with *pieces* the end of the connection is its end."""
 
     status: str
     headers: list[tuple[str, str]]
     body: bytes
+    pieces: Pieces | None = None
 
 
 def answer(refusal: Refused, request_id: str, **more: Any) -> Answer:

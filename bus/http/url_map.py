@@ -32,9 +32,9 @@ class UrlMap:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request by WSGI's way. Blocks as long as its endpoint does; raises Refused."""
-        status, headers, body = self.answer(environ)
-        start_response(status, headers)
-        return [body]
+        answer = self.answer(environ)
+        start_response(answer.status, answer.headers)
+        return [answer.body] if answer.pieces is None else answer.pieces
 
     def answer(self, environ: Mapping[str, Any]) -> Answer:
         """The answer of the endpoint. Blocks as long as that does; raises Refused."""

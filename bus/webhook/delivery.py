@@ -30,12 +30,13 @@ from ..senders.kept import is_kept, is_kept_parameter
 from ..telemetry import emit
 from . import abuse_protection, content, filtering, handshake, identity, topic
 from .admission import Admission
-from .answers import Awaited, own_answer
+from .answers import Awaited, own_answer, streamed
 from .content import Content
 from .delivery_log import DeliveryLog
 from .once import Once
 from .request import Request, headers_of, raw
 from .signed import content_of, values_at
+from .streams import Stream, Streams, is_asked
 from .verify import Mismatch, claim_of
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ class Receiver:
         *,
         trusted_proxies: Collection[Network] = (),
         publish_all: Callable[[Sequence[Event]], list[Receipt]] | None = None,
+        streams: Streams | None = None,
     ) -> None:
+        self._streams = streams
         self._publish = publish
         self._publish_all = publish_all or (lambda events: [publish(event) for event in events])
         self._admission = admission
@@ -94,11 +97,8 @@ class Receiver:
                 return taken
             found, is_batch = taken
             events = [event for event, _ in found]
-            receipts = (
-                self._store(self._publish_all, events)
-                if is_batch
-                else [self._store(self._publish, events[0])]
-            )
+            stream = self._opened(hook, environ, events) if hook.stream and not is_batch else None
+            receipts = self._receipts(events, stream, is_batch=is_batch)
         except Refused as refusal:
             self._log.refused(environ, refusal, hook=hook, reason=_reason(refusal), began=began)
             return refuse(refusal, environ, hook=hook.name)
@@ -107,7 +107,27 @@ class Receiver:
                 self._log.repeated(environ, event, receipt, began)
             for fact, reason in remarks.items():
                 emit(fact, event=event, reason=reason)
+        if stream is not None and (shown := streamed(hook, stream, receipts[0])) is not None:
+            environ["wsgi.input"].give_back()
+            return shown
         return _accepted_batch(events, receipts) if is_batch else _answered(hook, events[0], receipts[0])
+
+    def _opened(self, hook: Hook, environ: Mapping[str, Any], events: Sequence[Event]) -> Stream | None:
+        """A place among those who are shown what tasks print, where this request asks for it."""
+        if self._streams is None or not is_asked(environ.get("HTTP_ACCEPT", "")):
+            return None
+        return self._streams.open(events[0].id)
+
+    def _receipts(self, events: Sequence[Event], stream: Stream | None, *, is_batch: bool) -> list[Receipt]:
+        """What became of *events* once they are durable. Raises Refused."""
+        try:
+            if is_batch:
+                return self._store(self._publish_all, events)
+            return [self._store(self._publish, events[0])]
+        except BaseException:
+            if stream is not None:
+                stream.close()
+            raise
 
     def retry_after(self) -> dict[str, str]:
         """The header that says when to try again: jittered, so that senders do not come back as one."""
