@@ -108,8 +108,13 @@ def _headers_of(sender: Sender) -> list[str]:
 
 
 def events(data: bytes) -> None:
-    """CloudEvents in each mode; those that are read have what every event must have."""
-    first, _, body = data.partition(b"\n\n")
+    """CloudEvents in the mode that the first byte names; those that are read have what each must have.
+
+    Behind another byte type and headers stand in front of an empty line.
+    """
+    first, body = _MODES.get(data[:1], b""), data[1:]
+    if not first:
+        first, _, body = data.partition(b"\n\n")
     lines = first.decode("latin-1").split("\n")
     content_type, *others = lines
     pairs = (line.partition(":") for line in others)
@@ -142,9 +147,14 @@ def rules(data: bytes) -> None:
 
 
 def payloads(data: bytes) -> None:
-    """A body by the type in front of an empty line: form, multipart, XML, JSON, text, compressed or not."""
-    first, _, body = data.partition(b"\n\n")
-    content_type = first.decode("latin-1")
+    """A body of the kind that the first byte names: form, multipart, XML, JSON, text, compressed or not.
+
+    Behind another byte the type stands in front of an empty line.
+    """
+    body, content_type = data[1:], _TYPES.get(data[:1], "")
+    if not content_type:
+        first, _, body = data.partition(b"\n\n")
+        content_type = first.decode("latin-1")
     for read in (decode, tree):
         try:
             read(body, content_type)
@@ -179,6 +189,17 @@ _ROWS: Final[dict[str, tuple[Sender, str]]] = {
 }
 _NAMES: Final = list(_ROWS)
 _EVENT: Final = {"id": "1", "source": "/a", "specversion": "1.0", "type": "t", "data": {"a": [1]}}
+_MODES: Final = {
+    b"s": b"application/cloudevents+json",
+    b"b": b"application/cloudevents-batch+json",
+}
+_TYPES: Final = {
+    b"f": "application/x-www-form-urlencoded",
+    b"m": "multipart/form-data; boundary=ab",
+    b"x": "application/xml",
+    b"j": "application/json",
+    b"z": "application/octet-stream",
+}
 _PART: Final = b'--ab\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\nx\r\n--ab--'
 
 TARGETS: Final[dict[str, Target]] = {
@@ -194,8 +215,8 @@ TARGETS: Final[dict[str, Target]] = {
     "cloudevents": Target(
         events,
         (
-            b"application/cloudevents+json\n\n" + dumps(_EVENT).encode(),
-            b"application/cloudevents-batch+json\n\n" + dumps([_EVENT, {**_EVENT, "time": "x"}]).encode(),
+            b"s" + dumps(_EVENT).encode(),
+            b"b" + dumps([_EVENT, {**_EVENT, "time": "x"}]).encode(),
             b'text/plain\nce-id: 1\nce-source: "/a%20b"\nce-specversion: 1.0\nce-type: t\nce-x: %C3%A9\n\nx',
         ),
     ),
@@ -210,12 +231,13 @@ TARGETS: Final[dict[str, Target]] = {
     "payloads": Target(
         payloads,
         (
-            b"application/x-www-form-urlencoded\n\na=b&payload=%7B%22a%22%3A1%7D",
-            b"multipart/form-data; boundary=ab\n\n" + _PART,
-            b'application/xml\n\n<?xml version="1.0" encoding="utf-8"?><a b="c">e&lt;<![CDATA[f]]></a>',
-            b'application/json; charset=utf-16\n\n{"a": [1, 2.5e3, "\\u00e9", null]}',
+            b"fa=b&payload=%7B%22a%22%3A1%7D&b=%E2%82%AC+c",
+            b"m" + _PART,
+            b'x<?xml version="1.0" encoding="utf-8"?><a b="c">e&lt;<![CDATA[f]]></a>',
+            b'j{"a": [1, 2.5e3, "\\u00e9", null], "b": {"c": true}}',
+            b'application/json; charset=utf-16\n\n{"a": 1}',
             b"text/plain; charset=utf-7\n\n+AGE-",
-            b"application/json\n\n" + gzip.compress(b'{"a": 1}'),
+            b"z" + gzip.compress(b'{"a": 1}'),
         ),
     ),
 }
