@@ -180,8 +180,9 @@ def test_a_handshake_that_fails_is_told_with_its_reason(impatient: Server, pair:
                 if how == "hung_up":
                     stranger.half_close()
                 stranger.rest()
-        while not facts:  # a client is gone before its last word is read
-            gevent.sleep(0)
+        with gevent.Timeout(5, AssertionError("nothing is told")):
+            while not facts:  # a client is gone before its last word is read
+                gevent.sleep(0)
 
     assert [("tls.failed", how, "127.0.0.1")] == [(fact, one["code"], one["peer"]) for fact, one in facts]
 
