@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from email.utils import format_datetime
 from http import HTTPStatus
 from io import BufferedReader
-from socket import SHUT_RDWR, SHUT_WR
+from socket import MSG_DONTWAIT, MSG_PEEK, SHUT_RDWR, SHUT_WR
 from typing import Any, Final, Protocol
 
 from gevent.pywsgi import WSGIHandler
@@ -25,7 +25,7 @@ from .body_budget import BodyBudget
 from .deadline_reader import DeadlineReader
 from .eviction import GRACE_SECONDS, Stage
 from .limits import SPARE_SECONDS, Limits
-from .problem import Answer
+from .problem import Answer, Rest
 from .request import Head, read_head
 from .tls import HANDSHAKE_GRACE_SECONDS, Tls, TlsReader, TlsWire, begins_tls, failure_of, plain_http
 from .turns import REQUEST_STEPS
@@ -301,19 +301,18 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
 
         In one step for nearly all requests, where pywsgi takes five.
         """
-        status, headers, body, pieces = answer
-        if pieces is not None:
-            with closing(pieces):
-                self._send_head(status, headers, body, is_last=True)
-                for piece in pieces:
-                    self._sendall(piece)
-        else:
+        status, headers, body, rest = answer
+        if rest is None:
             self._send_head(status, headers, body)
+            return
+        with closing(rest):  # also when the head is not taken
+            self._send_head(status, headers, body, is_last=True)
+            self._send_rest(rest)
 
     def _send_head(
         self, status: str, headers: list[tuple[str, str]], body: bytes, *, is_last: bool = False
     ) -> None:
-        """Send the head of an answer, and what of its body is there."""
+        """Send the head of an answer, and the body that is there."""
         self._decide_whether_last()
         self.close_connection = self.close_connection or is_last
         self.answered = status
@@ -331,6 +330,23 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         if not text.count("\r") == text.count("\n") == len(lines) - 1:
             raise ValueError(f"answer: expected headers of one line each, got {text!r}")
         self._send_both(text.encode("latin-1") + b"\r\n\r\n", body)
+
+    def _send_rest(self, rest: Rest) -> None:
+        """Send each piece as it comes. An empty one sends nothing, and is the moment to see who has left."""
+        for piece in rest:
+            if self.server.is_stopping or self._has_left():
+                break
+            if piece:
+                self._sendall(piece)
+
+    def _has_left(self) -> bool:
+        """Whether the client has hung up. Whatever it sends now is not read: this answer is the last."""
+        try:
+            return not self.socket._sock.recv(1, MSG_PEEK | MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def linger(self) -> None:
         """Read and forget for a moment: closing over unread bytes would reset the answer away."""

@@ -16,23 +16,27 @@ REQUEST_ID = "monqbus.request_id"
 """Where the WSGI environ holds the request's id, the word that joins answer, fact and log."""
 
 
-class Pieces(Protocol):
-    """What follows the body of an answer bit by bit; iterating blocks. `close` is called once in any case."""
+class Rest(Protocol):
+    """What follows the body of an answer bit by bit: a generator, or what is closed unbegun as well."""
 
     def __iter__(self) -> Iterator[bytes]:
-        """Each piece when it is there."""
+        """Each piece when it is there; blocks."""
 
     def close(self) -> None:
-        """Nobody takes any more."""
+        """Nobody takes any more. Called in any case."""
 
 
 class Answer(NamedTuple):
-    """A whole answer, as WSGI wants it; with *pieces* the end of the connection is its end."""
+    """A whole answer, as WSGI wants it.
+
+    *rest* comes behind the body, piece by piece, as long as it goes on: such an answer says no length and is
+    its connection's last. It is closed when the client has left.
+    """
 
     status: str
     headers: list[tuple[str, str]]
     body: bytes
-    pieces: Pieces | None = None
+    rest: Rest | None = None
 
 
 def answer(refusal: Refused, request_id: str, **more: Any) -> Answer:

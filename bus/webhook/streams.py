@@ -110,6 +110,7 @@ class Stream:
             else:
                 self.signal.wait(min(deadline, look_at, beat_at) - now)
                 self.signal.clear()
+                yield b""  # whoever sends it looks whether the client is still there
 
     def _reason(self, is_late: bool) -> str:
         """Why nothing follows; "" while something may."""
