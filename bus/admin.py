@@ -47,7 +47,7 @@ PAGE = 500
 SIBLINGS = 100
 NEXT_MOMENTS = 3
 TRIES = 5
-NOBODYS_NAME = "-"  # registry.NAME does not allow it
+NOBODYS_NAME = "-"  # TASK_NAME does not allow it
 COUNTED_BY = get_args(CountedBy)
 ENDED_STATES: tuple[State, ...] = (COMPLETE, ERROR, SKIPPED)
 MOVABLE: Mapping[str, tuple[State, ...]] = {
@@ -138,6 +138,10 @@ class Admin:
     def waiting(self) -> dict[str, Backlog]:
         """What is ready, due or not, under each task name; read from an index."""
         return self._store.waiting()
+
+    def daemons(self) -> list[str]:
+        """What the daemons of a shared store are called, those whose lease has not ended."""
+        return sorted(one.process for one in self._store.instances()) if self._store.shared else []
 
     def failures(self, filter: Filter, most: int) -> tuple[list[Failure], int]:
         """The newest *most* failed tasks that match, by handler and error; and how many were looked at."""

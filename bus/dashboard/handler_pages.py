@@ -133,7 +133,7 @@ def fire(desk: Desk, environ: Mapping[str, Any]) -> Answer:
 
 
 def show_workers(desk: Desk, environ: Mapping[str, Any]) -> Answer:
-    """What each slot does now and for how long, and how every part of the daemon is."""
+    """What each slot does and for how long, how every part of the daemon is, which others there are."""
     running = sorted(desk.running(), key=lambda one: -one.seconds)
     return desk.page(
         environ,
@@ -141,5 +141,6 @@ def show_workers(desk: Desk, environ: Mapping[str, Any]) -> Answer:
         running=running,
         slots=desk.slots(),
         status_of=desk.status(),
+        daemons=desk.remembered.ask("daemons", desk.admin.daemons),
         is_shared=desk.is_shared,
     )

@@ -26,6 +26,8 @@ SCREENSHOTS = ROOT / "build" / "screenshots"
 PATIENCE = 20.0
 AXE = Path(axe_core_python.__file__).parent / "axe.min.js"
 PHONE = {"width": 375, "height": 812, "deviceScaleFactor": 1, "mobile": True}
+HARMLESS = ("favicon.ico", "Cleared data types")
+"""What Chromium asks for by itself, and what it tells of what a sign-out has it clear."""
 OPTIONS = (
     "--headless=new",
     "--no-sandbox",
@@ -131,9 +133,8 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """What the browser has complained about since the last look: scripts, policies, answers."""
-        return [
-            one["message"] for one in self.driver.get_log("browser") if "favicon.ico" not in one["message"]
-        ]
+        found = [one["message"] for one in self.driver.get_log("browser")]
+        return [one for one in found if not any(word in one for word in HARMLESS)]
 
     def close(self) -> None:
         """End it."""

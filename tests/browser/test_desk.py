@@ -73,6 +73,8 @@ PAGES = (
     "/workers", "/config", "/audit",
 )  # fmt: skip
 
+TASK = "/tasks/ID"
+
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
@@ -166,6 +168,22 @@ def test_a_failed_task_is_found_by_its_error_and_retried_by_keys_alone(browser, 
     assert "complete" == queue.show(task.id).state
 
 
+def test_the_task_of_a_row_is_retried_where_it_stands(browser, queue, here):
+    """Its page need not be opened for it."""
+    task = post(queue, "charge", 816)
+    ended(queue, "error", 1, browser)
+    (here / "bank").touch()
+    browser.open("/tasks?state=error")
+    browser.reads("order 816")
+    browser.press("j")
+    browser.press("r")
+    browser.reads("1 task retried")
+    ended(queue, "complete", 2, browser)
+    (here / "bank").unlink()
+
+    assert "complete" == queue.show(task.id).state
+
+
 def test_five_hundred_of_a_kind_are_retried_at_once(browser, queue, here):
     """The page of errors has one button for all of a kind; it says how many before it does it."""
     for number in range(500):
@@ -180,9 +198,9 @@ def test_five_hundred_of_a_kind_are_retried_at_once(browser, queue, here):
     browser.shoot("confirm")
     browser.click("#confirm")
     browser.reads("500 tasks retried")
-    ended(queue, "complete", 501, browser)
+    ended(queue, "complete", 502, browser)
 
-    assert {"complete": 501} == queue.count(Filter(name="shop.charge"))
+    assert {"complete": 502} == queue.count(Filter(name="shop.charge"))
 
 
 def test_a_running_task_is_cancelled_from_its_page(browser, queue):
@@ -238,19 +256,35 @@ def test_chosen_rows_are_counted_and_stay_chosen_when_the_page_changes(browser, 
     assert "1 chosen" in browser.text
 
 
-@pytest.mark.parametrize(("scheme", "pages"), [("light", PAGES), ("dark", ("/", "/tasks", "/errors"))])
+def test_a_page_that_gets_no_hints_looks_by_itself(browser, queue):
+    """Behind a proxy that passes no events on, or as the thirteenth that listens."""
+    browser.driver.execute_cdp_cmd("Network.enable", {})
+    browser.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/live"]})
+    browser.open("/tasks?name=shop.tidy")
+    browser.reads("every 5 s")
+    rows = "return document.querySelectorAll('tr[data-id]').length"
+    before = browser.script(rows)
+    post(queue, "tidy")
+    browser.until(lambda: browser.script(rows) == before + 1)
+    browser.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    blocked = browser.complaints()
+
+    assert all("ERR_BLOCKED_BY_CLIENT" in one for one in blocked)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "pages"), [("light", (*PAGES, TASK, f"{TASK}/again")), ("dark", ("/", TASK))]
+)
 def test_axe_finds_nothing_serious_on_any_page(browser, queue, scheme, pages):
     """Names, contrast, structure; in the dark the pages with most colours. Each is kept as a picture."""
     queue.pause("task", "shop.ship", "why not")
     task = queue.find(Filter(states=("skipped",)), 1)[0]
     browser.emulate("setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
     found = {}
-    for path in (*pages, f"/tasks/{task.id}", f"/tasks/{task.id}/again"):
-        browser.open(path)
+    for path in pages:
+        browser.open(path.replace("ID", str(task.id)))
         found[path] = browser.axe()
-        browser.shoot(
-            f"{path.strip('/').replace('/', '-').replace(str(task.id), 'one') or 'overview'}-{scheme}"
-        )
+        browser.shoot(f"{path.strip('/').replace('/', '-') or 'overview'}-{scheme}")
     queue.resume("task", "shop.ship")
 
     assert {path: [] for path in found} == found

@@ -9,7 +9,7 @@ from bson import ObjectId
 
 from bus.admin import Admin
 from bus.clock import FrozenClock
-from bus.model import Event, Filter, MonQTask
+from bus.model import Event, Filter, Instance, MonQTask
 from bus.store import Store
 
 AWKWARD = (
@@ -79,6 +79,14 @@ def test_the_siblings_of_a_task_are_the_other_tasks_of_its_event(store, admin, c
     assert [two.id] == [task.id for task in admin.siblings(one)]
     assert [[], []] == [admin.siblings(task) for task in (alone, bereft)]
     assert {one.id, two.id} == {task.id for task in admin.tasks_of(admin.event(event_id))}
+
+
+def test_the_daemons_of_a_shared_store_are_told(store, admin):
+    """By the name they have for people; an embedded file has one, which is asked."""
+    for number in (2, 1):
+        store.renew(Instance(f"w{number}", f"monqbus/here pid {number}"), 60.0)
+
+    assert (["monqbus/here pid 1", "monqbus/here pid 2"] if store.shared else []) == admin.daemons()
 
 
 def test_what_waits_is_told_by_name(store, admin, clock):

@@ -29,9 +29,9 @@ async function refresh() {
   loading = true;
   const began = performance.now();
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "manual" });
     if (answer.ok) replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
-    if (answer.status === 401) say("off", "signed out");
+    if (answer.status === 401 || answer.type === "opaqueredirect") say("off", "signed out");
   } catch {
     say("off", "no answer");
   } finally {
