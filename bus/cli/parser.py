@@ -301,6 +301,13 @@ def _coming(command: Command) -> None:
     deliveries.add_argument(
         "--outcome", metavar="WORD", help="accepted, filtered, repeated, answered or refused"
     )
+    deliveries.add_argument(
+        "--refused",
+        metavar="ID",
+        nargs="+",
+        help="for replay: refused ones that you vouch for; sign, send them",
+    )
+    deliveries.add_argument("--to", metavar="URL", help="with --refused: where to, in place of `listen`")
     deliveries.add_argument("--status", metavar="N", type=_whole, help="answered with this status")
     for sub, noun in ((events, "events"), (deliveries, "deliveries")):
         _choices_of_events(sub, noun)
