@@ -37,6 +37,7 @@ from .pauses import KIND as PAUSE
 from .pauses import TASK, Pause, What, counted, covering, pauses_of, require
 from .presentation import plain
 from .schedules import KIND, Schedule, next_moments
+from .schedules.waiting import waiting_of
 from .store import Store
 from .store.contract import CountedBy
 from .telemetry import emit
@@ -65,7 +66,8 @@ class Step(NamedTuple):
 class ScheduleState(NamedTuple):
     """A declared schedule: its *target*, what it comes at, its *next* moments, and how the *last* tick ended.
 
-    *outcome* has the states of the last tick's tasks, or says that there are none any more.
+    *outcome* has the states of the last tick's tasks, or says that there are none any more; *waiting* is how
+    many ticks wait for its end.
     """
 
     name: str
@@ -75,6 +77,7 @@ class ScheduleState(NamedTuple):
     last: datetime | None
     outcome: str
     where: str
+    waiting: int = 0
 
 
 class PauseState(NamedTuple):
@@ -195,6 +198,7 @@ class Admin:
             last if isinstance(last, datetime) else None,
             self._outcome(fields.get("last_tasks")) if last else "",
             schedule.where,
+            len(waiting_of(fields)),
         )
 
     def _outcome(self, ids: object) -> str:

@@ -217,7 +217,11 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.WARNING,
         "ticks were stored later than the schedule's lateness; how many, the first one's moment, the reason",
     ),
-    "schedule.missed": (logging.WARNING, "ticks were missed and are left out, as the schedule's missed says"),
+    "schedule.missed": (
+        logging.WARNING,
+        "ticks are left out: they were missed, as the schedule's missed says, or have waited in vain; how "
+        "many, and why they have",
+    ),
     "schedule.skipped": (
         logging.INFO,
         "a tick was left out: a task of an earlier one is not finished, and overlap is skip",

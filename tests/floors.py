@@ -30,7 +30,7 @@ FLOORS: Final = (
     Floor("forms", ("presentation",)),
     Floor("apps", ("apps", "adnanh")),
     Floor("hands", ("store", "http", "cpu")),
-    Floor("storing", ("direct_start",)),
+    Floor("storing", ("direct_start", "schedule_run")),
     Floor("verbs", ("posting", "admin", "copying")),
     Floor("engine", ("engine",)),
     Floor("maintenance", ("maintenance",)),

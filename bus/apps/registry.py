@@ -219,7 +219,7 @@ class Registry:
     def plan(self, schedule: Schedule) -> None:
         """Add *schedule*; two of one name are refused."""
         known = self.schedules.get(schedule.name)
-        if known is not None and known.where != schedule.where:
+        if known is not None and (known.where, known.moments.text) != (schedule.where, schedule.moments.text):
             raise BadDeclaration(
                 f"schedule {schedule.name}: declared at {known.where} and again at {schedule.where}; "
                 "give one of them a name of its own"

@@ -77,7 +77,7 @@ def _plan(schedule: Schedule, task: Task[P, R]) -> None:
         raise BadDeclaration(f"@schedule of {task.name}: {error}") from error
     task.expect(schedule.args, schedule.kwargs)
     name = schedule.name or task.name
-    being_filled().plan(replace(schedule, name=name, task=task.name, where=task.where))
+    being_filled().plan(replace(schedule, name=name, task=task.name, where=task.where, is_decorated=True))
 
 
 def _moments(given: Mapping[str, Any]) -> Moments:

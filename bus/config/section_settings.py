@@ -401,7 +401,7 @@ class ScheduleSection:
     overlap: Overlap = setting(
         "allow",
         choice(*OVERLAP),
-        "What becomes of a tick while a task of an earlier one is not finished: it runs too, or is left out.",
+        "What becomes of a tick while a task of the one before is unfinished: it runs, is left out, waits.",
     )
     lateness: float = setting(
         "1m", duration("1s", "1d"), "How late a tick may be found until it counts as missed, and is told of."
