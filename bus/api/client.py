@@ -316,7 +316,8 @@ def _task(document: dict[str, Any]) -> MonQTask:
 
 
 def _pause(row: Mapping[str, Any]) -> Pause:
-    return Pause(**{name: row[name] for name in ("what", "name", "reason", "since", "until", "by")})
+    parts = {name: row[name] for name in ("what", "name", "reason", "since", "until", "by")}
+    return Pause(**parts, tasks=tuple(row.get("tasks", ())))
 
 
 def _understood(status: int, data: bytes) -> dict[str, Any]:

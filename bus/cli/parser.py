@@ -392,6 +392,13 @@ def _pausing(command: Command) -> None:
             default=[],
             help="the handlers that this topic has now, if they have no other one",
         )
+        sub.add_argument(
+            "--hook",
+            metavar="NAME",
+            action="append",
+            default=[],
+            help="a hook: its deliveries are stored, and their tasks wait; may be given several times",
+        )
         sub.add_argument("--all", action="store_true", help=every)
         sub.add_argument("--json", action="store_true", help="one JSON object a line")
     pause.add_argument(

@@ -18,6 +18,7 @@ from typing import Final
 from ..admin import Admin
 from ..api.client import ApiClient
 from ..apps import from_config, registry
+from ..apps.hook_handlers import own_names_of
 from ..clock import Clock
 from ..config import CONTROL_SOCKET, Config, load
 from ..connecting import InboxPoster, client, is_embedded
@@ -61,6 +62,7 @@ class OwnAdmin(Admin):
             keep_failed=timedelta(seconds=config.monqbus.keep_failed),
             known=lambda: from_config.load(config).tasks,
             schedules=lambda: from_config.load(config).schedules,
+            tasks_of_hook=lambda name: own_names_of(name, config.hooks, from_config.load(config)),
         )
         self._config = config
 

@@ -22,6 +22,7 @@ from ..admin import Admin
 from ..api.server import Api, create_api
 from ..apps import from_config, registry
 from ..apps.command_program import faults_of
+from ..apps.hook_handlers import names_of, own_names_of
 from ..config import CONTROL_SOCKET
 from ..cpu import zygote
 from ..engine.claimer import Claimer
@@ -223,7 +224,11 @@ class Parts(ProcessParts):
     @cached_property
     def pause_monitor(self) -> PauseMonitor:
         """Knows which pauses hold."""
-        return PauseMonitor(self.store, self.clock, self._paused_or_resumed)
+        return PauseMonitor(self.store, self.clock, self._paused_or_resumed, self._tasks_of_hook)
+
+    def _tasks_of_hook(self, name: str) -> list[str]:
+        hook = self.config.hooks.get(name)
+        return names_of(hook, registry.registry()) if hook is not None else []
 
     def _paused_or_resumed(self) -> None:
         self.lanes.pause(self.pause_monitor.is_task_paused)
@@ -288,6 +293,7 @@ class Parts(ProcessParts):
             known=lambda: registry.registry().tasks,
             schedules=lambda: registry.registry().schedules,
             paused=self.pause_monitor.look,
+            tasks_of_hook=lambda name: own_names_of(name, self.config.hooks, registry.registry()),
         )
 
     def _look_again(self) -> None:

@@ -5,7 +5,7 @@ The store has them, so that they hold in every daemon and over restarts; each da
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -13,7 +13,7 @@ from gevent.lock import RLock
 
 from ..clock import Clock
 from ..engine.loop import Loop
-from ..pauses import KIND, SCHEDULE, TASK, Pause, covering, pauses_of
+from ..pauses import HOOK, KIND, SCHEDULE, TASK, Pause, covering, pauses_of
 from ..store.contract import Records
 from ..telemetry import emit
 
@@ -27,15 +27,25 @@ Key = tuple[str, str]
 
 
 class PauseMonitor:
-    """*changed* is called when other pauses hold than before; it must not block."""
+    """*changed* is called when other pauses hold than before; it must not block.
 
-    def __init__(self, store: Records, clock: Clock, changed: Callable[[], object]) -> None:
+    *tasks_of_hook* has the names of the tasks of a hook's handlers in this daemon, none for one it has not.
+    """
+
+    def __init__(
+        self,
+        store: Records,
+        clock: Clock,
+        changed: Callable[[], object],
+        tasks_of_hook: Callable[[str], Collection[str]] = lambda _: (),
+    ) -> None:
         self.loop = Loop("pause monitor", self.look, PERIOD_SECONDS, clock)
         self.pauses: Sequence[Pause] = ()
         """Those that hold now."""
         self._store = store
         self._clock = clock
         self._changed = changed
+        self._tasks_of_hook = tasks_of_hook
         self._turn = RLock()  # of two that look at once the later one must not be undone by the earlier
 
     def look(self) -> float:
@@ -44,9 +54,15 @@ class PauseMonitor:
             stored = pauses_of(self._store.records(KIND))
             now = self._clock.now()
             over = [pause for pause in stored if pause.is_over(now)]
-            self._take_in([pause for pause in stored if not pause.is_over(now)])
-            if over:
-                self._store.keep_records([replace(pause.record, fields={}) for pause in over])
+            holding = [pause for pause in stored if not pause.is_over(now)]
+            grown = [self._with_new_handlers(pause) for pause in holding]
+            self._take_in(grown)
+            changed = [replace(pause.record, fields={}) for pause in over]
+            changed += [
+                pause.record for pause, before in zip(grown, holding, strict=True) if pause is not before
+            ]
+            if changed:
+                self._store.keep_records(changed)  # or another daemon has just done so
         ends = [pause.until for pause in self.pauses if pause.until is not None]
         ahead = min(((end - now).total_seconds() for end in ends), default=LOOK_SECONDS)
         return min(LOOK_SECONDS, max(ahead, SHORTEST_SECONDS))
@@ -71,6 +87,13 @@ class PauseMonitor:
             told.append(f"and {len(self.pauses) - MOST_REMARKED} more pauses")
         return "; ".join(told) or None
 
+    def _with_new_handlers(self, pause: Pause) -> Pause:
+        """A *pause* of a hook with the handlers that it has got here since."""
+        if pause.what != HOOK:
+            return pause
+        new = sorted(set(self._tasks_of_hook(pause.name)) - set(pause.tasks))
+        return replace(pause, tasks=(*pause.tasks, *new)) if new else pause
+
     def _take_in(self, pauses: Sequence[Pause]) -> None:
         before, after = _by_key(self.pauses), _by_key(pauses)
         self.pauses = pauses
@@ -78,12 +101,17 @@ class PauseMonitor:
             return
         self._changed()
         for key, pause in after.items():
-            if before.get(key) != pause:
+            if _told_of(before.get(key)) != _told_of(pause):
                 told = {"since": pause.since, "until": pause.until, "by": pause.by}
                 emit("pause.began", paused=pause.title, reason=pause.reason, **told)
         for key, pause in before.items():
             if key not in after:
                 emit("pause.ended", paused=pause.title, reason=pause.reason, since=pause.since)
+
+
+def _told_of(pause: Pause | None) -> Pause | None:
+    """What of a *pause* is worth a fact when it changes."""
+    return pause and replace(pause, version=0, tasks=())
 
 
 def _by_key(pauses: Sequence[Pause]) -> dict[Key, Pause]:

@@ -13,9 +13,9 @@ from .daemons import Daemon
 WHY = ("--reason", "a freeze")
 
 
-def deliver(daemon: Daemon, number: int) -> None:
+def deliver(daemon: Daemon, number: int, kind: str = "a") -> None:
     """One delivery, which is accepted whatever is paused."""
-    headers = {"X-Kind": "a", "Content-Type": "application/json"}
+    headers = {"X-Kind": kind, "Content-Type": "application/json"}
     status, _ = daemon.request("POST", "/hooks/open", json.dumps({"number": number}).encode(), headers)
     assert 202 == status
 
@@ -64,6 +64,27 @@ def test_a_delivery_for_a_paused_handler_is_accepted_and_runs_afterwards(
     assert 3 == waiting(daemon)
     assert [] == ran()
     daemon.monqbus("resume", "--all")
+    assert {"0", "1", "2"} == {line.split()[-1] for line in ran(3)}
+
+
+def test_the_deliveries_of_a_paused_hook_are_accepted_and_run_after_a_restart_and_its_end(
+    new_daemon: New, ran: Ran
+) -> None:
+    one_hook = CONFIG[: CONFIG.index("[hook:github]")] + CONFIG[CONFIG.index("[hook:open]") :]
+    daemon = new_daemon(text=one_hook.replace("topic = open.", "topic = github."))
+    daemon.start()
+    said = daemon.monqbus("pause", "--hook", "open", *WHY)
+    daemon.wait_for("pause.began", "hook open")
+    for number in range(3):
+        deliver(daemon, number, "push")
+    daemon.kill()
+    daemon.start()
+
+    assert "paused hook open\n" == said.stdout
+    assert 3 == waiting(daemon)
+    assert [] == ran()
+    assert "paused: hook open: a freeze" in str(daemon.request("GET", "/readyz"))
+    daemon.monqbus("resume", "--hook", "open")
     assert {"0", "1", "2"} == {line.split()[-1] for line in ran(3)}
 
 
