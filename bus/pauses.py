@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, cast
 
+from bson import ObjectId
+
 from .clock import UTC
 from .errors import BadFilter
 from .model import WILDCARD, Record
@@ -36,6 +38,10 @@ class Pause:
 
     *by* is whoever asked for it, as far as that was said. *tasks* are the names that the pause of a hook
     holds up. *version* is that of its record.
+
+    A circuit breaker that is open is a pause with a *probe*: at *probe_at* a task is tried, and so many
+    seconds later the next one; *trying* is the last one that was. When an operator pauses its name, it is a
+    pause like any other.
     """
 
     what: What
@@ -46,6 +52,9 @@ class Pause:
     by: str = ""
     version: int = 0
     tasks: tuple[str, ...] = ()
+    probe: float | None = None
+    probe_at: datetime | None = None
+    trying: ObjectId | None = None
 
     @property
     def title(self) -> str:
@@ -87,6 +96,8 @@ class Pause:
         }
         if self.tasks:
             fields["tasks"] = list(self.tasks)
+        if self.probe is not None:
+            fields |= {"probe": self.probe, "probe_at": self.probe_at, "trying": self.trying}
         return Record(KIND, f"{self.what} {self.name}", fields, self.version)
 
     @property
@@ -100,6 +111,7 @@ class Pause:
             "until": self.until,
             "by": self.by,
             **({"tasks": list(self.tasks)} if self.what == HOOK else {}),
+            **({"probe": self.probe, "probe_at": self.probe_at} if self.probe is not None else {}),
         }
 
 
@@ -113,6 +125,7 @@ def pause_of(record: Record) -> Pause | None:
         return None
     fields = record.fields
     reason, by, tasks = fields.get("reason"), fields.get("by"), fields.get("tasks")
+    probe, trying = fields.get("probe"), fields.get("trying")
     return Pause(
         cast("What", what),
         name,
@@ -122,6 +135,9 @@ def pause_of(record: Record) -> Pause | None:
         by if isinstance(by, str) else "",
         record.version,
         tuple(one for one in tasks if isinstance(one, str)) if isinstance(tasks, list) else (),
+        float(probe) if isinstance(probe, (int, float)) and what == TASK else None,
+        _moment(fields.get("probe_at")),
+        trying if isinstance(trying, ObjectId) else None,
     )
 
 

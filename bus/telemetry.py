@@ -76,6 +76,12 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.INFO,
         "this daemon begins none of the tasks, or fires none of the schedules, of this name; why, until when",
     ),
+    "breaker.opened": (
+        logging.WARNING,
+        "a task has failed as often as its open_after says: it is paused, and one is tried now and then",
+    ),
+    "breaker.probed": (logging.INFO, "of a task whose breaker is open one was tried; its end decides"),
+    "breaker.closed": (logging.INFO, "the task that was tried succeeded: what has waited begins"),
     "pause.ended": (logging.INFO, "the pause was resumed, or its time is over; what has waited begins"),
     "delivery.differed": (
         logging.INFO,

@@ -24,7 +24,7 @@ FLOORS: Final = (
         ),
     ),
     Floor("process", ("process", "payload", "filter_checks")),
-    Floor("words", ("model", "codec", "telemetry", "steady_clock", "senders", "schedules")),
+    Floor("words", ("model", "codec", "telemetry", "steady_clock", "senders", "schedules", "breaker")),
     Floor("expressions", ("rules",)),
     Floor("rules", ("retry", "config", "joining", "starter", "repetition", "delivery_record", "pauses")),
     Floor("forms", ("presentation",)),

@@ -317,7 +317,8 @@ def _task(document: dict[str, Any]) -> MonQTask:
 
 def _pause(row: Mapping[str, Any]) -> Pause:
     parts = {name: row[name] for name in ("what", "name", "reason", "since", "until", "by")}
-    return Pause(**parts, tasks=tuple(row.get("tasks", ())))
+    tasks = tuple(row.get("tasks", ()))
+    return Pause(**parts, tasks=tasks, probe=row.get("probe"), probe_at=row.get("probe_at"))
 
 
 def _understood(status: int, data: bytes) -> dict[str, Any]:

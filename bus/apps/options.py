@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from ..breaker import DEFAULT_PROBE, EXPECTED, threshold_of
 from ..errors import LONGEST_DELAY_SECONDS, BadDeclaration
 from ..safe_text import shown
 
 LARGEST_WHOLE = 2**31 - 1  # every store can count so far
 LONGEST_KEY = 1024
+OF_THE_DECLARATION = ("cpu", "open_after", "probe")
 _CONTROL = re.compile(r"__task_(\w+)")
 
 
@@ -21,7 +23,8 @@ _CONTROL = re.compile(r"__task_(\w+)")
 class Options:
     """How a task is stored and run. `delay` and `timeout` in seconds; None = the daemon's default.
 
-    `cpu` belongs to the declaration: it runs in a process of its own, and cannot be changed by a post.
+    `cpu`, `open_after` and `probe` belong to the declaration and cannot be changed by a post: the first runs
+    it in a process of its own, the others are its circuit breaker.
     """
 
     priority: int | None = None
@@ -31,6 +34,8 @@ class Options:
     key: str | None = None
     result_type: str = "forget"
     cpu: bool = False
+    open_after: str = ""
+    probe: float = DEFAULT_PROBE
 
     def __post_init__(self) -> None:
         _expect(
@@ -48,6 +53,8 @@ class Options:
         )
         _expect(self.result_type in ("keep", "forget"), "result_type", "'keep' or 'forget'", self.result_type)
         _expect(isinstance(self.cpu, bool), "cpu", "True or False", self.cpu)
+        _expect(_is_threshold(self.open_after), "open_after", EXPECTED, self.open_after)
+        _expect(_is_pause(self.probe) and self.probe >= 1, "probe", "1 second or more", self.probe)
 
     def but(self, changes: Mapping[str, Any]) -> Options:
         """These options with *changes*; an unknown name raises BadDeclaration."""
@@ -64,7 +71,8 @@ class Options:
 
 def for_one_post(options: Options, changes: Mapping[str, Any]) -> Options:
     """*options* with what one post may change of them."""
-    _expect("cpu" not in changes, "cpu", "it in @task(...), where it belongs", "it for one post")
+    for name in OF_THE_DECLARATION:
+        _expect(name not in changes, name, "it in @task(...), where it belongs", "it for one post")
     return options.but(changes) if changes else options
 
 
@@ -86,6 +94,15 @@ def without_controls(options: Options, kwargs: Mapping[str, Any]) -> tuple[Optio
 def _expect(holds: bool, name: str, expectation: str, value: object) -> None:
     if not holds:
         raise BadDeclaration(f"task option {name}: expected {expectation}, got {shown(value, 80)}")
+
+
+def _is_threshold(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        return not value or bool(threshold_of(value))
+    except ValueError:
+        return False
 
 
 def _is_key(value: object) -> bool:

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
+from ..breaker import DEFAULT_PROBE
 from ..codec import storable
 from ..errors import BadCall, BadDeclaration
 from ..model import MonQTask
@@ -331,6 +332,8 @@ def task(
     timeout: float | None = None,
     result_type: str = "forget",
     cpu: bool = False,
+    open_after: str = "",
+    probe: float = DEFAULT_PROBE,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
@@ -356,6 +359,8 @@ def event_handler(
     timeout: float | None = None,
     result_type: str = "forget",
     cpu: bool = False,
+    open_after: str = "",
+    probe: float = DEFAULT_PROBE,
     **unknown: NoReturn,
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Register a function for *topics*; every event becomes one MonQTask for each handler.
@@ -372,6 +377,8 @@ def event_handler(
         timeout=timeout,
         result_type=result_type,
         cpu=cpu,
+        open_after=open_after,
+        probe=probe,
     ).but(unknown)
 
     def declare(function: Callable[P, R]) -> Task[P, R]:

@@ -24,6 +24,8 @@ _EXAMPLES: Final[Live] = {
         "timeout": "2m",
         "max_attempts": "3",
         "max_concurrent": "1",
+        "open_after": "10 failures in 1m",
+        "probe": "30s",
         "priority": "20",
         "working_dir": ".",
         "environment": "DEPLOY_KEY",

@@ -15,6 +15,7 @@ from ..networks import Network
 from ..rules import Rule
 from ..schedules import MISSED, OVERLAP, Missed, Overlap
 from .answers import ACCEPTED, ANSWER_HEADER, ANSWER_TEXT, STATUS
+from .breakers import OPEN_AFTER
 from .commands import COMMAND
 from .conditions import HANDLER_RULE, HOOK_RULE
 from .delivery_ids import DELIVERY_ID
@@ -346,6 +347,15 @@ class Handler:
     )
     max_concurrent: int = setting(
         "0", whole_number(0, 1000), "How many of its runs may go on at the same time; 0: as slots are free."
+    )
+    open_after: str = setting(
+        "",
+        OPEN_AFTER,
+        "So many failed attempts in so much time, over all daemons, pause its tasks by themselves: a circuit "
+        "breaker. Nothing: it never does.",
+    )
+    probe: float = setting(
+        "30s", duration("1s", "1d"), "While that pauses its tasks, one is tried so often until one succeeds."
     )
     priority: int = setting("10", whole_number(0, 1000), "Its tasks' priority; higher ones go first.")
     working_dir: Path | None = setting(

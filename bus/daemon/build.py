@@ -33,6 +33,7 @@ from ..engine.pool import Pool
 from ..engine.recorder import Recorder
 from ..errors import Drained, Withdrawn
 from ..http import AccessLog, ControlSocket, Limits, Queue, Server
+from ..maintenance.breakers import Breakers
 from ..maintenance.certificate_monitor import CertificateMonitor
 from ..maintenance.feed_listener import Listener
 from ..maintenance.heartbeat import Heartbeat
@@ -225,6 +226,15 @@ class Parts(ProcessParts):
     def pause_monitor(self) -> PauseMonitor:
         """Knows which pauses hold."""
         return PauseMonitor(self.store, self.clock, self._paused_or_resumed, self._tasks_of_hook)
+
+    @cached_property
+    def breakers(self) -> Breakers:
+        """Pauses what fails too often."""
+        breakers = Breakers(
+            self.store, self.clock, self.pause_monitor, self.lanes, lambda: registry.registry().tasks
+        )
+        self.executor.ended = breakers.note
+        return breakers
 
     def _tasks_of_hook(self, name: str) -> list[str]:
         hook = self.config.hooks.get(name)

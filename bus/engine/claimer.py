@@ -124,6 +124,24 @@ class Claimer:
         self._more_waits = True
         self.loop.wake()
 
+    def try_one(self, name: str) -> MonQTask | None:
+        """Begin one task of *name*, which is paused, if one is due and a slot is free. Asks the store."""
+        if not self.may_try or not self.pool.reserve(1):
+            return None
+        try:
+            claimed = self._store.claim(self.instance, (name,), 1, self._clock.now())
+        finally:
+            self.pool.give_back(1)
+        self.pool.start(claimed.tasks)
+        return claimed.tasks[0] if claimed.tasks else None
+
+    @property
+    def may_try(self) -> bool:
+        """Whether one task more may begin here."""
+        return (
+            self.pool.free > 0 and not self.is_stopping and not self._recorder.is_full and self._may_claim()
+        )
+
     def expect_at(self, moment: datetime) -> None:
         """A task becomes due at *moment*: look at once, or then."""
         if self._next_look is None or moment < self._next_look or moment <= self._clock.now():

@@ -111,7 +111,7 @@ class PauseMonitor:
 
 def _told_of(pause: Pause | None) -> Pause | None:
     """What of a *pause* is worth a fact when it changes."""
-    return pause and replace(pause, version=0, tasks=())
+    return pause and replace(pause, version=0, tasks=(), probe_at=None, trying=None)
 
 
 def _by_key(pauses: Sequence[Pause]) -> dict[Key, Pause]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from uuid import uuid4
 
 from tests.mongod import Deployment
@@ -121,3 +122,35 @@ def test_every_daemon_of_a_database_holds_to_a_pause_of_either(
     assert [] == ran()
     daemons[1].monqbus("resume", "*.linger")
     assert 8 == len(ran(8))
+
+
+def test_a_breaker_opens_by_itself_is_shown_holds_over_a_kill_and_closes_when_one_succeeds(
+    new_daemon: New, address: str, tmp_path: Path
+) -> None:
+    """A command whose receiver is down, and comes back."""
+    up = tmp_path / "up"
+    text = CONFIG + (
+        f"[handler:mail]\ntopic = open.a\ncommand = /usr/bin/test -e {up}\n"
+        "open_after = 3 failures in 1m\nprobe = 1s\nmax_attempts = 1\n"
+    )
+    daemon = new_daemon(address, text=text)
+    daemon.start()
+    for number in range(3):
+        deliver(daemon, number)
+    daemon.wait_for("breaker.opened")
+    daemon.kill()
+    daemon.start()
+    deliver(daemon, 4)
+    deliver(daemon, 5)
+    shown = daemon.monqbus("pauses").stdout
+    said = daemon.monqbus("doctor").stdout
+
+    assert "handler:mail  " in shown
+    assert "3 failures in 1m, the last one: CommandFailed: " in shown
+    assert "handler:mail: 3 failures in 1m" in said
+    up.touch()
+    deliver(daemon, 6)
+    daemon.wait_for("breaker.closed")
+    deliver(daemon, 7)
+    daemon.wait_for("task.finished", times=2)
+    assert "" == daemon.monqbus("pauses").stdout
