@@ -97,7 +97,8 @@ def _moments(given: Mapping[str, Any]) -> Moments:
         )
     every, at, start = given["every"], given["at"], given["start"]
     if not isinstance(every, str):
-        every = f"{_seconds('every', every):g}s"
+        seconds = _seconds("every", every)
+        every = f"{seconds:.0f}s" if seconds == int(seconds) else f"{seconds}s"
     values = {
         "cron": _read("cron", CRON, given["cron"]),
         "every": _read("every", EVERY, every if "every" in ways else ""),

@@ -24,6 +24,7 @@ from bus.model import Filter, Instance, MonQTask, Posting
 from bus.store import Store, open_store
 from tests import mongod
 
+from . import schedules as planned
 from .daemons import SECRET, Measured, bare, daemon, place, write_config
 
 Stores = dict[str, Callable[[str], str]]
@@ -324,9 +325,37 @@ def _listening(words: list[str]) -> Iterator[float]:
             process.stderr.read()
 
 
+def schedules(found: Stores) -> None:
+    """What ten thousand schedules cost."""
+    rows = []
+    for name, store in found.items():
+
+        def measured(of, *more):
+            with place() as folder:
+                return of(folder, store(of.__name__), *more)  # noqa: B023 - called in this turn alone
+
+        none = measured(planned.share, 0, planned.HOUR)
+        quiet = measured(planned.share, planned.COUNT, 100 * planned.DAY)
+        hourly = measured(planned.share, planned.COUNT, planned.HOUR)
+        took, cpu = measured(planned.at_once, _ended)
+        rows.append([name, none, quiet, hourly, took, cpu, *measured(planned.missed, _ended)])
+    table(
+        "10,000 schedules",
+        [
+            "store", "none: CPU %", "none comes: CPU %", "each hour: CPU %", "all at once: s", "CPU s",
+            "all missed: listens s", "have run s", "CPU s",
+        ],
+        rows,
+    )  # fmt: skip
+
+
+def _ended(config: Path) -> int:
+    return int(_admin(config).count(Filter()).get("complete", 0))
+
+
 MEASUREMENTS = {
     "http": http, "drain": drain, "post": post, "wake": wake, "idle": idle, "claim": claim, "cpu": cpu,
-    "start": start,
+    "start": start, "schedules": schedules,
 }  # fmt: skip
 
 

@@ -100,6 +100,15 @@ def test_two_above_one_task_need_a_name_of_their_own(registry):
     assert ["hourly", "t1"] == sorted(registry.schedules)
 
 
+@pytest.mark.parametrize("every", [100 * 86_400, 1_234_567.0, timedelta(days=3650)])
+def test_a_long_span_is_taken_whole(registry, every):
+    """Its seconds were written with an exponent, and refused, or rounded to six digits."""
+    schedule(every=every)(task(name="t1")(lambda: None))
+    seconds = every.total_seconds() if isinstance(every, timedelta) else every
+
+    assert Every(int(seconds)) == registry.schedules["t1"].moments
+
+
 def test_messages_call_it_as_it_is_declared(registry):
     schedule("@daily")(task(name="t1")(lambda: None))
 
