@@ -221,7 +221,7 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "schedule.fired": (logging.DEBUG, "a tick of a schedule is stored, by this daemon or by another one"),
     "schedule.late": (
         logging.WARNING,
-        "ticks were stored later than the schedule's lateness; how many, the first one's moment, the reason",
+        "ticks were stored, or begin, later than the schedule's lateness; how many, of which moment, why",
     ),
     "schedule.missed": (
         logging.WARNING,

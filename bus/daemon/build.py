@@ -38,6 +38,7 @@ from ..maintenance.certificate_monitor import CertificateMonitor
 from ..maintenance.feed_listener import Listener
 from ..maintenance.heartbeat import Heartbeat
 from ..maintenance.inbox_collector import Collector
+from ..maintenance.late_starts import LateStarts
 from ..maintenance.pause_monitor import PauseMonitor
 from ..maintenance.program_monitor import ProgramMonitor
 from ..maintenance.pruner import Pruner
@@ -125,6 +126,9 @@ class Parts(ProcessParts):
         executor = Executor(registry.registry, self.recorder, self.clock, self.policy)
         executor.default_timeout = self.config.worker.timeout or None
         executor.note = partial(self.hub_thread.tell, self.recorder.note)
+        was_paused = self.pause_monitor.was_task_paused
+        late_starts = LateStarts(registry.registry, self.clock, lambda: self.lanes, was_paused)
+        executor.scheduled = late_starts.note
         return executor
 
     @cached_property

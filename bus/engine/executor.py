@@ -46,6 +46,8 @@ class Executor:
 
     cpu_runner: CpuRunner | None = None
     """How runs reach the CPU workers; without it every handler runs in this process."""
+    scheduled: Callable[[MonQTask], object] = staticmethod(lambda _: None)
+    """Told of each task that a schedule has posted when it begins."""
     ended: Callable[[MonQTask, bool | None, str], object] = staticmethod(lambda *_: None)
     """Told of each run of a task with a circuit breaker: whether it has failed, None for neither, and how."""
 
@@ -108,6 +110,8 @@ class Executor:
         task = run.task
         seconds = task.timeout or declared.defaults.timeout or self.default_timeout
         emit("task.started", task=task)
+        if task.scheduled_for is not None:
+            self.scheduled(task)
         running = running_task(run, self.note)
         is_suspect = self._is_suspect(task, declared)
         if self.cpu_runner is not None and (declared.defaults.cpu or is_suspect):

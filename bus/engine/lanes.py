@@ -129,6 +129,13 @@ class Lanes:
         claimer = self._claimer_of(name)
         return claimer.try_one(name) if claimer is not None else None
 
+    def crowd(self, name: str, since: datetime) -> str:
+        """Why a task of *name* had to wait for a slot after *since*; "" when it had not."""
+        for title, lane in self._plan.items():
+            if name in lane.names and self._claimers[title].was_full(since):
+                return f"all {self._claimers[title].pool.size} slots of {title} were taken"
+        return ""
+
     def _claimer_of(self, name: str) -> Claimer | None:
         title = next((title for title, lane in self._plan.items() if name in lane.names), None)
         return self._claimers[title] if title is not None else None

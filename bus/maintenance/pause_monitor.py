@@ -5,8 +5,10 @@ The store has them, so that they hold in every daemon and over restarts; each da
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from gevent.lock import RLock
@@ -22,6 +24,8 @@ PERIOD_SECONDS: Final = 5.0
 """A look may take as long as a call to the store."""
 SHORTEST_SECONDS: Final = 0.001
 MOST_REMARKED: Final = 3
+MOST_ENDED: Final = 100
+"""So many pauses are remembered when they have ended, for the reason why something came late."""
 
 Key = tuple[str, str]
 
@@ -46,6 +50,7 @@ class PauseMonitor:
         self._clock = clock
         self._changed = changed
         self._tasks_of_hook = tasks_of_hook
+        self._ended: deque[tuple[Pause, datetime]] = deque(maxlen=MOST_ENDED)
         self._turn = RLock()  # of two that look at once the later one must not be undone by the earlier
 
     def look(self) -> float:
@@ -70,6 +75,11 @@ class PauseMonitor:
     def is_task_paused(self, name: str) -> bool:
         """Whether no task of this name may begin."""
         return covering(self.pauses, TASK, name) is not None
+
+    def was_task_paused(self, name: str, since: datetime) -> bool:
+        """Whether a task of this name was paused at some moment from *since* on, as far as is remembered."""
+        ended = [pause for pause, at in self._ended if at > since]
+        return covering([*self.pauses, *ended], TASK, name) is not None
 
     def is_schedule_paused(self, name: str) -> bool:
         """Whether this schedule must not fire."""
@@ -106,6 +116,7 @@ class PauseMonitor:
                 emit("pause.began", paused=pause.title, reason=pause.reason, **told)
         for key, pause in before.items():
             if key not in after:
+                self._ended.append((pause, self._clock.now()))
                 emit("pause.ended", paused=pause.title, reason=pause.reason, since=pause.since)
 
 

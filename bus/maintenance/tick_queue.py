@@ -17,12 +17,14 @@ from bson import ObjectId
 from ..model import UNFINISHED, Filter
 from ..schedules import waiting
 from ..store import Store
+from ..telemetry import emit
 from .schedule_progress import Fire, Progress, store_ticks, write_down
 
 LOOK_SECONDS: Final = 1.0
 """While ticks wait, so often it is looked whether they may begin."""
 BATCH: Final = 500
 """So many schedules are looked at in one look."""
+IN_TURN: Final = "it waited for the run before it"
 IDS: Final = 1000
 """So many tasks are asked for in one call."""
 
@@ -53,7 +55,7 @@ class TickQueue:
         self._waiting |= {one.schedule.name: one for one in ones}  # the others have their turn first
         ones = [one for one in ones if not self._is_paused(one.schedule.name)]
         self._begin(ones, now)
-        self._store_begun(ones)
+        self._store_begun(ones, now)
         for one in ones:
             if not _has_work(one.record.fields):
                 del self._waiting[one.schedule.name]
@@ -80,7 +82,7 @@ class TickQueue:
             found.update(self._store.ids(Filter(ids=some, states=UNFINISHED), len(some)))
         return found
 
-    def _store_begun(self, ones: Sequence[Progress]) -> None:
+    def _store_begun(self, ones: Sequence[Progress], now: datetime) -> None:
         begun = [one for one in ones if waiting.is_begun(one.record.fields)]
         moments: list[datetime] = [one.record.fields["last"] for one in begun]
         ticks = [(one.schedule, moment) for one, moment in zip(begun, moments, strict=True)]
@@ -89,7 +91,19 @@ class TickQueue:
             (one, {**one.record.fields, "last_tasks": stored.get((one.schedule.name, moment), [])})
             for one, moment in zip(begun, moments, strict=True)
         ]
-        write_down(self._store, changes)
+        for (one, _), moment, is_written in zip(
+            changes, moments, write_down(self._store, changes), strict=True
+        ):
+            late = (now - moment).total_seconds()
+            if is_written and late > one.schedule.lateness:
+                emit(
+                    "schedule.late",
+                    schedule=one.schedule.name,
+                    count=1,
+                    scheduled_for=moment,
+                    late_seconds=round(late, 1),
+                    reason=IN_TURN,
+                )
 
 
 def _has_work(fields: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from bus.apps.registry import Registry, Task
 from bus.clock import FrozenClock
 from bus.errors import StoreError
 from bus.maintenance.scheduler import Scheduler
-from bus.maintenance.tick_queue import LOOK_SECONDS
+from bus.maintenance.tick_queue import IN_TURN, LOOK_SECONDS
 from bus.model import UNFINISHED, Filter, Instance, Report
 from bus.posting import PostOffice
 from bus.schedules import Every, Schedule
@@ -125,6 +125,15 @@ def place(new_store):
 
 
 @pytest.fixture
+def late():
+    """Why ticks came late, by telling."""
+    reasons = []
+    forget = telemetry.listen(lambda fact, told: fact == "schedule.late" and reasons.append(told["reason"]))
+    yield reasons
+    forget()
+
+
+@pytest.fixture
 def missed():
     """How many ticks were left out, by telling."""
     counts = []
@@ -133,7 +142,7 @@ def missed():
     forget()
 
 
-def test_a_tick_waits_until_the_run_before_it_has_ended(place):
+def test_a_tick_waits_until_the_run_before_it_has_ended(place, late):
     place.plan()
     daemon = place.daemon()
     place.turn(daemon)
@@ -141,9 +150,11 @@ def test_a_tick_waits_until_the_run_before_it_has_ended(place):
         place.turn(daemon, seconds=60)
     assert [60.0] == place.moments
 
+    place.clock.advance(10)
     place.end()
     assert daemon.scheduler.tick() <= LOOK_SECONDS
     assert [60.0, 120.0] == place.moments
+    assert [IN_TURN] == late
     place.end()
     place.turn(daemon)
     place.end()
