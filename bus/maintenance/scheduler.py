@@ -108,8 +108,9 @@ class Scheduler:
             for name, one in schedules.items()
             if (record := _at_start(one, found.get(name), now)) is not None
         ]
+        for start in range(0, len(changed), BATCH):
+            self._store.keep_records(changed[start : start + BATCH])  # or another daemon has just done so
         if changed:
-            self._store.keep_records(changed)  # or another daemon has just done so
             found = stored(self._store)
         self._progress = {
             name: Progress.of(one, found[name])
