@@ -364,6 +364,29 @@ def test_nothing_is_tried_while_another_pause_holds_it_up(place):
     assert 4 == place.began
 
 
+def test_one_whose_open_after_is_gone_after_a_reload_still_closes_when_a_try_succeeds(place):
+    daemon = place.daemon()
+    opened(place, daemon)
+    place.options, place.answer = {}, None
+    reloaded = place.daemon()
+    reloaded.turn(60)
+    reloaded.turn(60)
+
+    assert [] == place.pauses
+
+
+def test_one_whose_task_is_gone_waits_for_an_operator(place):
+    daemon = place.daemon()
+    opened(place, daemon)
+    del daemon.registry.tasks["mail"]
+    daemon.lanes.arrange({"greenlets": Lane(4, frozenset({"other"}))})
+    daemon.turn(60)
+    assert 3 == place.began
+    daemon.admin.resume("task", "mail")
+
+    assert [] == place.pauses
+
+
 def test_a_clock_that_was_set_back_does_not_put_off_the_next_try(place):
     daemon = place.daemon()
     opened(place, daemon)

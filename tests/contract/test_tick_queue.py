@@ -6,8 +6,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bus import telemetry
+from bus.admin import Admin
 from bus.apps.options import Options
 from bus.apps.registry import Registry, Task
 from bus.clock import FrozenClock
@@ -18,6 +21,7 @@ from bus.model import UNFINISHED, Filter, Instance, Report
 from bus.posting import PostOffice
 from bus.schedules import Every, Schedule
 from bus.schedules.waiting import MOST_WAITING, STORED_WITHIN
+from bus.store import open_memory_store
 
 START = FrozenClock().now()
 """Where the clock of each test begins."""
@@ -202,6 +206,62 @@ def test_a_daemon_that_dies_at_any_step_leaves_nothing_out_and_doubles_nothing(p
     assert [60.0, 120.0, 180.0, 240.0] == place.moments
 
 
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("pass"), st.integers(0, 1200)),
+        st.tuples(st.just("look"), st.integers(0, 2)),
+        st.tuples(st.just("kill"), st.integers(0, 2), st.sampled_from(["fire", "keep_records"])),
+        st.tuples(st.just("jump"), st.sampled_from([-1800, -90, 90, 1800])),
+        st.tuples(st.just("end")),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps=STEPS)
+def test_each_moment_runs_once_in_order_and_alone_whatever_happens(steps):
+    """Against a plain table: daemons look, die between two writes and come back, and the clock jumps."""
+    place = Place(open_memory_store)
+    place.plan(moments=Every(600), missed_within=1e9)
+    daemons = [place.daemon() for _ in range(3)]
+    place.turn(*daemons)
+    latest = place.clock.now()
+    for what, *more in steps:
+        if what == "pass":
+            place.clock.advance(more[0])
+        elif what == "jump":
+            place.clock.step(more[0])
+        elif what == "end":
+            place.stores[0].move([task.id for task in place.unfinished], UNFINISHED, {"state": "complete"})
+        else:
+            daemon = daemons[more[0]]
+            if what == "kill":
+                daemon.dies_before = (more[1], daemon.calls[more[1]] + 1)
+            latest = max(latest, place.clock.now())
+            try:
+                place.turn(daemon)
+            except Killed:
+                daemons[more[0]] = place.daemon()
+            daemon.dies_before = None
+        assert len(place.unfinished) <= 1
+    place.clock.step((latest - place.clock.now()).total_seconds())
+    finish(place)
+
+    assert [600.0 * n for n in range(1, int((latest - START).total_seconds()) // 600 + 1)] == [
+        (task.scheduled_for - START).total_seconds() for task in sorted(place.tasks, key=lambda task: task.id)
+    ]
+
+
+def finish(place):
+    """Let all that waits run and end."""
+    survivor = place.daemon()
+    place.turn(survivor)
+    while place.unfinished:
+        place.stores[0].move([task.id for task in place.unfinished], UNFINISHED, {"state": "complete"})
+        place.turn(survivor)
+
+
 def test_what_waits_is_there_after_a_restart(place):
     place.plan()
     first = place.daemon()
@@ -225,7 +285,8 @@ def test_so_many_wait_and_what_comes_meanwhile_is_left_out_and_told(place, misse
     for _ in range(MOST_WAITING + 3):
         place.turn(daemon, seconds=60)
 
-    assert MOST_WAITING == len(place.record["waiting"])
+    (state,) = Admin(place.stores[0], place.clock, schedules=lambda: place.registry.schedules).schedules()
+    assert (MOST_WAITING, "ready") == (state.waiting, state.outcome)
     assert [1, 1] == missed
 
 
