@@ -10,6 +10,8 @@ from typing import Any, Final, NoReturn
 
 from .. import __version__
 from . import terminal
+from .access_options import letting_in
+from .top_options import watching
 
 USAGE_CODE: Final = 64
 MOST: Final = 1_000_000_000
@@ -134,8 +136,10 @@ def build_parser() -> argparse.ArgumentParser:
     _running(command)
     _posting(command)
     _looking(command)
+    watching(command)
     _steering(command)
     _pausing(command)
+    letting_in(command, _count)
     _keeping(command)
     _trying(command)
     _moving(command)

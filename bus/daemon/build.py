@@ -10,16 +10,22 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 from gevent.event import Event
 
+from ..access.gate import Route
+from ..access.recognition import METRICS_PATH
+from ..access.roles import Role
 from ..admin import Admin
-from ..api.server import Api, create_api
+from ..api.access import AccessApi
+from ..api.routes import api_routes, create_api
+from ..api.server import Api
 from ..apps import from_config, registry
 from ..apps.command_program import faults_of
 from ..apps.hook_handlers import names_of, own_names_of
@@ -31,7 +37,7 @@ from ..engine.executor import Executor
 from ..engine.lanes import Lane, Lanes, lanes_of
 from ..engine.pool import Pool
 from ..engine.recorder import Recorder
-from ..errors import Drained, Withdrawn
+from ..errors import Drained, StoreError, Withdrawn
 from ..http import AccessLog, ControlSocket, Limits, Queue, Server
 from ..maintenance.breakers import Breakers
 from ..maintenance.certificate_monitor import CertificateMonitor
@@ -50,8 +56,9 @@ from ..maintenance.spooler import Spooler
 from ..maintenance.store_monitor import StoreMonitor
 from ..maintenance.timekeeper import MarkFile, Timekeeper
 from ..maintenance.unknown_tasks import UnknownTasks
-from ..metrics import CountedUrls, metrics_urls
+from ..metrics import CountedUrls, metrics_endpoint
 from ..model import Instance
+from ..operations import Operations
 from ..posting import PostOffice
 from ..process import activation, identity
 from ..regex import searching
@@ -60,7 +67,9 @@ from ..webhook.admission import Admission
 from ..webhook.delivery_log import DeliveryLog, Extent
 from ..webhook.endings import Endings
 from . import addresses
+from .access_parts import AccessParts
 from .addresses import Addresses
+from .desk_parts import DeskParts
 from .gauges import Gauges
 from .process_parts import ProcessParts
 from .readiness import Readiness
@@ -310,6 +319,11 @@ class Parts(ProcessParts):
             tasks_of_hook=lambda name: own_names_of(name, self.config.hooks, registry.registry()),
         )
 
+    @cached_property
+    def operations(self) -> Operations:
+        """Everything an operator changes, noted in the audit."""
+        return Operations(self.admin, self.office, self.access.audit)
+
     def _look_again(self) -> None:
         self.lanes.wake()
         self.store.ring()
@@ -411,12 +425,32 @@ class Parts(ProcessParts):
         """The server of the operators' listener, not started yet; None where there is none."""
         if self.counts is None:
             return None
-        urls = metrics_urls(self.counts, Gauges(self, self.counts), Queue().step_back)
+        metrics = metrics_endpoint(self.counts, Gauges(self, self.counts), Queue().step_back)
+        routes = [Route("GET", METRICS_PATH, Role.METRICS, metrics, is_page=False)]
+        pages = [] if self.desk is None else self.desk.routes()
+        urls = self.access.gate([*routes, *api_routes(*self._api), *pages])
         taken = self.admin_addresses
         return Server(taken.public, urls, Limits(connections=ADMIN_CONNECTIONS), removes=taken.files)
 
+    @cached_property
+    def desk(self) -> DeskParts | None:
+        """The pages of the operators' listener; None where there is none."""
+        if self.counts is None:
+            return None
+        return DeskParts(self, self.counts, self.access.audit, self.control.is_stopping)
+
+    @cached_property
+    def access(self) -> AccessParts:
+        """Who may reach the operators' listener."""
+        return AccessParts(lambda: self.config, self.store, self.clock)
+
     def serve_api(self) -> None:
         """Answer on the control socket. Never blocks."""
+        self.control_socket.serve(create_api(*self._api))
+
+    @cached_property
+    def _api(self) -> tuple[Api, AccessApi]:
+        """What is answered there and to the visitors of the operators' listener."""
         api = Api(
             self.admin,
             self.office,
@@ -424,5 +458,24 @@ class Parts(ProcessParts):
             self.clock,
             status=self.readiness.describe,
             catch_up=self.collector.collect,
+            operations=self.operations,
+            hooks=lambda: self.config.hooks,
+            workers=self._workers,
         )
-        self.control_socket.serve(create_api(api))
+        return api, AccessApi(self.access.accounts, self.access.audit)
+
+    def _workers(self) -> Mapping[str, Any]:
+        """The slots of each lane, what runs in them, what was ready by name at the last look; all daemons."""
+        now = self.clock.monotonic()
+        running = [
+            {"id": run.task.id, "name": run.task.task_name, "seconds": round(now - run.started, 3)}
+            for run in self.lanes.running
+        ]
+        lanes = {lane: {"slots": size, "taken": taken} for lane, (size, taken) in self.lanes.slots.items()}
+        waiting = {name: one.depth for name, one in self.unknown_tasks.waiting.items()}
+        others: list[str] = []
+        with suppress(StoreError):
+            others = [one.process for one in self.store.instances() if one.id != self.instance.id]
+        title = self.instance.process
+        daemons = sorted([title, *others])
+        return {"title": title, "daemons": daemons, "lanes": lanes, "running": running, "waiting": waiting}
