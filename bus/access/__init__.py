@@ -6,7 +6,6 @@ who has that, and only to a page of ours when it changes something.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .roles import Role
@@ -21,5 +20,7 @@ __all__ = ["Gate", "Role", "Route", "Visitor", "Way", "form_of", "names_of", "vi
 def __getattr__(name: str) -> Any:
     """What is the gate's, when it is asked for: it needs the server, which applications must not load."""
     if name in __all__:
-        return getattr(import_module(".gate", __name__), name)
+        from . import gate
+
+        return getattr(gate, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
