@@ -56,6 +56,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.INFO,
         "a sender asked whether the hook is there, and got its answer; no event, and no handler hears of it",
     ),
+    "subscription.offered": (
+        logging.WARNING,
+        "a sender waits until a person confirms a subscription; reason = the URL, which nobody opens here",
+    ),
     "event.unreadable": (
         logging.WARNING,
         "a delivery says that it is JSON and is not, and why; it is stored, its handlers have the bytes",
@@ -99,6 +103,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.WARNING,
         "the store does not take the records of refused and repeated deliveries; the first 500 wait for it",
     ),
+    "hook.disabled": (
+        logging.ERROR,
+        "at the start and a reload: a secret of the hook is missing, and which; its deliveries get 503",
+    ),
     "handler.mismatched": (
         logging.WARNING,
         "at the start and a reload: a handler does not take a hook's deliveries; each will end in error",
@@ -109,9 +117,13 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     ),
     "handler.resumed": (logging.INFO, "the command can be started again; its tasks run within a minute"),
     "event.refused": (logging.WARNING, "a request was answered with an error; what was asked, and by whom"),
+    "tls.failed": (
+        logging.WARNING,
+        "a TLS handshake failed, of whom and why; code = certificate: the client does not trust ours",
+    ),
     "refusals.omitted": (
         logging.WARNING,
-        "so many more requests of this hook and kind were refused within a minute; they have no lines",
+        "so many more requests of this hook and kind, or handshakes, failed within a minute; without lines",
     ),
     "connections.limited": (
         logging.WARNING,

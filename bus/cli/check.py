@@ -39,7 +39,8 @@ def check(options: argparse.Namespace) -> int:
     broken = _app_problems(config)
     unfit = misfits(config.hooks.values(), registry.registry())
     schedules = _schedule_problems(is_complete=not broken)
-    problems = [*broken, *_program_problems(config), *unfit.certain, *schedules]
+    unusable = [*_program_problems(config), *config.faults.values()]
+    problems = [*broken, *unusable, *unfit.certain, *schedules]
     _print_declared(config)
     store_error = None if options.offline else _store_error(config)
     for warning in (
@@ -140,7 +141,9 @@ def _print_declared(config: Config) -> None:
     most = Limits.of(config.http).most_bytes
     terminal.line(f"memory   at most about {most / 2**20:.0f} MiB for requests on their way in")
     for hook in config.hooks.values():
-        terminal.line(f"hook     /hooks/{hook.name} → {hook.topic} (verify = {hook.verify})  {hook.where}")
+        closed = ", closed: a secret is missing" if hook.fault else ""
+        shown = f"/hooks/{hook.name} → {hook.topic} (verify = {hook.verify}{closed})"
+        terminal.line(f"hook     {shown}  {hook.where}")
         if hook.when:
             terminal.line(f"rule     /hooks/{hook.name} when {_on_one_line(hook.when)}")
 

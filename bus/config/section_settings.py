@@ -65,7 +65,8 @@ def _has_key(*forms: str) -> Callable[[senders.Sender], bool]:
 class Hook:
     """[hook:NAME]: who may send to POST /hooks/NAME, and what becomes of it.
 
-    *where* is the section's place, such as ``monqbus.ini:40``, for messages about this hook.
+    *where* is the section's place, such as ``monqbus.ini:40``, for messages about this hook. One with
+    a *fault* is closed until its secret is there; the sentence has its own place.
     """
 
     name: str
@@ -275,7 +276,14 @@ class Hook:
         "With wait: whether the answer is what the event's only task has printed, as text/plain, in place of "
         "its result. Commands have no result; what they print may hold secrets.",
     )
+    stream: float = setting(
+        "0s",
+        duration("0s", "1h"),
+        "How long a sender whose Accept asks for text/event-stream is shown what the event's tasks print, "
+        "line by line while they run, in place of the ids. It may hold secrets. 0s: nobody is.",
+    )
     where: str = ""
+    fault: str = ""
 
     @cached_property
     def sender(self) -> senders.Sender:

@@ -66,6 +66,7 @@ from ..retry import Policy
 from ..webhook.admission import Admission
 from ..webhook.delivery_log import DeliveryLog, Extent
 from ..webhook.endings import Endings
+from ..webhook.streams import Streams
 from . import addresses
 from .access_parts import AccessParts
 from .addresses import Addresses
@@ -82,6 +83,8 @@ if TYPE_CHECKING:
 CLOSE_SECONDS: Final = 1.0
 WAITING_SHARE: Final = 4
 """Every so many-th connection at most waits for the ends of tasks."""
+STREAMING_SHARE: Final = 8
+"""Every so many-th connection at most is shown what tasks print."""
 ADMIN_CONNECTIONS: Final = 32
 
 
@@ -345,6 +348,7 @@ class Parts(ProcessParts):
             self.program_monitor,
             self.pause_monitor,
             self.control.is_stopping,
+            lambda: self.config.faults,
         )
 
     # the listeners; each of the first two binds its address when it is asked for
@@ -392,6 +396,7 @@ class Parts(ProcessParts):
             admission=Admission(http.max_inflight, lambda: self.queue_depth.is_full),
             trusted_proxies=http.trusted_proxies,
             endings=self.endings,
+            streams=self.streams,
         )
         if self.counts is not None:
             urls = CountedUrls(urls, self.counts)
@@ -410,10 +415,17 @@ class Parts(ProcessParts):
         most = max(1, self.config.http.connections // WAITING_SHARE)
         return Endings(self.store.find, self.clock, most, Event)
 
+    @cached_property
+    def streams(self) -> Streams:
+        """Shows what tasks print, to a share of the connections as well."""
+        most = max(1, self.config.http.connections // STREAMING_SHARE)
+        return Streams(self.store.find, self.clock, most, Event)
+
     def leave(self) -> None:
         """Let every answer be its connection's last, and none wait any longer. Never blocks."""
         self.public.leave()
         self.endings.close()
+        self.streams.close()
 
     @cached_property
     def admin_addresses(self) -> Addresses:

@@ -26,6 +26,7 @@ from tests import mongod
 
 from . import schedules as planned
 from .daemons import SECRET, Measured, bare, daemon, place, write_config
+from .hooks import costs_of_proofs, costs_of_rules
 
 Stores = dict[str, Callable[[str], str]]
 
@@ -353,9 +354,16 @@ def _ended(config: Path) -> int:
     return int(_admin(config).count(Filter()).get("complete", 0))
 
 
+def hooks(found: Stores) -> None:
+    """What rules with the delivery log, and the proof of the sender, add to a delivery."""
+    head = ["store", "without: µs CPU a delivery", "with rules and log", "ratio", "middle half of pairs"]
+    table("A hook with rules and log", head, [costs_of_rules(lambda server: loaded(server, 8))])
+    table("Verifying 1 KiB", ["sender", "bytes", "µs CPU"], costs_of_proofs())
+
+
 MEASUREMENTS = {
-    "http": http, "drain": drain, "post": post, "wake": wake, "idle": idle, "claim": claim, "cpu": cpu,
-    "start": start, "schedules": schedules,
+    "http": http, "hooks": hooks, "drain": drain, "post": post, "wake": wake, "idle": idle, "claim": claim,
+    "cpu": cpu, "start": start, "schedules": schedules,
 }  # fmt: skip
 
 
