@@ -80,6 +80,12 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.INFO,
         "this daemon begins none of the tasks, or fires none of the schedules, of this name; why, until when",
     ),
+    "breaker.opened": (
+        logging.WARNING,
+        "a task has failed as often as its open_after says: it is paused, and one is tried now and then",
+    ),
+    "breaker.probed": (logging.INFO, "of a task whose breaker is open one was tried; its end decides"),
+    "breaker.closed": (logging.INFO, "the task that was tried succeeded: what has waited begins"),
     "pause.ended": (logging.INFO, "the pause was resumed, or its time is over; what has waited begins"),
     "delivery.differed": (
         logging.INFO,
@@ -241,9 +247,13 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "schedule.fired": (logging.DEBUG, "a tick of a schedule is stored, by this daemon or by another one"),
     "schedule.late": (
         logging.WARNING,
-        "ticks were stored later than the schedule's lateness; how many, the first one's moment, the reason",
+        "ticks were stored, or begin, later than the schedule's lateness; how many, of which moment, why",
     ),
-    "schedule.missed": (logging.WARNING, "ticks were missed and are left out, as the schedule's missed says"),
+    "schedule.missed": (
+        logging.WARNING,
+        "ticks are left out: they were missed, as the schedule's missed says, or have waited in vain; how "
+        "many, and why they have",
+    ),
     "schedule.skipped": (
         logging.INFO,
         "a tick was left out: a task of an earlier one is not finished, and overlap is skip",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from ..breaker import DEFAULT_PROBE, EXPECTED, threshold_of
 from ..errors import LONGEST_DELAY_SECONDS, BadDeclaration
 from ..limits import COALESCE, MOST_RUNNING, MOST_STARTS, Limit, limit_of
 from ..rules import OF_AN_EVENT, BadRule, KeyPath, key_path
@@ -17,7 +18,9 @@ from ..spelling import nearest
 
 LARGEST_WHOLE = 2**31 - 1  # every store can count so far
 LONGEST_KEY = 1024
-OF_A_DECLARATION = ("cpu", "serial_by", "coalesce", "max_concurrent", "rate", "burst")
+OF_THE_DECLARATION = (
+    "cpu", "open_after", "probe", "serial_by", "coalesce", "max_concurrent", "rate", "burst",
+)  # fmt: skip
 """Options that no post may change."""
 _ELSEWHERE = {
     "bind": "c.task, which every handler has",
@@ -40,10 +43,11 @@ _CONTROL = re.compile(r"__task_(\w+)")
 class Options:
     """How a task is stored and run. `delay` and `timeout` in seconds; None = the daemon's default.
 
-    What is in OF_A_DECLARATION cannot be changed by a post: `cpu`, it runs in a process of its own;
-    `serial_by`, of those with the same value at a path only the first unfinished one runs, and `coalesce`, of
-    those that wait there only the latest or the first; `max_concurrent`,
-    so many run at once in all daemons; `rate`, such as ``10/s``, so many begin, up to `burst` at once.
+    What is in OF_THE_DECLARATION cannot be changed by a post: `cpu`, it runs in a process of its own;
+    `open_after` and `probe`, its circuit breaker; `serial_by`, of those with the same value at a path only
+    the first unfinished one runs, and `coalesce`, of those that wait there only the latest or the first;
+    `max_concurrent`, so many run at once in all daemons; `rate`, such as ``10/s``, so many begin, up to
+    `burst` at once.
     """
 
     priority: int | None = None
@@ -58,6 +62,8 @@ class Options:
     max_concurrent: int | None = None
     rate: str | None = None
     burst: int | None = None
+    open_after: str = ""
+    probe: float = DEFAULT_PROBE
 
     def __post_init__(self) -> None:
         _expect(
@@ -75,6 +81,8 @@ class Options:
         )
         _expect(self.result_type in ("keep", "forget"), "result_type", "'keep' or 'forget'", self.result_type)
         _expect(isinstance(self.cpu, bool), "cpu", "True or False", self.cpu)
+        _expect(_is_threshold(self.open_after), "open_after", EXPECTED, self.open_after)
+        _expect(_is_pause(self.probe) and self.probe >= 1, "probe", "1 second or more", self.probe)
         if self.serial_by is not None:
             self.key_path()
         _expect(
@@ -123,7 +131,7 @@ class Options:
 
 def for_one_post(options: Options, changes: Mapping[str, Any]) -> Options:
     """*options* with what one post may change of them."""
-    for name in OF_A_DECLARATION:
+    for name in OF_THE_DECLARATION:
         _expect(name not in changes, name, "it in @task(...), where it belongs", "it for one post")
     return options.but(changes) if changes else options
 
@@ -158,6 +166,15 @@ def _key_path(text: object) -> KeyPath:
             f"task option serial_by: expected {error.expected} at column {error.column}, got {error.got}; "
             f"{error.remedy}"
         ) from None
+
+
+def _is_threshold(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        return not value or bool(threshold_of(value))
+    except ValueError:
+        return False
 
 
 def _is_key(value: object) -> bool:

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
+from ..breaker import DEFAULT_PROBE
 from ..codec import storable
 from ..errors import BadCall, BadDeclaration
 from ..model import TASK_NAME, TOPIC, MonQTask
@@ -235,7 +236,7 @@ class Registry:
     def plan(self, schedule: Schedule) -> None:
         """Add *schedule*; two of one name are refused."""
         known = self.schedules.get(schedule.name)
-        if known is not None and known.where != schedule.where:
+        if known is not None and (known.where, known.moments.text) != (schedule.where, schedule.moments.text):
             raise BadDeclaration(
                 f"schedule {schedule.name}: declared at {known.where} and again at {schedule.where}; "
                 "give one of them a name of its own"
@@ -352,6 +353,8 @@ def task(
     max_concurrent: int | None = None,
     rate: str | None = None,
     burst: int | None = None,
+    open_after: str = "",
+    probe: float = DEFAULT_PROBE,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
@@ -389,6 +392,8 @@ def event_handler(
     max_concurrent: int | None = None,
     rate: str | None = None,
     burst: int | None = None,
+    open_after: str = "",
+    probe: float = DEFAULT_PROBE,
     **unknown: NoReturn,
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Register a function for *topics*; every event becomes one MonQTask for each handler.
@@ -411,19 +416,25 @@ def event_handler(
         max_concurrent=max_concurrent,
         rate=rate,
         burst=burst,
+        open_after=open_after,
+        probe=probe,
     ).but(unknown)
 
     def declare(function: Callable[P, R]) -> Task[P, R]:
         declared: Task[P, R] = _declare(function, name, chosen)
-        if not declared.parameters.takes_a_topic:
-            raise BadDeclaration(
-                f"@event_handler: {declared.name}{declared.parameters} takes no topic; write it as "
-                "(topic, event) for deliveries of a hook, as (topic, *args, **kwargs) for published events"
-            )
+        _require_takes_a_topic(declared)
         being_filled().subscribe(declared, topics, rule)
         return declared
 
     return declare
+
+
+def _require_takes_a_topic(declared: Task[..., Any]) -> None:
+    if not declared.parameters.takes_a_topic:
+        raise BadDeclaration(
+            f"@event_handler: {declared.name}{declared.parameters} takes no topic; write it as "
+            "(topic, event) for deliveries of a hook, as (topic, *args, **kwargs) for published events"
+        )
 
 
 def _rule(when: str | Rule | None) -> Rule | None:

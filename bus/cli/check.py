@@ -94,7 +94,7 @@ def _schedule_problems(*, is_complete: bool) -> list[str]:
     """Schedules whose task is not there, when all apps were imported, or does not take their arguments."""
     known = registry.registry()
     found = []
-    for name, one in sorted(known.schedules.items()):
+    for _, one in sorted(known.schedules.items()):
         task = known.tasks.get(one.task)
         if one.task and task is None:
             if not is_complete:
@@ -102,9 +102,9 @@ def _schedule_problems(*, is_complete: bool) -> list[str]:
             missing = (
                 f"no app declares {one.task}{_near(one.task, known.tasks)} tasks would wait until one does"
             )
-            found.append(f"{one.where}: [schedule:{name}] task: {missing}")
+            found.append(f"{one.where}: {one.title} task: {missing}")
         elif task is not None and (fault := task.misfit(one.args, one.kwargs)):
-            found.append(f"{one.where}: [schedule:{name}] {fault}")
+            found.append(f"{one.where}: {one.title} {fault}")
     return found
 
 
@@ -112,12 +112,12 @@ def _odd_schedules(*, is_complete: bool) -> list[str]:
     """Schedules that publish for nobody, when all apps were imported, never come, or hardly ever."""
     known, now = registry.registry(), Clock().now()
     found = []
-    for name, one in sorted(known.schedules.items()):
+    for _, one in sorted(known.schedules.items()):
         if is_complete and one.topic and not known.handlers_of(one.topic):
             idle = f"no handler for {one.topic!r}{_near(one.topic, known.topics)} events are only recorded"
-            found.append(f"{one.where}: [schedule:{name}] topic: {idle}")
+            found.append(f"{one.where}: {one.title} topic: {idle}")
         if odd := never_comes(one, now):
-            found.append(f"{one.where}: [schedule:{name}]: {odd}")
+            found.append(f"{one.where}: {one.title}: {odd}")
     return found
 
 

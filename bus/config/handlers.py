@@ -28,6 +28,8 @@ _EXAMPLES: Final[Live] = {
         "burst": "5",
         "serial_by": "body.repository.id",
         "coalesce": "latest",
+        "open_after": "10 failures in 1m",
+        "probe": "30s",
         "priority": "20",
         "working_dir": ".",
         "environment": "DEPLOY_KEY",
@@ -45,6 +47,13 @@ _OWN: Final[Mapping[str, tuple[str, ...]]] = {
     "task": ("args", "kwargs"),
 }
 """Settings that do something for one of them only."""
+
+_BESIDE: Final = (
+    ("probe", "open_after", "without; remove it"),
+    ("coalesce", "serial_by", "alone; write serial_by, or remove it"),
+    ("burst", "rate", "alone; write rate = 10/s or remove it"),
+)
+"""Each with the setting beside which alone it does something, and the remedy."""
 
 _ABOUT: Final = """\
 
@@ -66,21 +75,28 @@ def _demands(section: Section, values: Values, _: Path) -> list[tuple[int, str]]
         line = section.entries["task"].line
         return [(line, f"{subject} task: expected a command or a task, got both; remove one")]
     own = "command" if command else "task"
-    if values.read.get("coalesce") and "serial_by" not in section.entries:
-        line = section.entries["coalesce"].line
-        sentence = "expected with serial_by only, got it alone; write serial_by, or remove it"
-        return [(line, f"{subject} coalesce: {sentence}")]
-    if values.read.get("burst") and "rate" not in section.entries:
-        line = section.entries["burst"].line
-        return [
-            (line, f"{subject} burst: expected with rate only, got it alone; write rate = 10/s or remove it")
-        ]
-    return [
+    idle = _idle(section, values)
+    return idle + [
         (section.entries[key].line, f"{subject} {key}: expected with {other} only, got {own}; remove it")
         for other, keys in _OWN.items()
         for key in keys
         if other != own and key in section.entries
     ]
+
+
+def _idle(section: Section, values: Values) -> list[tuple[int, str]]:
+    """Settings that do something beside another one only, which is missing."""
+    found = []
+    for key, needed, remedy in _BESIDE:
+        if key in section.entries and values.read.get(key) and not _has(values, needed):
+            sentence = f"expected with {needed} only, got it {remedy}"
+            found.append((section.entries[key].line, f"[{section.name}] {key}: {sentence}"))
+    return found
+
+
+def _has(values: Values, key: str) -> bool:
+    """Whether *key* is set, if only wrongly, which has been said."""
+    return bool(values.read.get(key)) or key in values.given
 
 
 def program_of(handler: Handler) -> Path:

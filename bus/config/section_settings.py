@@ -16,6 +16,7 @@ from ..networks import Network
 from ..rules import KeyPath, Rule
 from ..schedules import MISSED, OVERLAP, Missed, Overlap
 from .answers import ACCEPTED, ANSWER_HEADER, ANSWER_TEXT, STATUS
+from .breakers import OPEN_AFTER
 from .commands import COMMAND
 from .conditions import HANDLER_RULE, HOOK_RULE, KEY_PATH
 from .delivery_ids import DELIVERY_ID
@@ -402,6 +403,15 @@ class Handler:
         "With serial_by: of what waits under one value only the latest or the first runs, the others end "
         "skipped; nothing: all run.",
     )
+    open_after: str = setting(
+        "",
+        OPEN_AFTER,
+        "So many failed attempts in so much time, over all daemons, pause its tasks by themselves: a circuit "
+        "breaker. Nothing: it never does.",
+    )
+    probe: float = setting(
+        "30s", duration("1s", "1d"), "While that pauses its tasks, one is tried so often until one succeeds."
+    )
     priority: int = setting("10", whole_number(0, 1000), "Its tasks' priority; higher ones go first.")
     working_dir: Path | None = setting(
         "", FOLDER_OR_NONE, "Where it runs; nothing means the folder of this file."
@@ -456,7 +466,7 @@ class ScheduleSection:
     overlap: Overlap = setting(
         "allow",
         choice(*OVERLAP),
-        "What becomes of a tick while a task of an earlier one is not finished: it runs too, or is left out.",
+        "What becomes of a tick while a task of the one before is unfinished: it runs, is left out, waits.",
     )
     lateness: float = setting(
         "1m", duration("1s", "1d"), "How late a tick may be found until it counts as missed, and is told of."

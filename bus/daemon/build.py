@@ -28,6 +28,7 @@ from ..api.routes import api_routes, create_api
 from ..api.server import Api
 from ..apps import from_config, registry
 from ..apps.command_program import faults_of
+from ..apps.hook_handlers import names_of, own_names_of
 from ..config import CONTROL_SOCKET
 from ..cpu import zygote
 from ..engine.claimer import Claimer
@@ -39,10 +40,12 @@ from ..engine.pool import Pool
 from ..engine.recorder import Recorder
 from ..errors import Drained, StoreError, Withdrawn
 from ..http import AccessLog, ControlSocket, Limits, Queue, Server
+from ..maintenance.breakers import Breakers
 from ..maintenance.certificate_monitor import CertificateMonitor
 from ..maintenance.feed_listener import Listener
 from ..maintenance.heartbeat import Heartbeat
 from ..maintenance.inbox_collector import Collector
+from ..maintenance.late_starts import LateStarts
 from ..maintenance.pause_monitor import PauseMonitor
 from ..maintenance.program_monitor import ProgramMonitor
 from ..maintenance.pruner import Pruner
@@ -125,12 +128,8 @@ class Parts(ProcessParts):
         def waiting_again(moments: list[tuple[str, datetime]]) -> None:
             self.lanes.expect_at(moments)
 
-        def is_limited(name: str) -> bool:
-            return self.lanes.is_limited(name)
-
         recorder = Recorder(self.store, self.clock)
         recorder.waiting_again = waiting_again
-        recorder.is_limited = is_limited
         recorder.keep_failed = self.policy.keep_failed
         return recorder
 
@@ -143,6 +142,9 @@ class Parts(ProcessParts):
             self.store, self.clock, lambda: self.policy.keep_failed, lambda: self.config.hooks
         )
         executor.note = partial(self.hub_thread.tell, self.recorder.note)
+        was_paused = self.pause_monitor.was_task_paused
+        late_starts = LateStarts(registry.registry, self.clock, lambda: self.lanes, was_paused)
+        executor.scheduled = late_starts.note
         return executor
 
     @cached_property
@@ -154,6 +156,7 @@ class Parts(ProcessParts):
 
         lanes = Lanes(self.instance, self.clock, new_pool, self._new_claimer)
         lanes.arrange(self.plan)
+        self.recorder.is_limited = lanes.is_limited
         return lanes
 
     def _new_claimer(self, pool: Pool, names: Callable[[], frozenset[str]]) -> Claimer:
@@ -243,7 +246,20 @@ class Parts(ProcessParts):
     @cached_property
     def pause_monitor(self) -> PauseMonitor:
         """Knows which pauses hold."""
-        return PauseMonitor(self.store, self.clock, self._paused_or_resumed)
+        return PauseMonitor(self.store, self.clock, self._paused_or_resumed, self._tasks_of_hook)
+
+    @cached_property
+    def breakers(self) -> Breakers:
+        """Pauses what fails too often."""
+        breakers = Breakers(
+            self.store, self.clock, self.pause_monitor, self.lanes, lambda: registry.registry().tasks
+        )
+        self.executor.ended = breakers.note
+        return breakers
+
+    def _tasks_of_hook(self, name: str) -> list[str]:
+        hook = self.config.hooks.get(name)
+        return names_of(hook, registry.registry()) if hook is not None else []
 
     def _paused_or_resumed(self) -> None:
         self.lanes.pause(self.pause_monitor.is_task_paused)
@@ -308,6 +324,7 @@ class Parts(ProcessParts):
             known=lambda: registry.registry().tasks,
             schedules=lambda: registry.registry().schedules,
             paused=self.pause_monitor.look,
+            tasks_of_hook=lambda name: own_names_of(name, self.config.hooks, registry.registry()),
         )
 
     @cached_property
