@@ -24,7 +24,9 @@ from bus.store import Store
 from .daemons import SECRET, Measured, bare, daemon, place, write_config
 from .filled import Stores, fill, opened, stores
 from .growth import growth
+from .scale import scale
 from .tables import table
+from .trips import trips
 
 HTTP_SECONDS = 5.0
 DRAIN_TASKS = 50_000
@@ -269,7 +271,7 @@ def _listening(words: list[str]) -> Iterator[float]:
 
 MEASUREMENTS = {
     "http": http, "drain": drain, "post": post, "wake": wake, "idle": idle, "claim": claim, "cpu": cpu,
-    "start": start, "growth": growth,
+    "start": start, "growth": growth, "trips": trips, "scale": scale,
 }  # fmt: skip
 
 

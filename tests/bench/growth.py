@@ -1,7 +1,7 @@
 """What each verb of a store costs beside more and more that is stored.
 
-Counted is what does not depend on other work of the machine: the CPU time of this process and of the database's
-server, and how much the database looks at (see tests.plans). ``GROWTH=7`` goes on to ten million ended tasks.
+Counted is what does not depend on other work of the machine: the CPU time of this process and of the
+database's server, and how much that looks at (see tests.plans). ``GROWTH=7`` goes on to ten million ended.
 """
 
 from __future__ import annotations
