@@ -21,9 +21,11 @@ from bus.connecting import client, is_embedded
 from bus.model import Filter, Instance
 from bus.store import Store
 
+from .collisions import collisions
 from .daemons import SECRET, Measured, bare, daemon, place, write_config
 from .filled import Stores, fill, opened, stores
 from .growth import growth
+from .peers import peers
 from .scale import scale
 from .tables import table
 from .trips import trips
@@ -271,7 +273,8 @@ def _listening(words: list[str]) -> Iterator[float]:
 
 MEASUREMENTS = {
     "http": http, "drain": drain, "post": post, "wake": wake, "idle": idle, "claim": claim, "cpu": cpu,
-    "start": start, "growth": growth, "trips": trips, "scale": scale,
+    "start": start, "growth": growth, "trips": trips, "scale": scale, "collisions": collisions,
+    "peers": peers,
 }  # fmt: skip
 
 

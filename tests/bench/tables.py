@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +20,8 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> 
 
 
 def _shown(cell: object) -> str:
+    if isinstance(cell, float) and math.isnan(cell):
+        return "–"
     return (
         f"{cell:,.0f}"
         if isinstance(cell, float) and cell >= 100
