@@ -1,9 +1,9 @@
 """Simulates how daemons that claim from one queue come in each other's way.
 
-No server takes part: events in order of their moments, random numbers from a fixed seed, so that the figures
-are the same each time. A claim is what it is with MongoDB: a look at the first tasks that are ready, then a take
-of those of them that still are. The times of both are those measured on one machine (docs/performance.md); their
-ratio to the time of a batch is what counts.
+No server takes part: events in order of their moments, random numbers from a fixed seed, so that the
+figures are the same each time. A claim is what it is with MongoDB: a look at the first tasks that are
+ready, then a take of those of them that still are. The times of both are those measured on one machine
+(docs/performance.md); their ratio to the time of a batch is what counts.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One side of one contestant of ``make bench BENCH=peers``: ``peer_program.py NAME FOLDER ROLE [COUNT]``.
 
 Run by the Python of the contestant's own environment, so it imports what that has and nothing of the tests.
-The roles: `consume` until SIGTERM, `post` one by one, `bulk` in calls of BULK, `wake` with pauses. Posters print
-seconds and CPU seconds as JSON.
+The roles: `consume` until SIGTERM, `post` one by one, `bulk` in calls of BULK, `wake` with pauses. Posters
+print seconds and CPU seconds as JSON.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Ours and what others would take in its place, in one run: Huey on SQLite, taskito.
 
-They are installed from PyPI into build/peers, an environment of their own, and left out with the reason where
-that cannot be done. The contestants take turns, ROUNDS times; the figures are medians. All do the same work, an
-append to a file on the same disk, and are set up as their documentation says for one machine.
+They are installed from PyPI into build/peers, an environment of their own, and left out with the reason
+where that cannot be done. The contestants take turns, ROUNDS times; the figures are medians. All do the
+same work, an append to a file on the same disk, and are set up as their documentation says for one machine.
 """
 
 from __future__ import annotations
