@@ -59,7 +59,7 @@ format: $(VENV)/.ready-for-tests ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.ready-for-tests ## measure, print tables; BENCH="drain http" for some
+bench: $(VENV)/.ready-for-tests ## measure, print tables; BENCH="drain http" for some; long ones by name: growth, scale, peers
 	$(BIN)/python -m tests.bench $(BENCH)
 
 soak: $(VENV)/.ready-for-tests ## a steady load for two hours, a table and build/soak.svg; SOAK=15 minutes, RATE=20 a second
