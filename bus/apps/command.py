@@ -40,6 +40,9 @@ from .registry import event_handler
 
 TEMPORARY_FAILURE: Final = 75  # EX_TEMPFAIL of sysexits.h
 KILL_SECONDS: Final = 2.0
+KILLS: Final = 100
+"""How often a command that forks without pause is searched for, at most."""
+PAUSE_SECONDS: Final = 0.001
 SUSPENDED_SECONDS: Final = 60.0
 """How long a task waits before it is looked whether its command can be started by then."""
 
@@ -283,7 +286,10 @@ def _end(process: subprocess.Popen[bytes], mark: str) -> None:
     with suppress(subprocess.TimeoutExpired):
         process.wait(KILL_SECONDS)
     tree.gather()
-    tree.kill()
+    for _ in range(KILLS):
+        if tree.kill():
+            break
+        select.select([], [], [], PAUSE_SECONDS)  # others have their turn, and what has ended is reaped
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     with suppress(subprocess.TimeoutExpired):

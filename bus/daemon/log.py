@@ -19,6 +19,7 @@ from ..log.fact_log import FactLog, RecordHandler
 from ..log.refusals import Refusals
 from ..log.writer import LogWriter
 from ..process import root_logger, streams
+from ..process.native_threads import let_end
 from ..telemetry import listen
 
 WAIT_SECONDS: Final = 1.0
@@ -98,12 +99,14 @@ class Log:
 
     def _run(self, run: Callable[[], None], end: Callable[[], None]) -> None:
         """Let *run* work in a native thread; *end* asks it to stop, which it may never do."""
-        running = ThreadPool(1).spawn(run)
+        thread = ThreadPool(1)
+        running = thread.spawn(run)
         running.rawlink(self._ended)
 
         def stop() -> None:
             end()
             running.wait(WAIT_SECONDS)
+            let_end(thread)
 
         self._undo.callback(stop)
 

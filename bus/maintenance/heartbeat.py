@@ -17,6 +17,7 @@ from ..clock import Clock
 from ..engine.health import Health
 from ..engine.loop import Loop
 from ..model import Instance
+from ..process.native_threads import let_end
 from ..store import CALL_SECONDS, Store
 from ..telemetry import ToldOnce, emit
 
@@ -94,6 +95,7 @@ class Heartbeat:
         self.loop.stop()
         if self._beating is not None:
             self._beating.wait(STOP_SECONDS)
+        let_end(self._thread)
 
     def tick(self) -> float:
         """Watch the lease from the hub."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 from bson import ObjectId
 
@@ -51,6 +53,26 @@ def test_a_store_names_the_machines_that_it_has_to_reach(store: Store) -> None:
     assert store.shared == ("127.0.0.1" in store.hosts())
     store.close()
     assert [] == list(store.hosts())
+
+
+@pytest.mark.parametrize("new_store", ["sqlite-file", "sqlite-memory"], indirect=True)
+def test_a_closed_store_leaves_no_native_thread(new_store: NewStore) -> None:
+    """Whoever opens and closes stores for years gathers no threads."""
+    before = native_threads()
+    store = new_store()
+    store.ping()
+    opened = native_threads() - before
+    assert opened
+
+    store.close()
+
+    with gevent.Timeout(20):
+        while opened & native_threads():
+            gevent.sleep(0)
+
+
+def native_threads() -> set[str]:
+    return {thread.name for thread in Path("/proc/self/task").iterdir()}
 
 
 def test_a_store_can_be_closed_twice(store: Store) -> None:

@@ -17,6 +17,7 @@ from typing import Final
 
 from ...errors import StoreError
 from ...files.held_folder import HeldFolder, interference
+from ...process.native_threads import let_end
 from .connection import Connection
 
 STEP_PAGES: Final = 512  # of 4 KiB: about 3 ms
@@ -88,13 +89,15 @@ def _step_by_step(source: Connection, part: Path) -> sqlite3.Error | None:
     from gevent.threadpool import ThreadPool
 
     steps = _Steps()
-    copying = ThreadPool(1).spawn(_copy, source.sql, part, steps)
+    thread = ThreadPool(1)
+    copying = thread.spawn(_copy, source.sql, part, steps)
     try:
         while not steps.is_over:
             source.between(steps.let)
     finally:
         steps.give_up()
         error: sqlite3.Error | None = copying.get()
+        let_end(thread)
     return error
 
 

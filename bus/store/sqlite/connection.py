@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from ...errors import MonqbusError, StoreError, StoreUnavailable
+from ...process.native_threads import let_end
 from ..contract import CALL_SECONDS, Notice
 from ..group_commit import GroupCommit
 from .data_dir import as_owner_of, require_own
@@ -121,6 +122,9 @@ class Connection:
             with suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
+        if self._pool is not None:
+            let_end(self._pool)
+            self._pool = None
         for lock in (self._lock, self._name):
             if lock is not None:
                 lock.release()
