@@ -1,8 +1,8 @@
-"""One side of one contestant of ``make bench BENCH=peers``: ``peer_program.py NAME FOLDER ROLE [COUNT]``.
+"""One side of one contestant of ``make bench BENCH=peers``.
 
-Run by the Python of the contestant's own environment, so it imports what that has and nothing of the tests.
-The roles: `consume` until SIGTERM, `post` one by one, `bulk` in calls of BULK, `wake` with pauses. Posters
-print seconds and CPU seconds as JSON.
+``peer_program.py NAME FOLDER ROLE [COUNT [SECONDS]]``, run by the Python of the contestant's own environment: it
+imports what that has and nothing of the tests. The roles: `consume` until SIGTERM, `post` one by one, `bulk` in
+calls of BULK, `wake` with pauses, `slow` for tasks that last SECONDS. Posters print seconds and CPU seconds.
 """
 
 import json
@@ -27,8 +27,8 @@ class Huey:
         path = f"{folder}/notes"
 
         @self._queue.task()
-        def note(sent):
-            write_note(path, sent)
+        def note(sent, seconds=0.0):
+            write_note(path, sent, seconds)
 
         self.post = note
         self.bulk = None  # it has none
@@ -52,8 +52,8 @@ class Taskito:
         path = f"{folder}/notes"
 
         @self._queue.task()
-        def note(sent):
-            write_note(path, sent)
+        def note(sent, seconds=0.0):
+            write_note(path, sent, seconds)
 
         self.post = note.delay
         self._name = note.name
@@ -75,14 +75,14 @@ class Monqbus:
         import_module("monqbus").connect(Path(folder) / "monqbus.ini")
         self._path, self._note = f"{folder}/notes", note
 
-    def post(self, sent):
-        self._note.post(self._path, sent)
+    def post(self, sent, seconds=0.0):
+        self._note.post(self._path, sent, seconds)
 
     def bulk(self, count):
         self._note.post_many([(self._path, time.monotonic()) for _ in range(count)])
 
 
-def main(name, folder, role, count=0):
+def main(name, folder, role, count=0, seconds=0):
     """Do what *role* says."""
     contestant = {"huey": Huey, "taskito": Taskito}.get(name, Monqbus)(folder)
     if role == "consume":
@@ -94,6 +94,8 @@ def main(name, folder, role, count=0):
     for number in range(0, count, BULK if role == "bulk" else 1):
         if role == "bulk":
             contestant.bulk(min(BULK, count - number))
+        elif role == "slow":
+            contestant.post(time.monotonic(), float(seconds))
         else:
             contestant.post(time.monotonic())
         if role == "wake":

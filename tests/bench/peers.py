@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import statistics
 import subprocess
@@ -27,12 +28,20 @@ ENVIRONMENT = ROOT / "build" / "peers"
 PROGRAM = Path(__file__).parent / "peer_program.py"
 ROUNDS = 3
 POSTS, BULK, WAKES = 1_000, 20_000, 150
+SLOW, SLOW_SECONDS, KILLS, BEFORE_A_KILL, QUIET_SECONDS = 500, 0.2, 3, 25, 45
 NO_BULK = ("huey",)
 INSTALL_SECONDS, CALL_SECONDS = 180, 180
 HEAD = [
     "contestant", "posts/s", "µs of CPU", "in bulk/s", "µs of CPU", "wake-up p50 ms", "p99 ms", "drain/s",
     "µs of CPU, consumer",
 ]  # fmt: skip
+
+
+Consumer = Callable[[], contextlib.AbstractContextManager[int]]
+"""Starts what consumes; gives its process id, and ends it."""
+Side = tuple[Path, list[str], Consumer]
+"""A folder, the words that begin a command there, and the consumer."""
+Contestant = Callable[[], contextlib.AbstractContextManager[Side]]
 
 
 class Figures(NamedTuple):
@@ -50,7 +59,7 @@ class Figures(NamedTuple):
 
 def peers(found: Stores) -> None:
     """Posts from another process, bulk, idle wake-up and drain, side by side."""
-    contestants: dict[str, Callable[[], Figures]] = {
+    contestants: dict[str, Contestant] = {
         f"monqbus, {name}": lambda store=store: _ours(store("peers")) for name, store in found.items()
     }
     for name in PACKAGES:
@@ -61,12 +70,19 @@ def peers(found: Stores) -> None:
     turns: dict[str, list[Figures]] = {name: [] for name in contestants}
     for _ in range(ROUNDS):
         for name, run in contestants.items():
-            turns[name].append(run())
+            with run() as (folder, words, consumer):
+                turns[name].append(_figures(folder, words, consumer, has_bulk=name not in NO_BULK))
     middle = {
         name: [statistics.median(column) for column in zip(*of_one, strict=True)]
         for name, of_one in turns.items()
     }
     table("Beside others", HEAD, [[name, *figures] for name, figures in middle.items()])
+    killed: list[list[object]] = []
+    for name, run in contestants.items():
+        with run() as (folder, words, consumer):
+            killed.append([name, *_killed(folder, words, consumer)])
+    head = ["contestant", f"of {SLOW} not ended {QUIET_SECONDS} s after {KILLS} SIGKILLs", "ended twice", "s"]
+    table("A consumer that is killed", head, killed)
     for rival in PACKAGES:
         if rival in middle:
             ratios = {
@@ -96,7 +112,8 @@ def _missing(name: str) -> str:
     return ""
 
 
-def _ours(store: str) -> Figures:
+@contextlib.contextmanager
+def _ours(store: str) -> Iterator[Side]:
     with place() as folder:
         config = write_config(folder, store)
 
@@ -108,10 +125,11 @@ def _ours(store: str) -> Figures:
         if store == "sqlite":
             with consumer():
                 pass  # the inbox is where a daemon has been
-        return _figures(folder, [sys.executable, str(PROGRAM), "monqbus", str(folder)], consumer)
+        yield folder, [sys.executable, str(PROGRAM), "monqbus", str(folder)], consumer
 
 
-def _peer(name: str) -> Figures:
+@contextlib.contextmanager
+def _peer(name: str) -> Iterator[Side]:
     with place() as folder:
         words = [str(ENVIRONMENT / "bin" / "python"), str(PROGRAM), name, str(folder)]
 
@@ -129,16 +147,10 @@ def _peer(name: str) -> Figures:
                     except subprocess.TimeoutExpired:
                         process.kill()
 
-        return _figures(folder, words, consumer, has_bulk=name not in NO_BULK)
+        yield folder, words, consumer
 
 
-def _figures(
-    folder: Path,
-    words: list[str],
-    consumer: Callable[[], contextlib.AbstractContextManager[int]],
-    *,
-    has_bulk: bool = True,
-) -> Figures:
+def _figures(folder: Path, words: list[str], consumer: Consumer, *, has_bulk: bool) -> Figures:
     """Post and post in bulk while nobody consumes, work that off, then post to an idle consumer."""
     took, cpu = _posted(words, "post", POSTS)
     bulk, bulk_cpu = _posted(words, "bulk", BULK) if has_bulk else (float("nan"), float("nan"))
@@ -158,10 +170,35 @@ def _figures(
     )  # fmt: skip
 
 
+def _killed(folder: Path, words: list[str], consumer: Consumer) -> tuple[int, int, float]:
+    """Kill the consumer KILLS times in the middle; tasks lost, tasks that ended twice, seconds of it all."""
+    _posted(words, "slow", SLOW)
+    notes, began = folder / "notes", time.monotonic()
+    for _ in range(KILLS):
+        before = len(_lines(notes))
+        with consumer() as pid:
+            while len(_lines(notes)) < before + BEFORE_A_KILL and time.monotonic() < began + CALL_SECONDS:
+                time.sleep(0.02)
+            os.kill(pid, signal.SIGKILL)
+    with consumer():
+        ended: list[str] = []
+        last_at = time.monotonic()
+        while len(set(ended)) < SLOW + 1 and time.monotonic() < last_at + QUIET_SECONDS:
+            time.sleep(0.1)
+            now = [line.split()[2] for line in _lines(notes)]
+            last_at = time.monotonic() if len(now) > len(ended) else last_at
+            ended = now
+    lost = SLOW + 1 - len(set(ended))  # and the one by which the poster makes what it needs
+    return lost, len(ended) - len(set(ended)), time.monotonic() - began
+
+
+def _lines(notes: Path) -> list[str]:
+    return notes.read_text().splitlines() if notes.exists() else []
+
+
 def _posted(words: list[str], role: str, count: int) -> tuple[float, float]:
-    done = subprocess.run(
-        [*words, role, str(count)], check=True, stdout=subprocess.PIPE, text=True, timeout=CALL_SECONDS
-    )
+    words = [*words, role, str(count), str(SLOW_SECONDS)]
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, timeout=CALL_SECONDS)
     seconds, cpu = json.loads(done.stdout)
     return seconds, cpu
 
@@ -174,6 +211,6 @@ def _noted(notes: Path, count: int) -> list[tuple[float, float]]:
         if time.monotonic() > deadline:
             raise SystemExit(f"{notes}: expected {count} lines, got {len(lines)}")
         time.sleep(0.05)
-        lines = notes.read_text().splitlines() if notes.exists() else []
-    pairs = (line.split() for line in lines)
+        lines = _lines(notes)
+    pairs = (line.split()[:2] for line in lines)
     return sorted(((float(wait), float(moment)) for wait, moment in pairs), key=lambda pair: pair[1])

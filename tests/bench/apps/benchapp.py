@@ -81,6 +81,6 @@ def on_push(topic, event):
 
 
 @task
-def note(path, sent):
+def note(path, sent, seconds=0.0):
     """Appends to a file how long ago *sent* was, and when that is: what the peers' tasks do, too."""
-    write_note(path, sent)
+    write_note(path, sent, seconds)

@@ -4,11 +4,12 @@ import os
 import time
 
 
-def write_note(path, sent):
-    """Append one line: seconds since *sent*, and now, both of the machine's monotonic clock."""
+def write_note(path, sent, seconds=0.0):
+    """After *seconds* append one line: how long ago *sent* was, now, and *sent*, of the monotonic clock."""
+    time.sleep(seconds)
     now = time.monotonic()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        os.write(descriptor, f"{now - sent} {now}\n".encode())
+        os.write(descriptor, f"{now - sent} {now} {sent}\n".encode())
     finally:
         os.close(descriptor)
