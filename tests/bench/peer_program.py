@@ -1,8 +1,9 @@
 """One side of one contestant of ``make bench BENCH=peers``.
 
-``peer_program.py NAME FOLDER ROLE [COUNT [SECONDS]]``, run by the Python of the contestant's own environment: it
-imports what that has and nothing of the tests. The roles: `consume` until SIGTERM, `post` one by one, `bulk` in
-calls of BULK, `wake` with pauses, `slow` for tasks that last SECONDS. Posters print seconds and CPU seconds.
+``peer_program.py NAME FOLDER ROLE [COUNT [SECONDS]]``, run by the Python of the contestant's own
+environment: it imports what that has and nothing of the tests. The roles: `consume` until SIGTERM, `post` one
+by one, `bulk` in calls of BULK, `wake` with pauses, `slow` for tasks that last SECONDS. Posters print seconds
+and CPU seconds.
 """
 
 import json
