@@ -35,6 +35,7 @@ setup(
         "test": [
             "pytest>=8",
             "hypothesis>=6.100",
+            "schemathesis>=4.32",
             "mypy>=1.14",
             "ruff>=0.9",
             "vulture>=2.14",

@@ -195,9 +195,9 @@ def is_embedded(config: Config) -> bool:
     return config.monqbus.store.reveal() == "sqlite"
 
 
-def client(config: Config) -> ApiClient:
-    """The daemon on this machine, asked through its control socket. Connects on first use."""
-    return ApiClient(config.monqbus.data_dir / CONTROL_SOCKET, Clock())
+def client(config: Config, by: str = "") -> ApiClient:
+    """The daemon on this machine, asked through its control socket, *by* whom. Connects on first use."""
+    return ApiClient(config.monqbus.data_dir / CONTROL_SOCKET, Clock(), by)
 
 
 def _office(config: Config) -> PostOffice:

@@ -116,7 +116,7 @@ class DeliveryFilter:
             require_text(part, getattr(self, part))
         for part in ("older", "newer"):
             require_moment(part, getattr(self, part))
-        if self.outcome and self.outcome not in OUTCOMES:
+        if self.outcome not in ("", *OUTCOMES):
             raise BadFilter(f"outcome: expected {', '.join(OUTCOMES)}, got {shown(self.outcome)}")
         is_status = type(self.status) is int and (not self.status or 100 <= self.status <= 599)
         if not is_status:

@@ -139,6 +139,19 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.INFO,
         "with `access_log = yes`: a request was answered; `bytes` are those of head and body",
     ),
+    "access.link": (
+        logging.WARNING,
+        "nobody can sign in to the administrators' listener yet; `url` signs an admin in, once, "
+        "within `minutes`",
+    ),
+    "access.signed_in": (logging.INFO, "somebody signed in to the administrators' listener, and how"),
+    "access.signed_out": (logging.INFO, "somebody ended his session"),
+    "access.denied": (
+        logging.WARNING,
+        "name or password were wrong; a name that is none of ours is not told, it may be a password",
+    ),
+    "access.throttled": (logging.WARNING, "so many sign-ins have failed that the next has to wait"),
+    "audit.failed": (logging.ERROR, "an operator's action was done and could not be stored in the audit"),
     "names.unmatched": (
         logging.WARNING,
         "at the start: `--only` or `--except` names what no app declares; the daemon may claim nothing",

@@ -18,6 +18,8 @@ from urllib.parse import quote
 
 from bson import ObjectId
 
+from ..access.accounts import LINK_SECONDS, TOKEN_SECONDS, Token, User
+from ..access.audit import Entry
 from ..admin import PAGE, PauseState, ScheduleState, Step
 from ..apps.calls import Posted, Published
 from ..apps.context import capture
@@ -44,6 +46,8 @@ ANSWER_SECONDS: Final = 30.0
 _OPTIONS: Final = ("priority", "max_attempts", "timeout", "key", "result_type")
 BACKUP_SECONDS: Final = 86_400.0
 BSON_TYPE: Final = "application/bson"
+BY_HEADER: Final = "X-Monqbus-By"
+"""Who asks, as a command says it: for the audit, no proof of anything."""
 _HEADERS: Final = {"Accept": BSON_TYPE, "Content-Type": BSON_TYPE}
 _ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
     "not_found": NotFound,
@@ -71,13 +75,15 @@ class _UnixConnection(http.client.HTTPConnection):
 class ApiClient:
     """Posts through the daemon, and has the methods of Admin, for any number of threads or greenlets at once.
 
-    A request has a connection to itself; afterwards it is kept for the next one.
+    A request has a connection to itself; afterwards it is kept for the next one. *by* is who asks, for the
+    audit.
     """
 
     is_attended = True
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, by: str = "") -> None:
         self._path = path
+        self._headers = {**_HEADERS, **({BY_HEADER: by.encode("ascii", "replace").decode()} if by else {})}
         self._clock = clock
         self._kept: list[_UnixConnection] = []  # taken and given back by single steps of the interpreter
 
@@ -244,6 +250,58 @@ class ApiClient:
         """As Admin.backup; the daemon writes the file, as its user."""
         self._ask("POST", "/backup", {"path": str(path)}, seconds=BACKUP_SECONDS)
 
+    # access, as Accounts and Audit have it
+
+    def users(self) -> list[User]:
+        """Every user, by name."""
+        return [User(**one) for one in self._ask("GET", "/users")["users"]]
+
+    def add_user(self, name: str, role: str, password: str | None) -> User:
+        """Make a user."""
+        asked = {"name": name, "role": role, "password": password}
+        return User(**self._ask("POST", "/users", asked)["user"])
+
+    def remove_user(self, name: str) -> User:
+        """Forget a user."""
+        return self._user(name, "remove")
+
+    def set_password(self, name: str, password: str) -> User:
+        """Give a user another password."""
+        return self._user(name, "password", {"password": password})
+
+    def set_role(self, name: str, role: str) -> User:
+        """Give a user another role."""
+        return self._user(name, "role", {"role": role})
+
+    def tokens(self) -> list[Token]:
+        """Every API token."""
+        return [Token(**one) for one in self._ask("GET", "/tokens")["tokens"]]
+
+    def add_token(self, name: str, role: str, seconds: float = TOKEN_SECONDS) -> tuple[Token, str]:
+        """Make a token."""
+        answer = self._ask("POST", "/tokens", {"name": name, "role": role, "seconds": seconds})
+        return Token(**answer["token"]), answer["word"]
+
+    def revoke_token(self, token: str) -> Token:
+        """Forget a token, by its id or name."""
+        return Token(**self._ask("POST", f"/tokens/{quote(token, safe='')}/revoke")["token"])
+
+    def add_link(self, user: str | None = None, seconds: float = LINK_SECONDS) -> str:
+        """Make a link; its last segment."""
+        path: str = self._ask("POST", "/links", {"user": user, "seconds": seconds})["path"]
+        return path.rpartition("/")[2]
+
+    def audit(self, limit: int, before: str = "") -> list[tuple[str, Entry]]:
+        """As Audit.entries; at most a page."""
+        words = f"limit={limit}" + (f"&before={before}" if before else "")
+        return [
+            (one["id"], Entry(**{name: one[name] for name in Entry._fields}))
+            for one in self._ask("GET", f"/audit?{words}")["entries"]
+        ]
+
+    def _user(self, name: str, action: str, asked: Mapping[str, Any] | None = None) -> User:
+        return User(**self._ask("POST", f"/users/{quote(name, safe='')}/{action}", asked)["user"])
+
     def facts(self) -> tuple[datetime, dict[str, int]]:
         """Since when the daemon runs, and how often each fact has happened in it."""
         answer = self._ask("GET", "/facts")
@@ -254,7 +312,7 @@ class ApiClient:
         return self._ask("GET", "/status")
 
     def _step(self, action: str, filter: Filter, cursor: ObjectId | None, limit: int) -> Step:
-        asked = {"filter": _filter(filter), "cursor": cursor, "limit": limit}
+        asked = {"filter": _filter(filter), "cursor": cursor, "limit": limit, "all": filter.is_empty}
         answer = self._ask("POST", f"/tasks/{action}", asked)
         return Step(answer["done"], answer["cursor"])
 
@@ -281,7 +339,7 @@ class ApiClient:
         body = encode(document) if document is not None else None
         connection, is_fresh = self._take()
         try:
-            connection.request(method, f"/api/v1{path}", body, _HEADERS)
+            connection.request(method, f"/api/v1{path}", body, self._headers)
             connection.sock.settimeout(seconds)
             answer = connection.getresponse()
             data = answer.read()

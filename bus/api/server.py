@@ -1,85 +1,80 @@
-"""The JSON API of the daemon on its control socket, for the CLI and other processes.
+"""The JSON API of the daemon, on its control socket and on the administrators' listener: one method a route.
 
-JSON for people and scripts, BSON (``application/bson``) where values have to keep their types. The
-callers are trusted: the socket has mode 0600.
+JSON for people and scripts, BSON (``application/bson``) where values have to keep their types. Whoever asks
+is the visitor in the environ: that of the Gate, or the operator behind the control socket (mode 0600).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from base64 import b64decode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import datetime
-from functools import partial
-from json import dumps
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from bson import ObjectId
-from bson.errors import BSONError, InvalidId
-from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from flask import Response, request
 
-from ..admin import COUNTED_BY, PAGE, Admin, why_not
-from ..apps.registry import NAME, TOPIC, Registry
-from ..clock import UTC, Clock
-from ..codec import decode, encode
+from ..access.masking import masked, masked_body
+from ..access.roles import Role
+from ..access.visitor import visitor_of
+from ..admin import COUNTED_BY, PAGE, Admin
+from ..apps.registry import NAME, TOPIC, Registry, Task
+from ..clock import Clock
+from ..codec import encode
+from ..config.section_settings import Hook
 from ..delivery_record import Delivery, DeliveryFilter
-from ..errors import (
-    BadCall,
-    BadDeclaration,
-    BadFilter,
-    MonqbusError,
-    NotFound,
-    NotStorable,
-    Refused,
-    StoreError,
-    StoreUnavailable,
-)
-from ..http import Queue, read_body
-from ..model import MOMENTS, READY, EventFilter, Filter, MonQTask
+from ..errors import Refused, StoreError
+from ..model import READY, EventFilter, Filter, MonQTask
+from ..operations import Operations
 from ..pauses import TASK
 from ..posting import PostOffice
 from ..presentation import (
     delivery_details,
     delivery_row,
+    event_details,
     event_row,
-    plain,
     task_details,
     task_row,
     why_waiting,
 )
+from ..safe_text import shown
 from ..store.documents import event_to_document, task_to_document
-from ..store.salvage import opened
-from ..strict_json import BadJson, parse
 from ..telemetry import counted
+from .requests import (
+    answered,
+    asked,
+    call_of,
+    cursor_of,
+    filter_of,
+    filter_with_moments,
+    flag_of,
+    generation_of,
+    id_of,
+    moment_of,
+    optional_id,
+    part_of,
+    query_of,
+    size_of,
+    text_of,
+    wants_bson,
+)
 
-Part = TypeVar("Part", list[Any], dict[str, Any])
-
-Parsed = TypeVar("Parsed")
-BSON_TYPE: Final = "application/bson"
-BODY_LIMIT: Final = 16 * 1024 * 1024
-_PARSING: Final = Queue()
-PAGE_LIMIT: Final = 1000
+PAGES: Final = frozenset({"limit", "cursor"})
+BY_WORDS: Final = frozenset({"by"})
 FINDS: Final = frozenset({"filter", "limit", "cursor"})
+ACTS: Final = FINDS | {"dry_run", "all"}
 COUNTS: Final = frozenset({"filter", "by"})
+POSTS: Final = frozenset({"id", "name", "args", "kwargs", "context", "options", "is_checked"})
+PUBLISHES: Final = frozenset({"id", "topic", "args", "kwargs", "context"})
+ONLY_ID: Final = frozenset({"id"})
+ONLY_PATH: Final = frozenset({"path"})
 PAUSED: Final = "paused"
 PAUSES: Final = frozenset({"what", "name", "reason", "until", "by"})
 RESUMES: Final = frozenset({"what", "name"})
 BY: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{0,200}")
 _WITHOUT_TASKS: Final = frozenset({"facts", "status", "topics"})
 ABSOLUTE_PATH: Final = re.compile(r"/[^\x00]{1,4000}")
-_CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
-    (BadFilter, 400, "bad_filter"),
-    (NotFound, 404, "not_found"),
-    (NotStorable, 422, "not_storable"),
-    (BadCall, 422, "bad_call"),
-    (BadDeclaration, 422, "bad_declaration"),
-    (StoreUnavailable, 503, "store_unavailable"),
-    (StoreError, 409, "store_refused"),
-)
 
 
 class Api:
@@ -94,6 +89,9 @@ class Api:
         *,
         status: Callable[[], Mapping[str, Any]] = dict,
         catch_up: Callable[[], object] = lambda: None,
+        operations: Operations | None = None,
+        hooks: Callable[[], Mapping[str, Hook]] = dict,
+        workers: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self._admin = admin
         self._office = office
@@ -101,6 +99,9 @@ class Api:
         self._clock = clock
         self._status = status
         self._catch_up = catch_up
+        self._operations = operations or Operations(admin, office)
+        self._hooks = hooks
+        self._workers = workers
         self._began = clock.wall()
 
     def catch_up(self) -> None:
@@ -118,205 +119,247 @@ class Api:
 
         Under an `id` that the request names it is stored once, whatever has become of it since.
         """
-        document = _asked()
-        name = _text(document, "name", NAME)
-        changes, context = _part(document, "options", dict), _part(document, "context", dict)
+        document = asked(POSTS)
+        name = text_of(document, "name", NAME)
+        changes, context = part_of(document, "options", dict), part_of(document, "context", dict)
         # checked before by the function of whoever posts it: that program may be newer than this daemon
         check = document.get("is_checked") is not True
-        task = self._office.prepare_named(name, *_call(document), changes, context, check=check)
-        task.id = _optional_id(document.get("id")) or task.id
-        stored = self._office.submit(task)
+        task = self._office.prepare_named(name, *call_of(document), changes, context, check=check)
+        task.id = optional_id(document.get("id")) or task.id
+        stored = self._acting.submit(task)
         if stored is not task and stored.id == task.id and not _is_same_call(stored, task):
             raise Refused(
                 409, "id_taken", f"id: expected one that is free, or the same call, got {task.id}, which is "
                 f"stored as another call of {stored.task_name}; choose a new id"
             )  # fmt: skip
         _, is_known, near = self._office.told(stored, name)
-        return _answer({"task": task_to_document(stored), "known": is_known, "near": near}, 201)
+        return answered({"task": task_to_document(stored), "known": is_known, "near": near}, 201)
+
+    @property
+    def _acting(self) -> Operations:
+        """The actions, by whoever has made this request."""
+        return self._operations.by(visitor_of(request.environ))
+
+    def list_tasks(self) -> Response:
+        """One page of tasks, newest first, by the parameters of the query."""
+        return self._page_of_tasks(query_of(Filter, PAGES))
 
     def find_tasks(self) -> Response:
         """One page of tasks, newest first; *cursor* is where the next one begins, null when this is empty."""
-        document = _asked(FINDS)
-        limit = _size(document, "limit", 50)
-        tasks = self._admin.find(_filter(document), limit, _cursor(document.get("cursor")))
-        show = _document if _wants_bson() else task_row
-        return _answer({"tasks": [show(task) for task in tasks], "cursor": tasks[-1].id if tasks else None})
+        return self._page_of_tasks(asked(FINDS))
+
+    def _page_of_tasks(self, document: Mapping[str, Any]) -> Response:
+        limit = size_of(document, "limit", 50)
+        tasks = self._admin.find(filter_of(document), limit, cursor_of(document.get("cursor")))
+        show = _document if wants_bson() else task_row
+        return answered({"tasks": [show(task) for task in tasks], "cursor": tasks[-1].id if tasks else None})
 
     def count_tasks(self) -> Response:
         """How many tasks match, by state, or by name; or how many of the ready ones are paused."""
-        document = _asked(COUNTS)
+        return self._counted(asked(COUNTS))
+
+    def counts(self) -> Response:
+        """How many tasks match the parameters of the query, by state, or by name."""
+        return self._counted(query_of(Filter, BY_WORDS))
+
+    def _counted(self, document: Mapping[str, Any]) -> Response:
         if document.get("by") == PAUSED:
-            return _answer({"counts": {PAUSED: self._admin.count_paused(_filter(document))}})
+            return answered({"counts": {PAUSED: self._admin.count_paused(filter_of(document))}})
         by = document.get("by", "state")
         if by not in COUNTED_BY:
             raise Refused(
-                400, "malformed", f"by: expected {' or '.join([*COUNTED_BY, PAUSED])}, got {by!r:.40}"
+                400, "malformed", f"by: expected {' or '.join([*COUNTED_BY, PAUSED])}, got {shown(by, 40)}"
             )
-        return _answer({"counts": self._admin.count(_filter(document), by)})
+        return answered({"counts": self._admin.count(filter_of(document), by)})
 
     def act_on_tasks(self, action: str) -> Response:
-        """One page of a bulk action."""
-        document = _asked(FINDS)
-        steps = {"retry": self._admin.retry, "cancel": self._admin.cancel, "purge": self._admin.purge}
-        limit = _size(document, "limit", PAGE)
-        step = steps[action](_filter(document), _cursor(document.get("cursor")), limit)
-        return _answer(step._asdict())
+        """One page of `retry`, `cancel` or `purge`; with *dry_run* how many of each name it would go through.
+
+        A filter that says nothing means every task, and `all` has to say so, too.
+        """
+        document = asked(ACTS)
+        filter, limit = filter_of(document), size_of(document, "limit", PAGE)
+        cursor = cursor_of(document.get("cursor"))
+        if filter.is_empty and not flag_of(document, "all"):
+            raise Refused(400, "malformed", 'filter: expected a part, got none; "all": true means every task')
+        if flag_of(document, "dry_run"):
+            names = self._operations.forecast(action, filter)
+            return answered({"would_be": sum(names.values()), "names": names})
+        return answered(self._acting.step(action, filter, cursor, limit)._asdict())
 
     def show_task(self, task_id: str) -> Response:
         """Everything about one task."""
-        task = self._admin.show(_id(task_id))
+        task = self._admin.show(id_of(task_id))
         known = self._registry().tasks
         paused = self._admin.paused(task.task_name) if task.state == READY else None
         why = paused.sentence if paused else ""
         waiting = why_waiting(task, self._clock.now(), known.__contains__, why)
-        document = _document(task) if _wants_bson() else task_details(task)
-        return _answer({"task": document, "waiting": waiting})
+        document = _seen(_document(task) if wants_bson() else task_details(task))
+        answer = answered({"task": document, "waiting": waiting})
+        answer.headers["ETag"] = f'"{task.generation}"'
+        return answer
 
     def act_on_task(self, task_id: str, action: str) -> Response:
-        """Retry or cancel one task; 409 when its state forbids it."""
-        task = self._admin.show(_id(task_id))
-        step = (self._admin.retry if action == "retry" else self._admin.cancel)(Filter(ids=(task.id,)))
-        if not step.done:
-            raise Refused(409, "illegal_move", why_not(action, task))
-        return _answer({"done": step.done})
+        """`retry`, `cancel` or `purge` one task; 409 when its state forbids it.
+
+        With If-Match, 412 when it has been begun since it was looked at.
+        """
+        generation = generation_of(request.headers.get("If-Match"))
+        return answered({"done": self._acting.act(action, id_of(task_id), generation)})
 
     def publish_event(self) -> Response:
         """Publish an event to the handlers of this daemon."""
-        document = _asked()
-        receipt, near, is_filtered = self._office.publish_named(
-            _text(document, "topic", TOPIC),
-            *_call(document),
-            context=_part(document, "context", dict),
-            event_id=_optional_id(document.get("id")),
+        document = asked(PUBLISHES)
+        receipt, near, is_filtered = self._acting.publish_named(
+            text_of(document, "topic", TOPIC),
+            *call_of(document),
+            context=part_of(document, "context", dict),
+            event_id=optional_id(document.get("id")),
         )
         answer = {"event": receipt.event_id, "tasks": receipt.task_ids, "near": near, "filtered": is_filtered}
-        return _answer(answer, 201)
+        return answered(answer, 201)
+
+    def list_events(self) -> Response:
+        """One page of events, newest first, by the parameters of the query."""
+        return self._page_of_events(query_of(EventFilter, PAGES))
 
     def find_events(self) -> Response:
         """One page of events, newest first, without headers, body and arguments; *cursor* as for tasks."""
-        document = _asked(FINDS)
-        limit = _size(document, "limit", 50)
-        which = _with_moments(EventFilter, document)
-        events = self._admin.events(which, limit, _cursor(document.get("cursor")))
-        show = event_to_document if _wants_bson() else event_row
-        return _answer(
+        return self._page_of_events(asked(FINDS))
+
+    def _page_of_events(self, document: Mapping[str, Any]) -> Response:
+        limit = size_of(document, "limit", 50)
+        which = filter_with_moments(EventFilter, document)
+        events = self._admin.events(which, limit, cursor_of(document.get("cursor")))
+        show = event_to_document if wants_bson() else event_row
+        return answered(
             {"events": [show(event) for event in events], "cursor": events[-1].id if events else None}
         )
 
     def show_event(self, event_id: str) -> Response:
         """One event as it was received."""
-        return _answer({"event": event_to_document(self._admin.event(_id(event_id)))})
+        event = self._admin.event(id_of(event_id))
+        if visitor_of(request.environ).may(Role.OPERATOR):
+            return answered({"event": event_to_document(event)})
+        return answered({"event": _seen({**event_details(event), "body": masked_body(event.body)})})
+
+    def list_deliveries(self) -> Response:
+        """One page of deliveries, newest first, by the parameters of the query."""
+        return self._page_of_deliveries(query_of(DeliveryFilter, PAGES))
 
     def find_deliveries(self) -> Response:
         """One page of deliveries, newest first; *cursor* as for events."""
-        document = _asked(FINDS)
-        limit = _size(document, "limit", 50)
-        filter = _with_moments(DeliveryFilter, document)
-        found = self._admin.deliveries(filter, limit, _cursor(document.get("cursor")))
-        show = _fields if _wants_bson() else delivery_row
-        return _answer(
+        return self._page_of_deliveries(asked(FINDS))
+
+    def _page_of_deliveries(self, document: Mapping[str, Any]) -> Response:
+        limit = size_of(document, "limit", 50)
+        filter = filter_with_moments(DeliveryFilter, document)
+        found = self._admin.deliveries(filter, limit, cursor_of(document.get("cursor")))
+        show = _fields if wants_bson() else delivery_row
+        return answered(
             {"deliveries": [show(one) for one in found], "cursor": found[-1].id if found else None}
         )
 
     def show_delivery(self, delivery_id: str) -> Response:
         """Everything that is logged of one delivery."""
-        one = self._admin.delivery(_id(delivery_id))
-        return _answer({"delivery": _fields(one) if _wants_bson() else delivery_details(one)})
+        one = self._admin.delivery(id_of(delivery_id))
+        if visitor_of(request.environ).may(Role.OPERATOR):
+            return answered({"delivery": _fields(one) if wants_bson() else delivery_details(one)})
+        return answered({"delivery": _seen({**delivery_details(one), "body": masked_body(one.body)})})
 
     def list_topics(self) -> Response:
         """The topics that have a handler here, the handlers of each, and the names of all tasks."""
         known = self._registry()
         names = sorted(known.tasks)
-        return _answer({"topics": known.topics, "handlers": known.handlers, "task_names": names})
+        return answered({"topics": known.topics, "handlers": known.handlers, "task_names": names})
+
+    def list_handlers(self) -> Response:
+        """Every declared task: where, for which topics, with which options, and why it is paused."""
+        tasks = [self._handler(task) for _, task in sorted(self._registry().tasks.items())]
+        return answered({"handlers": tasks})
+
+    def _handler(self, task: Task[..., Any]) -> dict[str, Any]:
+        paused = self._admin.paused(task.name)
+        options = {
+            name: value for name, value in dataclasses.asdict(task.defaults).items() if value is not None
+        }
+        return {
+            "name": task.name,
+            "topics": list(task.topics),
+            "where": task.where,
+            "options": options,
+            "paused": paused.sentence if paused else None,
+        }
+
+    def list_hooks(self) -> Response:
+        """Every hook, without its secrets."""
+        found = [
+            {"name": name, "verify": hook.verify, "topic": hook.topic, "where": hook.where}
+            for name, hook in sorted(self._hooks().items())
+        ]
+        return answered({"hooks": found})
+
+    def show_workers(self) -> Response:
+        """The slots of this daemon, what runs in them for how many seconds, and the daemons of the store."""
+        return answered(self._workers())
 
     def replay_event(self, event_id: str) -> Response:
         """Give an event without tasks the handlers there are now; 409 when it has tasks.
 
         Under an `id` that the request names for the first of its tasks it is done once.
         """
-        document = _asked() if request.content_length else {}
-        receipt = self._office.replay(_id(event_id), _optional_id(document.get("id")))
-        return _answer({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
+        document = asked(ONLY_ID) if request.content_length else {}
+        receipt = self._acting.replay(id_of(event_id), optional_id(document.get("id")))
+        return answered({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
 
     def show_schedules(self) -> Response:
         """Every declared schedule, its next moments and its last tick."""
-        return _answer({"schedules": [state._asdict() for state in self._admin.schedules()]})
+        return answered({"schedules": [state._asdict() for state in self._admin.schedules()]})
 
     def run_schedule(self, name: str) -> Response:
         """Fire a schedule now, apart from its moments; once under an `id` that the request names."""
-        document = _asked() if request.content_length else {}
-        receipt = self._office.fire_now(name, _optional_id(document.get("id")))
-        return _answer({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
+        document = asked(ONLY_ID) if request.content_length else {}
+        receipt = self._acting.fire_now(name, optional_id(document.get("id")))
+        return answered({"event": receipt.event_id, "tasks": receipt.task_ids}, 201)
 
     def show_pauses(self) -> Response:
         """Every pause that holds, and how many ready tasks it holds up."""
         states = self._admin.pauses()
-        return _answer({"pauses": [state.pause.row | {"ready": state.ready} for state in states]})
+        return answered({"pauses": [state.pause.row | {"ready": state.ready} for state in states]})
 
     def pause(self) -> Response:
         """Hold up tasks or schedules; one that is paused already gets this reason and end."""
-        asked = _asked(PAUSES)
-        pause = self._admin.pause(
-            *_paused(asked),
-            asked.get("reason", ""),
-            until=_moment("until", asked.get("until")),
-            by=_text(asked, "by", BY) if "by" in asked else "",
+        document = asked(PAUSES)
+        pause = self._acting.pause(
+            *_paused(document),
+            document.get("reason", ""),
+            until=moment_of("until", document.get("until")),
+            by=text_of(document, "by", BY) if "by" in document else "",
         )
-        return _answer({"pause": pause.row}, 201)
+        return answered({"pause": pause.row}, 201)
 
     def resume(self) -> Response:
         """End one pause."""
-        return _answer({"pause": self._admin.resume(*_paused(_asked(RESUMES))).row})
+        return answered({"pause": self._acting.resume(*_paused(asked(RESUMES))).row})
 
     def back_up(self) -> Response:
         """Write the store to a new file of this machine, named by its absolute path."""
-        path = Path(_text(_asked(), "path", ABSOLUTE_PATH))
-        self._admin.backup(path)
-        return _answer({"path": str(path), "size": path.stat().st_size}, 201)
+        path = Path(text_of(asked(ONLY_PATH), "path", ABSOLUTE_PATH))
+        self._acting.backup(path)
+        return answered({"path": str(path), "size": path.stat().st_size}, 201)
 
     def count_facts(self) -> Response:
         """How often each fact has happened in this daemon, and since when."""
-        return _answer({"since": self._began, "facts": dict(counted)})
+        return answered({"since": self._began, "facts": dict(counted)})
 
     def show_status(self) -> Response:
         """Whether the daemon is ready, if not why, and how each part of it is."""
-        return _answer(self._status())
+        return answered(self._status())
 
 
-ROUTES: Final[tuple[tuple[str, str, Callable[..., Response]], ...]] = (
-    ("POST", "/tasks", Api.post_task),
-    ("POST", "/tasks/find", Api.find_tasks),
-    ("POST", "/tasks/count", Api.count_tasks),
-    ("POST", "/tasks/<any(retry, cancel, purge):action>", Api.act_on_tasks),
-    ("GET", "/tasks/<task_id>", Api.show_task),
-    ("POST", "/tasks/<task_id>/<any(retry, cancel):action>", Api.act_on_task),
-    ("POST", "/events", Api.publish_event),
-    ("POST", "/events/find", Api.find_events),
-    ("GET", "/events/<event_id>", Api.show_event),
-    ("POST", "/events/<event_id>/replay", Api.replay_event),
-    ("POST", "/deliveries/find", Api.find_deliveries),
-    ("GET", "/deliveries/<delivery_id>", Api.show_delivery),
-    ("GET", "/topics", Api.list_topics),
-    ("GET", "/schedules", Api.show_schedules),
-    ("POST", "/schedules/<name>/run", Api.run_schedule),
-    ("GET", "/pauses", Api.show_pauses),
-    ("POST", "/pauses", Api.pause),
-    ("POST", "/pauses/resume", Api.resume),
-    ("POST", "/backup", Api.back_up),
-    ("GET", "/facts", Api.count_facts),
-    ("GET", "/status", Api.show_status),
-)
-
-
-def create_api(api: Api) -> Flask:
-    """The WSGI application that serves *api* under ``/api/v1``."""
-    app = Flask("monqbus.api", static_folder=None, root_path="/")
-    for method, rule, answer in ROUTES:
-        app.add_url_rule(f"/api/v1{rule}", answer.__name__, partial(answer, api), methods=[method])
-    app.before_request(api.catch_up)
-    app.register_error_handler(MonqbusError, _failed)
-    app.register_error_handler(HTTPException, _no_such_thing)
-    return app
+def _seen(document: dict[str, Any]) -> Any:
+    """*document* as whoever asks may see it."""
+    return masked(document, visitor_of(request.environ))
 
 
 def _document(task: MonQTask) -> dict[str, Any]:
@@ -325,146 +368,9 @@ def _document(task: MonQTask) -> dict[str, Any]:
     return document | {"fault": task.fault} if task.fault else document
 
 
-def _failed(error: MonqbusError) -> Response:
-    if isinstance(error, Refused):
-        return _problem(error.status, error.code, error.detail)
-    for kind, status, code in _CODES:
-        if isinstance(error, kind):
-            return _problem(status, code, str(error))
-    return _problem(400, "refused", str(error))
-
-
-def _no_such_thing(error: HTTPException) -> Response:
-    return _problem(error.code or 500, "http", error.description or error.name)
-
-
-def _problem(status: int, code: str, detail: str) -> Response:
-    return _answer({"status": status, "code": code, "detail": detail}, status)
-
-
-def _asked(words: frozenset[str] | None = None) -> dict[str, Any]:
-    """The request's object, which may have these *words* alone: one left unread could widen what is meant."""
-    document = _decoded(read_body(request.environ, BODY_LIMIT), request.headers.get("Content-Type", ""))
-    if words is not None and (unknown := sorted(document.keys() - words)):
-        raise Refused(400, "malformed", f"{unknown[0]:.80}: expected one of {', '.join(sorted(words))}")
-    return document
-
-
-def _wants_bson() -> bool:
-    return request.headers.get("Accept") == BSON_TYPE
-
-
-def _answer(document: Mapping[str, Any], status: int = 200) -> Response:
-    if _wants_bson():
-        return Response(encode(document), status, content_type=BSON_TYPE)
-    kind = "application/json" if status < 400 else "application/problem+json"
-    return Response(_json(document), status, content_type=kind)
-
-
-def _json(document: Mapping[str, Any]) -> str:
-    return dumps(plain(document), ensure_ascii=False) + "\n"
-
-
-def _decoded(body: bytes, content_type: str) -> dict[str, Any]:
-    try:
-        document = decode(body) if content_type == BSON_TYPE else parse(body, _PARSING.step_back)
-    except (BSONError, BadJson) as error:
-        raise Refused(400, "malformed", str(error)) from error
-    if not isinstance(document, dict):
-        raise Refused(400, "malformed", f"body: expected an object, got {type(document).__name__}")
-    return document
-
-
-def _text(document: Mapping[str, Any], name: str, pattern: Any) -> str:
-    value = document.get(name)
-    if not isinstance(value, str) or pattern.fullmatch(value) is None:
-        raise Refused(400, "malformed", f"{name}: expected {pattern.pattern}, got {value!r:.80}")
-    return value
-
-
-def _part(document: Mapping[str, Any], name: str, kind: type[Part]) -> Part:
-    value = document.get(name)
-    if value is None:
-        return kind()
-    if not isinstance(value, kind):
-        shape = "an array" if kind is list else "an object"
-        raise Refused(400, "malformed", f"{name}: expected {shape}, got {value!r:.80}")
-    return value
-
-
-def _call(document: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    return _part(document, "args", list), _part(document, "kwargs", dict)
-
-
 def _is_same_call(one: MonQTask, other: MonQTask) -> bool:
     calls = [{"name": task.task_name, "args": task.args, "kwargs": task.kwargs} for task in (one, other)]
     return calls[0] == calls[1] or encode(calls[0]) == encode(calls[1])  # NaN is not equal to itself
-
-
-def _size(document: Mapping[str, Any], name: str, default: int) -> int:
-    value = document.get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise Refused(400, "malformed", f"{name}: expected a whole number above 0, got {value!r:.40}")
-    return min(value, PAGE_LIMIT)
-
-
-def _id(value: Any) -> ObjectId:
-    try:
-        return ObjectId(value)
-    except (InvalidId, TypeError) as error:
-        raise Refused(400, "malformed", f"id: expected 24 hexadecimal digits, got {value!r:.60}") from error
-
-
-def _optional_id(value: Any) -> ObjectId | None:
-    return None if value is None else _id(value)
-
-
-def _cursor(value: Any) -> Any:
-    """The id behind which a page begins: as an earlier page ended, which may be under a seal."""
-    if isinstance(value, dict) and isinstance(text := value.get("base64"), str):  # as JSON has it
-        with suppress(ValueError):
-            value = b64decode(text, validate=True)
-    return value if opened(value) is not None else _optional_id(value)
-
-
-def _moment(name: str, value: Any) -> datetime | None:
-    """A moment as BSON holds it, or RFC 3339 text."""
-    if value is None or isinstance(value, datetime):
-        return value
-    try:
-        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except (AttributeError, ValueError) as error:
-        raise Refused(400, "malformed", f"{name}: expected an RFC 3339 time, got {value!r:.40}") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _paused(document: Mapping[str, Any]) -> tuple[Any, Any]:
-    """What a pause is of; Admin checks what they say."""
-    what, name = document.get("what", TASK), document.get("name")
-    if not isinstance(what, str) or not isinstance(name, str):
-        raise Refused(400, "malformed", f"what, name: expected text, got {what!r:.40} and {name!r:.80}")
-    return what, name
-
-
-def _filter(document: Mapping[str, Any]) -> Filter:
-    """The filter of a request, whose values have their types; Filter itself checks what they say."""
-    which = dict(_part(document, "filter", dict))
-    for name in ("ids", "states", "names"):
-        which[name] = tuple(_part(which, name, list))
-        if which[name] == () and name in document.get("filter", {}):
-            raise Refused(400, "malformed", f"{name}: expected at least one, got none, which means all")
-    which["ids"] = tuple(_id(value) for value in which["ids"])
-    for name in MOMENTS:
-        which[name] = _moment(name, which.get(name))
-    return _parsed(Filter, which)
-
-
-def _with_moments(kind: Callable[..., Parsed], document: Mapping[str, Any]) -> Parsed:
-    """The filter of a request about events or deliveries."""
-    which = dict(_part(document, "filter", dict))
-    for name in ("older", "newer"):
-        which[name] = _moment(name, which.get(name))
-    return _parsed(kind, which)
 
 
 def _fields(one: Delivery) -> dict[str, Any]:
@@ -473,8 +379,9 @@ def _fields(one: Delivery) -> dict[str, Any]:
     return fields | {"headers": [[name, value] for name, value in one.headers.items()]}
 
 
-def _parsed(kind: Callable[..., Parsed], which: dict[str, Any]) -> Parsed:
-    try:
-        return kind(**which)
-    except TypeError as error:
-        raise Refused(400, "malformed", f"filter: {error}") from error
+def _paused(document: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What a pause is of; Admin checks what they say."""
+    what, name = document.get("what", TASK), document.get("name")
+    if not isinstance(what, str) or not isinstance(name, str):
+        raise Refused(400, "malformed", f"what, name: expected text, got {what!r:.40} and {name!r:.80}")
+    return what, name

@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 
 from .. import __version__
 from . import terminal
+from .access_options import letting_in
 
 USAGE_CODE: Final = 64
 MOST: Final = 1_000_000_000
@@ -136,6 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
     _looking(command)
     _steering(command)
     _pausing(command)
+    letting_in(command, _count)
     _keeping(command)
     _trying(command)
     _moving(command)

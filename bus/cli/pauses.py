@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import pwd
-import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -20,7 +17,7 @@ from ..pauses import SCHEDULE, TASK, Pause, What, require
 from ..presentation import plain
 from . import terminal
 from .hints import tell_of_no_task
-from .session import OwnAdmin, open_admin
+from .session import OwnAdmin, me, open_admin
 from .times import seconds_until
 
 
@@ -34,7 +31,7 @@ def pause(options: argparse.Namespace) -> int:
         meant += _of_topics(admin, options.topic)
         for what, name in meant:
             try:
-                _tell(admin.pause(what, name, reason, until=until, by=_me()), "paused", options)
+                _tell(admin.pause(what, name, reason, until=until, by=me()), "paused", options)
             except BadFilter as error:
                 raise _usage(error) from error
         if not options.json:
@@ -138,15 +135,6 @@ def _until(text: str | None) -> datetime | None:
     if seconds <= 0:
         raise UsageError(f"--until: expected a time that is to come, or a duration like 2h, got {text!r}")
     return now + timedelta(seconds=seconds)
-
-
-def _me() -> str:
-    """Whoever runs this command, as its machine knows them."""
-    try:
-        user = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        user = f"uid {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
 
 
 def _tell(one: Pause, did: str, options: argparse.Namespace) -> None:

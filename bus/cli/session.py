@@ -8,21 +8,29 @@ from __future__ import annotations
 
 import argparse
 import os
+import pwd
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from ..admin import Admin
+from bson import ObjectId
+
+from ..access.audit import Audit
+from ..access.roles import Role
+from ..access.visitor import Visitor
+from ..admin import PAGE, Admin, Step
 from ..api.client import ApiClient
 from ..apps import from_config, registry
 from ..clock import Clock
 from ..config import CONTROL_SOCKET, Config, load
 from ..connecting import InboxPoster, client, is_embedded
 from ..errors import ConfigError, StoreHeld, StoreUnavailable
-from ..model import READY, MonQTask
+from ..model import READY, Filter, MonQTask, Receipt
+from ..operations import told
+from ..pauses import Pause, What
 from ..posting import PostOffice
 from ..presentation import why_waiting
 from ..steady_clock import SteadyClock
@@ -33,6 +41,20 @@ from . import terminal
 
 HELD_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 0.05
+
+
+def me() -> str:
+    """Whoever runs this command, as its machine knows them."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
+def myself() -> Visitor:
+    """The same, as who has all rights: whoever may open the store."""
+    return Visitor(me(), Role.ADMIN)
 
 
 def config_path(options: argparse.Namespace) -> Path:
@@ -63,6 +85,38 @@ class OwnAdmin(Admin):
             schedules=lambda: from_config.load(config).schedules,
         )
         self._config = config
+        self._audit = Audit(store, clock)
+
+    def retry(self, filter: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
+        """As Admin.retry; noted in the audit, like the others."""
+        return self._noted("retry", filter, super().retry(filter, cursor, limit))
+
+    def cancel(self, filter: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
+        """As Admin.cancel."""
+        return self._noted("cancel", filter, super().cancel(filter, cursor, limit))
+
+    def purge(self, filter: Filter, cursor: ObjectId | None = None, limit: int = PAGE) -> Step:
+        """As Admin.purge."""
+        return self._noted("purge", filter, super().purge(filter, cursor, limit))
+
+    def pause(
+        self, what: What, name: str, reason: str, *, until: datetime | None = None, by: str = ""
+    ) -> Pause:
+        """As Admin.pause."""
+        pause = super().pause(what, name, reason, until=until, by=by)
+        self._audit.note(myself(), "pause", {"what": what, "name": name, "reason": reason, "until": until})
+        return pause
+
+    def resume(self, what: What, name: str) -> Pause:
+        """As Admin.resume."""
+        pause = super().resume(what, name)
+        self._audit.note(myself(), "resume", {"what": what, "name": name})
+        return pause
+
+    def _noted(self, verb: str, filter: Filter, step: Step) -> Step:
+        if step.done:
+            self._audit.note(myself(), verb, told(filter), step.done, joins=True)
+        return step
 
     def why_waiting(self, task: MonQTask) -> str | None:
         """As ApiClient.why_waiting, by the apps of the config: imports them."""
@@ -110,6 +164,15 @@ def open_admin(
         yield place if isinstance(place, ApiClient) else OwnAdmin(place, _queue_clock(config), config)
 
 
+@contextmanager
+def open_place(options: argparse.Namespace) -> Iterator[tuple[Store | ApiClient, Clock]]:
+    """The store, or the daemon that has it, and the queue's time. It is made where it is not there yet."""
+    config = read_config(options)
+    place = _open(config)
+    with closing(place):
+        yield place, _queue_clock(config)
+
+
 def _tell_of_inbox(config: Config) -> None:
     """Say that there is more than the store shows: only a daemon takes it over."""
     if waiting := waiting_bytes(config.monqbus.data_dir):
@@ -125,13 +188,25 @@ class Local:
     *is_attended*: a daemon may be at work on the store, so that waiting for an end has a point.
     """
 
-    def __init__(self, office: PostOffice, *, is_attended: bool) -> None:
+    def __init__(self, office: PostOffice, audit: Audit, *, is_attended: bool) -> None:
         self.post_named = office.post_named
         self.publish_named = office.publish_named
-        self.replay = office.replay
-        self.fire_now = office.fire_now
         self.join = office.join
         self.is_attended = is_attended
+        self._office = office
+        self._audit = audit
+
+    def replay(self, event_id: ObjectId) -> Receipt:
+        """As PostOffice.replay; noted in the audit."""
+        receipt = self._office.replay(event_id)
+        self._audit.note(myself(), "replay", {"event": event_id}, len(receipt.task_ids))
+        return receipt
+
+    def fire_now(self, name: str) -> Receipt:
+        """As PostOffice.fire_now; noted in the audit."""
+        receipt = self._office.fire_now(name)
+        self._audit.note(myself(), "run schedule", {"name": name}, len(receipt.task_ids))
+        return receipt
 
 
 @contextmanager
@@ -148,7 +223,7 @@ def open_poster(options: argparse.Namespace) -> Iterator[Local | ApiClient]:
         keep = timedelta(seconds=config.monqbus.keep_events)
         clock = _queue_clock(config)
         office = PostOffice(place, registry.registry, clock, keep_events=keep, hooks=lambda: config.hooks)
-        yield Local(office, is_attended=place.shared)
+        yield Local(office, Audit(place, clock), is_attended=place.shared)
 
 
 @contextmanager
@@ -184,7 +259,7 @@ def _open(config: Config, *, makes: bool = True, looks: bool = False) -> Store |
     deadline = clock.monotonic() + HELD_SECONDS
     while True:
         if is_embedded(config) and daemon_answers(config):
-            return client(config)
+            return client(config, by=me())
         settings = config.monqbus
         try:
             if not makes and is_embedded(config) and not has_file(settings.data_dir):

@@ -15,6 +15,7 @@ from .secrets import STORE, Secret
 from .section_settings import Handler, Hook, ScheduleSection
 from .setting import setting
 from .value_types import (
+    AUTH,
     FILE_OR_NONE,
     FOLDER,
     FOLDERS,
@@ -231,9 +232,27 @@ class AdminListener:
     listen: tuple[Listen, ...] = setting(
         "",
         LISTEN_OR_NONE,
-        "The addresses that answer GET /metrics, in Prometheus' text format; only such as this machine alone "
-        "reaches, since nobody has to sign in. Nothing: there is no such listener, and nothing is counted "
-        "for it.",
+        "The addresses of the administrators' listener: API, sign-in and GET /metrics. One that other "
+        "machines reach needs trusted_proxies: no password crosses a network in plain text. Nothing: there "
+        "is no such listener, and nothing is counted for it.",
+    )
+    auth: str = setting(
+        "users",
+        AUTH,
+        "How browsers sign in: users of `monqbus user add` by their password, or nobody here, because a "
+        "proxy of trusted_proxies says in this header who asks. API tokens are taken in both cases.",
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        "",
+        NETWORKS,
+        "The reverse proxies in front of this listener, which speak https to browsers and send "
+        "X-Forwarded-Proto. They say who asks (auth = header:NAME), and for which client (X-Forwarded-For).",
+    )
+    session_idle: float = setting(
+        "1h", duration("1m", "30d"), "After so long without a request a session is over."
+    )
+    session_lifetime: float = setting(
+        "12h", duration("1m", "90d"), "So long after its sign-in a session is over at the latest."
     )
 
 

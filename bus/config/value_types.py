@@ -27,6 +27,8 @@ Listen = Address | Path
 """Where a listener is: a host and a port, or the path of a Unix socket."""
 
 UNIX: Final = "unix:"
+USERS_AUTH: Final = "users"
+HEADER_AUTH: Final = "header:"
 LONGEST_SOCKET_PATH: Final = 107
 """Bytes: unix(7), sun_path has 108 with the NUL behind it."""
 MOST_PROCESSES: Final = 1024
@@ -43,6 +45,7 @@ _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}(?:;[ -~]{1,200})?")
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _TASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")  # as registry.NAME, which is a floor above
 
 
@@ -364,3 +367,35 @@ def _read_pattern(text: str) -> str:
 
 
 PATTERN: Final = ValueType("a regular expression, or nothing", "^x-internal-", _read_pattern)
+
+
+_OF_CLIENTS: Final = frozenset(
+    [
+        "host",
+        "cookie",
+        "authorization",
+        "origin",
+        "referer",
+        "user-agent",
+        "forwarded",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "x-real-ip",
+    ]
+)
+"""Headers that say something else, which clients choose or every proxy sends."""
+
+
+def _read_auth(text: str) -> str:
+    header = text.removeprefix(HEADER_AUTH)
+    is_header = header != text and _HEADER_NAME.fullmatch(header) and header.lower() not in _OF_CLIENTS
+    if text != USERS_AUTH and not is_header:
+        raise Unfit
+    return text
+
+
+AUTH: Final = ValueType(
+    f"{USERS_AUTH}, or {HEADER_AUTH}NAME with the name of a header", "header:X-Forwarded-User", _read_auth
+)

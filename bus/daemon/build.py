@@ -10,16 +10,22 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 from gevent.event import Event
 
+from ..access.gate import Route
+from ..access.recognition import METRICS_PATH
+from ..access.roles import Role
 from ..admin import Admin
-from ..api.server import Api, create_api
+from ..api.access import AccessApi
+from ..api.routes import api_routes, create_api
+from ..api.server import Api
 from ..apps import from_config, registry
 from ..apps.command_program import faults_of
 from ..config import CONTROL_SOCKET
@@ -30,7 +36,7 @@ from ..engine.executor import Executor
 from ..engine.lanes import Lane, Lanes, lanes_of
 from ..engine.pool import Pool
 from ..engine.recorder import Recorder
-from ..errors import Drained, Withdrawn
+from ..errors import Drained, StoreError, Withdrawn
 from ..http import AccessLog, ControlSocket, Limits, Queue, Server
 from ..maintenance.certificate_monitor import CertificateMonitor
 from ..maintenance.feed_listener import Listener
@@ -47,8 +53,9 @@ from ..maintenance.spooler import Spooler
 from ..maintenance.store_monitor import StoreMonitor
 from ..maintenance.timekeeper import MarkFile, Timekeeper
 from ..maintenance.unknown_tasks import UnknownTasks
-from ..metrics import CountedUrls, metrics_urls
+from ..metrics import CountedUrls, metrics_endpoint
 from ..model import Instance
+from ..operations import Operations
 from ..posting import PostOffice
 from ..process import activation, identity
 from ..regex import searching
@@ -57,6 +64,7 @@ from ..webhook.admission import Admission
 from ..webhook.delivery_log import DeliveryLog, Extent
 from ..webhook.endings import Endings
 from . import addresses
+from .access_parts import AccessParts
 from .addresses import Addresses
 from .gauges import Gauges
 from .process_parts import ProcessParts
@@ -290,6 +298,11 @@ class Parts(ProcessParts):
             paused=self.pause_monitor.look,
         )
 
+    @cached_property
+    def operations(self) -> Operations:
+        """Everything an operator changes, noted in the audit."""
+        return Operations(self.admin, self.office, self.access.audit)
+
     def _look_again(self) -> None:
         self.lanes.wake()
         self.store.ring()
@@ -391,12 +404,24 @@ class Parts(ProcessParts):
         """The server of the operators' listener, not started yet; None where there is none."""
         if self.counts is None:
             return None
-        urls = metrics_urls(self.counts, Gauges(self, self.counts), Queue().step_back)
+        metrics = metrics_endpoint(self.counts, Gauges(self, self.counts), Queue().step_back)
+        routes = [Route("GET", METRICS_PATH, Role.METRICS, metrics, is_page=False)]
+        urls = self.access.gate([*routes, *api_routes(*self._api)])
         taken = self.admin_addresses
         return Server(taken.public, urls, Limits(connections=ADMIN_CONNECTIONS), removes=taken.files)
 
+    @cached_property
+    def access(self) -> AccessParts:
+        """Who may reach the operators' listener."""
+        return AccessParts(lambda: self.config, self.store, self.clock)
+
     def serve_api(self) -> None:
         """Answer on the control socket. Never blocks."""
+        self.control_socket.serve(create_api(*self._api))
+
+    @cached_property
+    def _api(self) -> tuple[Api, AccessApi]:
+        """What is answered there and to the visitors of the operators' listener."""
         api = Api(
             self.admin,
             self.office,
@@ -404,5 +429,22 @@ class Parts(ProcessParts):
             self.clock,
             status=self.readiness.describe,
             catch_up=self.collector.collect,
+            operations=self.operations,
+            hooks=lambda: self.config.hooks,
+            workers=self._workers,
         )
-        self.control_socket.serve(create_api(api))
+        return api, AccessApi(self.access.accounts, self.access.audit)
+
+    def _workers(self) -> Mapping[str, Any]:
+        """The slots of each lane, what runs in them, and the daemons of the store; none while it is away."""
+        now = self.clock.monotonic()
+        running = [
+            {"id": run.task.id, "name": run.task.task_name, "seconds": round(now - run.started, 3)}
+            for run in self.lanes.running
+        ]
+        lanes = {lane: {"slots": size, "taken": taken} for lane, (size, taken) in self.lanes.slots.items()}
+        others: list[str] = []
+        with suppress(StoreError):
+            others = [one.process for one in self.store.instances() if one.id != self.instance.id]
+        title = self.instance.process
+        return {"title": title, "daemons": sorted([title, *others]), "lanes": lanes, "running": running}

@@ -120,6 +120,8 @@ class Daemon:
             hooks=len(hooks),
             pid=os.getpid(),
         )
+        if admin:
+            parts.access.tell_first_link(next((one for one in admin if not one.startswith("unix:")), ""))
         if sentence := parts.names.unmatched(known.tasks):
             emit("names.unmatched", reason=sentence)
         self._tell_of_misfits()

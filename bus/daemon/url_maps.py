@@ -1,6 +1,6 @@
-"""The URL maps of a daemon's listeners: the public one here, that of the control socket in `api.server`.
+"""The URL maps of a daemon's listeners: the public one here, those of operators in `api.routes`.
 
-Every path of the public listener stands in this file; `api.server.ROUTES` are those of the control socket.
+Every path of the public listener stands in this file; `api.routes.ROUTES` are those of the control socket.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ is imported only where somebody may ask for it.
 """
 
 from .counts import Counts
-from .endpoint import metrics_urls
+from .endpoint import metrics_endpoint
 from .observed import CountedUrls, timed
 
-__all__ = ["CountedUrls", "Counts", "metrics_urls", "timed"]
+__all__ = ["CountedUrls", "Counts", "metrics_endpoint", "timed"]

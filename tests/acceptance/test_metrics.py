@@ -203,14 +203,14 @@ def test_a_daemon_without_the_section_has_no_such_listener(new_daemon: New) -> N
 
 @pytest.mark.usefixtures("app")
 def test_an_address_that_others_reach_is_refused(new_daemon: New) -> None:
-    """Until there is somebody to sign in."""
+    """Unless a proxy with https is named: passwords would cross the network in plain text."""
     text = CONFIG.replace("[admin]\nlisten = 127.0.0.1:0", "[admin]\nlisten = 0.0.0.0:0")
     daemon = new_daemon(text=text)
     daemon.launch()
 
     assert 78 == daemon.wait()
     (line,) = [line for line in daemon.log.read_text().splitlines() if "[admin]" in line]
-    assert "expected an address that this machine alone reaches, got 0.0.0.0:0; nobody has to sign in" in line
+    assert "expected an address that this machine alone reaches, got 0.0.0.0:0; passwords would cross" in line
 
 
 @pytest.mark.usefixtures("app")

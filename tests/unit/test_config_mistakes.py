@@ -74,8 +74,23 @@ MISTAKES = [
     (
         "[admin]\nlisten = 127.0.0.1:8081, 10.0.0.1:8081\n",
         "2: [admin] listen: expected an address that this machine alone reaches, got 10.0.0.1:8081; "
-        "nobody has to sign in there; write 127.0.0.1 or unix:/PATH, and for other machines put a proxy "
-        "in front that asks who they are",
+        "passwords would cross the network in plain text; write 127.0.0.1 or unix:/PATH, or put a proxy with "
+        "https in front and name it in trusted_proxies",
+    ),
+    (
+        "[admin]\nlisten = 127.0.0.1:8081\nauth = header:X-Forwarded-User\n",
+        "3: [admin] auth: expected trusted_proxies with it, got none: everybody could send X-Forwarded-User; "
+        "name the proxies that set it",
+    ),
+    (
+        "[admin]\nauth = header:Host\n",
+        "2: [admin] auth: expected users, or header:NAME with the name of a header, got 'header:Host'; write "
+        "for example header:X-Forwarded-User",
+    ),
+    (
+        "[admin]\nauth = none\n",
+        "2: [admin] auth: expected users, or header:NAME with the name of a header, got 'none'; write for "
+        "example header:X-Forwarded-User",
     ),
     ("[http]\nmax_waiting = 9\n", "2: [http] max_waiting: is called max_inflight now; rename it"),
     ("[http]\nlistn = a\n", "2: [http]: expected a known key, got 'listn'; did you mean listen?"),
