@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from inspect import getmembers, isfunction
+from typing import Any, cast
 
 import pytest
 
@@ -22,7 +23,7 @@ from bus.model import (
     Record,
     Report,
 )
-from bus.store.contract import Store
+from bus.store.contract import Archive, Leases, Queue, Records, Store
 from tests.conftest import NewStore
 from tests.plans import asked, work
 
@@ -160,7 +161,10 @@ def of_the_records(store: Store) -> None:
     store.keep_records([Record("schedule", "nightly", {}, 2)])
 
 
-@pytest.mark.parametrize("ask", [of_the_queue, of_the_leases, of_the_archive, of_the_records])
+ASKED = [of_the_queue, of_the_leases, of_the_archive, of_the_records]
+
+
+@pytest.mark.parametrize("ask", ASKED)
 def test_every_query_has_an_index(store: Store, ask: Callable[[Store], None]) -> None:
     """No verb reads a table or a collection from its beginning to its end without one."""
     fill(store, FEW)
@@ -169,6 +173,34 @@ def test_every_query_has_an_index(store: Store, ask: Callable[[Store], None]) ->
 
     assert [] == [statement for statement in statements if statement.reads_all]
     assert statements
+
+
+ELSEWHERE = {"backup", "listen", "post_within", "ring"}
+"""Verbs that ask for no task, event or record by what it holds, or in the caller's session."""
+
+
+class Noted:
+    """A store that notes which of its verbs are called."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.called: set[str] = set()
+
+    def __getattr__(self, verb: str) -> Any:
+        self.called.add(verb)
+        return getattr(self._store, verb)
+
+
+def test_every_verb_is_asked_here(store: Store) -> None:
+    """A new one needs its place among them, or nobody reads its plan."""
+    fill(store, FEW)
+    noted = Noted(store)
+    for ask in ASKED:
+        ask(cast(Store, noted))
+    groups = (Queue, Leases, Archive, Records)
+    verbs = {name for group in groups for name, _ in getmembers(group, isfunction) if name[0] != "_"}
+
+    assert verbs - ELSEWHERE == noted.called & verbs
 
 
 def post_one(store: Store) -> None:
