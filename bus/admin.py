@@ -11,13 +11,14 @@ import dataclasses
 from collections.abc import Callable, Container, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from bson import ObjectId
 
 from .clock import UTC, Clock, whole_ms
 from .delivery_record import Delivery, DeliveryFilter, accepted
 from .errors import BadFilter, NotFound, StoreError
+from .failures import Failure, grouped
 from .filter_checks import MOST_VALUES
 from .model import (
     BUSY,
@@ -38,10 +39,12 @@ from .pauses import TASK, Pause, What, counted, covering, pauses_of, require
 from .presentation import plain
 from .schedules import KIND, Schedule, next_moments
 from .store import Store
-from .store.contract import CountedBy
+from .store.contract import Backlog, CountedBy
 from .telemetry import emit
 
+Found = TypeVar("Found", MonQTask, Delivery)
 PAGE = 500
+SIBLINGS = 100
 NEXT_MOMENTS = 3
 TRIES = 5
 NOBODYS_NAME = "-"  # registry.NAME does not allow it
@@ -120,6 +123,44 @@ class Admin:
     def count(self, filter: Filter, by: CountedBy = "state") -> dict[str, int]:
         """How many tasks match, by state or by name."""
         return self._store.count(self._resolved(filter), by)
+
+    def count_up_to(self, filter: Filter, most: int) -> int:
+        """How many tasks match, counted up to *most*: what looks often must not read a million ids."""
+        counted, cursor, which = 0, None, self._resolved(filter)
+        while counted < most:
+            page = self._store.ids(which, min(most - counted, PAGE), cursor)
+            counted += len(page)
+            if len(page) < PAGE:
+                break
+            cursor = page[-1]
+        return counted
+
+    def waiting(self) -> dict[str, Backlog]:
+        """What is ready, due or not, under each task name; read from an index."""
+        return self._store.waiting()
+
+    def daemons(self) -> list[str]:
+        """What the daemons of a shared store are called, those whose lease has not ended."""
+        return sorted(one.process for one in self._store.instances()) if self._store.shared else []
+
+    def failures(self, filter: Filter, most: int) -> tuple[list[Failure], int]:
+        """The newest *most* failed tasks that match, by handler and error; and how many were looked at."""
+        meant = narrowed(filter, (ERROR,))
+        if meant is None:
+            return [], 0
+        found = _filled(lambda limit, cursor: self.find(meant, limit, cursor), most, None)
+        return grouped(found), len(found)
+
+    def siblings(self, task: MonQTask) -> list[MonQTask]:
+        """The other stored tasks of the event that *task* comes from; at most SIBLINGS."""
+        event = self._store.event(task.event_id) if task.event_id is not None else None
+        ids = tuple(one for one in event.task_ids if one != task.id)[:SIBLINGS] if event else ()
+        return self._store.find(Filter(ids=ids), SIBLINGS, brief=True) if ids else []
+
+    def tasks_of(self, event: Event) -> list[MonQTask]:
+        """The tasks of *event* that are stored; at most SIBLINGS."""
+        ids = tuple(event.task_ids[:SIBLINGS])
+        return self._store.find(Filter(ids=ids), SIBLINGS, brief=True) if ids else []
 
     def show(self, task_id: ObjectId) -> MonQTask:
         """One task with everything that is stored. Raises NotFound."""
@@ -378,10 +419,10 @@ def why_not(verb: str, task: MonQTask) -> str:
 
 
 def _filled(
-    find: Callable[[int, ObjectId | None], list[Delivery]], limit: int, cursor: ObjectId | None
-) -> list[Delivery]:
+    find: Callable[[int, ObjectId | None], list[Found]], limit: int, cursor: ObjectId | None
+) -> list[Found]:
     """What *find* finds up to *limit*, of as many pages as that takes: a store ends them by their bytes."""
-    found: list[Delivery] = []
+    found: list[Found] = []
     while len(found) < limit and (page := find(limit - len(found), cursor)):
         found += page
         cursor = page[-1].id

@@ -32,14 +32,24 @@ MOST_AT_ONCE: Final = 2
 
 CSS: Final = """\
 :root { color-scheme: light dark; }
-body { font: 1rem/1.5 system-ui, sans-serif; margin: 0; }
+:root { --ground: #f6f7f8; --panel: #fff; --line: #d9dfe3; --ink: #17222b; --soft: #53626e; }
+:root { --accent: #0f6b5c; --on-accent: #fff; --bad: #a8201f; }
+@media (prefers-color-scheme: dark) {
+  :root { --ground: #10161b; --panel: #182027; --line: #2e3a45; --ink: #e6edf2; --soft: #9fb0bd; }
+  :root { --accent: #54c3ad; --on-accent: #08211c; --bad: #ff9b94; }
+}
+body { font: 1rem/1.5 system-ui, sans-serif; margin: 0; background: var(--ground); color: var(--ink); }
 body { display: grid; min-height: 100vh; place-items: center; }
-main { width: min(22rem, 92vw); }
-h1 { font-size: 1.3rem; }
-label { display: block; margin: .8rem 0 .2rem; }
-input { font: inherit; width: 100%; box-sizing: border-box; padding: .5rem; }
-button { font: inherit; margin-top: 1.2rem; padding: .5rem 1.2rem; }
-[role=alert] { border-left: .25rem solid #c33; padding-left: .6rem; }
+main { width: min(22rem, 92vw); box-sizing: border-box; padding: 1.6rem 1.8rem 2rem; }
+main { background: var(--panel); border: 1px solid var(--line); border-radius: 10px; }
+h1 { font-size: 1.3rem; margin: 0 0 1rem; }
+label { display: block; margin: .8rem 0 .2rem; color: var(--soft); }
+input { font: inherit; width: 100%; box-sizing: border-box; padding: .5rem .7rem; color: inherit; }
+input { background: var(--panel); border: 1px solid var(--soft); border-radius: 6px; }
+button { font: inherit; font-weight: 600; margin-top: 1.2rem; padding: .5rem 1.4rem; cursor: pointer; }
+button { background: var(--accent); color: var(--on-accent); border: 0; border-radius: 6px; }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+[role=alert] { border-left: .25rem solid var(--bad); padding-left: .6rem; }
 """
 
 

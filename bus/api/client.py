@@ -311,6 +311,10 @@ class ApiClient:
         """Why the daemon is not `ready`, None when it is, and its `services`, each with its state."""
         return self._ask("GET", "/status")
 
+    def workers(self) -> dict[str, Any]:
+        """The `title` of the daemon, the slots of its `lanes`, what is `running`, what is `waiting`."""
+        return self._ask("GET", "/workers")
+
     def _step(self, action: str, filter: Filter, cursor: ObjectId | None, limit: int) -> Step:
         asked = {"filter": _filter(filter), "cursor": cursor, "limit": limit, "all": filter.is_empty}
         answer = self._ask("POST", f"/tasks/{action}", asked)

@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 from .. import __version__
 from . import terminal
 from .access_options import letting_in
+from .top_options import watching
 
 USAGE_CODE: Final = 64
 MOST: Final = 1_000_000_000
@@ -135,6 +136,7 @@ def build_parser() -> argparse.ArgumentParser:
     _running(command)
     _posting(command)
     _looking(command)
+    watching(command)
     _steering(command)
     _pausing(command)
     letting_in(command, _count)

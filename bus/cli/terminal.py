@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Iterable
 from io import TextIOWrapper
 from typing import Any, NamedTuple
 
@@ -113,6 +114,15 @@ def progress(words: str) -> None:
 def clear_progress() -> None:
     """Take the last words of `progress` away."""
     print("\r\x1b[K", end="", file=sys.stderr)
+
+
+def screen(lines: Iterable[str]) -> None:
+    """Show *lines* in place of the last ones; where nobody looks at a terminal they are only printed."""
+    if sys.stdout.isatty():
+        print("\x1b[H\x1b[J", end="")
+    for one in lines:
+        _print(harmless(one))
+    flush()
 
 
 def _print(one: str, *, at_once: bool = False) -> None:

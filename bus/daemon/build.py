@@ -66,6 +66,7 @@ from ..webhook.endings import Endings
 from . import addresses
 from .access_parts import AccessParts
 from .addresses import Addresses
+from .desk_parts import DeskParts
 from .gauges import Gauges
 from .process_parts import ProcessParts
 from .readiness import Readiness
@@ -406,9 +407,17 @@ class Parts(ProcessParts):
             return None
         metrics = metrics_endpoint(self.counts, Gauges(self, self.counts), Queue().step_back)
         routes = [Route("GET", METRICS_PATH, Role.METRICS, metrics, is_page=False)]
-        urls = self.access.gate([*routes, *api_routes(*self._api)])
+        pages = [] if self.desk is None else self.desk.routes()
+        urls = self.access.gate([*routes, *api_routes(*self._api), *pages])
         taken = self.admin_addresses
         return Server(taken.public, urls, Limits(connections=ADMIN_CONNECTIONS), removes=taken.files)
+
+    @cached_property
+    def desk(self) -> DeskParts | None:
+        """The pages of the operators' listener; None where there is none."""
+        if self.counts is None:
+            return None
+        return DeskParts(self, self.counts, self.access.audit, self.control.is_stopping)
 
     @cached_property
     def access(self) -> AccessParts:
@@ -436,15 +445,17 @@ class Parts(ProcessParts):
         return api, AccessApi(self.access.accounts, self.access.audit)
 
     def _workers(self) -> Mapping[str, Any]:
-        """The slots of each lane, what runs in them, and the daemons of the store; none while it is away."""
+        """The slots of each lane, what runs in them, what was ready by name at the last look; all daemons."""
         now = self.clock.monotonic()
         running = [
             {"id": run.task.id, "name": run.task.task_name, "seconds": round(now - run.started, 3)}
             for run in self.lanes.running
         ]
         lanes = {lane: {"slots": size, "taken": taken} for lane, (size, taken) in self.lanes.slots.items()}
+        waiting = {name: one.depth for name, one in self.unknown_tasks.waiting.items()}
         others: list[str] = []
         with suppress(StoreError):
             others = [one.process for one in self.store.instances() if one.id != self.instance.id]
         title = self.instance.process
-        return {"title": title, "daemons": sorted([title, *others]), "lanes": lanes, "running": running}
+        daemons = sorted([title, *others])
+        return {"title": title, "daemons": daemons, "lanes": lanes, "running": running, "waiting": waiting}

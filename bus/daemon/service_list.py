@@ -149,6 +149,10 @@ def _admin_listener(parts: Parts) -> Step | None:
     return Step(server.start, server.stop, lambda: (door.health,))
 
 
+def _history(parts: Parts) -> Step | None:
+    return None if parts.desk is None else Step.loop(parts.desk.loop)
+
+
 def _doorkeeper(parts: Parts) -> Step:
     return Step.of(Loop("doorkeeper", parts.control_socket.look, DOORS_SECONDS, parts.clock))
 
@@ -203,6 +207,7 @@ SERVICES: Final[tuple[Entry[Parts], ...]] = (
     Entry("delivery log", _delivery_log),
     Entry("control socket", _api),
     Entry("public listener", _public),
+    Entry("history", _history),
     Entry("admin listener", _admin_listener),
     Entry("doorkeeper", _doorkeeper),
     Entry("reloader", lambda parts: Step.of(parts.reloader.loop)),

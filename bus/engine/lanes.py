@@ -176,6 +176,12 @@ class Lanes:
         return [run for claimer in self._claimers.values() for run in claimer.pool.running.values()]
 
     @property
+    def titled(self) -> list[tuple[str, Run]]:
+        """Every run of this daemon with the title of its lane."""
+        lanes = self._claimers.items()
+        return [(title, run) for title, claimer in lanes for run in claimer.pool.running.values()]
+
+    @property
     def is_busy(self) -> bool:
         """Whether something runs, or is about to: it is being stored as busy."""
         return any(not claimer.pool.is_empty for claimer in self._claimers.values())

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from contextlib import suppress
 from email.utils import format_datetime
 from io import BufferedReader
-from socket import SHUT_RDWR, SHUT_WR
+from socket import MSG_DONTWAIT, MSG_PEEK, SHUT_RDWR, SHUT_WR
 from typing import Any, Final, Protocol
 
 from gevent.pywsgi import WSGIHandler
@@ -293,7 +293,9 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         In one step for nearly all requests, where pywsgi takes five.
         """
         self._decide_whether_last()
-        status, headers, body = answer
+        status, headers, body, rest = answer
+        if rest is not None:
+            self.close_connection = True
         self.answered = status
         given = {name.lower() for name, _ in headers}
         lines = [f"HTTP/1.1 {status}", *[f"{name}: {value}" for name, value in headers], f"Date: {_DATE}"]
@@ -309,6 +311,28 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         if not text.count("\r") == text.count("\n") == len(lines) - 1:
             raise ValueError(f"answer: expected headers of one line each, got {text!r}")
         self._send_both(text.encode("latin-1") + b"\r\n\r\n", body)
+        if rest is not None:
+            self._send_rest(rest)
+
+    def _send_rest(self, rest: Generator[bytes, None, None]) -> None:
+        """Send each piece as it comes. An empty one sends nothing, and is the moment to see who has left."""
+        try:
+            for piece in rest:
+                if self.server.is_stopping or self._has_left():
+                    break
+                if piece:
+                    self._sendall(piece)
+        finally:
+            rest.close()
+
+    def _has_left(self) -> bool:
+        """Whether the client has hung up. Whatever it sends now is not read: this answer is the last."""
+        try:
+            return not self.socket._sock.recv(1, MSG_PEEK | MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def linger(self) -> None:
         """Read and forget for a moment: closing over unread bytes would reset the answer away."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from http import HTTPStatus
 from json import dumps
 from typing import Any, Final, NamedTuple
@@ -17,11 +17,16 @@ REQUEST_ID = "monqbus.request_id"
 
 
 class Answer(NamedTuple):
-    """A whole answer, as WSGI wants it."""
+    """A whole answer, as WSGI wants it.
+
+    *rest* comes behind the body, piece by piece, as long as it goes on: such an answer says no length and is
+    its connection's last. It is closed when the client has left.
+    """
 
     status: str
     headers: list[tuple[str, str]]
     body: bytes
+    rest: Generator[bytes, None, None] | None = None
 
 
 def answer(refusal: Refused, request_id: str, **more: Any) -> Answer:

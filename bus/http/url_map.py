@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 from ..errors import Refused
@@ -32,9 +33,9 @@ class UrlMap:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request by WSGI's way. Blocks as long as its endpoint does; raises Refused."""
-        status, headers, body = self.answer(environ)
+        status, headers, body, rest = self.answer(environ)
         start_response(status, headers)
-        return [body]
+        return [body] if rest is None else chain([body], rest)
 
     def answer(self, environ: Mapping[str, Any]) -> Answer:
         """The answer of the endpoint. Blocks as long as that does; raises Refused."""

@@ -105,6 +105,18 @@ class Watchdog:
             return None
         return f"hub: blocked for {seconds:.1f} s by task {block.task.task_name} ({block.task.id}); {REMEDY}"
 
+    @property
+    def latest(self) -> str:
+        """The last block since the start: its length, whose, how long ago; "" when there was none."""
+        block = self._block or self._last
+        if block is None:
+            return ""
+        is_on = block is self._block
+        seconds = self._age(block.since) if is_on else self._last_seconds
+        who = f"task {block.task.task_name} ({block.task.id})" if block.task is not None else "no task"
+        when = "now" if is_on else f"{max(0.0, self._age(block.since) - seconds):.0f} s ago"
+        return f"blocked for {seconds:.1f} s by {who}, {when}"
+
     def _age(self, moment: float) -> float:
         return self._clock.monotonic() - moment
 
