@@ -9,7 +9,7 @@ from bson import ObjectId
 
 from .clock import Clock
 from .errors import JoinTimeout, TaskFailed, TaskSkipped
-from .model import COMPLETE, ENDED, SKIPPED, MonQTask
+from .model import COMPLETE, ENDED, READY, SKIPPED, MonQTask
 
 FIRST_LOOK_SECONDS = 0.01
 SLOWEST_LOOK_SECONDS = 0.5
@@ -40,5 +40,10 @@ def _result_of(task: MonQTask) -> Any:
 
 
 def _still(task: MonQTask, timeout: float | None) -> JoinTimeout:
-    last = f"; last error: {task.history[-1].get('error')}" if task.history else ""
+    last = f"; last error: {task.history[-1].get('error')}" if task.history else _not_begun(task)
     return JoinTimeout(f"task {task.id} {task.task_name}: still {task.state}", timeout, last)
+
+
+def _not_begun(task: MonQTask) -> str:
+    """The question to somebody who waits for what no daemon has taken: often none runs."""
+    return "; it has not begun: does a daemon run?" if task.state == READY else ""

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -51,6 +52,9 @@ RUNNABLE: Final[tuple[State, ...]] = tuple(state for state in STATES if LEGAL_MO
 """The states from which a task may still run, by itself or after an operator's retry: it needs its event."""
 
 DEFAULT_PRIORITY: Final = 10
+
+TASK_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
+TOPIC: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 HANDLED: Final = "handled"

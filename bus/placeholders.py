@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -141,6 +140,8 @@ class Grammar:
                 f"placeholders are {self.known}",
             )
         if where is None:
+            from difflib import get_close_matches  # only a mistake needs it, see bus/spelling
+
             near = get_close_matches(kind.lower(), self._kinds, n=1)
             remedy = f"did you mean {_written(near[0], self._kinds[near[0]], place)}?" if near else ""
             raise BadPlaceholder(f"{{{inside}}}", "a known placeholder", remedy or f"known are {self.known}")

@@ -6,7 +6,7 @@ import re
 from datetime import datetime, timedelta
 from typing import Final
 
-from .clock import UTC
+from .rfc3339 import moment_in_utc
 
 LONGEST_DAYS: Final = 36_500
 
@@ -26,10 +26,9 @@ def seconds_of(text: str) -> float | None:
 def moment_of(text: str) -> datetime | None:
     """The RFC 3339 time that *text* is, in UTC where it names no zone; None for anything else."""
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return moment_in_utc(text)
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def moment_before(text: str, now: datetime) -> datetime | None:

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import pymongo
 import pytest
+from pymongo.database import Database
 
 from bus.store.contract import Store
 from bus.store.mongo import MongoStore
@@ -51,6 +52,14 @@ def replica_set() -> Iterator[mongod.Deployment]:
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What makes a disk fail; skipped, or failed under CI, where there is no compiler."""
     return bad_disk.compiled(tmp_path_factory.mktemp("shim"))
+
+
+@pytest.fixture
+def database(standalone: mongod.Deployment) -> Iterator[Database[dict[str, Any]]]:
+    """A fresh database of a standalone mongod, for looking behind the store's back and for doing harm to."""
+    name = f"monqbus_test_{uuid4().hex[:12]}"
+    yield standalone.client[name]
+    standalone.client.drop_database(name)
 
 
 @pytest.fixture

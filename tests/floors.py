@@ -20,7 +20,7 @@ FLOORS: Final = (
         "ground",
         (
             *("errors", "clock", "safe_text", "strict_json", "regex", "files", "diagnosis", "placeholders"),
-            "networks",
+            *("networks", "rfc3339", "spelling"),
         ),
     ),
     Floor("process", ("process", "payload", "filter_checks", "spoken_time")),

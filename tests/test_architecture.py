@@ -125,6 +125,14 @@ def test_an_adapter_is_named_only_at_its_door(path):
     assert "store.mongo" not in text
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "bus" / "engine").glob("*.py")), ids=relative)
+def test_the_path_of_a_task_asks_for_a_part_of_the_store(path):
+    """Its groups are in bus/store/contract.py; who asks for all of it may do anything to it."""
+    names = {name.id for name in ast.walk(ast.parse(path.read_text())) if isinstance(name, ast.Name)}
+
+    assert "Store" not in names
+
+
 @pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_files_and_functions_stay_small(path):
     """A file fits a sitting, a function fits a screen."""

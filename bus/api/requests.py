@@ -18,12 +18,12 @@ from bson import ObjectId
 from bson.errors import BSONError, InvalidId
 from flask import Response, request
 
-from ..clock import UTC
 from ..codec import decode, encode
 from ..errors import Refused
 from ..http import Queue, read_body
 from ..model import MOMENTS, Filter
 from ..presentation import plain
+from ..rfc3339 import moment_in_utc
 from ..safe_text import shown
 from ..store.salvage import opened
 from ..strict_json import BadJson, parse
@@ -151,12 +151,11 @@ def moment_of(name: str, value: Any) -> datetime | None:
     if value is None or isinstance(value, datetime):
         return value
     try:
-        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except (AttributeError, ValueError) as error:
+        return moment_in_utc(value)
+    except (TypeError, ValueError) as error:
         raise Refused(
             400, "malformed", f"{name}: expected an RFC 3339 time, got {shown(value, 40)}"
         ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def filter_of(document: Mapping[str, Any]) -> Filter:

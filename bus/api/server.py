@@ -19,13 +19,13 @@ from ..access.masking import masked, masked_body
 from ..access.roles import Role
 from ..access.visitor import visitor_of
 from ..admin import COUNTED_BY, PAGE, Admin
-from ..apps.registry import NAME, TOPIC, Registry, Task
+from ..apps.registry import Registry, Task
 from ..clock import Clock
 from ..codec import encode
 from ..config.section_settings import Hook
 from ..delivery_record import Delivery, DeliveryFilter
 from ..errors import Refused, StoreError
-from ..model import READY, EventFilter, Filter, MonQTask
+from ..model import READY, TASK_NAME, TOPIC, EventFilter, Filter, MonQTask
 from ..operations import Operations
 from ..pauses import TASK
 from ..posting import PostOffice
@@ -120,7 +120,7 @@ class Api:
         Under an `id` that the request names it is stored once, whatever has become of it since.
         """
         document = asked(POSTS)
-        name = text_of(document, "name", NAME)
+        name = text_of(document, "name", TASK_NAME)
         changes, context = part_of(document, "options", dict), part_of(document, "context", dict)
         # checked before by the function of whoever posts it: that program may be newer than this daemon
         check = document.get("is_checked") is not True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -115,8 +115,18 @@ class Batch:
         """Raise NotStorable when it does not take so many *calls* more."""
         if len(self) + calls > MOST_HELD:
             raise NotStorable(
-                f"hold: expected at most {MOST_HELD} posts in one block, got more; store them in several"
+                f"hold: expected at most {MOST_HELD} posts in one block, got more; end it after {MOST_HELD} "
+                "and begin another"
             )
+
+
+def require_one_block(name: str, calls: Iterable[object]) -> None:
+    """Raise NotStorable when *calls* of task *name*, if they can be counted, are too many for one write."""
+    if isinstance(calls, Sized) and len(calls) > MOST_HELD:
+        raise NotStorable(
+            f"task {name}: post_many: expected at most {MOST_HELD} calls in one write, got {len(calls)}; "
+            f"post parts of {MOST_HELD}, or a file with `monqbus post {name} --from FILE`"
+        )
 
 
 _held: ContextVar[Batch | None] = ContextVar("monqbus_held", default=None)

@@ -7,11 +7,11 @@ from typing import Any
 from bson import ObjectId
 
 from ..errors import BadDeclaration
+from ..model import TOPIC
 from ..safe_text import shown
 from .calls import announcement, held
 from .context import capture
 from .poster import off_loop, poster
-from .registry import TOPIC
 
 
 def post_event(topic: str, *args: Any, **kwargs: Any) -> ObjectId:

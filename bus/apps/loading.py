@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from ..errors import BadDeclaration, ConfigError
+from ..errors import BadDeclaration, ConfigError, NotBound
 from .missing import missing_module
 from .registry import PROGRAM, Registry, Task, being_filled, filling, registry, take
 
@@ -84,6 +84,11 @@ def _import(app: str) -> None:
         importlib.import_module(app)
     except BadDeclaration as error:
         raise ConfigError(f"app {app}: {_declared_at(error)}{error}") from error
+    except NotBound as error:
+        sentence = (
+            "expected no post while the app is imported, got one; post in a function that is called later"
+        )
+        raise ConfigError(f"app {app}: {_declared_at(error)}{sentence}") from error
     except ModuleNotFoundError as error:
         raise ConfigError(f"app {app}: {missing_module(app, error)}") from error
     except (Exception, SystemExit) as error:  # an app may do anything while it is imported
@@ -175,11 +180,13 @@ def _refuse_twins(known: Registry) -> None:
 
 
 def _last_place(error: BaseException) -> str:
-    """``file:line: `` of where *error* was raised."""
+    """``file:line: `` of where *error* was raised; of one that we raised, where we were called."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: "
     steps = _steps(error)
-    return _place(steps[-1]) if steps else ""
+    if not steps:
+        return ""
+    return _declared_at(error) if _is_ours(steps[-1]) else _place(steps[-1])
 
 
 def _declared_at(error: BaseException) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pkgutil
 import sys
 from collections.abc import Iterable
-from difflib import get_close_matches
+
+from ..spelling import nearest
 
 
 def missing_module(app: str, error: ModuleNotFoundError) -> str:
@@ -18,14 +19,16 @@ def missing_module(app: str, error: ModuleNotFoundError) -> str:
     is_own = app == missing or app.startswith(f"{missing}.")
     if parent in sys.modules:
         there = sorted(_modules_in(sys.modules[parent].__path__))
-        near = get_close_matches(last, there, n=1)
+        near = nearest(last, there)
         remedy = (
-            f"did you mean {parent}.{near[0]}?" if near else f"{parent} has {', '.join(there[:10]) or 'none'}"
+            f"did you mean {parent}.{near}?" if near else f"{parent} has {', '.join(there[:10]) or 'none'}"
         )
     elif is_own:
-        there = sorted(set(_modules_in(sys.path)) - sys.stdlib_module_names)
-        near = get_close_matches(last, there, n=1)
-        remedy = "add its folder to [monqbus] path" + (f", or did you mean {near[0]}?" if near else "")
+        there = sorted(
+            name for name in set(_modules_in(sys.path)) - sys.stdlib_module_names if not name.startswith("_")
+        )
+        near = nearest(last, there)
+        remedy = "add its folder to [monqbus] path" + (f", or did you mean {near}?" if near else "")
     else:
         remedy = "install it"
     return f"no module named {missing!r}; {remedy}"

@@ -6,14 +6,28 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from ..errors import LONGEST_DELAY_SECONDS, BadDeclaration
 from ..safe_text import shown
+from ..spelling import nearest
 
 LARGEST_WHOLE = 2**31 - 1  # every store can count so far
 LONGEST_KEY = 1024
+_ELSEWHERE = {
+    "bind": "c.task, which every handler has",
+    "countdown": "delay",
+    "eta": "delay",
+    "max_retries": "max_attempts",
+    "retries": "max_attempts",
+    "autoretry_for": "raise Cancel(...) for the errors that are not to be tried again",
+    "time_limit": "timeout",
+    "soft_time_limit": "timeout",
+    "job_timeout": "timeout",
+    "job_id": "key",
+    "task_id": "key",
+}
+"""Options of Celery, RQ, Huey and Dramatiq, and what does the same here."""
 _CONTROL = re.compile(r"__task_(\w+)")
 
 
@@ -53,8 +67,8 @@ class Options:
         """These options with *changes*; an unknown name raises BadDeclaration."""
         known = {field.name for field in dataclasses.fields(self)}
         for name in sorted(changes.keys() - known):
-            near = get_close_matches(name, sorted(known), n=1)
-            meant = f", did you mean {near[0]}?" if near else ""
+            near = _ELSEWHERE.get(name) or nearest(name, sorted(known))
+            meant = f", did you mean {near}?" if near else ""
             raise BadDeclaration(
                 f"task option {name}: expected one of {', '.join(sorted(known))}, "
                 f"got an unknown option{meant}"

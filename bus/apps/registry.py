@@ -7,21 +7,20 @@ a key into the registry and nothing else: no stored text is ever imported or loo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from ..codec import storable
 from ..errors import BadCall, BadDeclaration
-from ..model import MonQTask
+from ..model import TASK_NAME, TOPIC, MonQTask
 from ..rules import Rule
 from ..safe_text import shown
 from ..schedules import Schedule
 from .callables import execution_of, name_of, runnable, written
-from .calls import held, prepare
+from .calls import held, prepare, require_one_block
 from .context import capture
 from .options import Options, for_one_post, without_controls
 from .poster import hold, off_loop, poster
@@ -30,10 +29,19 @@ from .signature import Parameters, called_with
 P = ParamSpec("P")
 R = TypeVar("R")
 
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
 PROGRAM = frozenset({"__main__", "__mp_main__"})
 """What Python calls the program that was started, whatever its file is called."""
-TOPIC = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_ELSEWHERE = {
+    "delay": ".post(...)",
+    "apply_async": ".options(delay=60).post(...)",
+    "schedule": ".options(delay=60).post(...)",
+    "enqueue": ".post(...)",
+    "send": ".post(...)",
+    "send_with_options": ".options(delay=60).post(...)",
+    "retry": "`raise Retry(...)` in the handler",
+    "request": "`c.task` in the handler",
+}
+"""What tasks of Celery, RQ, Huey and Dramatiq have, and how it is written here."""
 
 
 class Task(Generic[P, R]):
@@ -59,6 +67,13 @@ class Task(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<task {self.name}>"
+
+    if not TYPE_CHECKING:  # a type checker would take every name for one that is there
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise AttributeError; of another queue's word it says ours."""
+            hint = f"; it is {_ELSEWHERE[name]} here" if name in _ELSEWHERE else ""
+            raise AttributeError(f"a task has no {name!r}{hint}", name=name, obj=self)
 
     @property
     def where(self) -> str:
@@ -138,6 +153,7 @@ class Task(Generic[P, R]):
     def _post_many(
         self, options: Options, calls: Iterable[tuple[Any, ...]], session: Any = None
     ) -> list[MonQTask]:
+        require_one_block(self.name, calls)
         with hold(session):
             return [self._post(options, _arguments(self.name, args), {}) for args in calls]
 
@@ -307,7 +323,7 @@ def _declare(given: Any, name: str | None, options: Options) -> Any:
             f"@task: expected a name of ASCII letters, digits and _.:-, got {full!r:.150}; "
             "give it one: @task(name='my.task')"
         )
-    if NAME.fullmatch(full) is None:
+    if TASK_NAME.fullmatch(full) is None:
         raise BadDeclaration(
             f"@task: {full!r:.150} cannot be found again after a restart; move the function to the top of "
             "its module, or give it a name: @task(name='my.task')"

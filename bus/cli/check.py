@@ -36,9 +36,10 @@ def check(options: argparse.Namespace) -> int:
     if options.report is not None:
         return _report(options)
     config = read_config(options)
-    problems = [*_app_problems(config), *_program_problems(config)]
+    broken = _app_problems(config)
     unfit = misfits(config.hooks.values(), registry.registry())
-    problems += [*unfit.certain, *_schedule_problems()]
+    schedules = _schedule_problems(is_complete=not broken)
+    problems = [*broken, *_program_problems(config), *unfit.certain, *schedules]
     _print_declared(config)
     store_error = None if options.offline else _store_error(config)
     for warning in (
@@ -46,9 +47,9 @@ def check(options: argparse.Namespace) -> int:
         *losses(config),
         *_few_files(config),
         *_idle(config),
-        *_unhandled(config),
+        *([] if broken else _unhandled(config)),
         *unfit.possible,
-        *_odd_schedules(),
+        *_odd_schedules(is_complete=not broken),
     ):
         terminal.warning(warning)
     if problems:
@@ -88,13 +89,15 @@ def _program_problems(config: Config) -> list[str]:
     return [f"{config.handlers[name].where}: [handler:{name}] {fault}" for name, fault in faults.items()]
 
 
-def _schedule_problems() -> list[str]:
-    """Schedules whose task is not there, or does not take their arguments."""
+def _schedule_problems(*, is_complete: bool) -> list[str]:
+    """Schedules whose task is not there, when all apps were imported, or does not take their arguments."""
     known = registry.registry()
     found = []
     for name, one in sorted(known.schedules.items()):
         task = known.tasks.get(one.task)
         if one.task and task is None:
+            if not is_complete:
+                continue  # the app that was not imported may declare it
             missing = (
                 f"no app declares {one.task}{_near(one.task, known.tasks)} tasks would wait until one does"
             )
@@ -104,12 +107,12 @@ def _schedule_problems() -> list[str]:
     return found
 
 
-def _odd_schedules() -> list[str]:
-    """Schedules that publish for nobody, never come, or come only every few years."""
+def _odd_schedules(*, is_complete: bool) -> list[str]:
+    """Schedules that publish for nobody, when all apps were imported, never come, or hardly ever."""
     known, now = registry.registry(), Clock().now()
     found = []
     for name, one in sorted(known.schedules.items()):
-        if one.topic and not known.handlers_of(one.topic):
+        if is_complete and one.topic and not known.handlers_of(one.topic):
             idle = f"no handler for {one.topic!r}{_near(one.topic, known.topics)} events are only recorded"
             found.append(f"{one.where}: [schedule:{name}] topic: {idle}")
         if odd := never_comes(one, now):

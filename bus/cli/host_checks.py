@@ -8,7 +8,6 @@ import shutil
 import sys
 import zoneinfo
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +29,8 @@ PLENTY_BYTES: Final = 1024**3
 
 def program() -> Iterator[Diagnosis]:
     """Versions: of monqbus, of Python, of the libraries."""
+    from importlib.metadata import PackageNotFoundError, version  # 40 modules, for `doctor` alone
+
     built = executable.built_with()
     how = f"one executable, PyInstaller {built['pyinstaller']}" if built else "installed"
     yield Diagnosis("monqbus", f"{__version__}, {how}: {sys.executable}")

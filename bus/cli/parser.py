@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn
 
 from .. import __version__
+from ..spelling import nearest
 from . import terminal
 from .access_options import letting_in
 from .top_options import watching
@@ -72,10 +73,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def _near(word: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches
-
-    found = get_close_matches(word, list(known), n=1)
-    return f", did you mean {found[0]}?" if found else ""
+    near = nearest(word, known)
+    return f", did you mean {near}?" if near else ""
 
 
 def _count(text: str) -> int:

@@ -9,10 +9,9 @@ from bson import ObjectId
 
 from ..api.client import ApiClient
 from ..apps.options import Options
-from ..apps.registry import NAME, TOPIC
 from ..clock import Clock
 from ..errors import BadDeclaration, JoinTimeout, TaskFailed, UsageError
-from ..model import MonQTask
+from ..model import TASK_NAME, TOPIC, MonQTask
 from ..presentation import plain
 from ..strict_json import BadJson, parse
 from . import terminal
@@ -23,7 +22,7 @@ from .times import seconds, seconds_until
 
 def post(options: argparse.Namespace) -> int:
     """Post one task, print its id, with --wait its result."""
-    if NAME.fullmatch(options.name) is None:
+    if TASK_NAME.fullmatch(options.name) is None:
         raise UsageError(f"NAME: expected module.function, got {options.name!r}")
     changes = {name: value for name in ("priority", "key") if (value := getattr(options, name)) is not None}
     if options.delay is not None:

@@ -6,18 +6,18 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from .. import model
 from ..placeholders import BadPlaceholder
 from ..strict_json import BadJson, parse
 from .commands import PLACEHOLDERS
 from .topics import require_kept
 from .value_types import Unfit, ValueType, quoted
 
-_TASK = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
 _KEYWORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
 def _read_task(text: str) -> str:
-    if text and not _TASK.fullmatch(text):
+    if text and not model.TASK_NAME.fullmatch(text):
         raise Unfit
     return text
 

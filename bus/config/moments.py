@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from difflib import get_close_matches
 from typing import Any, Final
 from zoneinfo import available_timezones
 
-from .. import strict_json
+from .. import rfc3339, strict_json
 from ..schedules import ALIASES, Cron, zone_of
+from ..spelling import nearest
 from .value_types import Unfit, ValueType, duration, quoted
 
 LONGEST_EVERY: Final = "3650d"
@@ -33,7 +33,7 @@ def _read_zone(text: str) -> str:
     try:
         zone_of(text)
     except ValueError:
-        near = next(iter(get_close_matches(text, sorted(available_timezones()), n=1)), "")
+        near = nearest(text, sorted(available_timezones()))
         raise Unfit(remedy=f"did you mean {near}?" if near else "") from None
     return text
 
@@ -53,7 +53,7 @@ def _read_moment(text: str) -> datetime | None:
     if not text:
         return None
     try:
-        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        found = rfc3339.moment(text)
     except ValueError:
         raise Unfit from None
     if found.microsecond or found.year < 1970:

@@ -10,7 +10,8 @@ from typing import Final, NoReturn
 
 from ..errors import ConfigError
 from ..files import regular_file
-from .value_types import Unfit, ValueType, nearest
+from ..spelling import nearest
+from .value_types import Unfit, ValueType
 
 LARGEST_FILE: Final = 64 * 1024
 SHORTEST: Final = 16

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from ..spelling import nearest
 from .admin import ADMIN
 from .findings import Findings
 from .handlers import HANDLER
@@ -20,7 +21,7 @@ from .secrets import SECRET, Found, resolve
 from .section_kinds import SectionKind, Values
 from .setting import Setting, key_of
 from .settings import RENAMED, Http, Monqbus, Worker
-from .value_types import Unfit, ValueType, nearest, quoted
+from .value_types import Unfit, ValueType, quoted
 
 _KEY_SHAPE = re.compile(r"[A-Za-z_-]{1,15}")  # shorter than any secret
 _KEY_LINE = re.compile(
@@ -176,10 +177,18 @@ def _swallowed(entry: Entry, table: Mapping[str, Setting]) -> list[str]:
     ]
 
 
+def _home_of(key: str) -> str:
+    """The only kind of sections that has *key*, or nothing."""
+    homes = [kind.title for kind in KINDS if any(row.key == key for row in kind.rows)]
+    return homes[0] if len(homes) == 1 else ""
+
+
 def _unknown(section: Section, key: str, table: Mapping[str, Setting]) -> str:
     """The sentence about an unknown *key*, which is quoted only where it cannot be a piece of a secret."""
     if (now := RENAMED.get((section.name, key))) is not None:
         return f"[{section.name}] {key}: is called {now} now; rename it"
+    if home := _home_of(key):
+        return f"[{section.name}]: expected a known key, got {quoted(key)}; it belongs into [{home}]"
     near = nearest(key, tuple(table))
     is_safe = all(row.kind is not SECRET for row in table.values())
     quotable = is_safe and (near or _KEY_SHAPE.fullmatch(key))

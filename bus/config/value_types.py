@@ -12,13 +12,14 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
+from .. import model
 from ..networks import Network, network
 from ..process import cpu_quota
 from ..regex import BadRegex, searching
+from ..spelling import nearest
 
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
@@ -46,7 +47,6 @@ _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}(?:;[ -~]{1,200})?")
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
-_TASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")  # as registry.NAME, which is a floor above
 
 
 class Unfit(ValueError):
@@ -95,11 +95,6 @@ def quoted(text: str) -> str:
 def host_port(host: str, port: int) -> str:
     """An address as ADDRESS reads it: one of IPv6 stands in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def nearest(text: str, words: tuple[str, ...]) -> str:
-    """The one of *words* that *text* was probably meant to be, or nothing."""
-    return next(iter(get_close_matches(text.lower(), words, n=1)), "")
 
 
 def nearest_name(text: str, names: Iterable[str]) -> str:
@@ -281,7 +276,7 @@ def _read_paths(text: str) -> tuple[Path, ...]:
 
 
 def _read_task_name(text: str) -> str:
-    if text and not _TASK_NAME.fullmatch(text):
+    if text and not model.TASK_NAME.fullmatch(text):
         raise Unfit
     return text
 

@@ -13,7 +13,7 @@ from ..engine.lanes import Lanes
 from ..engine.recorder import Recorder
 from ..errors import Drained, StoreError
 from ..model import Report, ready_again
-from ..store import Store
+from ..store.contract import Queue
 from ..telemetry import emit
 
 RECORD_SECONDS: Final = 5.0
@@ -36,7 +36,7 @@ class Drain:
     lanes: Lanes
     recorder: Recorder
     retire: Callable[[], None]
-    store: Store
+    store: Queue
     clock: Clock
     hurry: Event
     announce: Callable[[], None]

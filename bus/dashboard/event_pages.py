@@ -7,11 +7,10 @@ from typing import Any, Final
 
 from ..access import form_of, names_of, visitor_of
 from ..access.gate import see_other
-from ..apps.registry import TOPIC
 from ..delivery_record import OUTCOMES, Delivery
 from ..errors import NotFound, Refused
 from ..http.problem import Answer
-from ..model import EVENT_OUTCOMES, Event
+from ..model import EVENT_OUTCOMES, TOPIC, Event
 from ..presentation import event_details
 from . import searches, text
 from .desk import Desk, for_eyes, id_of, link, query_of

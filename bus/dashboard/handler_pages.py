@@ -133,7 +133,7 @@ def fire(desk: Desk, environ: Mapping[str, Any]) -> Answer:
 
 
 def show_workers(desk: Desk, environ: Mapping[str, Any]) -> Answer:
-    """What each slot does and for how long, how every part of the daemon is, which other daemons there are."""
+    """What each slot does and for how long, how every part of the daemon is, which others there are."""
     running = sorted(desk.running(), key=lambda one: -one.seconds)
     return desk.page(
         environ,

@@ -24,6 +24,9 @@ from .task_list import remark
 LONGEST_ARGUMENTS: Final = 128 * 1024
 _JSON: Final = json_util.JSONOptions(json_mode=json_util.JSONMode.RELAXED, tz_aware=True)
 
+_UNREADABLE: Final = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
+"""What the reader of extended JSON raises for values of its types that are none."""
+
 
 class Attempt(NamedTuple):
     """One attempt of a task: its number, its moment, what became of it."""
@@ -166,7 +169,7 @@ def loaded_arguments(part: str, written: str, kind: type[Any]) -> Any:
         raise BadArguments(f"{part}: expected at most {LONGEST_ARGUMENTS} characters, got {len(written)}")
     try:
         value = json_util.loads(written, json_options=_JSON)
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, BSONError) as error:
+    except (*_UNREADABLE, BSONError) as error:
         raise BadArguments(f"{part}: expected {noun}; {text.cell(str(error))}") from error
     if not isinstance(value, kind):
         raise BadArguments(f"{part}: expected {noun}, got {text.cell(written)}")

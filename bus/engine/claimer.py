@@ -14,7 +14,7 @@ from typing import Final
 from ..clock import Clock
 from ..errors import StoreError
 from ..model import Claimed, FairShare, Instance, MonQTask, Report, ready_again
-from ..store import Store
+from ..store.contract import Queue
 from ..telemetry import emit
 from .fenced import report_each
 from .loop import Loop
@@ -37,7 +37,7 @@ class Claimer:
 
     def __init__(
         self,
-        store: Store,
+        store: Queue,
         instance: Instance,
         pool: Pool,
         recorder: Recorder,

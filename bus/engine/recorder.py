@@ -15,7 +15,7 @@ from ..clock import Clock
 from ..errors import NotAccepted, StoreError, StoreUnavailable, Withdrawn
 from ..model import Claim, MonQTask, Posting, Report
 from ..retry import Outcome, OutcomeKind, Policy, without_postings
-from ..store import CALL_SECONDS, Store
+from ..store.contract import CALL_SECONDS, Queue
 from ..telemetry import ToldOnce, emit
 from .loop import Loop
 from .outage import Outage
@@ -37,7 +37,7 @@ FACT_OF: Final[dict[OutcomeKind, str]] = {
 class Recorder:
     """One greenlet writes all ends; `waiting_again` is told names and moments of what is ready again."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Queue, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._ends: list[tuple[Run, Outcome]] = []

@@ -19,6 +19,7 @@ from ..engine.loop import Loop
 from ..model import Instance
 from ..process.native_threads import let_end
 from ..store import CALL_SECONDS, Store
+from ..store.contract import Leases
 from ..telemetry import ToldOnce, emit
 
 BEATS_PER_LEASE: Final = 6
@@ -126,11 +127,11 @@ class Heartbeat:
         # the driver's own greenlets end in this thread's hub or never: at exit it waits a second for each
         gevent.get_hub().join(CLOSE_SECONDS)
 
-    def _renew_quietly(self, store: Store, seconds: float) -> bool:
+    def _renew_quietly(self, leases: Leases, seconds: float) -> bool:
         """Whether it is renewed. The thread outlives whatever is raised: the lease's age tells."""
         self.health.begin()
         try:
-            self._renew(store, seconds)
+            self._renew(leases, seconds)
         except Exception as error:  # noqa: BLE001 - see above
             self.health.fail(error)
             return False
@@ -142,11 +143,11 @@ class Heartbeat:
         if not self._is_stopping:
             self.health.die(thread.exception or "its thread has ended")
 
-    def _renew(self, store: Store, seconds: float | None = None) -> None:
+    def _renew(self, leases: Leases, seconds: float | None = None) -> None:
         asked_at = self._clock.monotonic()
         if self._age >= self._lease:
             self._has_lapsed = True  # a stopped process may renew before its hub has looked
-        lapses = store.renew(self._instance, self._lease if seconds is None else seconds)
+        lapses = leases.renew(self._instance, self._lease if seconds is None else seconds)
         if self._lapses is not None and lapses > self._lapses:
             self._has_lapsed = True  # a machine that slept: its own clock has stood still
         self._lapses = lapses

@@ -18,7 +18,7 @@ from ..engine.run import Run
 from ..errors import Superseded, Withdrawn
 from ..model import BUSY, SKIPPED, Claim, Instance, Report
 from ..retry import Policy, Stopped, decide
-from ..store import Store
+from ..store.contract import ClaimStore
 from ..telemetry import emit
 
 PAUSE_SECONDS: Final = 10.0
@@ -29,7 +29,7 @@ class Reconciler:
     """Looks every PAUSE_SECONDS. The store's word counts: its claims decide who may run what."""
 
     def __init__(
-        self, store: Store, instance: Instance, lanes: Lanes, recorder: Recorder, clock: Clock
+        self, store: ClaimStore, instance: Instance, lanes: Lanes, recorder: Recorder, clock: Clock
     ) -> None:
         self.loop = Loop("reconciler", self.tick, PAUSE_SECONDS, clock)
         self._store = store

@@ -16,7 +16,7 @@ from ..engine.loop import Loop
 from ..model import Instance, Report
 from ..process.identity import is_dead
 from ..retry import Crashed, Policy, decide
-from ..store import Store
+from ..store.contract import ClaimStore
 from ..telemetry import emit
 
 PAUSE_SECONDS: Final = 5.0
@@ -33,7 +33,7 @@ class Rescuer:
 
     def __init__(
         self,
-        store: Store,
+        store: ClaimStore,
         instance: Instance,
         clock: Clock,
         policy: Callable[[], Policy],

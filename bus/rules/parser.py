@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Final, NoReturn
 
 from .. import networks
 from ..regex import BadRegex
+from ..spelling import nearest
 from . import conditions, paths
 from .calls import FUNCTIONS, Call
 from .conditions import COMPARED, Test
@@ -291,8 +291,8 @@ class _Parser:
     def _call(self, name: Token) -> Node:
         function = FUNCTIONS.get(name.text)
         if function is None:
-            near = get_close_matches(name.text.lower(), FUNCTIONS, n=1)
-            remedy = f"did you mean {near[0]}?" if near else f"known are {', '.join(FUNCTIONS)}"
+            near = nearest(name.text, FUNCTIONS)
+            remedy = f"did you mean {near}?" if near else f"known are {', '.join(FUNCTIONS)}"
             self._refuse(name, "a known function", remedy=remedy)
         given = self._listed()
         if not function.least <= len(given) <= function.most:
@@ -330,8 +330,8 @@ class _Parser:
             remedy = "no stored event has it; write the rule as `when` of the [hook:NAME]"
         elif name.text in OF_AN_EVENT:
             remedy = "a delivery has none; write the rule as `when` of the handler"
-        elif near := get_close_matches(name.text.lower(), self._known, n=1):
-            remedy = f"did you mean {near[0]}?"
+        elif near := nearest(name.text, self._known):
+            remedy = f"did you mean {near}?"
         self._refuse(name, expected, remedy=remedy)
 
     def _steps(self) -> tuple[Step, ...]:

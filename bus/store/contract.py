@@ -1,6 +1,6 @@
 """The contract of a store: every verb, and what it promises.
 
-Thirty-three verbs: of the queue eight, of the leases four, of the archive fourteen, of the records two, and
+Thirty-three verbs: of the queue nine, of the leases four, of the archive thirteen, of the records two, and
 five of the store's own life. An adapter is dumb and silent: it decides nothing, logs nothing and counts
 nothing.
 Every verb may raise StoreUnavailable; the outcome of a write is then unknown, and asking again is
@@ -76,6 +76,9 @@ class Backlog(NamedTuple):
 class Queue(Protocol):
     """Work on its way: stored, claimed, ended. Every daemon's hot path."""
 
+    shared: bool
+    """Several daemons may use this store at once, so leases and the feed matter."""
+
     def post(self, postings: Sequence[Posting]) -> list[Receipt]:
         """Store each posting whole or not at all; durable when it returns.
 
@@ -132,6 +135,9 @@ class Queue(Protocol):
         has no such step: postings are stored first, and a crash before the fields leaves them behind.
         """
 
+    def get(self, task_id: ObjectId) -> MonQTask | None:
+        """One task as it is now."""
+
     def depth(self, most: int) -> int:
         """How many tasks are ready, due or not, counted up to *most* (at least 1) from an index."""
 
@@ -173,11 +179,12 @@ class Leases(Protocol):
         """
 
 
+class ClaimStore(Queue, Leases, Protocol):
+    """Tasks on their way and the leases under which they are held: for what sets claims right."""
+
+
 class Archive(Protocol):
     """What is stored, for operators: seen, changed, forgotten, brought elsewhere."""
-
-    def get(self, task_id: ObjectId) -> MonQTask | None:
-        """One task as it is now."""
 
     def find(
         self, filter: Filter, limit: int, cursor: ObjectId | None = None, *, brief: bool = False
@@ -277,9 +284,6 @@ class Store(Queue, Leases, Archive, Records, Protocol):
     comes, told by `tend`. No verb fails for it. An item that a rule of the store refuses is NotAccepted,
     and the other items of the call are written.
     """
-
-    shared: bool
-    """Several daemons may use this store at once, so leases and the feed matter."""
 
     def hosts(self) -> Collection[str]:
         """The machines that it has to reach, by the names it looks up; cheap, asked at each look-up."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import Refused
 from ..http import Endpoint
 from ..http.problem import Answer
+from ..spelling import nearest
 from .answers import Awaited, awaited
 from .delivery import Receiver, not_allowed
 from .delivery_log import DeliveryLog
@@ -34,8 +34,8 @@ def meant(path: str, names: Collection[str]) -> str:
     if not 1 <= len(name) <= LONGEST_NAME:
         return ""
     compared = {one.lower(): one for one in islice(names, MOST_COMPARED)}
-    near = [name] if name in compared else get_close_matches(name, compared, n=1)
-    return f"did you mean /hooks/{compared[near[0]]}?" if near else ""
+    near = name if name in compared else nearest(name, compared)
+    return f"did you mean /hooks/{compared[near]}?" if near else ""
 
 
 def deliveries(

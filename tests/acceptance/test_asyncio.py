@@ -261,8 +261,9 @@ def test_time_limits_end_a_post_and_a_join(place: Daemon, say: Say) -> None:
     said, sentence = say(TIMES_OUT)
     place.start()
 
+    begins = "it has not begun: does a daemon run?"
     assert "too late" == said
-    assert "task ID awaited.double: still ready after 0.05 s" == sentence
+    assert f"task ID awaited.double: still ready after 0.05 s; {begins}" == sentence
     assert [2, 4] == sorted(ran(place, 2).values())
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from .applications import Application, configuration
 from .conftest import New, Ran
-from .daemons import PATIENCE, ROOT, Daemon, until
+from .daemons import Daemon, until
 
 APP = """\
 import os
@@ -30,25 +30,8 @@ def note(*words):
 def ship(topic, number):
     note(topic, number)
 """
-CONFIG = """\
-[monqbus]
-data_dir = ./data
-store = {store}
-apps = posted
-path = .
-[worker]
-drain = 2s
-[http]
-listen = 127.0.0.1:0
-"""
-PRELUDE = f"""\
-import sys
-sys.path[:0] = [{str(ROOT)!r}, "."]
-import monqbus
-from monqbus import post_event
-monqbus.connect("monqbus.ini")
-from posted import note, ship
-"""
+CONFIG = configuration("posted")
+APPLICATION = Application("from posted import note, ship\n")
 FLOOD = """\
 from itertools import count
 for number in count():
@@ -62,25 +45,8 @@ def daemon(new_daemon: New, tmp_path: Path) -> Daemon:
     return new_daemon(text=CONFIG)
 
 
-def program(daemon: Daemon, text: str, *words: str) -> subprocess.Popen[str]:
-    """A process that is connected and then does *text*."""
-    return subprocess.Popen(
-        [sys.executable, "-c", PRELUDE + text, *words],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=daemon.config.parent, env=daemon.environ,
-    )  # fmt: skip
-
-
-def said(daemon: Daemon, text: str) -> str:
-    """What a program that does *text* prints; it must end well."""
-    with program(daemon, text) as process:
-        out, err = process.communicate(timeout=PATIENCE)
-    assert (0, "") == (process.returncode, err)
-    return out
-
-
 def test_what_is_posted_while_no_daemon_runs_runs_when_it_comes(daemon: Daemon, ran: Ran):
-    said(daemon, "note.post(1)\npost_event('order.paid', 2)\nnote.options(key='k').post(3)")
+    APPLICATION.said(daemon, "note.post(1)\npost_event('order.paid', 2)\nnote.options(key='k').post(3)")
     assert [] == ran()
     daemon.start()
 
@@ -90,7 +56,9 @@ def test_what_is_posted_while_no_daemon_runs_runs_when_it_comes(daemon: Daemon, 
 
 
 def test_a_join_waits_for_a_daemon_that_comes_later(daemon: Daemon):
-    with program(daemon, "task = note.post(1)\nprint('posted', flush=True)\nprint(task.join(60))") as process:
+    with APPLICATION.start(
+        daemon, "task = note.post(1)\nprint('posted', flush=True)\nprint(task.join(60))"
+    ) as process:
         assert process.stdout is not None
         assert "posted\n" == process.stdout.readline()
         daemon.start()
@@ -101,13 +69,13 @@ def test_a_join_waits_for_a_daemon_that_comes_later(daemon: Daemon):
 def test_without_a_daemon_a_join_ends_with_its_time(daemon: Daemon):
     text = "try:\n    note.post(1).join(0.05)\nexcept monqbus.JoinTimeout as error:\n    print(error)"
 
-    assert "still ready after 0.05 s" in said(daemon, text)
+    assert "still ready after 0.05 s; it has not begun: does a daemon run?" in APPLICATION.said(daemon, text)
 
 
 def test_whoever_has_posted_sees_it_at_once(daemon: Daemon):
     """Whatever the command is asked after a post, the answer knows of it."""
     daemon.start()
-    said(daemon, "[note.options(delay=3600).post(n) for n in range(50)]")
+    APPLICATION.said(daemon, "[note.options(delay=3600).post(n) for n in range(50)]")
 
     assert "ready             50\ntotal             50\n" == daemon.monqbus("count").stdout
 
@@ -117,11 +85,11 @@ def test_a_key_names_the_task_that_holds_it(daemon: Daemon):
     daemon.start()
     text = "hold = note.options(key='k', delay=3600)\nprint(hold.post(1).id == hold.post(2).id)"
 
-    assert "True\n" == said(daemon, text)
+    assert "True\n" == APPLICATION.said(daemon, text)
 
 
 def test_a_key_that_is_held_when_the_daemon_comes_is_one_task_and_told(daemon: Daemon, ran: Ran):
-    said(daemon, "hold = note.options(key='k')\nhold.post(1)\nhold.post(2)")
+    APPLICATION.said(daemon, "hold = note.options(key='k')\nhold.post(1)\nhold.post(2)")
     daemon.start()
     daemon.wait_for("task.merged", "name=posted.note")
 
@@ -130,8 +98,8 @@ def test_a_key_that_is_held_when_the_daemon_comes_is_one_task_and_told(daemon: D
 
 def test_a_poster_that_is_stopped_holds_up_nobody(daemon: Daemon, ran: Ran):
     daemon.start()
-    with stopped(program(daemon, FLOOD, "stopped")):
-        said(daemon, "note.post('after')")
+    with stopped(APPLICATION.start(daemon, FLOOD, "stopped")):
+        APPLICATION.said(daemon, "note.post('after')")
 
         until(lambda: [line for line in ran() if line == "after"], 1)
 
@@ -153,7 +121,7 @@ def test_nothing_acknowledged_is_lost_when_posters_and_daemon_are_killed(daemon:
     """Three processes post without pause; each is killed, and the daemon four times in between."""
     told: list[str] = []
     with ExitStack() as stack:
-        floods = [stack.enter_context(program(daemon, FLOOD, name)) for name in ("a", "b", "c")]
+        floods = [stack.enter_context(APPLICATION.start(daemon, FLOOD, name)) for name in ("a", "b", "c")]
         for flood in floods:
             for _ in range(2):
                 daemon.start()
@@ -173,7 +141,7 @@ def test_nothing_acknowledged_is_lost_when_posters_and_daemon_are_killed(daemon:
 
 def test_a_mongodb_daemon_takes_over_what_an_embedded_store_has_left(daemon: Daemon, ran: Ran, standalone):
     """Who moves to MongoDB loses nothing that was posted just before."""
-    said(daemon, "note.post(1)")
+    APPLICATION.said(daemon, "note.post(1)")
     text = daemon.config.read_text().replace("store = sqlite", f"store = {standalone.address('inbox_left')}")
     daemon.config.write_text(text)
     daemon.start()
@@ -182,7 +150,7 @@ def test_a_mongodb_daemon_takes_over_what_an_embedded_store_has_left(daemon: Dae
 
 
 def test_what_waits_is_said_to_whoever_looks_without_a_daemon(daemon: Daemon):
-    said(daemon, "note.post(1)")
+    APPLICATION.said(daemon, "note.post(1)")
     looked = daemon.monqbus("count")
 
     assert 0 == looked.returncode
@@ -196,7 +164,7 @@ def test_a_full_disk_refuses_a_post_and_says_so(daemon: Daemon):
         "try:\n    note.post('x' * 1000)\nexcept monqbus.StoreUnavailable as error:\n    print(error)"
     )
 
-    assert "until there is room" in said(daemon, text)
+    assert "until there is room" in APPLICATION.said(daemon, text)
 
 
 def test_the_tasks_are_the_same_by_either_way(daemon: Daemon):
@@ -204,7 +172,7 @@ def test_the_tasks_are_the_same_by_either_way(daemon: Daemon):
     daemon.start()
     call = ".post(1, [2])"
     options = "delay=3600, priority=3, max_attempts=2, timeout=9, result_type='keep'"
-    said(daemon, f"note.options({options}){call}\nnote.options({options}, key='k'){call}")
+    APPLICATION.said(daemon, f"note.options({options}){call}\nnote.options({options}, key='k'){call}")
     rows = [json.loads(line) for line in daemon.monqbus("list", "--json").stdout.splitlines()]
 
     first, second = [
@@ -216,7 +184,7 @@ def test_the_tasks_are_the_same_by_either_way(daemon: Daemon):
 
 def test_a_copy_leaves_no_posting_behind(daemon: Daemon, standalone):
     """What waits in the inbox would not be in the other store."""
-    said(daemon, "note.post(1)")
+    APPLICATION.said(daemon, "note.post(1)")
     copied = daemon.monqbus("copy", "--to", standalone.address("copied_inbox"))
 
     assert 0 != copied.returncode
@@ -224,7 +192,7 @@ def test_a_copy_leaves_no_posting_behind(daemon: Daemon, standalone):
 
 
 def test_doctor_names_what_waits_and_what_could_not_be_stored(daemon: Daemon):
-    said(daemon, "note.post(1)")
+    APPLICATION.said(daemon, "note.post(1)")
     (daemon.config.parent / "data" / "inbox" / "x.posts.damaged").touch()
     found = daemon.monqbus("doctor").stdout
 
@@ -238,7 +206,7 @@ def test_what_no_store_takes_is_set_aside_and_the_rest_runs(daemon: Daemon, ran:
         "from bus.apps.poster import poster\nnote.post(1)\n"
         "poster()._own()._inbox.append(b'no posting')\nnote.post(2)"
     )
-    said(daemon, text)
+    APPLICATION.said(daemon, text)
     daemon.start()
     daemon.wait_for("inbox.damaged", "expected a posting")
 
@@ -254,7 +222,7 @@ def test_a_thousand_calls_are_one_write_and_run_in_their_order(daemon: Daemon, r
         "tasks = note.post_many((n,) for n in range(1000))\n"
         "print(len(syncs), len({task.id for task in tasks}), tasks[7].args)"
     )
-    printed = said(daemon, text)
+    printed = APPLICATION.said(daemon, text)
     daemon.start()
 
     assert "2 1000 [7]\n" == printed  # the header of the new file, and all of them
@@ -283,7 +251,7 @@ print(first.join(20), type(event).__name__, monqbus.__all__.count("hold"))
 
 def test_a_held_block_is_stored_at_its_end_and_not_at_all_when_it_raises(daemon: Daemon, ran: Ran):
     daemon.start()
-    lines = said(daemon, HELD).splitlines()
+    lines = APPLICATION.said(daemon, HELD).splitlines()
 
     assert "only that can be joined" in lines[0]
     assert "['first'] ObjectId 1" == lines[1]
@@ -317,7 +285,7 @@ def test_handlers_hold_in_greenlets_threads_and_workers(daemon: Daemon, ran: Ran
     (tmp_path / "posted.py").write_text(APP + IN_HANDLERS)
     daemon.start()
     text = "from posted import fan, fan_out\nprint(fan.post().join(20), fan_out.post().join(20))"
-    results = said(daemon, text)
+    results = APPLICATION.said(daemon, text)
 
     assert "[['a'], ['b']] ['worker']\n" == results
     assert ["a", "b", "greenlet", "order.paid 9", "thread 1", "thread 2", "worker"] == sorted(ran(7))

@@ -19,7 +19,8 @@ from .conftest import CONFIG, SECRET, New
 from .daemons import Daemon, until
 
 BILLING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-HOOK = "[hook:billing]\nverify = standard\nsecret = env:BILLING_SECRET\ntopic = billing.{{event}}\n"
+STRIPE = "[hook:stripe]\nverify = stripe\nsecret = env:STRIPE_SECRET\ntopic = stripe.{{event}}\n"
+HOOK = STRIPE + "[hook:billing]\nverify = standard\nsecret = env:BILLING_SECRET\ntopic = billing.{{event}}\n"
 NO_PYTHON = pytest.mark.skipif(BINARY is not None, reason="the executable is no Python")
 WAITS = """\
 import asyncio
@@ -82,15 +83,27 @@ def new_place(new_daemon: New, tmp_path: Path) -> Callable[..., Daemon]:
 
 @pytest.mark.parametrize(
     ("words", "topic"),
-    [("X-Hub-Signature-256", "github.pull_request"), ("webhook-signature", "billing.invoice.paid")],
+    [
+        ("X-Hub-Signature-256", "github.pull_request"),
+        ("Stripe-Signature", "stripe.invoice.paid"),
+        ("webhook-signature", "billing.invoice.paid"),
+    ],
 )
 def test_a_delivery_signed_by_hand_is_taken(new_place: Callable[..., Daemon], words: str, topic: str):
     """By curl and openssl, as the page has them; with another secret it is not."""
     (recipe,) = blocks("webhooks.md", "sh", words)
-    daemon = new_place(HOOK).start()
+    daemon = new_place(HOOK)
+    daemon.environ["STRIPE_SECRET"] = BILLING
+    daemon.start()
     host, port = daemon.address
     environ = {**daemon.environ, "GITHUB_WEBHOOK_SECRET": SECRET}
-    wrong = {**environ, "GITHUB_WEBHOOK_SECRET": SECRET[::-1], "BILLING_SECRET": f"whsec_{BILLING[:5:-1]}"}
+    forged = f"whsec_{BILLING[:5:-1]}"
+    wrong = {
+        **environ,
+        "GITHUB_WEBHOOK_SECRET": SECRET[::-1],
+        "STRIPE_SECRET": forged,
+        "BILLING_SECRET": forged,
+    }
 
     def answer_to(secrets: dict[str, str]) -> dict[str, object]:
         script = recipe.replace("127.0.0.1:8080", f"{host}:{port}")

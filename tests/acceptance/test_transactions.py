@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,8 +15,9 @@ from pymongo.errors import PyMongoError
 from tests import mongod
 from tests.mongod import Deployment
 
+from .applications import Application, configuration
 from .conftest import New, Ran
-from .daemons import PATIENCE, ROOT, Daemon, until
+from .daemons import Daemon, until
 
 APP = """\
 import os
@@ -57,29 +56,17 @@ def order_in_a_thread(word):
     from gevent import get_hub
     return get_hub().threadpool.spawn(_both, word).get()
 """
-CONFIG = """\
-[monqbus]
-data_dir = ./data
-store = {store}
-apps = ordered
-path = .
-[worker]
-drain = 2s
-[http]
-listen = 127.0.0.1:0
-"""
-PRELUDE = f"""\
-import json, os, sys
-sys.path[:0] = [{str(ROOT)!r}, "."]
-import monqbus
-from monqbus import post_event
+CONFIG = configuration("ordered")
+APPLICATION = Application(
+    """\
+import json, os
 from pymongo import MongoClient
-monqbus.connect("monqbus.ini")
 from ordered import note, order, order_in_a_worker, order_in_a_thread
 client = MongoClient(os.environ["ORDERS"])
 orders = client.shop.orders
 session = client.start_session()
 """
+)
 
 
 @pytest.fixture
@@ -97,23 +84,6 @@ def prepared(new_daemon: New, tmp_path: Path, deployment: Deployment, name: str)
     daemon = new_daemon(deployment.address(name), text=CONFIG)
     daemon.environ["ORDERS"] = deployment.uri
     return daemon
-
-
-def program(daemon: Daemon, text: str, *words: str) -> subprocess.Popen[str]:
-    """An application that is connected and then does *text*."""
-    return subprocess.Popen(
-        [sys.executable, "-c", PRELUDE + text, *words],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=daemon.config.parent, env=daemon.environ,
-    )  # fmt: skip
-
-
-def said(daemon: Daemon, text: str) -> str:
-    """What an application that does *text* prints; it must end well."""
-    with program(daemon, text) as process:
-        out, err = process.communicate(timeout=PATIENCE)
-    assert (0, "") == (process.returncode, err)
-    return out
 
 
 COMMITS = """\
@@ -136,7 +106,7 @@ print([task.join(20) for task in (one, two, three, four)], same.id == four.id)
 def test_what_commits_runs_and_can_be_joined(daemon: Daemon, ran: Ran):
     """Single posts, many, and events, keys among them; nothing can be joined before it is there."""
     daemon.start()
-    lines = said(daemon, COMMITS).splitlines()
+    lines = APPLICATION.said(daemon, COMMITS).splitlines()
 
     assert "only that can be joined" in lines[0]
     assert "[['one'], ['two'], ['three'], ['four']] True" == lines[1]
@@ -169,7 +139,7 @@ print(last.join(20))
 def test_what_aborts_has_never_been_there(daemon: Daemon, ran: Ran, replica_set: Deployment):
     """Nor what a block that raised has kept back, in a transaction that then commits."""
     daemon.start()
-    assert "['last']\n" == said(daemon, ABORTS)
+    assert "['last']\n" == APPLICATION.said(daemon, ABORTS)
 
     assert ["last"] == ran(1)
     assert "total              1\n" in daemon.monqbus("count").stdout
@@ -198,7 +168,7 @@ print(order.post(8).join(20))
 def test_sessions_that_cannot_be_used_are_refused_with_a_remedy(daemon: Daemon, ran: Ran):
     """Without a transaction, in the block of another one, and in a worker; a handler's own is used."""
     daemon.start()
-    lines = said(daemon, REFUSED).splitlines()
+    lines = APPLICATION.said(daemon, REFUSED).splitlines()
 
     assert lines[0].startswith("StoreError session: expected a transaction that runs in it")
     assert all("write `with monqbus.hold(session):`" in line for line in lines[1:3])
@@ -225,7 +195,7 @@ def test_the_embedded_store_refuses_a_session(new_daemon: New, tmp_path: Path):
     daemon = new_daemon(text=CONFIG)
     daemon.environ["ORDERS"] = "mongodb://127.0.0.1:1"
 
-    assert "expected the MongoDB store, got the embedded one" in said(daemon, EMBEDDED)
+    assert "expected the MongoDB store, got the embedded one" in APPLICATION.said(daemon, EMBEDDED)
 
 
 ORDERS = """\
@@ -262,7 +232,7 @@ def test_orders_and_tasks_are_the_same_whatever_is_killed(harmed: tuple[Deployme
     deployment, daemon = harmed
     told: list[str] = []
     with ExitStack() as stack:
-        shops = [stack.enter_context(program(daemon, ORDERS, name)) for name in "ab"]
+        shops = [stack.enter_context(APPLICATION.start(daemon, ORDERS, name)) for name in "ab"]
         for harm in (lambda: _kill_primary(deployment), deployment.step_down, lambda: None):
             for shop in shops:
                 assert shop.stdout is not None

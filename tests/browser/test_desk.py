@@ -168,6 +168,22 @@ def test_a_failed_task_is_found_by_its_error_and_retried_by_keys_alone(browser, 
     assert "complete" == queue.show(task.id).state
 
 
+def test_the_task_of_a_row_is_retried_where_it_stands(browser, queue, here):
+    """Its page need not be opened for it."""
+    task = post(queue, "charge", 816)
+    ended(queue, "error", 1, browser)
+    (here / "bank").touch()
+    browser.open("/tasks?state=error")
+    browser.reads("order 816")
+    browser.press("j")
+    browser.press("r")
+    browser.reads("1 task retried")
+    ended(queue, "complete", 2, browser)
+    (here / "bank").unlink()
+
+    assert "complete" == queue.show(task.id).state
+
+
 def test_five_hundred_of_a_kind_are_retried_at_once(browser, queue, here):
     """The page of errors has one button for all of a kind; it says how many before it does it."""
     for number in range(500):
@@ -182,9 +198,9 @@ def test_five_hundred_of_a_kind_are_retried_at_once(browser, queue, here):
     browser.shoot("confirm")
     browser.click("#confirm")
     browser.reads("500 tasks retried")
-    ended(queue, "complete", 501, browser)
+    ended(queue, "complete", 502, browser)
 
-    assert {"complete": 501} == queue.count(Filter(name="shop.charge"))
+    assert {"complete": 502} == queue.count(Filter(name="shop.charge"))
 
 
 def test_a_running_task_is_cancelled_from_its_page(browser, queue):

@@ -19,6 +19,8 @@ WORDS = {
     4: "four",
     5: "five",
     8: "eight",
+    9: "nine",
+    13: "thirteen",
     14: "fourteen",
     33: "thirty-three",
 }

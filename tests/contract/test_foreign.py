@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from bson import Code, Decimal128, ObjectId
@@ -56,13 +56,6 @@ WRONG = [
     ("result_type", 1, "result_type: expected text, got int 1"),
     ("_id", {"a": 1}, "_id: expected an ObjectId, got a document"),
 ]
-
-
-@pytest.fixture
-def database(standalone: Deployment) -> Iterator[Documents]:
-    name = f"monqbus_test_{uuid4().hex[:12]}"
-    yield standalone.client[name]
-    standalone.client.drop_database(name)
 
 
 @pytest.fixture

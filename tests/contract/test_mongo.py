@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import gevent
 import pytest
@@ -45,14 +44,6 @@ from .samples import (
 )
 
 Documents = Database[dict[str, Any]]
-
-
-@pytest.fixture
-def database(standalone: Deployment) -> Iterator[Documents]:
-    """A fresh database, for looking behind the store's back."""
-    name = f"monqbus_test_{uuid4().hex[:12]}"
-    yield standalone.client[name]
-    standalone.client.drop_database(name)
 
 
 @pytest.fixture

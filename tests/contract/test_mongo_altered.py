@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from pymongo.database import Database
@@ -22,14 +21,6 @@ from .samples import NAME, NOW, ONE, a_delivery, a_fan_out, a_task, post
 
 Documents = Database[dict[str, Any]]
 Harm = Callable[[Documents], object]
-
-
-@pytest.fixture
-def database(standalone: Deployment) -> Iterator[Documents]:
-    """A fresh database, for doing harm to."""
-    name = f"monqbus_test_{uuid4().hex[:12]}"
-    yield standalone.client[name]
-    standalone.client.drop_database(name)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import gevent
 import pytest
@@ -27,13 +26,6 @@ from tests.mongod import Deployment
 from .samples import NAME, NOW, ONE, PATIENCE, TWO, a_delivery, a_fan_out, a_task, depths, held, post
 
 Documents = Database[dict[str, Any]]
-
-
-@pytest.fixture
-def database(standalone: Deployment) -> Iterator[Documents]:
-    name = f"monqbus_test_{uuid4().hex[:12]}"
-    yield standalone.client[name]
-    standalone.client.drop_database(name)
 
 
 @pytest.fixture

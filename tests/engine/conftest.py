@@ -15,6 +15,7 @@ from bus.apps.registry import Registry, Task
 from bus.clock import Clock, FrozenClock
 from bus.engine.claimer import Claimer
 from bus.engine.executor import Executor
+from bus.engine.health import Health
 from bus.engine.lanes import Lane, Lanes
 from bus.engine.pool import Pool
 from bus.engine.recorder import Recorder
@@ -57,6 +58,18 @@ class Facts:
                 self._news.clear()
                 self._news.wait()
         return self.of(name)[0]
+
+
+def death_of(health: Health) -> Signal:
+    """Is set when *health* hears that its part has died."""
+    died, die = Signal(), health.die
+
+    def heard(reason: object) -> None:
+        die(reason)
+        died.set()
+
+    health.die = heard  # type: ignore[method-assign]
+    return died
 
 
 @pytest.fixture

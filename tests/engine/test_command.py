@@ -18,6 +18,7 @@ from pathlib import Path
 import gevent
 import pytest
 from bson import ObjectId
+from gevent import socket
 
 from bus.apps.command import Command
 from bus.apps.command_program import fault
@@ -530,10 +531,12 @@ def test_no_descriptor_and_no_reader_stays_behind(engine, tmp_path, capture, scr
 
 def test_a_child_left_behind_is_heard_no_more(run, tmp_path, facts):
     """Its pipe breaks at its next word."""
-    task = run(
-        "/bin/sh", "-c", "(trap '' PIPE; while echo late 2>/dev/null; do sleep 0.2; done; touch over) &"
-    )
-    until((tmp_path / "over").exists)
+    os.mkfifo(tmp_path / "over")
+    over = os.open(tmp_path / "over", os.O_RDONLY | os.O_NONBLOCK)
+    lines = "(trap '' PIPE; while echo late 2>/dev/null; do sleep 0.2; done; echo over > over) &"
+    task = run("/bin/sh", "-c", lines)
+    socket.wait_read(over, PATIENCE)
+    os.close(over)
 
     assert set(task.output.split()) == {"late"} == {fields["line"] for fields in facts.of("task.printed")}
     assert len(task.output.split()) == len(facts.of("task.printed")) < 5
@@ -587,13 +590,19 @@ def test_a_command_that_is_cut_short_goes_with_all_its_children(engine, tmp_path
 
 
 def test_the_hub_goes_on_while_a_command_runs(engine, tmp_path):
-    task = deliver(engine, Command(("/bin/sleep", "0.3"), tmp_path))
+    """It turns as often as it likes before the command is let go."""
+    os.mkfifo(tmp_path / "go")
+    gate = os.open(tmp_path / "go", os.O_RDWR)
+    task = deliver(engine, Command(("/usr/bin/timeout", "5", "/bin/sh", "-c", "read line < go"), tmp_path))
     engine.claimer.tick()
-    beats = 0
-    while engine.lanes.running:
-        gevent.sleep(0.01)
-        beats += 1
-
-    assert beats > 5
+    (running,) = engine.lanes.running
+    for _ in range(50):
+        gevent.sleep(0)
+    goes_on = not running.is_over
+    os.write(gate, b"go\n")
+    running.left.wait(PATIENCE)
+    os.close(gate)
     engine.recorder.tick()
+
+    assert goes_on
     assert "complete" == engine.now(task).state

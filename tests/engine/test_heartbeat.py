@@ -17,6 +17,8 @@ from bus.maintenance.heartbeat import AGAIN_SECONDS, HASTY_SECONDS, LOOK_SECONDS
 from bus.model import Instance
 from bus.store import Store
 
+from .conftest import death_of
+
 WORKER = Instance("w", "p")
 PATIENCE = 5.0
 
@@ -243,11 +245,10 @@ def test_a_heartbeat_whose_thread_has_ended_says_so(new_heartbeat, leases, capfd
 
     heart = new_heartbeat(Clock(), 0.6)
     heart.start()
+    died = death_of(heart.health)
     leases.renew = leave
-    with gevent.Timeout(PATIENCE):
-        while heart.health.death is None:
-            gevent.sleep(0.01)
 
+    assert died.wait(PATIENCE)
     assert "Odd: out of place" == heart.health.death
 
 

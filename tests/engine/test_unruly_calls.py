@@ -13,10 +13,13 @@ from multiprocessing import connection, process
 
 import gevent
 import pytest
+from gevent.event import Event as Signal
 
 from bus.engine.fork_guard import ForkGuard
 from bus.engine.pool import LOOK_SECONDS
 from bus.engine.run import Run
+
+from .conftest import PATIENCE
 
 
 class Mute(Exception):
@@ -187,7 +190,7 @@ def test_a_replaced_time_sleep_does_not_stop_the_daemon_from_waiting(engine, mon
 
 def test_a_handler_that_catches_everything_for_ever_holds_only_its_slot(engine, facts):
     """It is interrupted once, goes on, and the others run beside it."""
-    swallowed = []
+    swallowed, caught = [], Signal()
 
     def refuse():
         while not engine.gate.is_set():
@@ -195,13 +198,13 @@ def test_a_handler_that_catches_everything_for_ever_holds_only_its_slot(engine, 
                 engine.gate.wait(5)
             except BaseException as error:  # noqa: BLE001 - as such handlers do
                 swallowed.append(error)
+                caught.set()
 
     engine.declare(refuse, "refuse", timeout=0.01, max_attempts=1)
     engine.declare(lambda: 7, "quiet")
     refusing, quiet = engine.waiting(name="refuse"), engine.waiting(name="quiet")
     engine.claimer.tick()
-    while not swallowed:
-        gevent.sleep(0.01)
+    caught.wait(PATIENCE)
     engine.recorder.tick()
 
     assert ["busy", "complete"] == [engine.now(refusing).state, engine.now(quiet).state]

@@ -15,7 +15,7 @@ from bus.clock import Clock
 from bus.maintenance import watchdog
 from bus.maintenance.watchdog import RECENT_SECONDS, Watchdog
 
-from .conftest import Engine, Facts
+from .conftest import Engine, Facts, death_of
 
 PATIENCE = 5.0
 Told = list[tuple[str, Mapping[str, Any]]]
@@ -212,11 +212,10 @@ def test_a_watchdog_whose_thread_has_ended_says_so(
     def leave(_: Watchdog) -> None:
         raise Odd("out of place")
 
+    died = death_of(dog.health)
     monkeypatch.setattr(Watchdog, "_look", leave)
-    with gevent.Timeout(PATIENCE):
-        while dog.health.death is None:
-            gevent.sleep(0.01)
 
+    assert died.wait(PATIENCE)
     assert "Odd: out of place" == dog.health.death
 
 

@@ -293,6 +293,28 @@ def test_check_finds_the_mistake_of_every_app(alone: Command, tmp_path: Path) ->
     assert "cliapp.double" in said.out
 
 
+def test_a_broken_app_is_one_mistake_and_no_more(alone: Command, tmp_path: Path) -> None:
+    """What only it could have declared is not said to be missing; with all apps imported it is."""
+    config = tmp_path / "monqbus.ini"
+    config.write_text(
+        config.read_text().replace("apps = cliapp", "apps = cliapp, one")
+        + "[schedule:nightly]\nevery = 1d\ntask = one.clean\n[hook:open]\nverify = none\ntopic = one.sold\n"
+    )
+    (tmp_path / "apps" / "one.py").write_text("import nowhere\n")
+    broken = alone("check")
+    (tmp_path / "apps" / "one.py").write_text("from monqbus import task\n@task\ndef other(): ...\n")
+    whole = alone("check")
+
+    assert [78, 78] == [broken.code, whole.code]
+    assert ["no module named 'nowhere'"] == [
+        line
+        for line in ("no module named 'nowhere'", "no app declares one.clean", "no handler for 'one.sold'")
+        if line in broken.err
+    ]
+    assert "no app declares one.clean" in whole.err
+    assert "no handler for 'one.sold'" in whole.err
+
+
 def test_config_prints_a_config_that_can_be_used(run: Command, tmp_path: Path) -> None:
     """What it prints is what init writes: it loads without a mistake."""
     run("init", tmp_path)

@@ -364,6 +364,9 @@ def test_arguments_keep_their_types_when_a_task_is_posted_again(place):
         ("[]", "{}", "task shop.charge: "),
         ('[{"$oid": "x"}]', "{}", "args: expected a JSON list"),
         ("[" * 30_000, "{}", "args: expected a JSON list"),
+        ('[{"$numberDecimal": "x"}]', "{}", "args: expected a JSON list"),
+        ('[{"$binary": 1, "$type": "00"}]', "{}", "args: expected a JSON list"),
+        ('[{"$date": {"$numberLong": "9999999999999999999"}}]', "{}", "args"),
     ],
 )
 def test_wrong_arguments_are_shown_again_with_what_was_expected(place, args, kwargs, expectation):

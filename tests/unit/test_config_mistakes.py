@@ -93,6 +93,15 @@ MISTAKES = [
         "example header:X-Forwarded-User",
     ),
     ("[http]\nmax_waiting = 9\n", "2: [http] max_waiting: is called max_inflight now; rename it"),
+    (
+        "[monqbus]\nmax_body = 1MiB\n",
+        "2: [monqbus]: expected a known key, got 'max_body'; it belongs into [http]",
+    ),
+    (
+        "[worker]\ndata_dir = x\n",
+        "2: [worker]: expected a known key, got 'data_dir'; it belongs into [monqbus]",
+    ),
+    (f"{HOOK}cron = a\n", "4: [hook:x]: expected a known key, got 'cron'; it belongs into [schedule:NAME]"),
     ("[http]\nlistn = a\n", "2: [http]: expected a known key, got 'listn'; did you mean listen?"),
     ("[http]\nLISTEN = a\n", "2: [http]: expected a known key, got 'LISTEN'; did you mean listen?"),
     (

@@ -156,6 +156,33 @@ def test_a_link_to_a_folder_of_apps_is_that_folder(app):
     assert ["app_linked.a"] == list(load(["app_linked"], [app / "link"]).tasks)
 
 
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("a.post()", "expected no post while the app is imported, got one; post in a function that is"),
+        ("monqbus.post_event('x.y')", "expected no post while the app is imported, got one"),
+        ("a.delay()", "AttributeError: a task has no 'delay'"),
+        ("a.post_many([()])", "expected no post while"),
+        ("monqbus.connect('nope.ini')", "ConfigError: nope.ini: expected a configuration file"),
+    ],
+)
+def test_what_an_app_does_wrong_is_at_its_own_line(app, line, sentence):
+    """Not at that of ours which found it; the remedy is one for a module of an app."""
+    (app / "app_eager.py").write_text(f"import monqbus\n@monqbus.task\ndef a(): ...\n{line}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(["app_eager"], [app])
+
+    assert f"app app_eager: {app}/app_eager.py:4: {sentence}" in str(caught.value)
+
+
+def test_a_missing_app_is_compared_with_names_that_people_write(app):
+    """`hello` was answered with Python's own __hello__."""
+    with pytest.raises(ConfigError) as caught:
+        load(["hello"], [app])
+
+    assert "app hello: no module named 'hello'; add its folder to [monqbus] path" == str(caught.value)
+
+
 def test_an_app_that_declares_nothing_is_named(app):
     """Itself, in its package, or in a module that it holds: another app may have imported that before."""
     text = "from monqbus import task\n@task\ndef a(): ...\n"

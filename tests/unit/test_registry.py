@@ -203,6 +203,20 @@ def test_an_option_out_of_its_range_is_refused_by_name(options):
     bind(None)
 
 
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("delay", r".post(...)"), ("apply_async", r".options(delay=60).post(...)"), ("request", "`c.task`")],
+)
+def test_a_word_of_another_queue_is_answered_with_ours(word: str, meant: str):
+    """An attribute that is nowhere is missed as always."""
+    declared = task(add)
+    with pytest.raises(AttributeError) as caught:
+        getattr(declared, word)
+
+    assert f"a task has no '{word}'; it is {meant}" in str(caught.value)
+    assert not hasattr(declared, "delayed")
+
+
 def test_an_unknown_option_is_refused_with_the_known_ones():
     with pytest.raises(BadDeclaration, match="task option retries: expected one of cpu, delay, key"):
         task(name="x", retries=3)  # type: ignore[call-overload]
@@ -255,6 +269,10 @@ def test_a_topic_is_a_plain_word(topics):
          "max_attempts, priority, result_type, timeout, got an unknown option, did you mean max_attempts?"),
         ("task(timeuot=3)", "task option timeuot: expected one of cpu, delay, key, max_attempts, priority, "
          "result_type, timeout, got an unknown option, did you mean timeout?"),
+        ("task(bind=True)", "task option bind: expected one of cpu, delay, key, max_attempts, priority, "
+         "result_type, timeout, got an unknown option, did you mean c.task, which every handler has?"),
+        ("task(soft_time_limit=3)", "task option soft_time_limit: expected one of cpu, delay, key, "
+         "max_attempts, priority, result_type, timeout, got an unknown option, did you mean timeout?"),
         ("task('my.name')", "@task: expected a function, got the text 'my.name'; a name is an option"),
     ],
 )  # fmt: skip
@@ -569,6 +587,14 @@ def test_each_call_of_many_is_a_tuple(clerk: Clerk, call: object):
 def test_an_empty_block_asks_nobody():
     with hold():
         pass
+
+
+def test_more_calls_than_one_write_takes_are_counted_and_nothing_is_stored(clerk: Clerk):
+    """The sentence spoke of a block that nobody had written, and of no number."""
+    with pytest.raises(NotStorable, match=rf"post_many: .* at most {MOST_HELD} .*, got 10000; "):
+        task(add).post_many([(n,) for n in range(10_000)])
+
+    assert [] == clerk.batches
 
 
 def test_a_block_takes_so_many_posts_and_says_so(clerk: Clerk):
