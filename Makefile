@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CONFIG ?= config.example.ini
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick test check lint types format bench soak chaos docs binary test-binary clean FORCE
+.PHONY: help run quick test check lint types format bench soak chaos fuzz docs binary test-binary clean FORCE
 .PHONY: suite-early suite-middle suite-late suite-chaos suite-binary suite-contract suite-rest suite-engine suite-unit
 
 help: ## list the targets
@@ -67,6 +67,10 @@ soak: $(VENV)/.ready-for-tests ## a steady load for two hours, a table and build
 
 chaos: $(VENV)/.ready-for-tests ## show that nothing acknowledged is lost, up to 15 min; CHAOS="--list"
 	$(BIN)/python -m tests.chaos $(or $(CHAOS),--at-once)
+
+fuzz: $(VENV)/.ready-for-tests ## look for bytes that break edge, verifiers, rules, payloads: 60 s each; FUZZ="edge --seconds 600"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 docs: $(VENV)/.ready ## write the generated pages and config.example.ini again
 	$(BIN)/python -m tests.generate

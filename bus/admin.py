@@ -8,7 +8,7 @@ A page holds at most *limit* tasks, and never more than PAGE.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args
@@ -34,10 +34,11 @@ from .model import (
     State,
     fresh_start,
 )
+from .pauses import HOOK, SCHEDULE, TASK, Pause, What, counted, covering, pauses_of, require
 from .pauses import KIND as PAUSE
-from .pauses import TASK, Pause, What, counted, covering, pauses_of, require
 from .presentation import plain
 from .schedules import KIND, Schedule, next_moments
+from .schedules.waiting import waiting_of
 from .store import Store
 from .store.contract import Backlog, CountedBy
 from .telemetry import emit
@@ -68,7 +69,8 @@ class Step(NamedTuple):
 class ScheduleState(NamedTuple):
     """A declared schedule: its *target*, what it comes at, its *next* moments, and how the *last* tick ended.
 
-    *outcome* has the states of the last tick's tasks, or says that there are none any more.
+    *outcome* has the states of the last tick's tasks, or says that there are none any more; *waiting* is how
+    many ticks wait for its end.
     """
 
     name: str
@@ -78,6 +80,7 @@ class ScheduleState(NamedTuple):
     last: datetime | None
     outcome: str
     where: str
+    waiting: int = 0
 
 
 class PauseState(NamedTuple):
@@ -93,6 +96,7 @@ class Admin:
     *withdraw* interrupts those of the ids that run in this process; *wake* lets the claimer look;
     *known* is asked for the task names that are declared, to tell which tasks are parked, *schedules* for
     the declared schedules. *paused* is called when pauses have changed, before anybody is told of it.
+    *tasks_of_hook* has the names of those that a pause of a hook holds up, or raises BadFilter.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class Admin:
         known: Callable[[], Container[str]] | None = None,
         schedules: Callable[[], Mapping[str, Schedule]] = dict,
         paused: Callable[[], object] = lambda: None,
+        tasks_of_hook: Callable[[str], Sequence[str]] = lambda _: (),
     ) -> None:
         self._store = store
         self._clock = clock
@@ -115,6 +120,7 @@ class Admin:
         self._known = known
         self._schedules = schedules
         self._paused = paused
+        self._tasks_of_hook = tasks_of_hook
 
     def find(self, filter: Filter, limit: int, cursor: ObjectId | None = None) -> list[MonQTask]:
         """Tasks that match, newest first: one page, which ends as in Store.find, of brief tasks."""
@@ -236,6 +242,7 @@ class Admin:
             last if isinstance(last, datetime) else None,
             self._outcome(fields.get("last_tasks")) if last else "",
             schedule.where,
+            len(waiting_of(fields)),
         )
 
     def _outcome(self, ids: object) -> str:
@@ -250,10 +257,11 @@ class Admin:
     def pauses(self) -> list[PauseState]:
         """The pauses that hold, by name, those of schedules first."""
         found = self._pauses_now()
-        backlogs = self._store.waiting() if any(pause.what == TASK for pause in found) else {}
+        backlogs = self._store.waiting() if any(pause.what != SCHEDULE for pause in found) else {}
         waiting = {name: backlog.depth for name, backlog in backlogs.items()}
         return [
-            PauseState(pause, counted([pause], waiting) if pause.what == TASK else None) for pause in found
+            PauseState(pause, counted([pause], waiting) if pause.what != SCHEDULE else None)
+            for pause in found
         ]
 
     def paused(self, task_name: str) -> Pause | None:
@@ -268,12 +276,13 @@ class Admin:
     def pause(
         self, what: What, name: str, reason: str, *, until: datetime | None = None, by: str = ""
     ) -> Pause:
-        """Hold up tasks, or schedules, by a name with wildcards; durable when it returns. Safe to repeat.
+        """Hold up tasks, or schedules, by a name with wildcards, or a hook; durable when it returns.
 
-        One that is paused already keeps its beginning and gets this reason and end. Raises BadFilter for
-        what cannot be, StoreError when others change the same pause all the time.
+        Safe to repeat: one that is paused already keeps its beginning and gets this reason and end. Raises
+        BadFilter for what cannot be, StoreError when others change the same pause all the time.
         """
         require(what, name, reason)
+        tasks = tuple(self._tasks_of_hook(name)) if what == HOOK else ()
         now = self._clock.now()
         until = _end(until, now)
         for _ in range(TRIES):
@@ -281,7 +290,7 @@ class Admin:
             is_on = stored is not None and not stored.is_over(now)
             since = stored.since if stored is not None and is_on else now
             version = stored.version if stored is not None else 0
-            pause = Pause(what, name, reason, since or now, until, by, version)
+            pause = Pause(what, name, reason, since or now, until, by, version, tasks)
             if self._store.keep_records([pause.record]) == [True]:
                 self._paused()
                 return dataclasses.replace(pause, version=version + 1)

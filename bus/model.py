@@ -47,6 +47,7 @@ LEGAL_MOVES: Final[Mapping[State, frozenset[State]]] = {
     ERROR: frozenset({READY}),
     SKIPPED: frozenset({READY}),
 }
+UNFINISHED: Final[tuple[State, ...]] = (READY, BUSY)
 FAILED: Final[tuple[State, ...]] = (ERROR,)
 RUNNABLE: Final[tuple[State, ...]] = tuple(state for state in STATES if LEGAL_MOVES[state])
 """The states from which a task may still run, by itself or after an operator's retry: it needs its event."""

@@ -1,7 +1,8 @@
 """Pauses: what an operator holds up, until when and why. Pure values, no I/O.
 
-A pause names tasks, or schedules, by a whole name in which each ``*`` stands for any text. It is kept as a
-record of the store. Nobody claims a task that is paused, and a schedule that is paused stores no tick.
+A pause names tasks, or schedules, by a whole name in which each ``*`` stands for any text. One of a hook
+holds up the tasks of that hook's handlers. It is kept as a record of the store. Nobody claims a task that is
+paused, and a schedule that is paused stores no tick.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, cast
 
+from bson import ObjectId
+
 from .clock import UTC
 from .errors import BadFilter
 from .model import WILDCARD, Record
@@ -18,9 +21,11 @@ from .safe_text import shown
 
 KIND: Final = "pause"
 """Of the records that pauses are kept as."""
-What = Literal["task", "schedule"]
+What = Literal["task", "schedule", "hook"]
 TASK: Final = "task"
 SCHEDULE: Final = "schedule"
+HOOK: Final = "hook"
+KINDS: Final = (TASK, SCHEDULE, HOOK)
 LONGEST_NAME: Final = 128
 LONGEST_REASON: Final = 1000
 UNREAD_REASON: Final = "the record of this pause cannot be read"
@@ -31,7 +36,12 @@ _MARKS: Final = frozenset("_.:-" + WILDCARD)
 class Pause:
     """Holds up the tasks, or schedules, of *name* from *since* until *until*; None: until it is resumed.
 
-    *by* is whoever asked for it, as far as that was said. *version* is that of its record.
+    *by* is whoever asked for it, as far as that was said. *tasks* are the names that the pause of a hook
+    holds up. *version* is that of its record.
+
+    A circuit breaker that is open is a pause with a *probe*: at *probe_at* a task is tried, and so many
+    seconds later the next one; *trying* is the last one that was. When an operator pauses its name, it is a
+    pause like any other.
     """
 
     what: What
@@ -41,13 +51,17 @@ class Pause:
     until: datetime | None = None
     by: str = ""
     version: int = 0
+    tasks: tuple[str, ...] = ()
+    probe: float | None = None
+    probe_at: datetime | None = None
+    trying: ObjectId | None = None
 
     @property
     def title(self) -> str:
         """What is paused, for people."""
         if self.what == TASK:
             return "all tasks" if self.name == WILDCARD else self.name
-        return f"schedule {self.name}"
+        return f"{self.what} {self.name}"
 
     @property
     def sentence(self) -> str:
@@ -63,6 +77,8 @@ class Pause:
 
     def covers(self, what: str, name: str) -> bool:
         """Whether it holds up the task, or schedule, of this name."""
+        if self.what == HOOK:
+            return (what == HOOK and name == self.name) or (what == TASK and name in self.tasks)
         return what == self.what and fits(self.name, name)
 
     def is_over(self, now: datetime) -> bool:
@@ -72,7 +88,16 @@ class Pause:
     @property
     def record(self) -> Record:
         """What it is kept as."""
-        fields = {"reason": self.reason, "since": self.since, "until": self.until, "by": self.by}
+        fields: dict[str, Any] = {
+            "reason": self.reason,
+            "since": self.since,
+            "until": self.until,
+            "by": self.by,
+        }
+        if self.tasks:
+            fields["tasks"] = list(self.tasks)
+        if self.probe is not None:
+            fields |= {"probe": self.probe, "probe_at": self.probe_at, "trying": self.trying}
         return Record(KIND, f"{self.what} {self.name}", fields, self.version)
 
     @property
@@ -85,19 +110,22 @@ class Pause:
             "since": self.since,
             "until": self.until,
             "by": self.by,
+            **({"tasks": list(self.tasks)} if self.what == HOOK else {}),
+            **({"probe": self.probe, "probe_at": self.probe_at} if self.probe is not None else {}),
         }
 
 
 def pause_of(record: Record) -> Pause | None:
-    """The pause that *record* is; None for one that names neither tasks nor schedules.
+    """The pause that *record* is; None for one that names neither tasks nor schedules nor a hook.
 
     One whose fields cannot be read holds: an operator has meant something to wait.
     """
     what, _, name = record.name.partition(" ")
-    if what not in (TASK, SCHEDULE) or not name:
+    if what not in KINDS or not name:
         return None
     fields = record.fields
-    reason, by = fields.get("reason"), fields.get("by")
+    reason, by, tasks = fields.get("reason"), fields.get("by"), fields.get("tasks")
+    probe, trying = fields.get("probe"), fields.get("trying")
     return Pause(
         cast("What", what),
         name,
@@ -106,6 +134,10 @@ def pause_of(record: Record) -> Pause | None:
         _moment(fields.get("until")),
         by if isinstance(by, str) else "",
         record.version,
+        tuple(one for one in tasks if isinstance(one, str)) if isinstance(tasks, list) else (),
+        float(probe) if isinstance(probe, (int, float)) and what == TASK else None,
+        _moment(fields.get("probe_at")),
+        trying if isinstance(trying, ObjectId) else None,
     )
 
 
@@ -121,7 +153,7 @@ def covering(pauses: Iterable[Pause], what: str, name: str) -> Pause | None:
 
 def counted(pauses: Iterable[Pause], waiting: Mapping[str, int]) -> int:
     """How many tasks, of those that are *waiting* by name, are held up."""
-    held = [pause for pause in pauses if pause.what == TASK]
+    held = [pause for pause in pauses if pause.what != SCHEDULE]
     return sum(number for name, number in waiting.items() if covering(held, TASK, name))
 
 
@@ -143,8 +175,8 @@ def fits(pattern: str, name: str) -> bool:
 
 def require(what: object, name: object, reason: object) -> None:
     """Raise BadFilter when no pause can have these."""
-    if what not in (TASK, SCHEDULE):
-        raise BadFilter(f"what: expected {TASK} or {SCHEDULE}, got {shown(what)}")
+    if what not in KINDS:
+        raise BadFilter(f"what: expected one of {', '.join(KINDS)}, got {shown(what)}")
     require_name(name)
     if not isinstance(reason, str) or not reason.strip() or len(reason) > LONGEST_REASON:
         raise BadFilter(

@@ -26,6 +26,7 @@ from .errors import NotFound, StoreError, StoreUnavailable
 from .joining import await_end
 from .model import UNREAD, Event, MonQTask, Posting, Receipt
 from .repetition import is_repetition, repeat
+from .schedule_run import make_room
 from .schedules import KIND as SCHEDULE_KIND
 from .schedules import Schedule
 from .starter import Spooler, Starter
@@ -271,7 +272,8 @@ class PostOffice:
     def fire_now(self, name: str, event_id: ObjectId | None = None) -> Receipt:
         """Store a tick of the schedule *name* that is not one of its moments. Raises NotFound, BadCall.
 
-        Under an *event_id* it is stored once. Its schedule's `overlap` counts, `jitter` does not.
+        Under an *event_id* it is stored once. Its schedule's `overlap` counts, `jitter` does not. With
+        `queue` it raises StoreError while an earlier run goes on.
         """
         schedules = self._registry().schedules
         if (schedule := schedules.get(name)) is None:
@@ -283,6 +285,8 @@ class PostOffice:
             posting.event.id = event_id
             for task in posting.tasks:
                 task.event_id = event_id
+        if schedule.is_queue and (event_id is None or self._store.event(event_id) is None):
+            make_room(self._store, schedule, [task.id for task in posting.tasks], self._clock.now())
         receipt = self._direct.store(posting)
         for task in new_of(posting, receipt):
             emit("task.posted", task=task)

@@ -167,6 +167,15 @@ def decide(
     return again
 
 
+def has_failed(ending: Ending) -> bool | None:
+    """Whether a run failed; None when its ending says nothing about it, as of one that was cancelled."""
+    if isinstance(ending, Returned):
+        return False
+    if isinstance(ending, Raised):
+        return None if isinstance(ending.error, Snooze | Cancel) else True
+    return True if isinstance(ending, Failed | Overdue | Crashed) else None
+
+
 def without_postings(
     task: MonQTask, outcome: Outcome, refusal: Exception, now: datetime, keep: timedelta
 ) -> Outcome:

@@ -56,6 +56,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.INFO,
         "a sender asked whether the hook is there, and got its answer; no event, and no handler hears of it",
     ),
+    "subscription.offered": (
+        logging.WARNING,
+        "a sender waits until a person confirms a subscription; reason = the URL, which nobody opens here",
+    ),
     "event.unreadable": (
         logging.WARNING,
         "a delivery says that it is JSON and is not, and why; it is stored, its handlers have the bytes",
@@ -76,6 +80,12 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.INFO,
         "this daemon begins none of the tasks, or fires none of the schedules, of this name; why, until when",
     ),
+    "breaker.opened": (
+        logging.WARNING,
+        "a task has failed as often as its open_after says: it is paused, and one is tried now and then",
+    ),
+    "breaker.probed": (logging.INFO, "of a task whose breaker is open one was tried; its end decides"),
+    "breaker.closed": (logging.INFO, "the task that was tried succeeded: what has waited begins"),
     "pause.ended": (logging.INFO, "the pause was resumed, or its time is over; what has waited begins"),
     "delivery.differed": (
         logging.INFO,
@@ -93,6 +103,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
         logging.WARNING,
         "the store does not take the records of refused and repeated deliveries; the first 500 wait for it",
     ),
+    "hook.disabled": (
+        logging.ERROR,
+        "at the start and a reload: a secret of the hook is missing, and which; its deliveries get 503",
+    ),
     "handler.mismatched": (
         logging.WARNING,
         "at the start and a reload: a handler does not take a hook's deliveries; each will end in error",
@@ -103,9 +117,13 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     ),
     "handler.resumed": (logging.INFO, "the command can be started again; its tasks run within a minute"),
     "event.refused": (logging.WARNING, "a request was answered with an error; what was asked, and by whom"),
+    "tls.failed": (
+        logging.WARNING,
+        "a TLS handshake failed, of whom and why; code = certificate: the client does not trust ours",
+    ),
     "refusals.omitted": (
         logging.WARNING,
-        "so many more requests of this hook and kind were refused within a minute; they have no lines",
+        "so many more requests of this hook and kind, or handshakes, failed within a minute; without lines",
     ),
     "connections.limited": (
         logging.WARNING,
@@ -228,9 +246,13 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     "schedule.fired": (logging.DEBUG, "a tick of a schedule is stored, by this daemon or by another one"),
     "schedule.late": (
         logging.WARNING,
-        "ticks were stored later than the schedule's lateness; how many, the first one's moment, the reason",
+        "ticks were stored, or begin, later than the schedule's lateness; how many, of which moment, why",
     ),
-    "schedule.missed": (logging.WARNING, "ticks were missed and are left out, as the schedule's missed says"),
+    "schedule.missed": (
+        logging.WARNING,
+        "ticks are left out: they were missed, as the schedule's missed says, or have waited in vain; how "
+        "many, and why they have",
+    ),
     "schedule.skipped": (
         logging.INFO,
         "a tick was left out: a task of an earlier one is not finished, and overlap is skip",

@@ -176,7 +176,9 @@ DELIVERIES: Final[dict[str, Delivery]] = {
         {"signature": {}, "event-data": {"id": "m-1", "event": "delivered", "recipient": "ada@example.org"}},
         event="delivered",
     ),
-    "mailchimp": Delivery("type=subscribe&data%5Bemail%5D=ada%40example.org", {"content-type": FORM}),
+    "mailchimp": Delivery(
+        "type=subscribe&data%5Bemail%5D=ada%40example.org", {"content-type": FORM}, event="subscribe"
+    ),
     "slack": Delivery(
         {
             "type": "event_callback",
@@ -263,6 +265,28 @@ DELIVERIES: Final[dict[str, Delivery]] = {
             "data": {"events": [{"eventType": "user.lifecycle.create"}]},
         },
         event="user.lifecycle.create",
+    ),
+    "asana": Delivery(
+        {
+            "events": [
+                {"action": "changed", "resource": {"gid": "1", "resource_type": "task"}, "parent": None}
+            ]
+        },
+        event="changed",
+    ),
+    "sns": Delivery(
+        {
+            "Type": "Notification",
+            "MessageId": _ID,
+            "TopicArn": "arn:aws:sns:eu-west-1:1:boats",
+            "Message": "{}",
+        },
+        {
+            "x-amz-sns-message-type": "Notification",
+            "x-amz-sns-message-id": _ID,
+            "content-type": "text/plain; charset=UTF-8",
+        },
+        event="Notification",
     ),
     "event-grid": Delivery(
         [{"id": "1", "eventType": "Blob.Created", "subject": "/a", "data": {}, "dataVersion": ""}],

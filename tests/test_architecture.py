@@ -170,9 +170,9 @@ def test_the_allow_list_of_dead_code_names_what_is_there():
     assert set() == allowed.keys() - written
 
 
-@pytest.mark.parametrize("tool", ["tests.bench.__main__", "tests.chaos.__main__"])
+@pytest.mark.parametrize("tool", ["tests.bench.__main__", "tests.chaos.__main__", "tests.fuzz.__main__"])
 def test_a_tool_that_is_run_by_hand_can_be_imported(tool):
-    """`make bench` and `make chaos`: a name that was changed elsewhere would be missed late."""
+    """`make bench`, `make chaos` and `make fuzz`: a name that was changed elsewhere would be missed late."""
     assert importlib.import_module(tool)
 
 

@@ -13,6 +13,7 @@ from ..config.secrets import SHORTEST
 from ..config.value_types import FOLDER_OR_NONE, MEDIA_TYPE, NETWORKS, Unfit, ValueType
 from ..rules import OF_A_DELIVERY, compiled
 from ..senders import SENDERS
+from . import answers
 from .commands import command_of
 from .lost import Lost, in_ini, listed, plain
 from .reading import CLOSED, OPENED
@@ -22,26 +23,23 @@ _UNFIT = re.compile(r"[^A-Za-z0-9_-]+")
 _VARIABLE = re.compile(r"[^A-Z0-9]+")
 _LONGEST_NAME: Final = 64
 _LONGEST_SECRET: Final = 1024
-_OUTPUT: Final = (
-    "the answer comes once the event is stored, before the command runs; `monqbus show TASK` has its output"
-)
 _REMARKS: Final[dict[str, str]] = {
-    "response-message": "the answer is JSON with the ids of the event and its tasks; read those",
-    "response-headers": "the answer has no headers of one's own; let the proxy in front set them",
-    "success-http-response-code": "it is 202, or 200 for the same delivery again; senders take either",
     "trigger-rule-mismatch-http-response-code": "a delivery for which `when` does not hold is answered 202",
-    "include-command-output-in-response": _OUTPUT,
-    "include-command-output-in-response-on-error": _OUTPUT,
+    "include-command-output-in-response-on-error": "of a command that failed it is 500 without what it "
+    "printed; `monqbus show TASK` has it",
     "trigger-signature-soft-failures": "write several secrets, each is tried; nothing else is let in",
     "keep-file-environment": "files are removed when the run ends; let the command copy them",
 }
 """Properties that are not carried over, and what there is in their place."""
-_KNOWN: Final = frozenset(
-    {
-        *("id", "execute-command", "command-working-directory", "pass-arguments-to-command"),
-        *("pass-environment-to-command", "pass-file-to-command", "trigger-rule", "http-methods"),
-        *("incoming-payload-content-type", "parse-parameters-as-json", "pre-hook-command"),
-    }
+_KNOWN: Final = (
+    frozenset(
+        {
+            *("id", "execute-command", "command-working-directory", "pass-arguments-to-command"),
+            *("pass-environment-to-command", "pass-file-to-command", "trigger-rule", "http-methods"),
+            *("incoming-payload-content-type", "parse-parameters-as-json", "pre-hook-command"),
+        }
+    )
+    | answers.KEYS
 )
 _HEAD: Final = """\
 [monqbus]
@@ -127,6 +125,8 @@ def _section(
     if kind := in_ini(plain(hook.get("incoming-payload-content-type") or "", "content type"), "content type"):
         lines.append(("content_type", _read(MEDIA_TYPE, kind, "incoming-payload-content-type")))
     _require_stored(trigger)
+    answer = answers.answer_of(hook)
+    lines += answer.lines
     handler = [
         ("topic", name),
         ("command", _read(COMMAND, command_of(hook, unpacks_payload=unpacks), "command")),
@@ -136,7 +136,9 @@ def _section(
     ):
         handler.append(("working_dir", _read(FOLDER_OR_NONE, folder, "command-working-directory")))
     handler.append(("max_attempts", "1"))
-    remarks += [f"{subject}: {one}" for one in (*trigger.remarks, *told, *_passed_over(hook))]
+    remarks += [
+        f"{subject}: {one}" for one in (*trigger.remarks, *told, *answer.remarks, *_passed_over(hook))
+    ]
     text = f"{_written(f'hook:{name}', lines)}\n{_written(f'handler:{name}', handler)}"
     return text, {place(name): secrets} if secrets else {}
 

@@ -34,7 +34,7 @@ def plain(value: Any, what: str) -> str:
 
 def in_ini(text: str, what: str) -> str:
     """*text* where it can be a value of an INI file, else Lost."""
-    if _COMMENT.search(text) or text != text.strip():
+    if _COMMENT.search(f" {text}") or text != text.strip():
         raise Lost(
             f"{what}: a space and ; begin a comment, or spaces are at its ends", "put it into a script"
         )

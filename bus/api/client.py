@@ -378,7 +378,9 @@ def _task(document: dict[str, Any]) -> MonQTask:
 
 
 def _pause(row: Mapping[str, Any]) -> Pause:
-    return Pause(**{name: row[name] for name in ("what", "name", "reason", "since", "until", "by")})
+    parts = {name: row[name] for name in ("what", "name", "reason", "since", "until", "by")}
+    tasks = tuple(row.get("tasks", ()))
+    return Pause(**parts, tasks=tasks, probe=row.get("probe"), probe_at=row.get("probe_at"))
 
 
 def _understood(status: int, data: bytes) -> dict[str, Any]:

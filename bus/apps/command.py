@@ -244,10 +244,12 @@ def declare(handlers: Iterable[Handler], folder: Path) -> None:
     Those that call a task need it to be declared before. Raises BadDeclaration, ConfigError.
     """
     for handler in handlers:
-        attempts = handler.max_attempts or None
+        attempts, open_after, probe = handler.max_attempts or None, handler.open_after, handler.probe
         if handler.task:
             task = target_of(handler)
             attempts = attempts or task.defaults.max_attempts
+            if not open_after:
+                open_after, probe = task.defaults.open_after, task.defaults.probe
             called: Callable[..., Any] = MappedCall(
                 task.function, handler.args, dict(handler.kwargs), handler.where
             )
@@ -261,6 +263,8 @@ def declare(handlers: Iterable[Handler], folder: Path) -> None:
             priority=handler.priority,
             max_attempts=attempts,
             timeout=handler.timeout,
+            open_after=open_after,
+            probe=probe,
         )(called)
 
 

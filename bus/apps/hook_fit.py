@@ -25,14 +25,16 @@ def misfits(hooks: Iterable[Hook], known: Registry) -> Misfits:
     for hook in hooks:
         is_fixed = "{" not in hook.topic
         for topic in known.topics:
-            if topic == hook.topic if is_fixed else _may_become(hook.topic, topic):
+            if may_become(hook.topic, topic):
                 sentences = [_misfit(handler, topic, hook.name) for handler in known.handlers_of(topic)]
                 (found.certain if is_fixed else found.possible).extend(filter(None, sentences))
     return found
 
 
-def _may_become(template: str, topic: str) -> bool:
-    """Whether a hook's *template* may become *topic*, as far as its two ends tell."""
+def may_become(template: str, topic: str) -> bool:
+    """Whether a hook's *template* may become *topic*, as far as the ends of one with placeholders tell."""
+    if "{" not in template:
+        return topic == template
     start, end = template.partition("{")[0], template.rpartition("}")[2]
     return len(topic) > len(start) + len(end) and topic.startswith(start) and topic.endswith(end)
 

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..breaker import DEFAULT_PROBE, EXPECTED, threshold_of
 from ..errors import LONGEST_DELAY_SECONDS, BadDeclaration
 from ..safe_text import shown
 from ..spelling import nearest
 
 LARGEST_WHOLE = 2**31 - 1  # every store can count so far
 LONGEST_KEY = 1024
+OF_THE_DECLARATION = ("cpu", "open_after", "probe")
 _ELSEWHERE = {
     "bind": "c.task, which every handler has",
     "countdown": "delay",
@@ -35,7 +37,8 @@ _CONTROL = re.compile(r"__task_(\w+)")
 class Options:
     """How a task is stored and run. `delay` and `timeout` in seconds; None = the daemon's default.
 
-    `cpu` belongs to the declaration: it runs in a process of its own, and cannot be changed by a post.
+    `cpu`, `open_after` and `probe` belong to the declaration and cannot be changed by a post: the first runs
+    it in a process of its own, the others are its circuit breaker.
     """
 
     priority: int | None = None
@@ -45,6 +48,8 @@ class Options:
     key: str | None = None
     result_type: str = "forget"
     cpu: bool = False
+    open_after: str = ""
+    probe: float = DEFAULT_PROBE
 
     def __post_init__(self) -> None:
         _expect(
@@ -62,6 +67,8 @@ class Options:
         )
         _expect(self.result_type in ("keep", "forget"), "result_type", "'keep' or 'forget'", self.result_type)
         _expect(isinstance(self.cpu, bool), "cpu", "True or False", self.cpu)
+        _expect(_is_threshold(self.open_after), "open_after", EXPECTED, self.open_after)
+        _expect(_is_pause(self.probe) and self.probe >= 1, "probe", "1 second or more", self.probe)
 
     def but(self, changes: Mapping[str, Any]) -> Options:
         """These options with *changes*; an unknown name raises BadDeclaration."""
@@ -78,7 +85,8 @@ class Options:
 
 def for_one_post(options: Options, changes: Mapping[str, Any]) -> Options:
     """*options* with what one post may change of them."""
-    _expect("cpu" not in changes, "cpu", "it in @task(...), where it belongs", "it for one post")
+    for name in OF_THE_DECLARATION:
+        _expect(name not in changes, name, "it in @task(...), where it belongs", "it for one post")
     return options.but(changes) if changes else options
 
 
@@ -100,6 +108,15 @@ def without_controls(options: Options, kwargs: Mapping[str, Any]) -> tuple[Optio
 def _expect(holds: bool, name: str, expectation: str, value: object) -> None:
     if not holds:
         raise BadDeclaration(f"task option {name}: expected {expectation}, got {shown(value, 80)}")
+
+
+def _is_threshold(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        return not value or bool(threshold_of(value))
+    except ValueError:
+        return False
 
 
 def _is_key(value: object) -> bool:

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
+from ..breaker import DEFAULT_PROBE
 from ..codec import storable
 from ..errors import BadCall, BadDeclaration
 from ..model import TASK_NAME, TOPIC, MonQTask
@@ -235,7 +236,7 @@ class Registry:
     def plan(self, schedule: Schedule) -> None:
         """Add *schedule*; two of one name are refused."""
         known = self.schedules.get(schedule.name)
-        if known is not None and known.where != schedule.where:
+        if known is not None and (known.where, known.moments.text) != (schedule.where, schedule.moments.text):
             raise BadDeclaration(
                 f"schedule {schedule.name}: declared at {known.where} and again at {schedule.where}; "
                 "give one of them a name of its own"
@@ -347,6 +348,8 @@ def task(
     timeout: float | None = None,
     result_type: str = "forget",
     cpu: bool = False,
+    open_after: str = "",
+    probe: float = DEFAULT_PROBE,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
@@ -372,6 +375,8 @@ def event_handler(
     timeout: float | None = None,
     result_type: str = "forget",
     cpu: bool = False,
+    open_after: str = "",
+    probe: float = DEFAULT_PROBE,
     **unknown: NoReturn,
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Register a function for *topics*; every event becomes one MonQTask for each handler.
@@ -388,6 +393,8 @@ def event_handler(
         timeout=timeout,
         result_type=result_type,
         cpu=cpu,
+        open_after=open_after,
+        probe=probe,
     ).but(unknown)
 
     def declare(function: Callable[P, R]) -> Task[P, R]:

@@ -77,7 +77,7 @@ def _plan(schedule: Schedule, task: Task[P, R]) -> None:
         raise BadDeclaration(f"@schedule of {task.name}: {error}") from error
     task.expect(schedule.args, schedule.kwargs)
     name = schedule.name or task.name
-    being_filled().plan(replace(schedule, name=name, task=task.name, where=task.where))
+    being_filled().plan(replace(schedule, name=name, task=task.name, where=task.where, is_decorated=True))
 
 
 def _moments(given: Mapping[str, Any]) -> Moments:
@@ -97,7 +97,8 @@ def _moments(given: Mapping[str, Any]) -> Moments:
         )
     every, at, start = given["every"], given["at"], given["start"]
     if not isinstance(every, str):
-        every = f"{_seconds('every', every):g}s"
+        seconds = _seconds("every", every)
+        every = f"{seconds:.0f}s" if seconds == int(seconds) else f"{seconds}s"
     values = {
         "cron": _read("cron", CRON, given["cron"]),
         "every": _read("every", EVERY, every if "every" in ways else ""),

@@ -39,7 +39,8 @@ def check(options: argparse.Namespace) -> int:
     broken = _app_problems(config)
     unfit = misfits(config.hooks.values(), registry.registry())
     schedules = _schedule_problems(is_complete=not broken)
-    problems = [*broken, *_program_problems(config), *unfit.certain, *schedules]
+    unusable = [*_program_problems(config), *config.faults.values()]
+    problems = [*broken, *unusable, *unfit.certain, *schedules]
     _print_declared(config)
     store_error = None if options.offline else _store_error(config)
     for warning in (
@@ -93,7 +94,7 @@ def _schedule_problems(*, is_complete: bool) -> list[str]:
     """Schedules whose task is not there, when all apps were imported, or does not take their arguments."""
     known = registry.registry()
     found = []
-    for name, one in sorted(known.schedules.items()):
+    for _, one in sorted(known.schedules.items()):
         task = known.tasks.get(one.task)
         if one.task and task is None:
             if not is_complete:
@@ -101,9 +102,9 @@ def _schedule_problems(*, is_complete: bool) -> list[str]:
             missing = (
                 f"no app declares {one.task}{_near(one.task, known.tasks)} tasks would wait until one does"
             )
-            found.append(f"{one.where}: [schedule:{name}] task: {missing}")
+            found.append(f"{one.where}: {one.title} task: {missing}")
         elif task is not None and (fault := task.misfit(one.args, one.kwargs)):
-            found.append(f"{one.where}: [schedule:{name}] {fault}")
+            found.append(f"{one.where}: {one.title} {fault}")
     return found
 
 
@@ -111,12 +112,12 @@ def _odd_schedules(*, is_complete: bool) -> list[str]:
     """Schedules that publish for nobody, when all apps were imported, never come, or hardly ever."""
     known, now = registry.registry(), Clock().now()
     found = []
-    for name, one in sorted(known.schedules.items()):
+    for _, one in sorted(known.schedules.items()):
         if is_complete and one.topic and not known.handlers_of(one.topic):
             idle = f"no handler for {one.topic!r}{_near(one.topic, known.topics)} events are only recorded"
-            found.append(f"{one.where}: [schedule:{name}] topic: {idle}")
+            found.append(f"{one.where}: {one.title} topic: {idle}")
         if odd := never_comes(one, now):
-            found.append(f"{one.where}: [schedule:{name}]: {odd}")
+            found.append(f"{one.where}: {one.title}: {odd}")
     return found
 
 
@@ -140,7 +141,9 @@ def _print_declared(config: Config) -> None:
     most = Limits.of(config.http).most_bytes
     terminal.line(f"memory   at most about {most / 2**20:.0f} MiB for requests on their way in")
     for hook in config.hooks.values():
-        terminal.line(f"hook     /hooks/{hook.name} → {hook.topic} (verify = {hook.verify})  {hook.where}")
+        closed = ", closed: a secret is missing" if hook.fault else ""
+        shown = f"/hooks/{hook.name} → {hook.topic} (verify = {hook.verify}{closed})"
+        terminal.line(f"hook     {shown}  {hook.where}")
         if hook.when:
             terminal.line(f"rule     /hooks/{hook.name} when {_on_one_line(hook.when)}")
 

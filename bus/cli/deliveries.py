@@ -12,11 +12,12 @@ from ..delivery_record import ANSWERED, OF_EVENTS, REFUSED, Delivery, DeliveryFi
 from ..errors import NotFound, UsageError
 from ..filter_checks import MOST_VALUES
 from ..model import FILTERED, UNHANDLED, Filter
-from ..presentation import delivery_details, delivery_row
+from ..presentation import delivery_details, delivery_row, plain
 from . import terminal
 from .events import refuse_given, show_fields
 from .filters import event_id, received_filter
 from .hints import tell_of_no_event, why_unhandled
+from .refused import replay_refused
 from .replaying import pages, replay_each, replay_matching, require_meant
 from .session import OwnAdmin, open_admin, read_config
 
@@ -31,13 +32,22 @@ def deliveries(options: argparse.Namespace) -> int:
     if options.action == "show" and not options.ids:
         raise UsageError("ID: expected at least one delivery to show, got none; `deliveries list` shows ids")
     if options.ids:
-        refuse_given(options, FILTERS)
+        refuse_given(options, FILTERS, options.ids[0])
+    if (options.refused or options.to) and options.action != "replay":
+        raise UsageError(f"--refused, --to: expected with replay alone, got {options.action}; leave them out")
     ids = [event_id(text) for text in options.ids]
     if options.action == "show":
         with open_admin(options, looks=True) as admin:
             for one in ids:
                 _show(admin, admin.delivery(one), as_json=options.json)
         return 0
+    if options.to and not options.refused:
+        raise UsageError("--to: expected with --refused alone, got it without; leave it out")
+    if options.refused:
+        if ids:
+            raise UsageError(f"ID: expected all of them behind --refused, got {ids[0]} before it")
+        refuse_given(options, FILTERS, options.refused[0])
+        return replay_refused(options, [event_id(text) for text in options.refused])
     return _replay(options, ids)
 
 
@@ -69,13 +79,15 @@ def _without_event(found: Delivery) -> str:
     if found.outcome == REFUSED:
         return (
             f"delivery {found.id}: it was refused ({found.status} {found.code}) and never verified, so "
-            "there is no event to replay; have its sender send it again"
+            "there is no event to replay; have its sender send it again, or vouch for it with --refused"
         )
     return f"delivery {found.id}: it was {found.outcome} and left no event to replay"
 
 
 def _list(options: argparse.Namespace) -> int:
     """One line a delivery, newest first."""
+    if options.refused or options.to:
+        raise UsageError("--refused, --to: expected with replay alone, got list; leave them out")
     if options.ids:
         raise UsageError(f"ID: expected none with list, got {options.ids[0]!r}; `deliveries show` takes ids")
     filter = received_filter(DeliveryFilter, options, Clock().now())
@@ -117,7 +129,10 @@ def _show(admin: OwnAdmin | ApiClient, one: Delivery, *, as_json: bool) -> None:
     details = delivery_details(one)
     if one.outcome in OF_EVENTS and one.event_id is not None:
         details["body"] = None  # `events show` has it
-        details["tasks"] = _tasks(admin, one)
+        tasks = details["tasks"] = _tasks(admin, one)
+        ends = [task["ended"] for task in tasks]
+        details["seconds"] = None  # how long the answer took is not stored with an event
+        details["ended"] = max(ends) if ends and all(ends) and len(ends) == len(one.task_ids) else None
         details["unhandled"] = None if one.task_ids else why_unhandled(admin, admin.event(one.event_id))
     if as_json:
         terminal.row(details)
@@ -135,6 +150,8 @@ def _tasks(admin: OwnAdmin | ApiClient, one: Delivery) -> list[dict[str, Any]]:
             "id": str(task.id),
             "name": task.task_name,
             "state": task.state,
+            "started": plain(task.time_start),
+            "ended": plain(task.time_stop),
             "waited": _between(one.received, task.time_start),
             "ran": _between(task.time_start, task.time_stop),
         }

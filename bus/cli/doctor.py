@@ -58,6 +58,8 @@ def _found(options: argparse.Namespace) -> Iterator[Diagnosis]:
     yield Diagnosis("config", str(path))
     for warning in config.warnings:
         yield Diagnosis("config", warning, "warning")
+    for fault in config.faults.values():
+        yield Diagnosis("hook", fault, "problem", "closed: its deliveries get 503; then send the daemon HUP")
     yield from limits(config)
     yield from data(config)
     yield from commands(config)

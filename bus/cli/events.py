@@ -30,7 +30,7 @@ def events(options: argparse.Namespace) -> int:
     if options.action == "list":
         return _list(options)
     if options.ids:
-        refuse_given(options, FILTERS)
+        refuse_given(options, FILTERS, options.ids[0])
     ids = [event_id(text) for text in options.ids]
     if options.action == "show":
         if not ids:
@@ -50,13 +50,13 @@ def events(options: argparse.Namespace) -> int:
     return replay_matching(options, replace(filter, outcome=filter.outcome or UNHANDLED))
 
 
-def refuse_given(options: argparse.Namespace, names: Iterable[str]) -> None:
-    """Raise UsageError where one of *names*, which choose, is given beside ids."""
+def refuse_given(options: argparse.Namespace, names: Iterable[str], first: str) -> None:
+    """Raise UsageError where one of *names*, which choose, is given beside ids, such as the *first*."""
     for name in names:
         if getattr(options, name) is not None:
-            raise UsageError(f"--{name}: expected with no ID, got it with {options.ids[0]}; leave one out")
+            raise UsageError(f"--{name}: expected with no ID, got it with {first}; leave one out")
     if options.all or options.dry_run:
-        raise UsageError(f"--all, --dry-run: expected with no ID, got {options.ids[0]}; leave one out")
+        raise UsageError(f"--all, --dry-run: expected with no ID, got {first}; leave one out")
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ..clock import Clock
 from ..config import Config, Hook, Secret, nearest_name, secrets_named
-from ..errors import UsageError
+from ..errors import ConfigError, UsageError
 from ..webhook.attempt import completed, sample_body, signed_by_any
 from ..webhook.request import Request
 from ..webhook.saved import Head, head_of, header_of
@@ -39,6 +39,8 @@ def hook(options: argparse.Namespace) -> int:
         near = nearest_name(options.name, config.hooks)
         remedy = f"did you mean {near}?" if near else f"write [hook:{options.name}]"
         raise UsageError(f"NAME: the configuration has no hook {options.name!r}; {remedy}")
+    if one.fault:
+        raise ConfigError(one.fault)
     act: Callable[[argparse.Namespace, Config, Hook], int] = _ACTIONS[options.action]
     return act(options, config, one)
 
@@ -145,11 +147,11 @@ def _send(options: argparse.Namespace, config: Config, hook: Hook) -> int:
     request, _body = _made(options, hook, f"{public}?{asked}" if asked else public)
     query = request.url.partition("?")[2]
     terminal.line(f"{request.method} {target.url}", at_once=True)
-    return _tell(send(target, request, query))
+    return tell(send(target, request, query))
 
 
-def _tell(answer: Answer) -> int:
-    """Print what came, with the event and its tasks a line each."""
+def tell(answer: Answer) -> int:
+    """Print what came, with the event and its tasks a line each; 1 when it is no 2xx."""
     terminal.line(f"{answer.status} {answer.reason}")
     try:
         said: Any = json.loads(answer.body)

@@ -301,6 +301,13 @@ def _coming(command: Command) -> None:
     deliveries.add_argument(
         "--outcome", metavar="WORD", help="accepted, filtered, repeated, answered or refused"
     )
+    deliveries.add_argument(
+        "--refused",
+        metavar="ID",
+        nargs="+",
+        help="for replay: refused ones that you vouch for; sign, send them",
+    )
+    deliveries.add_argument("--to", metavar="URL", help="with --refused: where to, in place of `listen`")
     deliveries.add_argument("--status", metavar="N", type=_whole, help="answered with this status")
     for sub, noun in ((events, "events"), (deliveries, "deliveries")):
         _choices_of_events(sub, noun)
@@ -381,20 +388,12 @@ def _pausing(command: Command) -> None:
             nargs="*",
             help="tasks by their whole name; * stands for any text: 'mail.*'",
         )
-        sub.add_argument(
-            "--schedule",
-            metavar="NAME",
-            action="append",
-            default=[],
-            help="a schedule, in the same words; may be given several times",
-        )
-        sub.add_argument(
-            "--topic",
-            metavar="TOPIC",
-            action="append",
-            default=[],
-            help="the handlers that this topic has now, if they have no other one",
-        )
+        for option, metavar, meaning in (
+            ("--schedule", "NAME", "a schedule, in the same words; may be given several times"),
+            ("--topic", "TOPIC", "the handlers that this topic has now, if they have no other one"),
+            ("--hook", "NAME", "a hook: its deliveries are stored, and their tasks wait"),
+        ):
+            sub.add_argument(option, metavar=metavar, action="append", default=[], help=meaning)
         sub.add_argument("--all", action="store_true", help=every)
         sub.add_argument("--json", action="store_true", help="one JSON object a line")
     pause.add_argument(

@@ -1,4 +1,4 @@
-"""`pause`, `resume` and `pauses`: hold up tasks or schedules by name, let them go on, show them."""
+"""`pause`, `resume` and `pauses`: hold up tasks, schedules or hooks by name, let them go on, show them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..clock import Clock
 from ..config import nearest_name
 from ..errors import BadFilter, NotFound, UsageError
 from ..model import WILDCARD
-from ..pauses import SCHEDULE, TASK, Pause, What, require
+from ..pauses import HOOK, SCHEDULE, TASK, Pause, What, require
 from ..presentation import plain
 from . import terminal
 from .hints import tell_of_no_task
@@ -31,9 +31,12 @@ def pause(options: argparse.Namespace) -> int:
         meant += _of_topics(admin, options.topic)
         for what, name in meant:
             try:
-                _tell(admin.pause(what, name, reason, until=until, by=me()), "paused", options)
+                done = admin.pause(what, name, reason, until=until, by=me())
+                _tell(done, "paused", options)
+                if what == HOOK and not done.tasks:
+                    terminal.note(f"hook {name}: no handler takes its deliveries; nothing of it would run")
             except BadFilter as error:
-                raise _usage(error) from error
+                raise _usage(error, what) from error
         if not options.json:
             tell_of_no_task(admin, [name for what, name in meant if what == TASK])
     return 0
@@ -74,20 +77,22 @@ def _line(state: PauseState) -> str:
 
 def _meant(options: argparse.Namespace, verb: str) -> Iterator[tuple[What, str]]:
     """What the command names itself. Raises UsageError when that is nothing, or everything and more."""
-    named = [*options.names, *options.schedule, *options.topic]
+    named = [*options.names, *options.schedule, *options.hook, *options.topic]
     if options.all:
         if named:
             raise UsageError(f"--all: expected nothing beside it, got {named[0]!r}")
         yield TASK, WILDCARD
     elif not named:
         raise UsageError(
-            f"{verb}: expected NAME, --topic TOPIC, --schedule NAME or --all, got none; "
+            f"{verb}: expected NAME, --topic TOPIC, --hook NAME, --schedule NAME or --all, got none; "
             "`monqbus check` lists names"
         )
     for name in options.names:
         yield TASK, name
     for name in options.schedule:
         yield SCHEDULE, name
+    for name in options.hook:
+        yield HOOK, name
 
 
 def _of_topics(admin: OwnAdmin | ApiClient, topics: Iterable[str]) -> list[tuple[What, str]]:
@@ -122,8 +127,10 @@ def _require(what: What, name: str, reason: str) -> None:
 
 
 def _usage(error: BadFilter, what: What = TASK) -> UsageError:
-    name = "--schedule" if what == SCHEDULE else "NAME"
-    option = {"name": name, "reason": "--reason", "until": "--until"}.get(error.part, error.part)
+    name = "NAME" if what == TASK else f"--{what}"
+    option = {"name": name, "reason": "--reason", "until": "--until", "hook": "--hook"}.get(
+        error.part, error.part
+    )
     return UsageError(f"{option}: {error.sentence}")
 
 

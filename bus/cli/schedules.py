@@ -53,6 +53,8 @@ def _print_state(state: ScheduleState) -> None:
         terminal.line(f"  {'next':<6}never")
     if state.last is not None:
         terminal.line(f"  {'last':<6}{_in_zone(state.last, zone)}  {state.outcome}")
+    if state.waiting:
+        terminal.line(f"  {'then':<6}{state.waiting} ticks, which wait for its end")
 
 
 def _in_zone(moment: datetime, zone: str) -> str:

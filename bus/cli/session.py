@@ -24,6 +24,7 @@ from ..access.visitor import Visitor
 from ..admin import PAGE, Admin, Step
 from ..api.client import ApiClient
 from ..apps import from_config, registry
+from ..apps.hook_handlers import own_names_of
 from ..clock import Clock
 from ..config import CONTROL_SOCKET, Config, load
 from ..connecting import InboxPoster, client, is_embedded
@@ -83,6 +84,7 @@ class OwnAdmin(Admin):
             keep_failed=timedelta(seconds=config.monqbus.keep_failed),
             known=lambda: from_config.load(config).tasks,
             schedules=lambda: from_config.load(config).schedules,
+            tasks_of_hook=lambda name: own_names_of(name, config.hooks, from_config.load(config)),
         )
         self._config = config
         self._audit = Audit(store, clock)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
-from .answers import ACCEPTED, BODILESS, CONTENT_TYPE, is_json, paths_in, template_of, type_of
+from .answers import ACCEPTED, BODILESS, CONTENT_TYPE, is_json, is_json_when_filled, paths_in, type_of
 from .ini import Section
 from .section_kinds import Values
 from .value_types import quoted
@@ -38,7 +37,7 @@ def _unfit_text(section: Section, read: dict[str, Any]) -> list[tuple[int, str]]
     sentence = ""
     if status in BODILESS:
         sentence = f"expected none with status = {status}, which has no content, got one; write status = 200"
-    elif is_json(content_type) and not _is_json_when_filled(text):
+    elif is_json(content_type) and not is_json_when_filled(text):
         sentence = (
             f"expected JSON for header.Content-Type = {content_type}, got something else; write placeholders "
             'in quotes, for example {"event": "{id}"}'
@@ -53,14 +52,6 @@ def _unfit_text(section: Section, read: dict[str, Any]) -> list[tuple[int, str]]
 
 def _is_plain(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() == "text/plain"
-
-
-def _is_json_when_filled(text: str) -> bool:
-    try:
-        json.loads(template_of(text).fill(lambda _: "x"))
-    except ValueError:
-        return False
-    return True
 
 
 def _unfit_headers(section: Section, read: dict[str, Any]) -> list[tuple[int, str]]:

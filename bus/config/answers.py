@@ -5,6 +5,7 @@ A text may be JSON, whose braces are no placeholders: those are a brace, a word 
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
 from typing import Final
@@ -58,6 +59,15 @@ def is_json(content_type: str) -> bool:
     """Whether a text of this type has its values in quotes, with JSON's own escapes."""
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type == "application/json" or media_type.endswith("+json")
+
+
+def is_json_when_filled(text: str) -> bool:
+    """Whether *text* is JSON when its placeholders have values."""
+    try:
+        json.loads(template_of(text).fill(lambda _: "x"))
+    except ValueError:
+        return False
+    return True
 
 
 def type_of(headers: tuple[tuple[str, str], ...]) -> str:

@@ -15,6 +15,7 @@ class Findings:
     file: str
     _problems: list[tuple[int, str]] = field(default_factory=list)
     _warnings: list[tuple[int, str]] = field(default_factory=list)
+    _absences: list[tuple[int, str]] = field(default_factory=list)
 
     def place(self, line: int) -> str:
         """*line* of the file as an editor understands it; line 0 is the file as a whole."""
@@ -29,6 +30,12 @@ class Findings:
         self.problem(line, sentence)
         raise ConfigError(*self.problems)
 
+    def absence(self, line: int, sentence: str) -> str:
+        """Note a secret that is not there, which is no mistake of the file; the sentence with its place."""
+        placed = f"{self.place(line)}: {sentence}"
+        self._absences.append((line, placed))
+        return placed
+
     def warning(self, line: int, sentence: str) -> None:
         """Note something that works and is probably not meant."""
         self._warnings.append((line, f"{self.place(line)}: {sentence}"))
@@ -37,6 +44,11 @@ class Findings:
     def problems(self) -> tuple[str, ...]:
         """The mistakes in the order of the file."""
         return tuple(sentence for _, sentence in sorted(self._problems, key=_by_line))
+
+    @property
+    def problems_and_absences(self) -> tuple[str, ...]:
+        """All that `check` refuses, in the order of the file."""
+        return tuple(sentence for _, sentence in sorted(self._problems + self._absences, key=_by_line))
 
     @property
     def warnings(self) -> tuple[str, ...]:

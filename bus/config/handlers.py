@@ -24,6 +24,8 @@ _EXAMPLES: Final[Live] = {
         "timeout": "2m",
         "max_attempts": "3",
         "max_concurrent": "1",
+        "open_after": "10 failures in 1m",
+        "probe": "30s",
         "priority": "20",
         "working_dir": ".",
         "environment": "DEPLOY_KEY",
@@ -62,7 +64,11 @@ def _demands(section: Section, values: Values, _: Path) -> list[tuple[int, str]]
         line = section.entries["task"].line
         return [(line, f"{subject} task: expected a command or a task, got both; remove one")]
     own = "command" if command else "task"
-    return [
+    idle = []
+    if "probe" in section.entries and not values.read.get("open_after") and "open_after" not in values.given:
+        sentence = "expected with open_after only, got it without; remove it"
+        idle.append((section.entries["probe"].line, f"{subject} probe: {sentence}"))
+    return idle + [
         (section.entries[key].line, f"{subject} {key}: expected with {other} only, got {own}; remove it")
         for other, keys in _OWN.items()
         for key in keys

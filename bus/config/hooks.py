@@ -97,6 +97,7 @@ _EXAMPLES: Final[Live] = {
         "header.X-Served-By": "monqbus",
         "wait": "5s",
         "output": "yes",
+        "stream": "10m",
     },
     "hook:newsletter": {"verify": "mailchimp", "secret": "env:NEWSLETTER_TOKEN", "query": "key"},
 }
@@ -266,4 +267,5 @@ HOOK: Final = SectionKind(
     _demands,
     _ABOUT,
     _EXAMPLES,
+    is_closed_without=True,
 )

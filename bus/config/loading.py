@@ -57,7 +57,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     _check_sizes(config, lines, findings)
     tls.check(config.http, lines, findings)
     if findings.problems:
-        raise ConfigError(*findings.problems)
+        raise ConfigError(*findings.problems_and_absences)
     _warn(config, lines, findings)
     return replace(config, warnings=findings.warnings)
 

@@ -68,6 +68,10 @@ class Secret:
         raise TypeError("a Secret is not pickled; call reveal() where its text is needed")
 
 
+class Missing(Unfit):
+    """Nothing is there where a secret was said to be; it may be there later, and nothing else need change."""
+
+
 @dataclass(frozen=True)
 class Found:
     """The secrets behind one line of a value, and the file with its permission bits that held them."""
@@ -82,7 +86,8 @@ def resolve(text: str, folder: Path, environ: Mapping[str, str]) -> Found:
     """What stands behind ``env:NAME``, ``file:PATH`` or ``credential:NAME``; else *text* itself.
 
     Every line found there is a secret of its own, but for comments, which begin with ``#``. Blocks for
-    one small file. Raises Unfit, which names the variable or file and never what is in it.
+    one small file. Raises Unfit, which names the variable or file and never what is in it: Missing where no
+    secret is there.
     """
     match = _REFERENCE.fullmatch(text)
     if not match:
@@ -106,7 +111,7 @@ def _from_environment(name: str, environ: Mapping[str, str]) -> tuple[str, ...]:
     remedy = "set it before the start, or write file:PATH"
     value = environ.get(name)
     if value is None:
-        raise Unfit("none: it is not set", expected=expected, remedy=remedy)
+        raise Missing("none: it is not set", expected=expected, remedy=remedy)
     return _lines(value.encode("utf-8", "surrogateescape"), expected, remedy)
 
 
@@ -114,7 +119,7 @@ def _credential(name: str, environ: Mapping[str, str]) -> Path:
     directory = environ.get("CREDENTIALS_DIRECTORY")
     if directory:
         return Path(directory, name)
-    raise Unfit(
+    raise Missing(
         "none: $CREDENTIALS_DIRECTORY is not set",
         expected=f"the credential {name}",
         remedy=f"write LoadCredential={name}:PATH into the systemd unit, or file:PATH here",
@@ -128,7 +133,7 @@ def _from_file(path: Path) -> tuple[tuple[str, ...], int]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
         remedy = "create it with mode 0600, or correct the path"
-        raise Unfit(f"none: {reason}", expected=expected, remedy=remedy) from error
+        raise Missing(f"none: {reason}", expected=expected, remedy=remedy) from error
     if len(content) > LARGEST_FILE:
         raise Unfit("more than 64 KiB", expected=expected, remedy="name a file that holds only the secret")
     return _lines(content, expected, "write the secret into it, one a line"), status.st_mode & 0o777
@@ -144,7 +149,7 @@ def _lines(content: bytes, expected: str, remedy: str) -> tuple[str, ...]:
     lines = tuple(line for line in written if not line.startswith(COMMENT))
     if not lines:
         got = "nothing but comments, which begin with #" if written else "nothing: it is empty"
-        raise Unfit(got, expected=expected, remedy=remedy)
+        raise Missing(got, expected=expected, remedy=remedy)
     if not all(line.isprintable() for line in lines):
         raise Unfit("control characters", expected=expected, remedy=remedy)
     return lines

@@ -22,11 +22,13 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 class Values:
     """What one section says: the *read* values by attribute, and the keys that were *given* at all.
 
-    A key that is given and not read was wrong, and that has been said.
+    A key that is given and not read was wrong, and that has been said. *absent* are sentences about secrets
+    that are not there, where the kind says that they close nothing but what they belong to.
     """
 
     read: dict[str, Any]
     given: frozenset[str]
+    absent: tuple[str, ...] = ()
 
 
 Check = Callable[[Section, Values, Path], Iterable[tuple[int, str]]]
@@ -38,8 +40,10 @@ class SectionKind:
     """One kind of section. *attribute* is where Config has what is read; *purpose* is one sentence.
 
     With an *example_name* there may be several, each ``[kind:NAME]``, and Config has them by name. *check* is
-    asked when no required key is missing; it may look at the disk. *about* are paragraphs of the reference,
-    *examples* stand commented out in the sample, and messages take their examples from them.
+    asked when no required key is missing; it may look at the disk. *about* are paragraphs of
+    the reference, *examples* stand commented out in the sample, and messages take their examples from them.
+    One that *is_closed_without* a secret keeps the sentence about it in its field ``fault``; of others a
+    missing secret is a mistake of the file.
     """
 
     name: str
@@ -50,6 +54,7 @@ class SectionKind:
     check: Check = lambda *_: ()
     about: str = ""
     examples: Live = field(default_factory=dict)
+    is_closed_without: bool = False
 
     @property
     def title(self) -> str:

@@ -15,6 +15,7 @@ from ..networks import Network
 from ..rules import Rule
 from ..schedules import MISSED, OVERLAP, Missed, Overlap
 from .answers import ACCEPTED, ANSWER_HEADER, ANSWER_TEXT, STATUS
+from .breakers import OPEN_AFTER
 from .commands import COMMAND
 from .conditions import HANDLER_RULE, HOOK_RULE
 from .delivery_ids import DELIVERY_ID
@@ -64,7 +65,8 @@ def _has_key(*forms: str) -> Callable[[senders.Sender], bool]:
 class Hook:
     """[hook:NAME]: who may send to POST /hooks/NAME, and what becomes of it.
 
-    *where* is the section's place, such as ``monqbus.ini:40``, for messages about this hook.
+    *where* is the section's place, such as ``monqbus.ini:40``, for messages about this hook. One with
+    a *fault* is closed until its secret is there; the sentence has its own place.
     """
 
     name: str
@@ -274,7 +276,14 @@ class Hook:
         "With wait: whether the answer is what the event's only task has printed, as text/plain, in place of "
         "its result. Commands have no result; what they print may hold secrets.",
     )
+    stream: float = setting(
+        "0s",
+        duration("0s", "1h"),
+        "How long a sender whose Accept asks for text/event-stream is shown what the event's tasks print, "
+        "line by line while they run, in place of the ids. It may hold secrets. 0s: nobody is.",
+    )
     where: str = ""
+    fault: str = ""
 
     @cached_property
     def sender(self) -> senders.Sender:
@@ -347,6 +356,15 @@ class Handler:
     max_concurrent: int = setting(
         "0", whole_number(0, 1000), "How many of its runs may go on at the same time; 0: as slots are free."
     )
+    open_after: str = setting(
+        "",
+        OPEN_AFTER,
+        "So many failed attempts in so much time, over all daemons, pause its tasks by themselves: a circuit "
+        "breaker. Nothing: it never does.",
+    )
+    probe: float = setting(
+        "30s", duration("1s", "1d"), "While that pauses its tasks, one is tried so often until one succeeds."
+    )
     priority: int = setting("10", whole_number(0, 1000), "Its tasks' priority; higher ones go first.")
     working_dir: Path | None = setting(
         "", FOLDER_OR_NONE, "Where it runs; nothing means the folder of this file."
@@ -401,7 +419,7 @@ class ScheduleSection:
     overlap: Overlap = setting(
         "allow",
         choice(*OVERLAP),
-        "What becomes of a tick while a task of an earlier one is not finished: it runs too, or is left out.",
+        "What becomes of a tick while a task of the one before is unfinished: it runs, is left out, waits.",
     )
     lateness: float = setting(
         "1m", duration("1s", "1d"), "How late a tick may be found until it counts as missed, and is told of."

@@ -17,7 +17,7 @@ from .hooks import HOOK
 from .ini import Entry, Section
 from .literal import literal, mended
 from .schedules import SCHEDULE
-from .secrets import SECRET, Found, resolve
+from .secrets import SECRET, Found, Missing, resolve
 from .section_kinds import SectionKind, Values
 from .setting import Setting, key_of
 from .settings import RENAMED, Http, Monqbus, Worker
@@ -84,12 +84,14 @@ class Reader:
         if problems or not {row.attribute for row in kind.rows if row.default is None} <= values.read.keys():
             return None
         name, where = kind.name_of(section), self.findings.place(section.line)
-        return kind.group(name=name, **values.read, where=where)
+        fault = {"fault": "; ".join(values.absent)} if values.absent else {}
+        return kind.group(name=name, **values.read, where=where, **fault)
 
     def _values(self, section: Section, kind: SectionKind) -> Values:
         table = {row.key: row for row in kind.rows}
         read: dict[str, Any] = {}
         given = set(section.entries)
+        absent: list[str] | None = [] if kind.is_closed_without else None
         for key, entry in section.entries.items():
             if (row := table.get(key_of(key))) is None:
                 self.findings.problem(entry.line, _unknown(section, key, table))
@@ -100,8 +102,8 @@ class Reader:
             elif row.is_named:
                 self._read_named(section, key, row, read)
             else:
-                self._read(f"[{section.name}] {key}", entry, row, read)
-        return Values(read, frozenset(given))
+                self._read(f"[{section.name}] {key}", entry, row, read, absent)
+        return Values(read, frozenset(given), tuple(absent or ()))
 
     def _read_named(self, section: Section, key: str, row: Setting, read: dict[str, Any]) -> None:
         """Add what one of the keys of *row*, each with a name of its own, says to what the others have."""
@@ -110,23 +112,34 @@ class Reader:
         self._read(f"[{section.name}] {key}", named, row, own)
         read[row.attribute] = (*read.get(row.attribute, ()), *own[row.attribute])
 
-    def _read(self, subject: str, entry: Entry, row: Setting, read: dict[str, Any]) -> None:
-        with self._noting(subject, entry.line, row.kind, entry.text):
+    def _read(
+        self,
+        subject: str,
+        entry: Entry,
+        row: Setting,
+        read: dict[str, Any],
+        absent: list[str] | None = None,
+    ) -> None:
+        """Add what *entry* says to what is *read*; what is said of a missing secret goes into *absent*."""
+        with self._noting(subject, entry.line, row.kind, entry.text, absent):
             if not row.kind.secret:
                 read[row.attribute] = row.kind.read(entry.text)
                 self._warn_literal(subject, entry, row.kind)
                 return
-            found = [self._found(subject, entry, row.kind, line) for line in entry.text.split("\n") if line]
+            lines = [line for line in entry.text.split("\n") if line]
+            found = [self._found(subject, entry, row.kind, line, absent) for line in lines]
             texts = [text for one in found if one for text in one.texts]
             if not found or not (texts or None in found):
-                raise Unfit("nothing")
+                raise Missing("nothing")
             if None not in found:
                 read[row.attribute] = row.kind.read("\n".join(texts))
                 self._warn_literal(subject, entry, row.kind)
 
-    def _found(self, subject: str, entry: Entry, kind: ValueType[Any], line: str) -> Found | None:
+    def _found(
+        self, subject: str, entry: Entry, kind: ValueType[Any], line: str, absent: list[str] | None
+    ) -> Found | None:
         """What stands behind one *line* of a secret; None when it cannot be had, which has been said."""
-        with self._noting(subject, entry.line, kind, line):
+        with self._noting(subject, entry.line, kind, line, absent):
             found = resolve(line, self.file.parent, self.environ)
             if found.mode & 0o077:
                 self._warn_open(subject, entry.line, found.path, found.mode)
@@ -144,11 +157,22 @@ class Reader:
         self.findings.warning(line, f"{subject}: {sentence}; run: chmod 600 {path}")
 
     @contextmanager
-    def _noting(self, subject: str, line: int, kind: ValueType[Any], text: str) -> Iterator[None]:
+    def _noting(
+        self,
+        subject: str,
+        line: int,
+        kind: ValueType[Any],
+        text: str,
+        absent: list[str] | None = None,
+    ) -> Iterator[None]:
         try:
             yield
         except Unfit as unfit:
-            self.findings.problem(line, f"{subject}: {_complaint(kind, text, unfit)}")
+            sentence = f"{subject}: {_complaint(kind, text, unfit)}"
+            if absent is not None and isinstance(unfit, Missing):
+                absent.append(self.findings.absence(line, sentence))
+            else:
+                self.findings.problem(line, sentence)
 
 
 def _complaint(kind: ValueType[Any], text: str, unfit: Unfit) -> str:

@@ -270,6 +270,11 @@ class Config:
     schedules: Mapping[str, ScheduleSection] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
+    @property
+    def faults(self) -> dict[str, str]:
+        """Why a hook is closed, by its name: a secret of it is not there."""
+        return {hook.name: hook.fault for hook in self.hooks.values() if hook.fault}
+
 
 RENAMED: Final[Mapping[tuple[str, str], str]] = {
     ("http", "max_bodies"): "max_body_memory",

@@ -28,6 +28,7 @@ from ..api.routes import api_routes, create_api
 from ..api.server import Api
 from ..apps import from_config, registry
 from ..apps.command_program import faults_of
+from ..apps.hook_handlers import names_of, own_names_of
 from ..config import CONTROL_SOCKET
 from ..cpu import zygote
 from ..engine.claimer import Claimer
@@ -38,10 +39,12 @@ from ..engine.pool import Pool
 from ..engine.recorder import Recorder
 from ..errors import Drained, StoreError, Withdrawn
 from ..http import AccessLog, ControlSocket, Limits, Queue, Server
+from ..maintenance.breakers import Breakers
 from ..maintenance.certificate_monitor import CertificateMonitor
 from ..maintenance.feed_listener import Listener
 from ..maintenance.heartbeat import Heartbeat
 from ..maintenance.inbox_collector import Collector
+from ..maintenance.late_starts import LateStarts
 from ..maintenance.pause_monitor import PauseMonitor
 from ..maintenance.program_monitor import ProgramMonitor
 from ..maintenance.pruner import Pruner
@@ -63,6 +66,7 @@ from ..retry import Policy
 from ..webhook.admission import Admission
 from ..webhook.delivery_log import DeliveryLog, Extent
 from ..webhook.endings import Endings
+from ..webhook.streams import Streams
 from . import addresses
 from .access_parts import AccessParts
 from .addresses import Addresses
@@ -79,6 +83,8 @@ if TYPE_CHECKING:
 CLOSE_SECONDS: Final = 1.0
 WAITING_SHARE: Final = 4
 """Every so many-th connection at most waits for the ends of tasks."""
+STREAMING_SHARE: Final = 8
+"""Every so many-th connection at most is shown what tasks print."""
 ADMIN_CONNECTIONS: Final = 32
 
 
@@ -132,6 +138,9 @@ class Parts(ProcessParts):
         executor = Executor(registry.registry, self.recorder, self.clock, self.policy)
         executor.default_timeout = self.config.worker.timeout or None
         executor.note = partial(self.hub_thread.tell, self.recorder.note)
+        was_paused = self.pause_monitor.was_task_paused
+        late_starts = LateStarts(registry.registry, self.clock, lambda: self.lanes, was_paused)
+        executor.scheduled = late_starts.note
         return executor
 
     @cached_property
@@ -232,7 +241,20 @@ class Parts(ProcessParts):
     @cached_property
     def pause_monitor(self) -> PauseMonitor:
         """Knows which pauses hold."""
-        return PauseMonitor(self.store, self.clock, self._paused_or_resumed)
+        return PauseMonitor(self.store, self.clock, self._paused_or_resumed, self._tasks_of_hook)
+
+    @cached_property
+    def breakers(self) -> Breakers:
+        """Pauses what fails too often."""
+        breakers = Breakers(
+            self.store, self.clock, self.pause_monitor, self.lanes, lambda: registry.registry().tasks
+        )
+        self.executor.ended = breakers.note
+        return breakers
+
+    def _tasks_of_hook(self, name: str) -> list[str]:
+        hook = self.config.hooks.get(name)
+        return names_of(hook, registry.registry()) if hook is not None else []
 
     def _paused_or_resumed(self) -> None:
         self.lanes.pause(self.pause_monitor.is_task_paused)
@@ -297,6 +319,7 @@ class Parts(ProcessParts):
             known=lambda: registry.registry().tasks,
             schedules=lambda: registry.registry().schedules,
             paused=self.pause_monitor.look,
+            tasks_of_hook=lambda name: own_names_of(name, self.config.hooks, registry.registry()),
         )
 
     @cached_property
@@ -325,6 +348,7 @@ class Parts(ProcessParts):
             self.program_monitor,
             self.pause_monitor,
             self.control.is_stopping,
+            lambda: self.config.faults,
         )
 
     # the listeners; each of the first two binds its address when it is asked for
@@ -372,6 +396,7 @@ class Parts(ProcessParts):
             admission=Admission(http.max_inflight, lambda: self.queue_depth.is_full),
             trusted_proxies=http.trusted_proxies,
             endings=self.endings,
+            streams=self.streams,
         )
         if self.counts is not None:
             urls = CountedUrls(urls, self.counts)
@@ -390,10 +415,17 @@ class Parts(ProcessParts):
         most = max(1, self.config.http.connections // WAITING_SHARE)
         return Endings(self.store.find, self.clock, most, Event)
 
+    @cached_property
+    def streams(self) -> Streams:
+        """Shows what tasks print, to a share of the connections as well."""
+        most = max(1, self.config.http.connections // STREAMING_SHARE)
+        return Streams(self.store.find, self.clock, most, Event)
+
     def leave(self) -> None:
         """Let every answer be its connection's last, and none wait any longer. Never blocks."""
         self.public.leave()
         self.endings.close()
+        self.streams.close()
 
     @cached_property
     def admin_addresses(self) -> Addresses:

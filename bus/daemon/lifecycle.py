@@ -124,11 +124,16 @@ class Daemon:
             parts.access.tell_first_link(next((one for one in admin if not one.startswith("unix:")), ""))
         if sentence := parts.names.unmatched(known.tasks):
             emit("names.unmatched", reason=sentence)
+        self._tell_of_closed_hooks()
         self._tell_of_misfits()
         for hook in hooks.values():
             if hook.verify == "none":
                 parts.log.print(f"try it:  curl -d World {_as_curl_has_it(addresses[0])}/hooks/{hook.name}")
                 break
+
+    def _tell_of_closed_hooks(self) -> None:
+        for name, fault in self._parts.config.faults.items():
+            emit("hook.disabled", hook=name, reason=fault)
 
     def _tell_of_misfits(self) -> None:
         """`check` refuses these handlers; here the others must not wait for them."""
@@ -171,6 +176,7 @@ class Daemon:
         parts.scheduler.loop.wake()
         needs = {"needs_restart": later} if later else {}
         emit("config.reloaded", tasks=len(known.tasks), hooks=len(config.hooks), **needs)
+        self._tell_of_closed_hooks()
         self._tell_of_misfits()
 
     def _describe(self) -> None:

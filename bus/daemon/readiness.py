@@ -23,7 +23,8 @@ Got = TypeVar("Got")
 class Readiness:
     """What `/readyz` and `monqbus doctor` say. Nothing here blocks or asks a store.
 
-    *store_monitor* is the one of the store, *spooler* None where there is no spool.
+    *store_monitor* is the one of the store, *spooler* None where there is no spool, *closed_hooks* gives
+    the reason of each by its name.
     """
 
     store_monitor: StoreMonitor
@@ -34,6 +35,7 @@ class Readiness:
     program_monitor: ProgramMonitor
     pause_monitor: PauseMonitor
     is_stopping: Callable[[], bool]
+    closed_hooks: Callable[[], Mapping[str, str]]
 
     def complaint(self) -> str | None:
         """Why no delivery should be sent here: a sentence, or None when all is well."""
@@ -49,9 +51,9 @@ class Readiness:
     def remark(self) -> str | None:
         """What is worth saying although deliveries may come."""
         spooler = self.spooler.remark if self.spooler is not None else None
-        return (
-            "; ".join(filter(None, (spooler, self.program_monitor.remark, self.pause_monitor.remark))) or None
-        )
+        closed = [f"hook:{name} is closed: {fault}" for name, fault in self.closed_hooks().items()]
+        remarks = (spooler, *closed, self.program_monitor.remark, self.pause_monitor.remark)
+        return "; ".join(filter(None, remarks)) or None
 
     def describe(self) -> Mapping[str, Any]:
         """All of it, what is paused, and how every service is."""

@@ -199,6 +199,7 @@ SERVICES: Final[tuple[Entry[Parts], ...]] = (
     Entry("spool monitor", _spool_monitor),
     Entry("posted tasks, counted", lambda parts: Step.listening(parts.queue_depth)),
     Entry("posted tasks, unknown", lambda parts: Step.listening(parts.unknown_tasks)),
+    Entry("breakers", lambda parts: Step.loop(parts.breakers.loop)),
     Entry("lanes", _lanes),
     Entry("listener", _listener),
     Entry("scheduler", lambda parts: Step.loop(parts.scheduler.loop)),

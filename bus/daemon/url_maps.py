@@ -18,6 +18,7 @@ from ..webhook.delivery import Receiver
 from ..webhook.delivery_log import DeliveryLog, Extent
 from ..webhook.endings import Endings
 from ..webhook.endpoint import deliveries, meant
+from ..webhook.streams import Streams
 
 if TYPE_CHECKING:
     from ..webhook.endpoint import Hooks
@@ -36,6 +37,7 @@ def public_urls(
     publish_all: Callable[[Sequence[Event]], list[Receipt]] | None = None,
     endings: Endings | None = None,
     log: DeliveryLog | None = None,
+    streams: Streams | None = None,
 ) -> UrlMap:
     """The public listener's.
 
@@ -43,8 +45,8 @@ def public_urls(
     them between two. *ready* gives the reason why no delivery should be sent here, or None; *remark* what is
     worth saying although they may come. *admission* turns deliveries away when there are too many of them.
     *trusted_proxies* say for which client they ask. *publish_all* stores the events of a batch in one write.
-    *log* records deliveries that store nothing. *endings* lets answers wait for the ends of tasks. Errors
-    that nobody expected propagate to the server, which logs them and answers 500.
+    *log* records deliveries that store nothing. *endings* lets answers wait for the ends of tasks, *streams*
+    shows what tasks print. Errors that nobody expected propagate to the server: it logs them and answers 500.
     """
     log = log or DeliveryLog(lambda *_: None, clock, Extent())
     receiver = Receiver(
@@ -55,6 +57,7 @@ def public_urls(
         log,
         trusted_proxies=trusted_proxies,
         publish_all=publish_all,
+        streams=streams,
     )
     return UrlMap(
         {

@@ -69,7 +69,8 @@ def show_handler(desk: Desk, environ: Mapping[str, Any]) -> Answer:
 
 def _own(row: HandlerRow) -> Pause | None:
     """The pause of just this name, which can be resumed here."""
-    return row.pause if row.pause is not None and row.pause.name == row.name else None
+    own = row.pause is not None and (row.pause.what, row.pause.name) == (TASK, row.name)
+    return row.pause if own else None
 
 
 def pause(desk: Desk, environ: Mapping[str, Any]) -> Answer:

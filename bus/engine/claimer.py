@@ -58,6 +58,7 @@ class Claimer:
         self._more_waits = True  # until a pass has shown otherwise
         self._takes_one = False
         self._next_look: datetime | None = None
+        self._full_at: datetime | None = None
         self._doubted: list[MonQTask] = []
         self._outage = Outage("claiming", clock)
         self._unaged = 0  # how many were claimed since one was by its age
@@ -71,6 +72,8 @@ class Claimer:
         free = self.pool.free
         if free <= 0 or self._recorder.is_full or not self._may_claim():
             self._more_waits = True
+            if free <= 0:
+                self._full_at = self._clock.now()
             return POLL_SECONDS
         limit = self._limit(free)
         try:
@@ -123,6 +126,28 @@ class Claimer:
         """Names are claimed again: what has waited of them begins before what is posted."""
         self._more_waits = True
         self.loop.wake()
+
+    def try_one(self, name: str) -> MonQTask | None:
+        """Begin one task of *name*, which is paused, if one is due and a slot is free. Asks the store."""
+        if not self.may_try or not self.pool.reserve(1):
+            return None
+        try:
+            claimed = self._store.claim(self.instance, (name,), 1, self._clock.now())
+        finally:
+            self.pool.give_back(1)
+        self.pool.start(claimed.tasks)
+        return claimed.tasks[0] if claimed.tasks else None
+
+    @property
+    def may_try(self) -> bool:
+        """Whether one task more may begin here."""
+        return (
+            self.pool.free > 0 and not self.is_stopping and not self._recorder.is_full and self._may_claim()
+        )
+
+    def was_full(self, since: datetime) -> bool:
+        """Whether a pass has found no slot free after *since*, or none is free now."""
+        return self.pool.free <= 0 or (self._full_at is not None and self._full_at > since)
 
     def expect_at(self, moment: datetime) -> None:
         """A task becomes due at *moment*: look at once, or then."""

@@ -23,6 +23,7 @@ from ..retry import (
     Stopped,
     Unrunnable,
     decide,
+    has_failed,
     traceback_of,
 )
 from ..telemetry import emit
@@ -45,6 +46,10 @@ class Executor:
 
     cpu_runner: CpuRunner | None = None
     """How runs reach the CPU workers; without it every handler runs in this process."""
+    scheduled: Callable[[MonQTask], object] = staticmethod(lambda _: None)
+    """Told of each task that a schedule has posted when it begins."""
+    ended: Callable[[MonQTask, bool | None, str], object] = staticmethod(lambda *_: None)
+    """Told of each run of a task with a circuit breaker: whether it has failed, None for neither, and how."""
 
     def __init__(
         self,
@@ -78,6 +83,8 @@ class Executor:
             fault = RuntimeError(f"its end could not be read: {type(error).__name__}")
             outcome = self._decide(run, Raised(fault, traceback_of(fault)), declared)
         self._recorder.put(run, outcome)
+        if declared is not None and declared.defaults.open_after:
+            self.ended(run.task, has_failed(ending), outcome.error)
 
     def _ending(self, run: Run, declared: Task[..., Any] | None) -> Ending:
         if run.interrupted is not None:
@@ -103,6 +110,8 @@ class Executor:
         task = run.task
         seconds = task.timeout or declared.defaults.timeout or self.default_timeout
         emit("task.started", task=task)
+        if task.scheduled_for is not None:
+            self.scheduled(task)
         running = running_task(run, self.note)
         is_suspect = self._is_suspect(task, declared)
         if self.cpu_runner is not None and (declared.defaults.cpu or is_suspect):

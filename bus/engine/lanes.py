@@ -119,6 +119,27 @@ class Lanes:
             if names - before[title]:
                 self._claimers[title].catch_up()
 
+    def may_try(self, name: str) -> bool:
+        """Whether a task of *name*, paused or not, may begin here now."""
+        claimer = self._claimer_of(name)
+        return claimer is not None and claimer.may_try
+
+    def try_one(self, name: str) -> MonQTask | None:
+        """Begin one task of *name* although it is paused; None when none is due, or none may begin here."""
+        claimer = self._claimer_of(name)
+        return claimer.try_one(name) if claimer is not None else None
+
+    def crowd(self, name: str, since: datetime) -> str:
+        """Why a task of *name* had to wait for a slot after *since*; "" when it had not."""
+        for title, lane in self._plan.items():
+            if name in lane.names and self._claimers[title].was_full(since):
+                return f"all {self._claimers[title].pool.size} slots of {title} were taken"
+        return ""
+
+    def _claimer_of(self, name: str) -> Claimer | None:
+        title = next((title for title, lane in self._plan.items() if name in lane.names), None)
+        return self._claimers[title] if title is not None else None
+
     def _open(self) -> None:
         """Decide by name what may begin, so that neither a claim nor a direct start asks for each task."""
         self._names = {

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Generator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from email.utils import format_datetime
+from http import HTTPStatus
 from io import BufferedReader
 from socket import MSG_DONTWAIT, MSG_PEEK, SHUT_RDWR, SHUT_WR
 from typing import Any, Final, Protocol
@@ -16,6 +17,7 @@ from gevent.pywsgi import WSGIHandler
 
 from ..clock import Clock
 from ..errors import Refused
+from ..telemetry import emit
 from . import problem
 from .access_log import AccessLog, Said
 from .body import BodyStream
@@ -23,9 +25,9 @@ from .body_budget import BodyBudget
 from .deadline_reader import DeadlineReader
 from .eviction import GRACE_SECONDS, Stage
 from .limits import SPARE_SECONDS, Limits
-from .problem import Answer
+from .problem import Answer, Rest
 from .request import Head, read_head
-from .tls import HANDSHAKE_GRACE_SECONDS, Tls, TlsReader, TlsWire, begins_tls, plain_http
+from .tls import HANDSHAKE_GRACE_SECONDS, Tls, TlsReader, TlsWire, begins_tls, failure_of, plain_http
 from .turns import REQUEST_STEPS
 from .url_map import Endpoint
 
@@ -178,8 +180,15 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
             self.reader.allow(self.server.limits.header_seconds, "TLS handshake")
             self._wire = tls.wire(self.reader, self._send_handshake)
             self._wire.shake_hands()
-        except Refused:  # too slow, or asked to leave: nothing can be said to a client before the handshake
+        except Refused as refusal:
+            # nothing can be said to a client before the handshake; one that was asked to leave did not fail
+            if self._is_greeting and refusal.status == HTTPStatus.REQUEST_TIMEOUT:
+                _tell_failed(refusal, self._known)
             return False
+        except OSError as error:
+            if self._is_greeting:
+                _tell_failed(error, self._known)
+            raise
         self._stand(self.stage)
         self.rfile = BufferedReader(TlsReader(self._wire))
         self._known["wsgi.url_scheme"] = "https"
@@ -292,10 +301,20 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
 
         In one step for nearly all requests, where pywsgi takes five.
         """
-        self._decide_whether_last()
         status, headers, body, rest = answer
-        if rest is not None:
-            self.close_connection = True
+        if rest is None:
+            self._send_head(status, headers, body)
+            return
+        with closing(rest):  # also when the head is not taken
+            self._send_head(status, headers, body, is_last=True)
+            self._send_rest(rest)
+
+    def _send_head(
+        self, status: str, headers: list[tuple[str, str]], body: bytes, *, is_last: bool = False
+    ) -> None:
+        """Send the head of an answer, and the body that is there."""
+        self._decide_whether_last()
+        self.close_connection = self.close_connection or is_last
         self.answered = status
         given = {name.lower() for name, _ in headers}
         lines = [f"HTTP/1.1 {status}", *[f"{name}: {value}" for name, value in headers], f"Date: {_DATE}"]
@@ -311,19 +330,14 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
         if not text.count("\r") == text.count("\n") == len(lines) - 1:
             raise ValueError(f"answer: expected headers of one line each, got {text!r}")
         self._send_both(text.encode("latin-1") + b"\r\n\r\n", body)
-        if rest is not None:
-            self._send_rest(rest)
 
-    def _send_rest(self, rest: Generator[bytes, None, None]) -> None:
+    def _send_rest(self, rest: Rest) -> None:
         """Send each piece as it comes. An empty one sends nothing, and is the moment to see who has left."""
-        try:
-            for piece in rest:
-                if self.server.is_stopping or self._has_left():
-                    break
-                if piece:
-                    self._sendall(piece)
-        finally:
-            rest.close()
+        for piece in rest:
+            if self.server.is_stopping or self._has_left():
+                break
+            if piece:
+                self._sendall(piece)
 
     def _has_left(self) -> bool:
         """Whether the client has hung up. Whatever it sends now is not read: this answer is the last."""
@@ -468,3 +482,8 @@ class Connection(WSGIHandler):  # type: ignore[misc]  # gevent has no type hints
             return int(self.socket._sock.send(data))  # that of the operating system, which never waits
         except BlockingIOError:
             return 0
+
+
+def _tell_failed(error: BaseException, known: Mapping[str, Any]) -> None:
+    code, reason = failure_of(error)
+    emit("tls.failed", code=code, reason=reason, peer=known.get("REMOTE_ADDR", ""))

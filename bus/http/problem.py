@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from json import dumps
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from .. import telemetry
 from ..clock import Clock
@@ -14,6 +14,16 @@ from ..errors import Refused
 LONGEST_PAUSE_SECONDS: Final = 5
 REQUEST_ID = "monqbus.request_id"
 """Where the WSGI environ holds the request's id, the word that joins answer, fact and log."""
+
+
+class Rest(Protocol):
+    """What follows the body of an answer bit by bit: a generator, or what is closed unbegun as well."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Each piece when it is there; blocks."""
+
+    def close(self) -> None:
+        """Nobody takes any more. Called in any case."""
 
 
 class Answer(NamedTuple):
@@ -26,7 +36,7 @@ class Answer(NamedTuple):
     status: str
     headers: list[tuple[str, str]]
     body: bytes
-    rest: Generator[bytes, None, None] | None = None
+    rest: Rest | None = None
 
 
 def answer(refusal: Refused, request_id: str, **more: Any) -> Answer:

@@ -12,7 +12,7 @@ import io
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from ..errors import Refused
 from .deadline_reader import DeadlineReader
@@ -35,7 +35,44 @@ def begins_tls(byte: bytes) -> bool:
 
 def plain_http() -> Refused:
     """The refusal of a client that speaks HTTP without TLS."""
-    return Refused(400, "bad_request", "request: expected TLS, this is plain HTTP; write https://")
+    return Refused(400, "expected_tls", "request: expected TLS, this is plain HTTP; write https://")
+
+
+class Failure(NamedTuple):
+    """Why a handshake failed: a *code* for machines, and the *reason* in more words.
+
+    certificate (the client does not trust ours), version, cipher, malformed, too_slow, hung_up.
+    """
+
+    code: str
+    reason: str
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What the *error* of a handshake means for whoever has to find out why a sender cannot connect."""
+    if isinstance(error, ssl.SSLError):
+        reason = (error.reason or "not known").lower().replace("_", " ")
+        return Failure(next((code for part, code in _WORDS.items() if part in reason), "malformed"), reason)
+    if isinstance(error, Refused):
+        return Failure("too_slow", error.detail)
+    return Failure("hung_up", "the client hung up")
+
+
+_WORDS: Final = {
+    "alert unknown ca": "certificate",
+    "alert bad certificate": "certificate",
+    "alert certificate": "certificate",
+    "alert unsupported certificate": "certificate",
+    "protocol version": "version",
+    "unsupported protocol": "version",
+    "unsupported version": "version",
+    "version too low": "version",
+    "no shared cipher": "cipher",
+    "no suitable": "cipher",
+    "alert handshake failure": "cipher",
+    "unexpected eof": "hung_up",
+}
+"""Parts of OpenSSL's words. An alert is the client's: `certificate` means that it does not trust ours."""
 
 
 class Tls:

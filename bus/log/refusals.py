@@ -1,4 +1,4 @@
-"""Limits log lines of refused requests: of each kind only the first ones a minute are written.
+"""Limits log lines of refused requests and failed TLS handshakes: of each kind the first ones a minute.
 
 A forged delivery costs its sender some bytes and would cost the log a line each: measured, 44 GiB a day
 over one connection.
@@ -25,20 +25,32 @@ class RefusalKind(NamedTuple):
     code: str
 
 
+class HandshakeKind(NamedTuple):
+    """What failed TLS handshakes have in common, in words of ours."""
+
+    tls: str
+
+
 class Refusals:
-    """A listener in front of *listener*, which hears everything but what is too much of `event.refused`.
+    """A listener in front of *listener*, which hears everything but what is too much of what strangers cause.
+
+    That is `event.refused` and `tls.failed`.
 
     `tick` says, once a period, how many of each kind it has not heard.
     """
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._counts: Counter[RefusalKind] = Counter()
+        self._counts: Counter[RefusalKind | HandshakeKind] = Counter()
 
     def __call__(self, fact: str, fields: Mapping[str, Any]) -> None:
         """Telemetry's listener."""
+        kind: RefusalKind | HandshakeKind | None = None
         if fact == "event.refused":
             kind = RefusalKind(fields["hook"], fields["status"], fields["code"])
+        elif fact == "tls.failed":
+            kind = HandshakeKind(fields["code"])
+        if kind is not None:
             self._counts[kind] += 1
             if self._counts[kind] > MOST_TOLD:
                 return

@@ -9,48 +9,42 @@ changed, begins now: nothing fires for the past.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 
+from bson import ObjectId
+
 from ..apps.registry import Registry
-from ..clock import UTC, Clock
+from ..clock import Clock
 from ..engine.health import said
 from ..engine.loop import Loop
-from ..errors import MonqbusError, NotAccepted, StoreError
-from ..model import Receipt, Record
-from ..posting import Tick
-from ..schedules import KIND, Due, Schedule, due
+from ..errors import StoreError
+from ..model import Record
+from ..schedules import KIND, Due, Schedule, due, waiting
 from ..store import Store
 from ..telemetry import emit
+from .schedule_progress import (
+    LAST_TASKS,
+    Fire,
+    Key,
+    Progress,
+    fits,
+    seen_in,
+    store_ticks,
+    stored,
+    write_down,
+)
+from .tick_queue import TickQueue
 
 LOOK_SECONDS: Final = 5.0
 """The longest sleep: the queue's time may jump ahead after the machine's clock."""
 BATCH: Final = 500
 """Ticks that are stored in one call."""
-LAST_TASKS: Final = 10
-"""Of the last tick's tasks so many ids are kept in the record."""
-
-
-@dataclass
-class Progress:
-    """How far one schedule has come: everything up to *seen* is decided, its next moment is *next*.
-
-    *was_paused* says that moments since *seen* came while it was.
-    """
-
-    schedule: Schedule
-    record: Record
-    seen: datetime
-    next: datetime | None
-    was_paused: bool = False
-
-    @classmethod
-    def of(cls, schedule: Schedule, record: Record) -> Progress:
-        """That of a *record* which describes the same moments."""
-        seen = record.fields["seen"].astimezone(UTC)
-        return cls(schedule, record, seen, next(schedule.moments.after(seen), None))
+WAITING_IS_FULL: Final = f"{waiting.MOST_WAITING} wait already"
+IT_WAS_PAUSED: Final = "it was paused"
+IT_WAS_CHANGED: Final = "it was changed while they waited"
 
 
 class Scheduler:
@@ -63,7 +57,7 @@ class Scheduler:
         self,
         store: Store,
         registry: Callable[[], Registry],
-        fire: Callable[[Sequence[Tick]], list[Receipt]],
+        fire: Fire,
         clock: Clock,
         is_paused: Callable[[str], bool] = lambda _: False,
     ) -> None:
@@ -73,6 +67,7 @@ class Scheduler:
         self._fire = fire
         self._clock = clock
         self._is_paused = is_paused
+        self._queue = TickQueue(store, fire, is_paused)
         self._began = clock.now()
         self._known: Mapping[str, Schedule] | None = None
         self._progress: dict[str, Progress] = {}
@@ -92,9 +87,12 @@ class Scheduler:
             if found := self._pop(now):
                 self._advance(found, now, waited)
         self._looked = self._clock.monotonic()
-        if not self._coming:
-            return LOOK_SECONDS if schedules else None
-        return min(LOOK_SECONDS, max(0.0, (self._coming[0][0] - self._clock.now()).total_seconds()))
+        pauses = [LOOK_SECONDS] if schedules else []
+        if (again := self._queue.look(now)) is not None:
+            pauses.append(again)
+        if self._coming:
+            pauses.append(max(0.0, (self._coming[0][0] - self._clock.now()).total_seconds()))
+        return min(pauses, default=None)
 
     # which there are
 
@@ -102,22 +100,22 @@ class Scheduler:
         """Begin with *schedules*; those that are new, or come at other moments now, are written down."""
         if not schedules:
             self._progress, self._coming, self._paused = {}, [], []
+            self._queue.take_in({})
             return
-        stored, now = self._stored(), self._clock.now()
-        fresh = [
-            replace(
-                stored.get(name, Record(KIND, name, {})), fields={"moments": one.moments.text, "seen": now}
-            )
+        found, now = stored(self._store), self._clock.now()
+        changed = [
+            record
             for name, one in schedules.items()
-            if not _fits(stored.get(name), one)
+            if (record := _at_start(one, found.get(name), now)) is not None
         ]
-        if fresh:
-            self._store.keep_records(fresh)  # or another daemon has just done so
-            stored = self._stored()
+        for start in range(0, len(changed), BATCH):
+            self._store.keep_records(changed[start : start + BATCH])  # or another daemon has just done so
+        if changed:
+            found = stored(self._store)
         self._progress = {
-            name: Progress.of(one, stored[name])
+            name: Progress.of(one, found[name])
             for name, one in schedules.items()
-            if _fits(stored.get(name), one)
+            if fits(found.get(name), one)
         }
         if missing := schedules.keys() - self._progress.keys():
             raise StoreError(
@@ -126,9 +124,7 @@ class Scheduler:
         self._paused = []
         self._coming = [(one.next, name) for name, one in self._progress.items() if one.next is not None]
         heapq.heapify(self._coming)
-
-    def _stored(self) -> dict[str, Record]:
-        return {record.name: record for record in self._store.records(KIND)}
+        self._queue.take_in(self._progress)
 
     # what is due
 
@@ -159,8 +155,16 @@ class Scheduler:
     def _advance(self, found: list[tuple[Progress, Due]], now: datetime, waited: float) -> None:
         """Store the ticks of *found*, then how far each has come. What fails is due again."""
         try:
-            stored = self._store_ticks(found)
-            self._write(found, stored)
+            ids = store_ticks(
+                self._fire,
+                [
+                    (one.schedule, moment)
+                    for one, what in found
+                    for moment in what.ticks
+                    if not one.schedule.is_queue
+                ],
+            )
+            self._write(found, ids, now)
         except BaseException:
             for one, _ in found:
                 self._wait(one)
@@ -169,55 +173,31 @@ class Scheduler:
             self._tell(one, what, now, waited)
             one.was_paused = False
 
-    def _store_ticks(self, found: list[tuple[Progress, Due]]) -> dict[str, list[Any]]:
-        """The ids of the last tick's tasks, by schedule; one that is refused is left out, and told of."""
-        ids: dict[str, list[Any]] = {}
-        ticks = [(one.schedule, moment) for one, what in found for moment in what.ticks]
-        try:
-            receipts = self._fire(ticks) if ticks else []
-        except MonqbusError as error:
-            if _is_of_the_store(error):
-                raise
-            return self._store_one_by_one(found)  # one of them is refused
-        for (schedule, moment), receipt in zip(ticks, receipts, strict=True):
-            ids[schedule.name] = receipt.task_ids[:LAST_TASKS]
-            _tell_of_receipt(schedule, moment, receipt)
-        return ids
-
-    def _store_one_by_one(self, found: list[tuple[Progress, Due]]) -> dict[str, list[Any]]:
-        ids: dict[str, list[Any]] = {}
-        for one, what in found:
-            try:
-                receipts = self._fire([(one.schedule, moment) for moment in what.ticks])
-            except MonqbusError as error:
-                if _is_of_the_store(error):
-                    raise
-                emit("schedule.refused", schedule=one.schedule.name, where=one.schedule.where, error=error)
-                continue
-            for moment, receipt in zip(what.ticks, receipts, strict=True):
-                ids[one.schedule.name] = receipt.task_ids[:LAST_TASKS]
-                _tell_of_receipt(one.schedule, moment, receipt)
-        return ids
-
-    def _write(self, found: list[tuple[Progress, Due]], ids: Mapping[str, list[Any]]) -> None:
+    def _write(
+        self, found: list[tuple[Progress, Due]], ids: Mapping[Key, list[ObjectId]], now: datetime
+    ) -> None:
         """Write down how far each of *found* has come; who was faster has come as far."""
         changed = [(one, what) for one, what in found if what.ticks or what.dropped]
-        records = [
-            replace(one.record, fields=_fields(one, what, ids.get(one.schedule.name, [])))
-            for one, what in changed
-        ]
-        written = self._store.keep_records(records) if records else []
-        again: dict[str, Record] = {} if all(written) else self._stored()
-        for (one, _), record, is_written in zip(changed, records, written, strict=True):
-            if is_written:
-                one.record = replace(record, version=record.version + 1)
-            elif _fits(found_again := again.get(one.schedule.name), one.schedule) and found_again is not None:
-                one.record = found_again
+        left_out = [_fields(one, what, ids, now) for one, what in changed]
+        versions = [one.record.version for one, _ in changed]
+        written = write_down(
+            self._store,
+            [(one, fields) for (one, _), (fields, _) in zip(changed, left_out, strict=True)],
+        )
+        undone = set()
+        for (one, _), (_, count), is_written, version in zip(
+            changed, left_out, written, versions, strict=True
+        ):
+            if not is_written and one.schedule.is_queue and one.record.version != version:
+                undone.add(one.schedule.name)  # who was faster may have begun a tick, and decided nothing
+            elif is_written and count:
+                emit("schedule.missed", schedule=one.schedule.name, count=count, reason=WAITING_IS_FULL)
         for one, what in found:
-            seen = one.record.fields["seen"].astimezone(UTC)
-            one.seen = max(what.seen, seen)
+            seen = seen_in(one.record)
+            one.seen = seen if one.schedule.name in undone else max(what.seen, seen)
             one.next = next(one.schedule.moments.after(one.seen), None)
             self._wait(one)
+            self._queue.add(one)
 
     def _wait(self, one: Progress) -> None:
         if one.next is not None:
@@ -235,7 +215,7 @@ class Scheduler:
                 count=what.late,
                 scheduled_for=first,
                 late_seconds=round((now - first).total_seconds(), 1),
-                reason="it was paused" if one.was_paused else self._reason(first, schedule.lateness, waited),
+                reason=IT_WAS_PAUSED if one.was_paused else self._reason(first, schedule.lateness, waited),
             )
         if what.dropped:
             emit("schedule.missed", schedule=schedule.name, count=what.dropped)
@@ -250,28 +230,37 @@ class Scheduler:
         return f"it could not be stored before: {said(failed)}" if failed else "the machine's clock was set"
 
 
-def _is_of_the_store(error: MonqbusError) -> bool:
-    """Whether the store takes nothing at this moment; else something is wrong with one tick."""
-    return isinstance(error, StoreError) and not isinstance(error, NotAccepted)
+def _at_start(schedule: Schedule, record: Record | None, now: datetime) -> Record | None:
+    """The record to begin *schedule* with at *now*; None for one that says already how far it has come.
+
+    Of ticks that wait none is left when the schedule comes at other moments now, or lets none wait any more;
+    the tasks of its last run are kept, for the next one to wait for.
+    """
+    fields, count = waiting.without_waiting(record.fields if record is not None else {})
+    is_known = fits(record, schedule)
+    if record is not None and is_known and (schedule.is_queue or not count):
+        return None
+    if count:
+        emit("schedule.missed", schedule=schedule.name, count=count, reason=IT_WAS_CHANGED)
+    if not is_known:
+        fields |= {"moments": schedule.moments.text, "seen": now}
+        if fields.get("last_tasks", ()) is None:
+            fields["last_tasks"] = []  # the tick that had begun is of the past, too
+    return replace(record or Record(KIND, schedule.name, {}), fields=fields)
 
 
-def _fits(record: Record | None, schedule: Schedule) -> bool:
-    """Whether *record* says how far *schedule* has come, with the moments that it has now."""
-    if record is None or record.fields.get("moments") != schedule.moments.text:
-        return False
-    return isinstance(record.fields.get("seen"), datetime)
-
-
-def _fields(one: Progress, what: Due, ids: list[Any]) -> dict[str, Any]:
-    fields = {**one.record.fields, "seen": what.seen}
+def _fields(
+    one: Progress, what: Due, ids: Mapping[Key, list[ObjectId]], now: datetime
+) -> tuple[dict[str, Any], int]:
+    """What the record is to say, and how many ticks that should wait found no room, or are too old by now."""
+    fields: dict[str, Any] = {**one.record.fields, "seen": what.seen}
+    if one.schedule.is_queue:
+        too_old = 0
+        if one.next is not None and one.next < now - timedelta(seconds=one.schedule.missed_within):
+            fields, too_old = waiting.without_waiting(fields)  # nobody was there for longer than that
+        fields, no_room = waiting.queued(fields, what.ticks)
+        return fields, too_old + no_room
     if what.ticks:
-        fields |= {"last": what.ticks[-1], "last_tasks": ids}
-    return fields
-
-
-def _tell_of_receipt(schedule: Schedule, moment: datetime, receipt: Receipt) -> None:
-    """Tell of a tick that was left out because one before it is not finished."""
-    if receipt.duplicate and schedule.overlap == "skip" and receipt.task_ids:
-        emit("schedule.skipped", schedule=schedule.name, scheduled_for=moment, holder=receipt.task_ids[0])
-    else:
-        emit("schedule.fired", schedule=schedule.name, scheduled_for=moment, tasks=receipt.task_ids)
+        last = what.ticks[-1]
+        fields |= {"last": last, "last_tasks": ids.get((one.schedule.name, last), [])[:LAST_TASKS]}
+    return fields, 0

@@ -123,6 +123,7 @@ class Counts:
             "cpu_worker.crashed": partial(self._hear_restart, "crashed"),
             "cpu_worker.recycled": partial(self._hear_restart, "recycled"),
             "event.refused": self._hear_refused,
+            "tls.failed": self._hear_failed_handshake,
             **{fact: partial(self._hear_ended, outcome) for fact, outcome in _OUTCOMES.items()},
             **{fact: partial(self._hear_delivery, outcome) for fact, outcome in _DELIVERIES.items()},
             **{fact: partial(self._hear_tick, outcome) for fact, outcome in _TICKS.items()},
@@ -171,6 +172,9 @@ class Counts:
         self.counters["monqbus_deliveries_refused_total"][label, fields["code"]] += 1
         if not fields["hook"]:  # else whoever answers counts the answer
             self._responses[label, str(int(fields["status"]))] += 1
+
+    def _hear_failed_handshake(self, fields: Fields) -> None:
+        self.counters["monqbus_tls_handshakes_failed_total"][(fields["code"],)] += 1
 
     def _hear_tick(self, outcome: str, fields: Fields) -> None:
         ticks = self.counters["monqbus_schedule_ticks_total"]

@@ -110,6 +110,13 @@ FAMILIES: Final = (
         "Requests that were refused, by the code of the answer.",
     ),
     Family(
+        "monqbus_tls_handshakes_failed_total",
+        "counter",
+        ("reason",),
+        "TLS handshakes that failed: certificate (the client does not trust ours), version, cipher, "
+        "malformed, too_slow, hung_up.",
+    ),
+    Family(
         "monqbus_events_unhandled_total", "counter", (), "Events whose topic no handler takes, published too."
     ),
     Family(

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, get_args
 from .moments import Moments
 
 Missed = Literal["skip", "once", "all"]
-Overlap = Literal["allow", "skip"]
+Overlap = Literal["allow", "skip", "queue"]
 MISSED: Final = get_args(Missed)
 OVERLAP: Final = get_args(Overlap)
 KIND: Final = "schedule"
@@ -38,11 +38,23 @@ class Schedule:
     overlap: Overlap = "allow"
     lateness: float = 60.0
     where: str = ""
+    is_decorated: bool = False
+    """It stands above a task of an app, not in the configuration."""
+
+    @property
+    def title(self) -> str:
+        """What messages call it: as it is declared."""
+        return f"@schedule {self.name}" if self.is_decorated else f"[schedule:{self.name}]"
 
     @property
     def event_topic(self) -> str:
         """The topic of its ticks' events; one of a task has a topic that no handler is meant for."""
         return self.topic or f"{KIND}.{self.name}"
+
+    @property
+    def is_queue(self) -> bool:
+        """Whether a tick waits until the run before it has ended."""
+        return self.overlap == "queue"
 
     def key(self, moment: datetime) -> str:
         """What makes the tick of *moment* one, whoever comes to store it."""

@@ -131,6 +131,8 @@ BUSINESS: Final[Mapping[str, Sender]] = {
         proof="the secret in the parameter `secret` of the URL, or in the one that `query` names",
         ways=(Proof("token", "query:secret"),),
         settings=("query",),
+        event=("body:type",),
+        topic="mailchimp.{event}",
         handshakes=(Handshake("GET"),),
         link="https://mailchimp.com/developer/marketing/guides/sync-audience-data-webhooks/",
     ),

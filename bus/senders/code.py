@@ -73,10 +73,14 @@ CODE: Final[Mapping[str, Sender]] = {
     ),
     "trello": Sender(
         title="Trello",
-        proof="`X-Trello-Webhook`: HMAC-SHA1 of the body and the hook's URL, in base64",
+        proof="`X-Trello-Webhook`: HMAC-SHA1 of the body and the hook's URL, in base64; of text that is not "
+        "ASCII the lower bytes of its UTF-16",
         ways=(
             Proof(
                 "hmac", "header:x-trello-webhook", algorithm="sha1", encoding="base64", signed="{body}{url}"
+            ),
+            Proof(
+                "hmac", "header:x-trello-webhook", algorithm="sha1", encoding="base64", signed="{binary}{url}"
             ),
         ),
         delivery=("body:action.id",),

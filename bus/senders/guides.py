@@ -78,8 +78,9 @@ GitLab waits for 10 s and disables a hook that fails again and again. *Test* sen
 *System*, *WebHooks*, *Create a WebHook*, with a secret. Topics are such as `jira.jira:issue_created`.
 """,
     "trello": """\
-Webhooks are made by its API; the secret is that of the app, `public_url` the `callbackURL` letter by
-letter. Trello asks by HEAD first, which is answered.
+Webhooks are made by its API; the secret is the *OAuth1.0 secret* of the app's *API Key* page, `public_url`
+the `callbackURL` letter by letter. Trello asks by HEAD first, which is answered. Its documentation has two
+readings of text that is not ASCII, its UTF-8 and the lower bytes of its UTF-16: either is taken.
 """,
     "vercel": """\
 *Settings*, *Webhooks*; copy the secret that is shown once. Topics are such as `vercel.deployment.created`.
@@ -138,7 +139,9 @@ with it.
 """,
     "mailchimp": """\
 *Audience*, *Settings*, *Webhooks*; the URL is `https://HOST/hooks/NAME?secret=SECRET`. It is asked for by
-GET first, which is answered; deliveries are forms.
+GET first, which is answered. Deliveries are forms: the topics are `mailchimp.subscribe`,
+`mailchimp.unsubscribe`, `mailchimp.profile`, `mailchimp.upemail`, `mailchimp.cleaned` and
+`mailchimp.campaign`; fields have names such as `data[email]`. A delivery has no id.
 """,
     "slack": """\
 At api.slack.com/apps: make an app, then
@@ -214,7 +217,36 @@ another one, `header`.
     "hookdeck": "*Settings*, *Secrets*: the signing secret of the project.",
     "scalr": "*Integrations*, *Webhooks*; the secret is the endpoint's.",
     "okta": """\
-*Workflow*, *Event Hooks*; *Authentication field* `authorization`, and the secret. *Verify* is answered.
+*Workflow*, *Event Hooks*; *Authentication field* `authorization`, or the name that `header` has, and the
+secret. *Verify* is answered. One delivery may hold several events, in `data.events`; the topic is that of the
+first.
+""",
+    "asana": """\
+Webhooks are made by its API (`POST /webhooks` with `resource` and `target`), and Asana makes the secret:
+
+- Write the hook with `secret = file:asana.secret` before there is such a file, and start the daemon or send
+  HUP: the hook is closed, `hook.disabled` says so.
+- Make the webhook. Asana asks the target with `X-Hook-Secret`, which is answered with the same header also
+  while the hook is closed; nothing of it is kept or printed.
+- The answer of the API has the secret, `X-Hook-Secret`: write it into the file, with mode 0600, and send HUP.
+  What Asana has sent meanwhile got 503, and comes again for 24 hours.
+
+Whoever asks in Asana's place learns nothing, and what they send is refused: the secret is the file's. Topics
+are `asana.added`, `asana.changed` and so on, by the first of `events`; a heartbeat has none and comes under
+`topic_fallback`.
+""",
+    "sns": """\
+*Create subscription*, protocol HTTPS, endpoint `https://HOST/hooks/NAME?token=SECRET`; or
+`https://USER:SECRET@HOST/hooks/NAME` with `user`, which keeps the secret out of the logs of proxies.
+
+- SNS asks first, with a message whose topic is `sns.SubscriptionConfirmation`. It is stored as any event, and
+  `subscription.offered` in the log has the URL that confirms the subscription, if it is one of
+  `sns.REGION.amazonaws.com`: look whether the `TopicArn` is yours (`monqbus events show`), then open it. The
+  daemon opens no URL that somebody sent.
+- Messages come as `sns.Notification`: of use are `Message`, which is text and often JSON, `Subject` and
+  `TopicArn`. They are JSON that says it is text, which `event.json` and `{body:…}` read.
+- The signatures of SNS are not verified, because the certificates would have to be fetched: the secret proves
+  the sender.
 """,
     "event-grid": """\
 For subscriptions with the *Event Grid Schema*. Add the header `Authorization` with `Bearer SECRET` under

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
 from .generic import BEARER
 from .sender import Handshake, Proof, Sender
+
+_OF_SNS: Final = re.compile(r"https://sns\.[a-z0-9-]{1,32}\.amazonaws\.com(?:\.cn)?/[\x21-\x7e]{1,1024}")
+_HOOK_SECRET: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
 OPERATIONS: Final[Mapping[str, Sender]] = {
     "alertmanager": Sender(
@@ -80,6 +84,40 @@ OPERATIONS: Final[Mapping[str, Sender]] = {
             ),
         ),
         link="https://developer.okta.com/docs/concepts/event-hooks/",
+    ),
+    "asana": Sender(
+        title="Asana",
+        proof="`X-Hook-Signature`: HMAC-SHA256 of the body, in hex",
+        ways=(Proof("hmac", "header:x-hook-signature"),),
+        # no id; an empty list of events is a heartbeat, and has no event
+        event=("body:events.0.action",),
+        topic="asana.{event}",
+        handshakes=(
+            Handshake(
+                given=(("header:x-hook-secret", ""),),
+                absent=("header:x-hook-signature",),
+                echo="header:x-hook-secret",
+                value=_HOOK_SECRET,
+                header="X-Hook-Secret",
+                verified=False,
+                precedes_secret=True,
+            ),
+        ),
+        link="https://developers.asana.com/docs/webhooks-guide",
+    ),
+    "sns": Sender(
+        title="Amazon SNS",
+        proof="the secret in the parameter `token` of the URL, or in the one that `query` names; "
+        "`Authorization: Basic` where the hook names a `user`",
+        ways=(Proof("token", "query:token"),),
+        settings=("query", "user"),
+        delivery=("header:x-amz-sns-message-id",),
+        event=("header:x-amz-sns-message-type",),
+        topic="sns.{event}",
+        offered="body:SubscribeURL",
+        offers="SubscriptionConfirmation",
+        offered_at=_OF_SNS,
+        link="https://docs.aws.amazon.com/sns/latest/dg/sns-http-https-endpoint-as-subscriber.html",
     ),
     "event-grid": Sender(
         title="Azure Event Grid, its own schema",

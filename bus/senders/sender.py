@@ -35,11 +35,12 @@ PRINTABLE: Final = re.compile(r"[\x20-\x7e]{1,1024}")
 """What a handshake's answer may repeat, unless its row says less."""
 SIGNED_BY_HOOK: Final = Grammar(_KINDS)
 """What a hook says that its sender signs. An id is a header there."""
-SIGNED: Final = Grammar({**_KINDS, "id": ALONE})
+SIGNED: Final = Grammar({**_KINDS, "id": ALONE, "binary": ALONE})
 """What a sender may sign.
 
 ``{form}`` is its fields in the order of their names, name and value joined; ``{payload}`` the body, or the
-one field ``payload`` of a form; ``{json:dotted.path}`` a value in the body.
+one field ``payload`` of a form; ``{json:dotted.path}`` a value in the body; ``{binary}`` the text of
+a body that is not ASCII, of each UTF-16 unit the lower byte.
 """
 
 
@@ -110,7 +111,7 @@ class Proof:
             return False
         signed = {placeholder.name for placeholder in self.content.placeholders}
         if place.startswith("body:"):
-            is_whole = bool(self.digest) or not signed.isdisjoint({"body", "form", "payload"})
+            is_whole = bool(self.digest) or not signed.isdisjoint({"body", "form", "payload", "binary"})
             return is_whole or f"json:{place[5:]}" in signed
         if place.startswith("query:") and "url" in signed:
             return True
@@ -145,6 +146,10 @@ class Handshake:
     token: str = ""
     empty: bool = False
     """Whether its body must be empty."""
+    header: str = ""
+    """The header that the value goes into, in place of the body."""
+    precedes_secret: bool = False
+    """Whether it comes before anybody can know the hook's secret: a hook that is closed answers it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +174,11 @@ class Sender:
     required: tuple[str, ...] = ()
     handshakes: tuple[Handshake, ...] = ()
     link: str = ""
+    offered: str = ""
+    """The place of a URL by which a person confirms a subscription, in a delivery whose event is `offers`."""
+    offers: str = ""
+    offered_at: re.Pattern[str] = PRINTABLE
+    """What such a URL looks like where it is the sender's own."""
     once: str = ""
     """The place in the body of what proves one delivery and no other; "" where the body is signed."""
 

@@ -62,7 +62,7 @@ def _way(way: Proof, given: Mapping[str, Any]) -> Proof:
     if "query" in given:
         changes.update(place=f"query:{given['query']}", prefix="")
     if "user" in given:
-        changes.update(prefix="Basic ", key="basic", user=given["user"])
+        changes.update(place="header:authorization", prefix="Basic ", key="basic", user=given["user"])
     if "timestamp" in given:
         kind, colon, where = given["timestamp"].partition(":")
         changes["timestamp"] = f"{kind}{colon}{where.lower() if kind == 'header' else where}"

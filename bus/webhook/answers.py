@@ -23,6 +23,7 @@ from ..payload import BadPayload
 from ..placeholders import Placeholder
 from ..presentation import plain
 from .endings import Endings
+from .streams import MEDIA_TYPE, Stream
 
 if TYPE_CHECKING:
     from ..config import Hook
@@ -57,6 +58,16 @@ def own_answer(hook: Hook, event: Event, receipt: Receipt, answer: Answer) -> An
     if not hook.wait or receipt.duplicate or not receipt.task_ids:
         return own
     return Awaited(receipt.event_id or event.id, receipt.task_ids, hook.wait, headers, hook.output, own)
+
+
+def streamed(hook: Hook, stream: Stream, receipt: Receipt) -> Answer | None:
+    """The answer that shows what tasks print; None for a repetition and without tasks, which show nothing."""
+    if receipt.duplicate or not receipt.task_ids:
+        stream.close()
+        return None
+    own = [pair for pair in hook.answer_headers if pair[0].lower() != CONTENT_TYPE]
+    headers = [("Content-Type", MEDIA_TYPE), ("X-Accel-Buffering", "no"), *own]  # nginx would hold it back
+    return Answer(_line(HTTPStatus.OK), headers, b"", stream.begin(receipt.task_ids, hook.stream))
 
 
 def awaited(answer: Awaited, endings: Endings, environ: Mapping[str, Any]) -> Answer:

@@ -1,11 +1,11 @@
 """Handles one delivery: checks it, stores one event with its tasks, answers 202.
 
-The order of the steps is the law: address 403 → room 503 → encoding 415 → size 413 → a page in a browser
-403 → the sender's headers 401 → raw bytes → sender 401 → a CloudEvent 400, 415, at hooks that take those →
-the rule, for each event → ONE durable write → answer. No body is read that the head condemns, nothing is
-parsed or inflated before it is verified, nothing is acknowledged before it is stored. A delivery that is
-verified is stored, whatever its content, at all other hooks: what cannot be understood of it is told as a
-fact.
+The order of the steps is the law: address 403 → a closed hook 503 → room 503 → encoding 415 → size 413 → a
+page in a browser 403 → the sender's headers 401 → raw bytes → sender 401 → a CloudEvent 400, 415, at hooks
+that take those → the rule, for each event → ONE durable write → answer. No body is read that the head
+condemns, nothing is parsed or inflated before it is verified, nothing is acknowledged before it is stored.
+A delivery that is verified is stored, whatever its content, at all other hooks: what cannot be understood
+of it is told as a fact.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
 from json import dumps
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from bson import ObjectId
 
@@ -30,12 +30,13 @@ from ..senders.kept import is_kept, is_kept_parameter
 from ..telemetry import emit
 from . import abuse_protection, content, filtering, handshake, identity, topic
 from .admission import Admission
-from .answers import Awaited, own_answer
+from .answers import Awaited, own_answer, streamed
 from .content import Content
 from .delivery_log import DeliveryLog
 from .once import Once
 from .request import Request, headers_of, raw
 from .signed import content_of, values_at
+from .streams import Stream, Streams, is_asked
 from .verify import Mismatch, claim_of
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ Read = tuple[Event, dict[str, str]]
 """An event, and what is to be told of its content: a reason by its fact."""
 Taken = tuple[list[Read], bool]
 """The events of a delivery, and whether it is a batch; one that is none has one event."""
+
+NOT_THE_SENDERS: Final = "no URL of the sender's own: confirm nothing, somebody else may know the secret"
 
 _VERIFYING, _EXPANDING, _HASHING = Queue(), Queue(), Queue()
 
@@ -67,7 +70,9 @@ class Receiver:
         *,
         trusted_proxies: Collection[Network] = (),
         publish_all: Callable[[Sequence[Event]], list[Receipt]] | None = None,
+        streams: Streams | None = None,
     ) -> None:
+        self._streams = streams
         self._publish = publish
         self._publish_all = publish_all or (lambda events: [publish(event) for event in events])
         self._admission = admission
@@ -82,18 +87,18 @@ class Receiver:
         began = self._clock.monotonic()
         try:
             filtering.require_allowed(hook, environ, self._trusted_proxies)
-            taken = self._taken(hook, environ) if hook.has_extras else self._read(hook, environ)
+            if hook.fault:
+                taken: Taken | Answer = self._while_closed(hook, environ)
+            else:
+                taken = self._taken(hook, environ) if hook.has_extras else self._read(hook, environ)
             if isinstance(taken, Answer):
                 self._log.answered(environ, taken, hook, began)
                 emit("handshake.answered", hook=hook.name, peer=environ.get("REMOTE_ADDR", ""))
                 return taken
             found, is_batch = taken
             events = [event for event, _ in found]
-            receipts = (
-                self._store(self._publish_all, events)
-                if is_batch
-                else [self._store(self._publish, events[0])]
-            )
+            stream = self._opened(hook, environ, events) if hook.stream and not is_batch else None
+            receipts = self._receipts(events, stream, is_batch=is_batch)
         except Refused as refusal:
             self._log.refused(environ, refusal, hook=hook, reason=_reason(refusal), began=began)
             return refuse(refusal, environ, hook=hook.name)
@@ -102,11 +107,39 @@ class Receiver:
                 self._log.repeated(environ, event, receipt, began)
             for fact, reason in remarks.items():
                 emit(fact, event=event, reason=reason)
+        if stream is not None and (shown := streamed(hook, stream, receipts[0])) is not None:
+            environ["wsgi.input"].give_back()
+            return shown
         return _accepted_batch(events, receipts) if is_batch else _answered(hook, events[0], receipts[0])
+
+    def _opened(self, hook: Hook, environ: Mapping[str, Any], events: Sequence[Event]) -> Stream | None:
+        """A place among those who are shown what tasks print, where this request asks for it."""
+        if self._streams is None or not is_asked(environ.get("HTTP_ACCEPT", "")):
+            return None
+        return self._streams.open(events[0].id)
+
+    def _receipts(self, events: Sequence[Event], stream: Stream | None, *, is_batch: bool) -> list[Receipt]:
+        """What became of *events* once they are durable. Raises Refused."""
+        try:
+            if is_batch:
+                return self._store(self._publish_all, events)
+            return [self._store(self._publish, events[0])]
+        except BaseException:
+            if stream is not None:
+                stream.close()
+            raise
 
     def retry_after(self) -> dict[str, str]:
         """The header that says when to try again: jittered, so that senders do not come back as one."""
         return problem.retry_after(self._clock)
+
+    def _while_closed(self, hook: Hook, environ: Mapping[str, Any]) -> Answer:
+        """The answer to a handshake that precedes the secret; everything else is refused."""
+        request = _request(environ, 0.0, hook.public_url, self._trusted_proxies)
+        answer = handshake.before_secret(hook.sender, request)
+        if answer is None:
+            raise self._disabled()
+        return answer
 
     def _taken(self, hook: Hook, environ: Mapping[str, Any]) -> Taken | Answer:
         """The event of a delivery to a hook that takes more than POST, or the answer to a handshake."""
@@ -225,20 +258,24 @@ class Receiver:
             is_test=bool(sender.tests) and _first(sender.event, sources) in sender.tests,
             parsed=given.value,
         )
-        remarks = {"event.unreadable": given.unreadable} if given.unreadable else {}
-        if found.missing:
-            remarks["topic.missed"] = found.missing
-        if found.cut:
-            remarks["topic.shortened"] = found.cut
-        if who.was_renamed:
-            remarks["delivery.renamed"] = who.was_renamed
-        return event, remarks
+        remarks = {
+            "event.unreadable": given.unreadable,
+            "topic.missed": found.missing,
+            "topic.shortened": found.cut,
+            "subscription.offered": _offered(sender, sources) if sender.offered else "",
+            "delivery.renamed": who.was_renamed,
+        }
+        return event, {fact: reason for fact, reason in remarks.items() if reason}
 
     def _secrets(self, hook: Hook, sender: Sender) -> tuple[str, ...]:
         secrets = hook.secret_texts
         if not sender.is_open and not any(secrets):
-            raise Refused(503, "hook_disabled", "hook: not usable, its secret is missing", self.retry_after())
+            raise self._disabled()
         return secrets
+
+    def _disabled(self) -> Refused:
+        """503, so that senders come back: it opens when its secret is there. Nothing of it is read."""
+        return Refused(503, "hook_disabled", "hook: not usable, its secret is missing", self.retry_after())
 
     def _store(self, publish: Callable[[Given], Got], given: Given) -> Got:
         self._admission.check(self._clock)  # others came in while the body did
@@ -357,6 +394,14 @@ def _value(hook: Hook, sender: Sender, sources: _Sources, placeholder: str) -> s
     if placeholder == "name" or (placeholder == "event" and not sender.event):
         return hook.name
     return _first(sender.event if placeholder == "event" else (placeholder,), sources)
+
+
+def _offered(sender: Sender, sources: _Sources) -> str:
+    """The URL that confirms a subscription, where it is the sender's own; "" for other deliveries."""
+    if _first(sender.event, sources) != sender.offers:
+        return ""
+    url = sources.at(sender.offered) or ""
+    return url if sender.offered_at.fullmatch(url) else NOT_THE_SENDERS
 
 
 def _first(places: Iterable[str], sources: _Sources) -> str | None:

@@ -44,6 +44,14 @@ def unproven(
     return None
 
 
+def before_secret(sender: Sender, request: Request) -> Answer | None:
+    """The answer to a handshake that comes before the hook has its secret; None when *request* is none."""
+    for one in sender.handshakes:
+        if one.precedes_secret and _is(one, request, None):
+            return _answer(one, sender, (), request, None)
+    return None
+
+
 def proven(sender: Sender, secrets: tuple[str, ...], request: Request) -> Answer | None:
     """The answer to a handshake that is proven now; None when *request* is a delivery."""
     content = None
@@ -103,6 +111,8 @@ def _answer(
     value = _at(one.echo, request, content) if one.echo else ""
     if one.echo and not one.value.fullmatch(value):
         raise Refused(400, "bad_handshake", "handshake: its value is empty, too long or of other characters")
+    if one.header:
+        return _of(HTTPStatus.OK, "text/plain", b"", (one.header, value))
     if one.fields:
         filled = {
             name: _filled(one, sender, secrets, text, value) if isinstance(text, str) else text
@@ -130,12 +140,13 @@ def _mac(one: Handshake, sender: Sender, secrets: tuple[str, ...], value: str) -
     return base64.b64encode(mac).decode() if one.encoding == "base64" else mac.hex()
 
 
-def _of(status: HTTPStatus, media_type: str, body: bytes) -> Answer:
+def _of(status: HTTPStatus, media_type: str, body: bytes, *more: tuple[str, str]) -> Answer:
     headers = [
         ("Content-Type", media_type),
         ("Content-Length", str(len(body))),
         ("X-Content-Type-Options", "nosniff"),
         ("Cache-Control", "no-store"),
+        *more,
     ]
     if status is HTTPStatus.NO_CONTENT:  # RFC 9110 section 8.6: no length with it
         headers = headers[2:]

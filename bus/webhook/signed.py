@@ -39,11 +39,23 @@ def _value(part: Placeholder, request: Request, own: Mapping[str, str], pause: C
     kind = part.kind
     if kind == "body":
         return request.body
+    if kind == "binary":
+        return _binary(request)
     if kind in ("form", "payload"):
         return _form(request) if kind == "form" else _payload(request, pause)
     if kind == "json":
         return raw(values_at(content_of(request, pause), part.where)[0])
     return raw(own[kind] if kind in own else request.at(part.name))
+
+
+def _binary(request: Request) -> bytes:
+    """The text of the body as JavaScript's "binary" has it; of ASCII it is the body, which `{body}` signs."""
+    if request.body.isascii() or len(request.body) > LONGEST_UNPROVEN:
+        raise Mismatch("wrong")
+    try:
+        return request.body.decode("utf-8").encode("utf-16-le")[::2]
+    except UnicodeDecodeError:
+        raise Mismatch("wrong") from None
 
 
 def _form(request: Request) -> bytes:

@@ -58,5 +58,5 @@ def paths_in(template: str, sender: Sender, delivery_id: str = "") -> tuple[str,
     """The paths into a body that the templates ask for, and at which *sender* has its ids and tests."""
     names = [one.name for one in PLACEHOLDERS.compile(template).placeholders]
     events = sender.event if "event" in names or sender.tests else ()
-    places = (*names, *events, *places_of(delivery_id, sender))
+    places = (*names, *events, sender.offered, *places_of(delivery_id, sender))
     return tuple({place[5:]: None for place in places if place.startswith("body:")})

@@ -93,6 +93,13 @@ output = yes
 [handler:shell]
 topic = shell
 command = /bin/echo {{body:word}}
+[hook:shown]
+verify = none
+topic = shown
+stream = 1m
+[handler:shown]
+topic = shown
+command = /bin/sh -c "echo one; until test -e gate; do sleep 0.05; done; echo two"
 """
 
 
@@ -156,6 +163,27 @@ def test_what_a_command_prints_is_the_answer_where_the_hook_says_so(daemon):
     assert ("text/plain; charset=utf-8", "nosniff") == (
         answer.getheader("Content-Type"), answer.getheader("X-Content-Type-Options"),
     )  # fmt: skip
+
+
+def test_what_a_command_prints_is_shown_while_it_runs(daemon):
+    """Server-sent events, on request; the first line is there while the command still waits."""
+    connection = http.client.HTTPConnection(*daemon.address, timeout=20)
+    connection.request("POST", "/hooks/shown", b"", {"Accept": "text/event-stream"})
+    answer = connection.getresponse()
+    shown = b""
+    while b'"text": "one"' not in shown:
+        shown += answer.read1()
+    (running,) = map(json.loads, daemon.monqbus("list", "--json").stdout.splitlines())
+    open_gate(daemon)
+    shown += answer.read()
+    connection.close()
+
+    assert (200, "text/event-stream") == (answer.status, answer.getheader("Content-Type"))
+    assert "busy" == running["state"]
+    assert ["accepted", "output", "output", "ended", "done"] == [
+        line.removeprefix("event: ") for line in shown.decode().splitlines() if line.startswith("event: ")
+    ]
+    assert 202 == daemon.request("POST", "/hooks/shown")[0]
 
 
 def test_of_two_handlers_both_are_told(daemon):

@@ -118,9 +118,7 @@ BROKEN: dict[str, Callable[[Place], object]] = {
     "greenlet": lambda at: at.configure("[worker]", "[worker]\ngreenlet = 5"),
     "greenlets: expected": lambda at: at.configure("[worker]", "[worker]\ngreenlets = many"),
     "max_body: expected": lambda at: at.configure("[http]", "[http]\nmax_body = 1 elephant"),
-    "environment variable NOT_SET": lambda at: at.configure("file:secret", "env:NOT_SET"),
-    "No such file": lambda at: at.secret.unlink(),
-    "it is a pipe": lambda at: (at.secret.unlink(), os.mkfifo(at.secret)),
+    "control characters": lambda at: at.secret.write_bytes(b"whatever it\0may be"),
     "at the start of a line": lambda at: at.configure("[http]", "  [http]"),
     "verify": lambda at: at.configure("verify = none\n", ""),
     "when: expected an operator at column 8": lambda at: at.configure(
@@ -195,6 +193,42 @@ def test_running_tasks_go_on_with_the_old_code_and_new_ones_get_the_new(place: P
     place.mend()
     place.hup()
     daemon.wait_for("task.finished", parked)
+
+
+ABSENT: dict[str, Callable[[Place], object]] = {
+    "environment variable NOT_SET": lambda at: at.configure("file:secret", "env:NOT_SET"),
+    "No such file": lambda at: at.secret.unlink(),
+    "it is a pipe": lambda at: (at.secret.unlink(), os.mkfifo(at.secret)),
+}
+
+
+def test_a_missing_secret_closes_one_hook_until_it_is_there(place: Place):
+    """Found at a reload or at the start: 503 and a fact, while the others take deliveries; HUP opens it."""
+    daemon = place.daemon
+    for word, breaks in ABSENT.items():
+        place.mend()
+        breaks(place)
+        place.hup()
+        assert "hook=github" in daemon.wait_for("hook.disabled", word)
+        assert 503 == daemon.request("POST", "/hooks/github", b"{}")[0]
+        assert 202 == daemon.request("POST", "/hooks/open", b"x", TICK)[0]
+    place.mend()
+    place.hup()
+    daemon.wait_for("config.reloaded", times=len(ABSENT) + 1)
+    assert 401 == daemon.request("POST", "/hooks/github", b"{}")[0]
+    place.secret.unlink()
+    daemon.stop()
+    daemon.start()
+
+    assert "hook=github" in daemon.wait_for("hook.disabled", "No such file")
+    assert "hook:github is closed" in str(daemon.request("GET", "/readyz")[1]["detail"])
+    checked, looked = daemon.monqbus("check"), daemon.monqbus("doctor")
+    assert (78, 1) == (checked.returncode, looked.returncode)
+    assert "[hook:github] secret: expected a secret in the file" in checked.stderr
+    assert "verify = github, closed: a secret is missing" in checked.stdout
+    assert "problem  hook" in looked.stdout
+    signing = daemon.monqbus("hook", "sign", "github")
+    assert (78, True) == (signing.returncode, "expected a secret in the file" in signing.stderr)
 
 
 def test_hups_do_not_pile_up(place: Place):

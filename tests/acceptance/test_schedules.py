@@ -54,6 +54,7 @@ def note(word):
 def celebrate(topic):
     write(topic, c.task.scheduled_for.isoformat())
 
+@schedule("0 0 29 2 *", name="leap", args=["leap"])
 @schedule(every=3600, name="hourly", args=["hourly"])
 @task
 def other(word):
@@ -168,10 +169,10 @@ def test_they_are_listed_with_their_next_moments_and_their_last_tick(place: Plac
     listed = [json.loads(line) for line in daemon.monqbus("schedules", "--json").stdout.splitlines()]
     text = daemon.monqbus("schedules").stdout
 
-    assert ["hourly", "seconds", "yearly"] == [row["name"] for row in listed]
+    assert ["hourly", "leap", "seconds", "yearly"] == [row["name"] for row in listed]
     assert all(3 == len(row["next"]) for row in listed)
-    assert listed[1]["outcome"] in ("complete", "busy")
-    assert listed[2]["next"][0].endswith("-12-31T23:00:00.000Z")
+    assert listed[2]["outcome"] in ("complete", "busy")
+    assert listed[3]["next"][0].endswith("-12-31T23:00:00.000Z")
     assert "yearly  topic year.over  cron 0 0 1 1 * Europe/Berlin  " in text
     assert "-01-01 00:00:00 CET" in text
 
@@ -208,5 +209,6 @@ def test_check_names_what_is_wrong_with_a_schedule_and_what_is_odd(place: Place)
     assert any("a.ini:27: [schedule:wrong] task planned.note: " in line for line in problems)
     assert any("a.ini:24: [schedule:odd] topic: no handler for 'nobody.hears'" in line for line in problems)
     assert any("a.ini:24: [schedule:odd]: comes only every" in line for line in problems)
+    assert any("planned.py:16: @schedule leap: comes only every" in line for line in problems)
     assert any("a.ini:27: [schedule:wrong]: never comes any more" in line for line in problems)
     assert "schedule yearly → topic year.over" in said.stdout

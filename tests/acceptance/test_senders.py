@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_every_senders_delivery_is_accepted_and_a_forged_one_is_not(new_daemon: 
                 key: value[:-4] + "AAAA" if key == header else value for key, value in request.headers.items()
             }
             body = request.body.replace(b"signature", b"signaturE").replace(b"clientState", b"clientstate")
-            forged = request._replace(headers=worse, url=request.url.replace("secret=", "secret=x"))
+            forged = request._replace(headers=worse, url=re.sub("(secret|token)=", r"\1=x", request.url))
             refused[name] = _post(daemon, name, forged, body)[0]
     listed = subprocess.run(
         [*PROGRAM, "events", "list", "--json", "--limit", "100", "--config", str(daemon.config)],

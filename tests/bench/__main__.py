@@ -21,10 +21,12 @@ from bus.connecting import client, is_embedded
 from bus.model import Filter, Instance
 from bus.store import Store
 
+from . import schedules as planned
 from .collisions import collisions
 from .daemons import SECRET, Measured, bare, daemon, place, write_config
 from .filled import Stores, fill, opened, stores
 from .growth import growth
+from .hooks import costs_of_proofs, costs_of_rules
 from .peers import peers
 from .scale import scale
 from .tables import table
@@ -271,9 +273,44 @@ def _listening(words: list[str]) -> Iterator[float]:
             process.stderr.read()
 
 
+def schedules(found: Stores) -> None:
+    """What ten thousand schedules cost."""
+    rows = []
+    for name, store in found.items():
+
+        def measured(of, *more):
+            with place() as folder:
+                return of(folder, store(of.__name__), *more)  # noqa: B023 - called in this turn alone
+
+        none = measured(planned.share, 0, planned.HOUR)
+        quiet = measured(planned.share, planned.COUNT, 100 * planned.DAY)
+        hourly = measured(planned.share, planned.COUNT, planned.HOUR)
+        took, cpu = measured(planned.at_once, _ended)
+        rows.append([name, none, quiet, hourly, took, cpu, *measured(planned.missed, _ended)])
+    table(
+        "10,000 schedules",
+        [
+            "store", "none: CPU %", "none comes: CPU %", "each hour: CPU %", "all at once: s", "CPU s",
+            "all missed: listens s", "have run s", "CPU s",
+        ],
+        rows,
+    )  # fmt: skip
+
+
+def _ended(config: Path) -> int:
+    return int(_admin(config).count(Filter()).get("complete", 0))
+
+
+def hooks(found: Stores) -> None:
+    """What rules with the delivery log, and the proof of the sender, add to a delivery."""
+    head = ["store", "without: µs CPU a delivery", "with rules and log", "ratio", "middle half of pairs"]
+    table("A hook with rules and log", head, [costs_of_rules(lambda server: loaded(server, 8))])
+    table("Verifying 1 KiB", ["sender", "bytes", "µs CPU"], costs_of_proofs())
+
+
 MEASUREMENTS = {
-    "http": http, "drain": drain, "post": post, "wake": wake, "idle": idle, "claim": claim, "cpu": cpu,
-    "start": start, "trips": trips, "collisions": collisions,
+    "http": http, "hooks": hooks, "drain": drain, "post": post, "wake": wake, "idle": idle, "claim": claim,
+    "cpu": cpu, "start": start, "schedules": schedules, "trips": trips, "collisions": collisions,
 }  # fmt: skip
 BY_NAME_ALONE = {"growth": growth, "scale": scale, "peers": peers}
 """What takes minutes, or asks PyPI."""

@@ -22,13 +22,13 @@ from queue import Queue
 
 import pytest
 
-from . import cutoff, embedded, inbox, mongodb, spool
+from . import cutoff, embedded, inbox, mongodb, schedules, spool
 from .arena import Arena
 from .checker import Figures
 from .report import Line, markdown, table
 from .scenario import SCENARIOS, Control, Missing, Scenario
 
-__all__ = ["cutoff", "embedded", "inbox", "mongodb", "spool"]
+__all__ = ["cutoff", "embedded", "inbox", "mongodb", "schedules", "spool"]
 
 STORES = ("embedded", "mongodb")
 

@@ -63,7 +63,13 @@ def _verdict(line: Line) -> str:
 # docs/guarantees.md
 
 STORES = {"embedded": "embedded", "mongodb": "MongoDB"}
-SHOWN = {"lost": "lost", "overlaps": "overlaps", "stale_accepted": "stale ends", "stuck": "never run"}
+SHOWN = {
+    "lost": "lost",
+    "overlaps": "overlaps",
+    "stale_accepted": "stale ends",
+    "stuck": "never run",
+    "misrecorded": "stored twice",
+}
 
 
 def markdown(lines: Sequence[Line]) -> str:

@@ -24,13 +24,13 @@ Item = TypeVar("Item", Event, MonQTask)
 
 def tasks(address: str, data: Path, *states: State) -> list[MonQTask]:
     """All tasks of the store at *address* (in *data* when embedded) in *states*, or in any."""
-    with _opened(address, data) as store:
+    with opened(address, data) as store:
         return _all(lambda before: store.find(Filter(states=states), PAGE, before))
 
 
 def events(address: str, data: Path) -> list[Event]:
     """All events of the store at *address*."""
-    with _opened(address, data) as store:
+    with opened(address, data) as store:
         return _all(lambda before: store.events(PAGE, before))
 
 
@@ -48,7 +48,8 @@ def busy(address: str, data: Path, pid: int) -> int:
 
 
 @contextmanager
-def _opened(address: str, data: Path) -> Iterator[Store]:
+def opened(address: str, data: Path) -> Iterator[Store]:
+    """The store at *address* to look into, while daemons may be at work on it."""
     with tempfile.TemporaryDirectory(prefix="monqbus-chaos-look-") as folder:
         if address == EMBEDDED:
             for file in data.glob("monqbus.db*"):

@@ -21,6 +21,7 @@ from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
 from bus.clock import UTC, Clock
+from bus.direct_start import new_of
 from bus.errors import NotStorable, StoreError, StoreUnavailable
 from bus.model import COMPLETE, READY, Filter, Instance, Posting, Receipt, Report
 from bus.store.contract import CALL_SECONDS
@@ -695,6 +696,33 @@ def test_a_replay_that_was_cut_short_is_finished_by_the_next(store: MongoStore, 
     assert Receipt(named, event.id, duplicate=True) == receipt
     assert {"ready": 2} == store.count(Filter())
     assert named == store.event(event.id).task_ids  # type: ignore[union-attr]
+
+
+def test_what_another_daemon_has_finished_meanwhile_is_begun_by_nobody_who_only_began_it(
+    store: MongoStore, monkeypatch
+) -> None:
+    """It brings the same event between two steps of the first one, whose tasks should begin at once.
+
+    They stand there as ready then, and whoever claims them runs them; the first one ran them, too.
+    """
+    insert = intake._insert_tasks
+    first = a_fan_out(a_delivery(), a_task(state="busy", worker="w1", generation=1, attempt=1))
+    second = a_fan_out(a_delivery(), a_task())
+
+    def meanwhile(*words: Any) -> Any:
+        monkeypatch.setattr(intake, "_insert_tasks", insert)
+        answers.extend(store._intake.store([second]))
+        return insert(*words)
+
+    answers: list[Any] = []
+    monkeypatch.setattr(intake, "_insert_tasks", meanwhile)
+    answers += store._intake.store([first])
+    later, earlier = answers
+    (task,) = store.find(Filter(), 10)
+
+    assert ([], []) == (new_of(second, later), new_of(first, earlier))
+    assert ("ready", first.tasks[0].id) == (task.state, task.id)
+    assert [[task.id]] * 2 == [later.task_ids, earlier.task_ids]
 
 
 # forgetting

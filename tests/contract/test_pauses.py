@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import NamedTuple
 
 import pytest
 
 from bus.admin import Admin
+from bus.apps.hook_handlers import names_of, own_names_of
 from bus.apps.options import Options
 from bus.apps.registry import Registry, Task
 from bus.clock import Clock, FrozenClock
@@ -28,15 +30,25 @@ from .samples import a_task, depths
 NAMES = ("mail.send", "mail.count", "other")
 
 
+class Topic(NamedTuple):
+    """What of a hook pauses ask for."""
+
+    name: str
+    topic: str
+
+
 class Daemon:
     """The parts of a daemon that have to do with pauses; its loops tick by hand, its tasks run until told."""
 
     def __init__(self, store, clock, number=1, slots=10):
         self.store, self.clock = store, clock
         self.began = []
-        registry = Registry()
+        registry = self.registry = Registry()
+        self.hooks = {name: Topic(name, f"{name}.{{header:x-event}}") for name in ("shop", "till")}
         for name in NAMES:
             registry.add(Task(lambda *_: None, name, Options()))
+        for topic, name in (("shop.sold", "mail.send"), ("shop.lost", "mail.count"), ("till.sold", "other")):
+            registry.subscribe(registry.tasks[name], [topic])
         self.instance = Instance(f"w{number}", f"monqbus/here pid {number}", None)
         recorder = Recorder(store, clock)
 
@@ -51,10 +63,20 @@ class Daemon:
 
         self.lanes = Lanes(self.instance, clock, lambda size: Pool(size, self._run, Clock()), new_lane)
         self.lanes.arrange({"greenlets": Lane(slots, frozenset(NAMES))})
-        self.monitor = PauseMonitor(store, clock, lambda: self.lanes.pause(self.monitor.is_task_paused))
+        self.monitor = PauseMonitor(
+            store,
+            clock,
+            lambda: self.lanes.pause(self.monitor.is_task_paused),
+            lambda name: names_of(self.hooks[name], registry) if name in self.hooks else (),
+        )
         self.monitor.look()
         self.office = PostOffice(store, lambda: registry, clock, starter=self.lanes)
-        self.admin = Admin(store, clock, paused=self.monitor.look)
+        self.admin = Admin(
+            store,
+            clock,
+            paused=self.monitor.look,
+            tasks_of_hook=lambda name: own_names_of(name, self.hooks, registry),
+        )
 
     def _run(self, run):
         self.began.append(run.task.task_name)
@@ -253,3 +275,77 @@ def test_pauses_are_copied_with_what_they_hold_up(store, clock):
         state.pause.name, state.pause.reason, state.pause.by, state.ready,
     )  # fmt: skip
     source.close()
+
+
+def test_the_pause_of_a_hook_holds_up_what_was_ready_already_and_what_comes(two):
+    """Other hooks go on; so do the deliveries, which are stored as ever."""
+    one, other = two
+    waiting(one, "mail.send", "other")
+    one.admin.pause("hook", "shop", "a migration")
+    other.monitor.look()
+    waiting(one, "mail.count")
+
+    assert ["other"] == sorted(one.turn() + other.turn())
+    one.office.publish("shop.sold", [], {})
+    (state,) = other.admin.pauses()
+    assert ("hook shop", 3, {"mail.send", "mail.count"}) == (
+        state.pause.title, state.ready, set(state.pause.tasks),
+    )  # fmt: skip
+    assert 3 == other.admin.count_paused(Filter())
+    assert state.pause == other.admin.paused("mail.send")
+    other.admin.resume("hook", "shop")
+    one.monitor.look()
+    assert ["mail.count", "mail.send", "mail.send"] == sorted(one.turn() + other.turn())
+
+
+def test_a_daemon_that_has_not_the_hook_holds_to_its_pause_too(two):
+    one, other = two
+    other.hooks.clear()
+    one.admin.pause("hook", "shop", "a migration")
+    other.monitor.look()
+    waiting(one, "mail.send")
+
+    assert [] == other.turn()
+
+
+def test_a_handler_that_the_hook_gets_during_its_pause_waits_and_is_counted(two):
+    """As after an edit and a reload: by the next look."""
+    one, other = two
+    one.admin.pause("hook", "shop", "a migration")
+    one.registry.unsubscribe(one.registry.tasks["other"])
+    one.registry.subscribe(one.registry.tasks["other"], ["shop.new"])
+    one.monitor.look()
+    other.monitor.look()
+    waiting(one, "other")
+
+    assert [] == one.turn() + other.turn()
+    assert 1 == other.admin.count_paused(Filter())
+
+
+def test_a_hook_whose_handler_takes_anything_else_is_not_paused(two):
+    """A task is claimed by its name alone: what else that name has would wait with it."""
+    one, _ = two
+    one.registry.subscribe(one.registry.tasks["mail.send"], ["by.hand"])
+    with pytest.raises(BadFilter, match=r"^hook: shop: its handler mail.send has also the topic by.hand"):
+        one.admin.pause("hook", "shop", "a migration")
+    with pytest.raises(BadFilter, match=r"^hook: shpo: the configuration has no such hook; did you mean"):
+        one.admin.pause("hook", "shpo", "a migration")
+
+    assert [] == one.store.records(KIND)
+
+
+def test_two_hooks_of_one_topic_are_not_paused_alone(two):
+    one, _ = two
+    one.hooks["also"] = Topic("also", "shop.sold")
+    with pytest.raises(BadFilter, match=r"takes deliveries of \[hook:also\], too, which would wait"):
+        one.admin.pause("hook", "shop", "a migration")
+
+    assert [] == one.store.records(KIND)
+
+
+def test_a_task_that_a_hook_holds_up_is_resumed_with_the_hook(two):
+    one, _ = two
+    one.admin.pause("hook", "shop", "a migration")
+
+    with pytest.raises(NotFound, match=r"mail.send: no pause of this name; it is paused as hook shop"):
+        one.admin.resume("task", "mail.send")

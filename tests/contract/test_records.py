@@ -55,6 +55,25 @@ def test_each_of_a_call_is_answered_for_itself(store):
     assert [False, True] == store.keep_records([ONE, other])
 
 
+def test_a_thousand_of_a_call_are_answered_each_for_itself(store):
+    """New ones, ones from their version and from another one, and ones that are forgotten."""
+    first = [replace(ONE, name=f"{number}") for number in range(0, 1000, 2)]
+    assert [True] * 500 == store.keep_records(first)
+    mixed = [replace(ONE, name=f"{number}", version=number % 4 // 2) for number in range(1000)]
+    mixed[4] = replace(mixed[4], fields={})
+    mixed[6] = replace(mixed[6], fields={})
+    written = store.keep_records(mixed)
+
+    expected = [(number % 2 == 0 and number % 4 == 2) or number % 4 == 1 for number in range(1000)]
+    assert expected == written
+    assert 749 == len(store.records("schedule"))
+
+
+def test_a_record_twice_in_a_call_is_written_once(store):
+    assert [True, False] == store.keep_records([ONE, replace(ONE, fields={"n": 2})])
+    assert [replace(ONE, version=1)] == store.records("schedule")
+
+
 def test_the_records_of_a_kind_come_by_name_and_without_those_of_others(store):
     store.keep_records(
         [replace(ONE, name=name, kind=kind) for kind in ("a", "ab", "b") for name in ("2", "1", "x:y")]

@@ -36,6 +36,7 @@ class Place:
     """Everything behind the pages; `ask` signs in as a role and follows no redirect."""
 
     def __init__(self) -> None:
+        self.config = Config()
         self.store = open_memory_store()
         self.registry = Registry()
         for name in ("shop.charge", "shop.note"):
@@ -61,7 +62,7 @@ class Place:
             operations=Operations(self.admin, office, audit),
             audit=audit,
             registry=lambda: self.registry,
-            config=Config,
+            config=lambda: self.config,
             clock=clock,
             history=History(self.counts, clock),
             live=self.live,

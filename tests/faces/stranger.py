@@ -75,6 +75,10 @@ class Stranger:
         except ConnectionResetError:
             return b""
 
+    def some(self) -> bytes:
+        """What is there, at least one byte; b"" at the end of the stream."""
+        return self._stream.read1(65536)
+
     def answer(self, *, has_body: bool = True) -> Answer:
         status = int(self._stream.readline().split()[1])
         headers = dict(self._fields())

@@ -571,7 +571,10 @@ def test_a_person_pauses_with_two_words(place: Place) -> None:
         ('"name": "a b", "reason": "y"', "name: expected a whole name"),
         ('"name": "x"', "reason: expected 1 to 1000 characters, got ''"),
         ('"name": "x", "reason": ["y"]', "reason: expected 1 to 1000 characters"),
-        ('"name": "x", "reason": "y", "what": "hook"', "what: expected task or schedule, got 'hook'"),
+        (
+            '"name": "x", "reason": "y", "what": "topic"',
+            "what: expected one of task, schedule, hook, got 'topic'",
+        ),
         ('"name": "x", "reason": "y", "what": {}', "what, name: expected text"),
         ('"name": "x", "reason": "y", "until": "soon"', "until: expected an RFC 3339 time, got 'soon'"),
         ('"name": "x", "reason": "y", "until": 7', "until: expected an RFC 3339 time, got 7"),

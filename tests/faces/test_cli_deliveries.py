@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import re
 import sys
 from collections.abc import Iterator
@@ -132,7 +133,9 @@ def test_an_accepted_delivery_is_shown_with_its_tasks(beside: Command) -> None:
 
     assert isinstance(tasks, list)
     assert ({"cliapp.note", "cliapp.count"}, None) == ({task["name"] for task in tasks}, row["body"])
-    assert {"waited", "ran", "state", "id", "name"} == set(tasks[0])
+    assert {"waited", "ran", "state", "id", "name", "started", "ended"} == set(tasks[0])
+    assert max(task["ended"] for task in tasks) == row["ended"] >= row["received"]
+    assert all(row["received"] <= task["started"] <= task["ended"] for task in tasks)
 
 
 def test_one_that_no_handler_took_says_what_to_do(beside: Command) -> None:
@@ -152,6 +155,45 @@ def test_a_refused_delivery_is_not_replayed(beside: Command) -> None:
     assert (1, 1) == (one.code, other.code)
     assert "it was refused (401 not_verified) and never verified" in one.err
     assert f"event {repeated['event_id']}: expected one without tasks" in other.err
+
+
+def test_a_refused_delivery_that_somebody_vouches_for_is_signed_and_sent(
+    daemon: Daemon, beside: Command, run: Command, tmp_path: Path
+) -> None:
+    """By its id alone, with its body and headers; what arrives is verified, and known when it comes again."""
+    config = write_place(tmp_path)
+    config.write_text(f"{config.read_text()}log_refused_bodies = yes\n{HOOKS.replace('= token', '= github')}")
+    (tmp_path / "token").write_text(SECRET)
+    (tmp_path / "token").chmod(0o600)
+    keeping = Daemon(config)
+    try:
+        keeping.start()
+        for number, key in ((77, b"another secret"), (78, SECRET.encode())):
+            body = b'{"kind": "sold", "id": %d}' % number
+            proof = {"X-Hub-Signature-256": f"sha256={hmac.digest(key, body, 'sha256').hex()}"}
+            keeping.request("POST", "/hooks/shop?tracking=abc", body, {**proof, "X-Kind": "sold"})
+
+        def here(*words: str) -> Said:
+            return run("deliveries", *words, "--config", config)
+
+        until(lambda: here("list", "--outcome", "refused").lines, 2)
+        (refused,) = here("list", "--outcome", "refused", "--json").rows
+        (accepted,) = here("list", "--outcome", "accepted", "--json").rows
+        to = ["--to", "http://{}:{}".format(*keeping.address)]
+        first, again = (here("replay", "--refused", str(refused["id"]), *to) for _ in range(2))
+        wrong = here("replay", "--refused", str(accepted["id"]), *to)
+        (event,) = here("list", "--delivery", "77", "--outcome", "accepted", "--json").rows
+    finally:
+        keeping.kill()
+    (without, _) = beside("deliveries", "list", "--outcome", "refused", "--json").rows
+    bodiless = beside("deliveries", "replay", "--refused", str(without["id"]))
+
+    assert (0, "202 Accepted") == (first.code, first.lines[1])
+    assert "are not kept, and are left out" in first.err
+    assert (0, "200 OK") == (again.code, again.lines[1])
+    assert ("shop", 202) == (event["hook"], event["status"])
+    assert (1, True) == (wrong.code, "expected one that was refused as not_verified" in wrong.err)
+    assert (1, True) == (bodiless.code, "its body is not kept" in bodiless.err)
 
 
 def test_a_dry_run_counts_what_would_be_replayed(beside: Command) -> None:
@@ -176,6 +218,12 @@ def test_a_dry_run_counts_what_would_be_replayed(beside: Command) -> None:
         (["replay", "--outcome", "refused"], "expected accepted ones to replay"),
         (["replay", NOBODY, "--hook", "x"], "--hook: expected with no ID"),
         (["replay", NOBODY, "--all"], "--all, --dry-run: expected with no ID"),
+        (["replay", "--refused"], "--refused"),
+        (["replay", "--hook", "x", "--refused", NOBODY], "--hook: expected with no ID"),
+        (["replay", NOBODY, "--refused", NOBODY], "ID: expected all of them behind --refused"),
+        (["replay", NOBODY, "--to", "http://a"], "--to: expected with --refused alone"),
+        (["show", NOBODY, "--refused", NOBODY], "--refused, --to: expected with replay alone, got show"),
+        (["list", "--refused", NOBODY], "--refused, --to: expected with replay alone, got list"),
         (["list", "--status", "7"], "--status: expected a number from 100 to 599"),
         (["list", "--newer", "soon"], "--newer: expected a duration"),
         (["list", "--outcome", "lost"], "refused"),

@@ -104,9 +104,9 @@ def test_to_resume_what_another_pause_holds_names_that(beside: Command) -> None:
     [
         (
             ["pause", *REASON],
-            "pause: expected NAME, --topic TOPIC, --schedule NAME or --all, got none; `monqbus check`",
+            "pause: expected NAME, --topic TOPIC, --hook NAME, --schedule NAME or --all, got none; `monqbus",
         ),
-        (["resume"], "resume: expected NAME, --topic TOPIC, --schedule NAME or --all, got none"),
+        (["resume"], "resume: expected NAME, --topic TOPIC, --hook NAME, --schedule NAME or --all, got none"),
         (["pause", "x"], "the following arguments are required: --reason; see"),
         (["pause", "x", "--reason", " "], "--reason: expected 1 to 1000 characters, got ' '"),
         (["pause", "a b", *REASON], "NAME: expected a whole name of 1 to 128 letters"),
@@ -121,6 +121,8 @@ def test_to_resume_what_another_pause_holds_names_that(beside: Command) -> None:
             ["pause", "--topic", "shop.slod", *REASON],
             "--topic shop.slod: no handler has this topic; did you mean shop.sold?",
         ),
+        (["pause", "--hook", "nowhere", *REASON], "--hook: nowhere: the configuration has no such hook; "),
+        (["pause", "--hook", "a b", *REASON], "--hook: expected a whole name of 1 to 128 letters"),
         (["pause", "--topic", "x", "--reason", ""], "--reason: expected 1 to 1000 characters"),
         (["resume", "--all", "--topic", "x"], "--all: expected nothing beside it, got 'x'"),
         (["pause", "x", "--all", *REASON], "--all: expected nothing beside it, got 'x'"),

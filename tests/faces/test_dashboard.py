@@ -14,6 +14,7 @@ from bson import ObjectId
 
 from bus import dashboard
 from bus.access import Role, Visitor
+from bus.config import Config, Hook
 from bus.dashboard import Running, task_list
 from bus.errors import Refused, StoreUnavailable
 from bus.model import Filter
@@ -204,6 +205,14 @@ def test_programs_get_problem_documents_in_place_of_pages(place):
     said = place.listener.ask("GET", "/tasks?state=lost", cookie=place.cookie("viewer"))
 
     assert (400, "bad_filter") == (said.status, said.code)
+
+
+def test_a_closed_hook_is_shown_with_the_secret_that_is_missing(place):
+    """Its senders read 503 and nothing else."""
+    fault = "monqbus.ini:3: [hook:shop] secret: expected a secret in the file shop.secret, got none"
+    place.config = Config(hooks={"shop": Hook(name="shop", verify="github", fault=fault)})
+
+    assert f"closed: {fault}" in words(place.get("/handlers"))
 
 
 # searching

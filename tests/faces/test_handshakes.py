@@ -21,6 +21,7 @@ from bus.daemon.url_maps import public_urls
 from bus.http import Server
 from bus.model import Event, Receipt
 from bus.senders import SENDERS
+from bus.webhook.delivery import NOT_THE_SENDERS
 from bus.webhook.once import Once
 from bus.webhook.request import Request
 from bus.webhook.sign import sign
@@ -262,6 +263,44 @@ def test_trello_and_mailchimp_only_look_whether_somebody_is_there(ask: Ask, offi
     assert 200 == ask("mailchimp", "GET", secret=KEY).status
     assert 401 == ask("mailchimp", "GET", secret="guessed").status
     assert [] == office.events
+
+
+def test_asana_gets_its_secret_back_before_the_hook_knows_it(ask: Ask, office: Office) -> None:
+    """In the header alone, and by a closed hook too; what is signed with it then is refused all the same."""
+    made, asks = "b537207f20cbfa02357cf448134da559", "X-Hook-Secret"
+    closed = Hook(name="new", verify="asana", secrets=(Secret(KEY),), fault="file asana.secret: none")
+    office.hooks["new"] = closed
+    signature = hmac.digest(made.encode(), b"{}", "sha256").hex()
+
+    for name in ("asana", "new"):
+        answer = ask(name, "POST", b"{}", {asks: made})
+        assert (200, made, b"") == (answer.status, answer.headers["x-hook-secret"], answer.body)
+        assert 400 == ask(name, "POST", b"{}", {asks: "short"}).status
+    assert 401 == ask("asana", "POST", b"{}", {"X-Hook-Signature": signature, asks: made}).status
+    assert 503 == ask("new", "POST", b"{}", {"X-Hook-Signature": signature, asks: made}).status
+    assert 401 == ask("github", "POST", b"{}", {asks: made}).status
+    assert [] == office.events
+
+
+def test_a_subscription_of_sns_is_stored_and_told_and_never_opened(ask: Ask, office: Office) -> None:
+    """Who set it up opens the URL: what a request names is not fetched by a daemon inside of some net."""
+    theirs = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&Token=2336"
+    others = "https://sns.eu-west-1.amazonaws.com.example.org/?Action=ConfirmSubscription"
+    office.hooks["sns"] = hook("sns")
+    with told() as facts:
+        for kind, url in (
+            ("SubscriptionConfirmation", theirs),
+            ("SubscriptionConfirmation", others),
+            ("Notification", theirs),
+        ):
+            body = json.dumps({"Type": kind, "SubscribeURL": url}).encode()
+            headers = {"x-amz-sns-message-type": kind, "content-type": "text/plain; charset=UTF-8"}
+            assert 202 == ask("sns", "POST", body, headers, token=KEY).status
+
+    assert [("subscription.offered", theirs), ("subscription.offered", NOT_THE_SENDERS)] == [
+        (fact, one["reason"]) for fact, one in facts
+    ]
+    assert 3 == len(office.events)
 
 
 @pytest.mark.parametrize("value", ["", "a\r\nSet-Cookie: a=b", "\u00e9", "x" * 1025, "\x00"])

@@ -136,7 +136,7 @@ def test_plain_http_is_told_to_speak_tls(pair: Pair, client: ssl.SSLContext) -> 
         answer = plain.answer()
 
         assert (400, True) == (answer.status, answer.is_last)
-        assert "expected TLS" in answer.json["detail"]
+        assert ("expected_tls", True) == (answer.json["code"], "expected TLS" in answer.json["detail"])
         assert plain.ends_in_order()
         assert 200 == ask(server.address, get("/"), tls=client).status
     assert [("event.refused", 400), ("http.answered", 400), ("http.answered", 200)] == [
@@ -150,16 +150,51 @@ def test_plain_http_is_told_to_speak_tls(pair: Pair, client: ssl.SSLContext) -> 
 def test_noise_in_place_of_a_handshake_is_hung_up(
     server: Server, client: ssl.SSLContext, noise: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """It costs one connection, and no line of a log."""
+    """It costs one connection and one line of the log, of which there are ten a minute."""
     with told() as facts, Stranger(server.address) as stranger:
         stranger.send(noise + b"\r\n\r\n")
         stranger.half_close()
         said = stranger.rest()
 
         assert b"HTTP/" not in said
-    assert [] == facts
+    ((fact, fields),) = facts
+    assert ("tls.failed", "127.0.0.1") == (fact, fields["peer"])
+    assert fields["code"] in ("malformed", "version", "hung_up")
     assert "" == capfd.readouterr().err
     assert 200 == ask(server.address, get("/"), tls=client).status
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("how", ["certificate", "version", "too_slow", "hung_up"])
+def test_a_handshake_that_fails_is_told_with_its_reason(impatient: Server, pair: Pair, how: str) -> None:
+    """A sender that does not trust the certificate, or is too old, would else leave no trace here."""
+    clients = {"certificate": ssl.create_default_context(), "version": pair.client(ssl.TLSVersion.TLSv1_1)}
+    clients["version"].set_ciphers("ALL:@SECLEVEL=0")
+    with told() as facts:
+        if how in clients:
+            with pytest.raises(ssl.SSLError):
+                Stranger(impatient.address, tls=clients[how])
+        else:
+            with Stranger(impatient.address) as stranger:
+                stranger.send(hello()[:50])
+                if how == "hung_up":
+                    stranger.half_close()
+                stranger.rest()
+        with gevent.Timeout(5, AssertionError("nothing is told")):
+            while not facts:  # a client is gone before its last word is read
+                gevent.sleep(0)
+
+    assert [("tls.failed", how, "127.0.0.1")] == [(fact, one["code"], one["peer"]) for fact, one in facts]
+
+
+def test_who_sends_nothing_or_is_asked_to_leave_has_not_failed(pair: Pair) -> None:
+    """A probe of a load balancer connects and leaves; a stop hangs up whoever is in between."""
+    with told() as facts:
+        with serving(Echo(), tls=tls_of(pair)) as server, Stranger(server.address) as stranger:
+            Stranger(server.address).__exit__()
+            stranger.send(hello()[:50])
+            server.stop(0)
+        assert [] == facts
 
 
 def test_plain_bytes_within_tls_are_never_taken_for_a_request(server: Server, client: ssl.SSLContext) -> None:

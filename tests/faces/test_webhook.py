@@ -210,6 +210,18 @@ def test_a_hook_without_its_secret_is_closed(send: Send, office: Office) -> None
     assert [] == office.events
 
 
+def test_a_hook_with_a_fault_is_closed_to_what_its_other_secret_proves(send: Send, office: Office) -> None:
+    """503 and when to come again, before the body is read: a secret of it is not there yet."""
+    proof = signed(b"{}")
+    office.hooks = {"own": hook("own", "github", SECRET, fault="monqbus.ini:3: [hook:own] secret: none")}
+    shut = send("own", b"{}", proof)
+
+    assert (503, "hook_disabled") == (shut.status, shut.json["code"])
+    assert 1 <= int(shut.headers["retry-after"]) <= 5
+    assert b"monqbus.ini" not in shut.body
+    assert [] == office.events
+
+
 @pytest.mark.parametrize(
     "headers", [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}]
 )

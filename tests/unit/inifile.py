@@ -26,6 +26,11 @@ def write(name: str, content: bytes, mode: int = 0o600) -> None:
     path.chmod(mode)
 
 
+def faults(text: str, environ: dict[str, str] = ENVIRON) -> list[str]:
+    """Why hooks of *text* are closed, one sentence each; nothing else is wrong with it."""
+    return list(read(text, environ).faults.values())
+
+
 def problems(text: str, environ: dict[str, str] = ENVIRON) -> list[str]:
     """What is wrong with *text*, one sentence each."""
     with pytest.raises(ConfigError) as caught:

@@ -220,11 +220,27 @@ def test_what_would_mean_something_else_is_left_out_with_its_remedy(
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"response-message": "x"}, "response-message: not carried over"),
-        ({"response-headers": [{"name": "A", "value": "b"}]}, "response-headers: not carried over"),
-        ({"success-http-response-code": 204}, "success-http-response-code: not carried over"),
+        ({"response-message": "a\nb"}, "response-message: not carried over: text: expected one line"),
+        ({"response-message": "{body:a}"}, "response-message: not carried over: a word in braces is a place"),
+        ({"response-message": "{nope}"}, "response-message: not carried over: expected a known placeholder"),
+        ({"response-message": "; x"}, "a space and ; begin a comment"),
+        ({"response-message": ["x"]}, "response-message: not carried over: text: expected a text"),
+        ({"response-message": "x", "success-http-response-code": 204}, "an answer with 204 has no content"),
+        ({"response-headers": [{"name": "Content-Length", "value": "1"}]}, "that is not the server's own"),
+        ({"response-headers": [{"name": "A", "value": "b"}, {"name": "a", "value": "c"}]}, "a comes twice"),
+        ({"response-headers": [{"name": "A"}]}, "A has no value"),
+        ({"response-headers": [{"name": "A", "value": "é"}]}, "response-headers: not carried over: expected"),
+        ({"response-headers": [{"name": "Content-Type", "value": "text/html"}]}, "beside no text"),
+        ({"response-headers": "x"}, "response-headers: expected a list of objects"),
+        ({"success-http-response-code": 301}, "success-http-response-code: not carried over"),
+        ({"success-http-response-code": True}, "success-http-response-code: not carried over"),
         ({"trigger-rule-mismatch-http-response-code": 400}, "answered 202"),
-        ({"include-command-output-in-response": True}, "monqbus show TASK"),
+        ({"include-command-output-in-response": True}, "the answer waits for 5m at most"),
+        ({"include-command-output-in-response-on-error": True}, "500 without what it printed"),
+        (
+            {"include-command-output-in-response": True, "success-http-response-code": 201},
+            "an answer with the output is 200",
+        ),
         ({"id": "a/b c"}, "it is /hooks/a-b-c now"),
         ({"colour": "red"}, "colour: not known to adnanh/webhook either"),
         ({}, "trigger-rule: nothing proves the sender, so anybody may send"),
@@ -239,6 +255,22 @@ def test_what_is_otherwise_here_is_told_with_the_hooks_id(changed: dict[str, Any
     assert 0 == result.left_out
     assert [one for one in result.remarks if says in one and one.startswith("hook a")]
     assert loaded(result).hooks
+
+
+def test_the_answer_is_carried_over() -> None:
+    """Status, text and headers as the sender knows them; the wish for output makes the answer wait."""
+    headers = [{"name": "Content-Type", "value": "application/json"}, {"name": "X-By", "value": "us; too"}]
+    said = {"response-message": '{"text": "got it"}', "response-headers": headers}
+    result = moved(
+        hook(IS_X, **said, **{"success-http-response-code": 201}),
+        hook(IS_X, id="b", **said, **{"include-command-output-in-response": True}),
+    )
+    first, second = loaded(result).hooks.values()
+
+    assert (201, '{"text": "got it"}', 0.0, False) == (first.status, first.body, first.wait, first.output)
+    assert (("Content-Type", "application/json"), ("X-By", "us; too")) == first.answer_headers
+    assert ("", 300.0, True) == (second.body, second.wait, second.output)
+    assert (("X-By", "us; too"),) == second.answer_headers
 
 
 def test_the_type_of_a_body_and_paths_into_xml_are_ours() -> None:
@@ -329,7 +361,13 @@ _HOOK = st.fixed_dictionaries(
         "http-methods": st.lists(st.sampled_from(["GET", "post", "x"]), max_size=2) | _ANY,
         "parse-parameters-as-json": st.lists(_PARAMETER, max_size=2) | _ANY,
         "incoming-payload-content-type": st.text(max_size=9) | _ANY,
-        "response-message": _ANY,
+        "response-message": _ANY | st.text(max_size=9),
+        "response-headers": _ANY
+        | st.lists(
+            st.fixed_dictionaries({"name": _WORDS | st.text(max_size=9), "value": st.text(max_size=9)})
+        ),
+        "success-http-response-code": _ANY | st.integers(190, 310),
+        "include-command-output-in-response": _ANY,
     },
 )
 

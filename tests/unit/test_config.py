@@ -12,7 +12,7 @@ import pytest
 from bus.config import Config, Hook, Http, Monqbus, Secret, Worker, is_loopback, load
 from bus.errors import ConfigError
 
-from .inifile import ENVIRON, HOOK, SIGNING_KEY, problems, read, write
+from .inifile import ENVIRON, HOOK, SIGNING_KEY, faults, problems, read, write
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -90,13 +90,14 @@ def test_a_comment_is_no_secret(folder, reference):
     write("key", content.encode())
     environ = {"KEY": content, "CREDENTIALS_DIRECTORY": str(folder)}
 
-    with pytest.raises(ConfigError, match="got nothing but comments, which begin with #"):
-        read(f"[hook:x]\nverify = token\nsecret = {reference}\n", environ)
+    (sentence,) = faults(f"[hook:x]\nverify = token\nsecret = {reference}\n", environ)
+
+    assert "got nothing but comments, which begin with #" in sentence
 
 
 def test_a_comment_in_place_of_a_secret_is_none():
     """In the file itself, behind the key."""
-    (sentence,) = problems("[hook:x]\nverify = github\nsecret = # put the secret of the sender here\n")
+    (sentence,) = faults("[hook:x]\nverify = github\nsecret = # put the secret of the sender here\n")
 
     assert "expected one or several secrets, one a line, got nothing" in sentence
 
@@ -121,9 +122,9 @@ def test_a_weak_secret_is_refused_unless_it_is_allowed(verify, secret):
     ]
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"a\0b", b"x" * 70_000, b"\n"], ids=repr)
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a\0b", b"x" * 70_000], ids=repr)
 def test_a_secret_file_with_anything_else_is_refused_without_its_content(content):
-    """Binary, huge and empty files are not secrets."""
+    """Binary and huge files are not secrets."""
     write("key", content)
 
     (sentence,) = problems("[hook:x]\nverify = token\nsecret = file:key\n")

@@ -105,6 +105,14 @@ MISTAKES = [
     (f"{HEAD}command = /bin/echo\nenvironment = A=b\n",
      "4: [handler:x] environment: expected names of environment variables, separated by commas, "
      "got 'A=b'; write for example DEPLOY_KEY"),
+    (f"{HEAD}command = /bin/echo\nopen_after = 10 in a minute\n",
+     "4: [handler:x] open_after: expected 1 to 1000 failures in 1s to 1d, such as 10 failures in 1m, "
+     "got '10 in a minute'; write for example 10 failures in 1m"),
+    (f"{HEAD}command = /bin/echo\nopen_after = 0 failures in 1m\n",
+     "4: [handler:x] open_after: expected 1 to 1000 failures in 1s to 1d, such as 10 failures in 1m, "
+     "got '0 failures in 1m'; write for example 10 failures in 1m"),
+    (f"{HEAD}command = /bin/echo\nprobe = 1m\n",
+     "4: [handler:x] probe: expected with open_after only, got it without; remove it"),
     (f"{HEAD}command = /bin/echo\ntimeout = 0s\n",
      "4: [handler:x] timeout: expected a duration from 1s to 30d (unit ms, s, m, h or d), got '0s'; "
      "write for example 30s"),

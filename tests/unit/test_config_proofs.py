@@ -9,7 +9,7 @@ import pytest
 from bus.senders import adapted, keys
 from tests.deliveries import KEY, PUBLIC, WHSEC
 
-from .inifile import problems, read
+from .inifile import faults, problems, read, write
 
 WHPK = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
 HMAC = f"[hook:x]\nverify = hmac\nsecret = {KEY}\nheader = X-Sig\n"
@@ -109,7 +109,7 @@ def test_without_a_tolerance_the_senders_own_counts(verify, expected, folder):
         ),
         (
             f"[hook:x]\nverify = github\nsecret = {KEY}\nuser = a",
-            "4: [hook:x] user: expected it with verify = basic or alertmanager only, got it with "
+            "4: [hook:x] user: expected it with verify = basic, alertmanager or sns only, got it with "
             "verify = github; remove it",
         ),
         (
@@ -164,6 +164,9 @@ def test_what_is_careless_is_warned_of(text, said, folder):
         ("env:EMPTY", {"EMPTY": " \n"}, "nothing: it is empty"),
         ("file:absent", {}, "No such file or directory"),
         ("file:empty", {}, "nothing: it is empty"),
+        ("file:comments", {}, "nothing but comments"),
+        ("", {}, "nothing; write for example"),
+        ("# to be filled in", {}, "nothing; write for example"),
         ("credential:absent", {"CREDENTIALS_DIRECTORY": "."}, "No such file or directory"),
         ("credential:empty", {"CREDENTIALS_DIRECTORY": "."}, "nothing: it is empty"),
         ("credential:any", {}, "$CREDENTIALS_DIRECTORY is not set"),
@@ -171,12 +174,33 @@ def test_what_is_careless_is_warned_of(text, said, folder):
 )
 @pytest.mark.parametrize("key", ["secret", "verify_token"])
 def test_a_secret_that_is_not_there_opens_nothing(key, secret, environ, said, folder):
-    """The start is refused, and a reload keeps what runs: no hook is ever without its secret."""
+    """The hook is closed, with the sentence that says how to open it; it never takes an empty secret."""
     (folder / "empty").write_text("")
+    write("comments", b"# the secret of the sender\n")
     settings = {"secret": KEY, "verify_token": KEY, key: secret}
     lines = "".join(f"{name} = {value}\n" for name, value in settings.items())
 
-    (problem,) = problems(f"[hook:x]\nverify = meta\n{lines}", environ)
+    (fault,) = faults(f"[hook:x]\nverify = meta\n{lines}", environ)
 
-    assert f"[hook:x] {key}: expected" in problem
-    assert said in problem
+    assert f"[hook:x] {key}: expected" in fault
+    assert said in fault
+
+
+@pytest.mark.parametrize("first", [KEY, "env:NOT_SET"])
+def test_one_missing_secret_of_several_closes_the_hook(first, folder):
+    """What the sender signs with the missing one would get 401, and not come again; 503 it does."""
+    second = "env:NOT_SET" if first == KEY else KEY
+
+    config = read(f"[hook:x]\nverify = token\nsecret = {first}\n    {second}\n")
+
+    assert ["x"] == list(config.faults)
+    assert () == config.hooks["x"].secrets
+
+
+def test_a_missing_secret_is_told_with_the_mistakes_of_the_file(folder):
+    """Whoever mends the file need not find out about it afterwards."""
+    found = problems(
+        f"[hook:x]\nverify = token\nsecret = env:NOT_SET\n[hook:y]\nverify = tokn\nsecret = {KEY}\n"
+    )
+
+    assert ["monqbus.ini:3", "monqbus.ini:5"] == [sentence.partition(": ")[0] for sentence in found]

@@ -212,8 +212,10 @@ def test_a_secret_is_kept_in_a_file_or_not_at_all(place: Path, reference: str, k
         os.mknod("key", 0o140600)
     write("monqbus.ini", f"[hook:x]\nverify = token\nsecret = {reference}\n".encode())
 
-    (sentence,) = sentences({"CREDENTIALS_DIRECTORY": str(place)})
+    config = load(Path("monqbus.ini"), {"CREDENTIALS_DIRECTORY": str(place)})
 
+    (sentence,) = config.faults.values()
+    assert () == config.hooks["x"].secrets
     assert f"expected a secret in the file {place / 'key'}, got none: " in sentence
 
 

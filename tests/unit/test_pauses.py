@@ -63,7 +63,7 @@ def test_a_record_that_cannot_be_read_holds(fields):
     assert Pause("task", "mail.*", UNREAD_REASON, version=3) == pause
 
 
-@pytest.mark.parametrize("name", ["", "mail.*", "task ", "hook x", "tasks x"])
+@pytest.mark.parametrize("name", ["", "mail.*", "task ", "topic x", "tasks x"])
 def test_a_record_that_names_nothing_is_none(name):
     assert [] == pauses_of([Record("pause", name, {"reason": "x"}, 1)])
 
@@ -95,7 +95,7 @@ def test_a_sentence_says_why_since_when_until_when_and_who():
 @pytest.mark.parametrize(
     ("what", "name", "reason", "part"),
     [
-        ("hook", "x", "why", "what"),
+        ("topic", "x", "why", "what"),
         (None, "x", "why", "what"),
         ("task", "", "why", "name"),
         ("task", "x" * 129, "why", "name"),

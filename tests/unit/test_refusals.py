@@ -47,6 +47,19 @@ def test_the_first_ones_are_told_and_the_rest_is_counted(refusals: Refusals, hea
     ) == heard[-1]
 
 
+def test_a_scanner_of_tls_does_not_fill_the_log(refusals: Refusals, heard: Heard):
+    """Its handshakes are limited by the reason, and hide no refusal and no other reason."""
+    for _ in range(100):
+        emit("tls.failed", code="malformed", reason="wrong version number", peer="192.0.2.1")
+    emit("tls.failed", code="certificate", reason="tlsv1 alert unknown ca", peer="192.0.2.2")
+    refuse(1)
+    told = [fact for fact, _ in heard]
+    refusals.tick()
+
+    assert ["tls.failed"] * (MOST_TOLD + 1) + ["event.refused"] == told
+    assert ("refusals.omitted", {"tls": "malformed", "count": 100 - MOST_TOLD}) == heard[-1]
+
+
 def test_no_kind_of_refusal_hides_another(refusals: Refusals, heard: Heard):
     """Nor one hook another one."""
     refuse(100)

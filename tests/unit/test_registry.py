@@ -264,15 +264,21 @@ def test_a_topic_is_a_plain_word(topics):
          "quotes, got ['a', 'b']; write each as an argument of its own: @event_handler('shop.sold', 'shop."),
         ("event_handler('github.*')", "@event_handler: expected topics of letters, digits and _.:- in "
          "quotes, got 'github.*'; there are no wildcards, name each topic"),
+        ("task(open_after='10 in 1m')", "task option open_after: expected 1 to 1000 failures in 1s to 1d, "
+         "such as 10 failures in 1m, got '10 in 1m'"),
+        ("task(probe=0)", "task option probe: expected 1 second or more, got 0"),
         ("task(cpu='yes')", "task option cpu: expected True or False, got 'yes'"),
         ("event_handler('a', max_attempt=3)", "task option max_attempt: expected one of cpu, delay, key, "
-         "max_attempts, priority, result_type, timeout, got an unknown option, did you mean max_attempts?"),
-        ("task(timeuot=3)", "task option timeuot: expected one of cpu, delay, key, max_attempts, priority, "
-         "result_type, timeout, got an unknown option, did you mean timeout?"),
-        ("task(bind=True)", "task option bind: expected one of cpu, delay, key, max_attempts, priority, "
-         "result_type, timeout, got an unknown option, did you mean c.task, which every handler has?"),
+         "max_attempts, open_after, priority, probe, result_type, timeout, got an unknown option, did you "
+         "mean max_attempts?"),
+        ("task(timeuot=3)", "task option timeuot: expected one of cpu, delay, key, max_attempts, "
+         "open_after, priority, probe, result_type, timeout, got an unknown option, did you mean timeout?"),
+        ("task(bind=True)", "task option bind: expected one of cpu, delay, key, max_attempts, open_after, "
+         "priority, probe, result_type, timeout, got an unknown option, did you mean c.task, which every "
+         "handler has?"),
         ("task(soft_time_limit=3)", "task option soft_time_limit: expected one of cpu, delay, key, "
-         "max_attempts, priority, result_type, timeout, got an unknown option, did you mean timeout?"),
+         "max_attempts, open_after, priority, probe, result_type, timeout, got an unknown option, did you "
+         "mean timeout?"),
         ("task('my.name')", "@task: expected a function, got the text 'my.name'; a name is an option"),
     ],
 )  # fmt: skip

@@ -10,7 +10,7 @@ from bus.apps.registry import Registry, event_handler, filling, task
 from bus.apps.scheduling import schedule
 from bus.clock import UTC
 from bus.errors import BadCall, BadDeclaration
-from bus.schedules import At, Cron, Every
+from bus.schedules import At, Cron, Every, Schedule
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_every_is_seconds_text_or_a_timedelta(registry, every):
         ((), {"at": "soon"}, "at: expected an RFC 3339 time, got 'soon'"),
         (("@daily",), {"timezone": "Nowhere"}, "timezone: expected the name of a time zone"),
         (("@daily",), {"missed": "never"}, "missed: expected one of skip, once, all, got 'never'"),
-        (("@daily",), {"overlap": "queue"}, "overlap: expected one of allow, skip, got 'queue'"),
+        (("@daily",), {"overlap": "wait"}, "overlap: expected one of allow, skip, queue, got 'wait'"),
         (("@daily",), {"jitter": float("nan")}, "jitter: expected seconds or a timedelta, got nan"),
         (("@daily",), {"args": [object()]}, "expected a value that BSON can hold"),
         (("@daily",), {"priority": "high"}, "priority"),
@@ -88,6 +88,32 @@ def test_it_stands_above_a_task(registry):
 def test_arguments_that_the_task_does_not_take_are_refused(registry):
     with pytest.raises(BadCall):
         schedule("@daily", args=[1, 2, 3])(task(name="t")(lambda a: a))
+
+
+def test_two_above_one_task_need_a_name_of_their_own(registry):
+    """The second one took the place of the first one, which never came."""
+    one = schedule("@daily")(task(name="t1")(lambda: None))
+    with pytest.raises(BadDeclaration, match=r"schedule t1: declared at .+ and again at"):
+        schedule("@hourly")(one)
+    schedule("@hourly", name="hourly")(one)
+
+    assert ["hourly", "t1"] == sorted(registry.schedules)
+
+
+@pytest.mark.parametrize("every", [100 * 86_400, 1_234_567.0, timedelta(days=3650)])
+def test_a_long_span_is_taken_whole(registry, every):
+    """Its seconds were written with an exponent, and refused, or rounded to six digits."""
+    schedule(every=every)(task(name="t1")(lambda: None))
+    seconds = every.total_seconds() if isinstance(every, timedelta) else every
+
+    assert Every(int(seconds)) == registry.schedules["t1"].moments
+
+
+def test_messages_call_it_as_it_is_declared(registry):
+    schedule("@daily")(task(name="t1")(lambda: None))
+
+    assert "@schedule t1" == registry.schedules["t1"].title
+    assert "[schedule:t1]" == Schedule("t1", Every(60)).title
 
 
 def test_two_of_one_name_are_refused(registry):

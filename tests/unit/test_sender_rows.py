@@ -33,6 +33,23 @@ def reason(sender: Sender, secrets: tuple[str, ...] | str, request: Request) -> 
     return ""
 
 
+@pytest.mark.parametrize("form", ["utf-8", "binary"])
+def test_trello_signs_what_is_not_ascii_in_either_way(form: str) -> None:
+    """Its documentation says the lower bytes of UTF-16, its users the bytes as they come; both are taken."""
+    body = '{"action": {"id": "1", "type": "createCard", "text": "a \u2013 b \U0001f600"}}'
+    signed = body.encode() if form == "utf-8" else body.encode("utf-16-le")[::2]
+    made = base64.b64encode(hmac.digest(KEY.encode(), signed + URL.encode(), "sha1")).decode()
+    other = body.encode().replace(b"b", b"c")
+
+    assert "" == reason(
+        SENDERS["trello"], KEY, Request("POST", URL, {"x-trello-webhook": made}, body.encode())
+    )
+    assert "wrong" == reason(SENDERS["trello"], KEY, Request("POST", URL, {"x-trello-webhook": made}, other))
+    assert "wrong" == reason(
+        SENDERS["trello"], KEY, Request("POST", URL, {"x-trello-webhook": made}, b"\xff")
+    )
+
+
 def test_gitlab_takes_a_token_or_a_signing_token_by_what_the_secret_is() -> None:
     """A plain token is no proof where the hook's secret is a signing token."""
     gitlab = SENDERS["gitlab"]

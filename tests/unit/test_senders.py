@@ -139,6 +139,7 @@ VECTORS = {
         url="https://mycompany.com/myapp.php?foo=1&bar=2",
     ),
     "vercel": in_header("x-vercel-signature", AZ_SHA1),
+    "asana": in_header("x-hook-signature", AZ_SHA256),
     "hookdeck": in_header("x-hookdeck-signature", AZ_BASE64),
 }
 

@@ -137,8 +137,11 @@ def _store(database: Database[Document], postings: Sequence[Posting], this: Try)
         if refusal is not None:  # without a mark its event stays begun: the repetition finishes it
             answers.append(refusal)
             continue
-        is_repeated = i in repeated or (posting.event is None and stored.has_known(begin, end))
         ids, first = stored.ids[begin:end], earlier.get(i)
+        # whoever brings the same event finishes what was begun under these ids, also between two steps of
+        # this call: they wait then, and others may have begun them
+        is_own = first is None or first.is_own(posting)
+        is_repeated = i in repeated or (is_own and stored.has_known(begin, end))
         receipt = _receipt(posting, ids, first, marks, is_replayed=i in replayed)
         answers.append(receipt._replace(repeated=is_repeated) if is_repeated else receipt)
     marks.write(events)
