@@ -217,8 +217,9 @@ class Recorder:
         for posting in postings:
             for task in self._new(posting):
                 emit("task.posted", task=task)
-        self._store.ring()
-        return [(task.task_name, task.time_queue) for posting in postings for task in posting.tasks]
+        waiting = [(task.task_name, task.time_queue) for posting in postings for task in posting.tasks]
+        self._store.ring({name for name, _ in waiting})
+        return waiting
 
     def _new(self, posting: Posting) -> Sequence[MonQTask]:
         """Those of its tasks that were stored: a key, theirs or their event's, may have been held."""

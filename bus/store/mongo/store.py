@@ -389,9 +389,9 @@ class MongoStore:
 
     # bell
 
-    def ring(self) -> None:
+    def ring(self, names: Collection[str] = ()) -> None:
         """See the contract; never raises."""
-        self._feed.ring()
+        self._feed.ring(names)
 
     def listen(self, seconds: float) -> Heard:
         """See the contract. For one greenlet only."""
