@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CONFIG ?= config.example.ini
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick test check lint types format bench chaos fuzz docs binary test-binary clean FORCE
+.PHONY: help run quick test check lint types format bench soak chaos fuzz docs binary test-binary clean FORCE
 .PHONY: suite-early suite-middle suite-late suite-chaos suite-binary suite-contract suite-rest suite-engine suite-unit
 
 help: ## list the targets
@@ -59,8 +59,11 @@ format: $(VENV)/.ready-for-tests ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.ready-for-tests ## measure, print tables; BENCH="drain http" for some
+bench: $(VENV)/.ready-for-tests ## measure, print tables; BENCH="drain http" for some; long ones by name: growth, scale, peers
 	$(BIN)/python -m tests.bench $(BENCH)
+
+soak: $(VENV)/.ready-for-tests ## a steady load for two hours, a table and build/soak.svg; SOAK=15 minutes, RATE=20 a second
+	$(BIN)/python -m tests.bench.soak
 
 chaos: $(VENV)/.ready-for-tests ## show that nothing acknowledged is lost, up to 15 min; CHAOS="--list"
 	$(BIN)/python -m tests.chaos $(or $(CHAOS),--at-once)

@@ -5,7 +5,7 @@ The write that stores a task says `busy` already then: two steps and a commit le
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .clock import Clock
 from .errors import StoreFull
@@ -32,7 +32,7 @@ class DirectStart:
         starter = self._starter
         if starter is None:
             receipts = self._store.post(postings)
-            self._store.ring()
+            self._store.ring(_names(task for posting in postings for task in posting.tasks))
             return receipts
         reserved = [self._reserve(starter, posting.tasks) for posting in postings]
         receipts = self._store_reserved(postings, [slots for slots in reserved if slots is not None])
@@ -53,7 +53,7 @@ class DirectStart:
         """Let whoever is free look for *tasks*, which were stored as ready."""
         if self._starter is not None:
             self._starter.expect(tasks)
-        self._store.ring()
+        self._store.ring(_names(tasks))
 
     def _store_reserved(self, postings: Sequence[Posting], reserved: Sequence[Reserved]) -> list[Receipt]:
         """Store *postings*; when that fails, what is *reserved* for them is given back or cleared up."""
@@ -83,6 +83,10 @@ class DirectStart:
                 task.worker, task.process = starter.instance.id, starter.instance.process
                 task.attempt = task.generation = 1
         return reserved
+
+
+def _names(tasks: Iterable[MonQTask]) -> set[str]:
+    return {task.task_name for task in tasks}
 
 
 def new_of(posting: Posting, receipt: Receipt) -> list[MonQTask]:

@@ -194,10 +194,11 @@ class Lanes:
         claimers = self._claimers.values()
         return [record for claimer in claimers for record in (claimer.loop.health, claimer.pool.health)]
 
-    def wake(self) -> None:
-        """Look for work in every lane soon. Never blocks."""
-        for claimer in self._claimers.values():
-            claimer.loop.wake()
+    def wake(self, is_about: Callable[[str], bool] | None = None) -> None:
+        """Look for work in every lane soon, or in those with a name that it *is_about*. Never blocks."""
+        for title, claimer in self._claimers.items():
+            if is_about is None or any(map(is_about, self._names.get(title, ()))):
+                claimer.loop.wake()
 
     # what runs in them
 

@@ -219,15 +219,16 @@ class Recorder:
         if again or freed:
             self.waiting_again(again + freed)
         if freed:
-            self._store.ring()
+            self._store.ring({name for name, _ in freed})
 
     def _tell_posted(self, postings: Sequence[Posting]) -> list[tuple[str, datetime]]:
         """Tell of the tasks that an end has posted, and ring; names and moments of what waits by it."""
         for posting in postings:
             for task in self._new(posting):
                 emit("task.posted", task=task)
-        self._store.ring()
-        return [(task.task_name, task.time_queue) for posting in postings for task in posting.tasks]
+        waiting = [(task.task_name, task.time_queue) for posting in postings for task in posting.tasks]
+        self._store.ring({name for name, _ in waiting})
+        return waiting
 
     def _new(self, posting: Posting) -> Sequence[MonQTask]:
         """Those of its tasks that were stored: a key, theirs or their event's, may have been held."""

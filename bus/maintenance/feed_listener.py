@@ -7,7 +7,7 @@ from typing import Final
 
 from ..engine.loop import Loop
 from ..errors import StoreError
-from ..store.contract import Queue
+from ..store.contract import Heard, Queue
 from ..telemetry import emit
 
 AWAIT_SECONDS: Final = 5.0
@@ -16,9 +16,12 @@ LONGEST_PAUSE_SECONDS: Final = 5.0
 
 
 class Listener:
-    """One greenlet that blocks in `store.listen`; a lost feed means one full claim pass."""
+    """One greenlet that blocks in `store.listen`; a lost feed means one full claim pass.
 
-    def __init__(self, store: Queue, wake: Callable[[], None]) -> None:
+    *wake* is told which names of tasks a ring may be for.
+    """
+
+    def __init__(self, store: Queue, wake: Callable[[Callable[[str], bool]], None]) -> None:
         self.loop = Loop("listener", self.tick, AWAIT_SECONDS)
         self._store = store
         self._wake = wake
@@ -30,11 +33,11 @@ class Listener:
             heard = self._store.listen(AWAIT_SECONDS)
         except StoreError as error:
             self.loop.health.fail(error)
-            heard = "lost"
-        if heard == "quiet":
+            heard = Heard("lost")
+        if heard.word == "quiet":
             return 0
-        self._wake()
-        if heard == "rang":
+        self._wake(heard.is_about)
+        if heard.word == "rang":
             self._pause = FIRST_PAUSE_SECONDS
             return 0
         emit("feed.reopened", pause=self._pause)

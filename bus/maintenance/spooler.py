@@ -155,7 +155,7 @@ class Spooler:
                 emit("event.repeated", event=posting.event, first=receipt.event_id)
         if tasks := [task for posting in batch for task in posting.tasks]:
             self._expect(tasks)
-            self._store.ring()
+            self._store.ring({task.task_name for task in tasks})
 
     def _try_stuck(self) -> float | None:
         """Hand over again what was refused, from time to time; the pause until the next try."""

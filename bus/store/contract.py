@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
+from zlib import crc32
 
 from bson import ObjectId
 
@@ -41,7 +42,22 @@ PAGE_BYTES = 8 * 1024 * 1024
 
 CountedBy = Literal["state", "name"]
 EVERY_EVENT = EventFilter()
-Heard = Literal["rang", "quiet", "lost"]
+
+
+class Heard(NamedTuple):
+    """What `listen` has heard, and for which names of tasks it rang: their `hint_of`, None for any."""
+
+    word: Literal["rang", "quiet", "lost"]
+    hints: frozenset[int] | None = None
+
+    def is_about(self, name: str) -> bool:
+        """Whether there may be something new under *name*."""
+        return self.hints is None or hint_of(name) in self.hints
+
+
+def hint_of(name: str) -> int:
+    """The number that stands for *name* in a ring; of other names with the same one some wake for nothing."""
+    return crc32(name.encode("utf-8", "surrogatepass")) & 0x7FFF_FFFF
 
 
 class Notice(NamedTuple):
@@ -145,8 +161,11 @@ class Queue(Protocol):
     def waiting(self) -> dict[str, Backlog]:
         """What is ready, due or not, under each task name; read from an index."""
 
-    def ring(self) -> None:
-        """Tell the other daemons that there is work. A hint: may be lost, doubled, late."""
+    def ring(self, names: Collection[str] = ()) -> None:
+        """Tell the other daemons that there is work, of these *names* alone if there are any.
+
+        A hint: may be lost, doubled, late, and heard as one for every name.
+        """
 
     def listen(self, seconds: float) -> Heard:
         """Block up to *seconds* for another daemon's ring.

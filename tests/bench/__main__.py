@@ -1,4 +1,4 @@
-"""``make bench``: every measurement, or those named on the command line."""
+"""``make bench``: the measurements, or those named on the command line."""
 
 from __future__ import annotations
 
@@ -10,71 +10,33 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-
-import pytest
 
 import monqbus
 from bus.clock import Clock
 from bus.config import load
 from bus.connecting import client, is_embedded
-from bus.model import Filter, Instance, MonQTask, Posting
-from bus.store import Store, open_store
-from tests import mongod
+from bus.model import Filter, Instance
+from bus.store import Store
 
 from . import schedules as planned
+from .collisions import collisions
 from .daemons import SECRET, Measured, bare, daemon, place, write_config
+from .filled import Stores, fill, opened, stores
+from .growth import growth
 from .hooks import costs_of_proofs, costs_of_rules
-
-Stores = dict[str, Callable[[str], str]]
+from .peers import peers
+from .scale import scale
+from .tables import table
+from .trips import trips
 
 HTTP_SECONDS = 5.0
 DRAIN_TASKS = 50_000
 IDLE_SECONDS = 10.0
 STARTS = 7
 ROOT = Path(__file__).parents[2]
-
-
-@contextlib.contextmanager
-def stores() -> Iterator[Stores]:
-    """The stores to measure: the embedded one, and a replica set of one node when there is a mongod."""
-    found: Stores = {"sqlite": lambda name: "sqlite"}
-    try:
-        mongod.program()
-    except pytest.skip.Exception as missing:
-        print(f"no MongoDB figures: {missing}")
-        yield found
-        return
-    deployment = mongod.replica_set(1)
-    found["mongodb"] = lambda name: deployment.address(f"bench_{name}_{time.time_ns() % 10**9}")
-    try:
-        yield found
-    finally:
-        deployment.remove()
-
-
-def table(title: str, head: list[str], rows: list[list[object]]) -> None:
-    """Print one table."""
-    print(f"\n## {title}\n")
-    text = [head, *[[_shown(cell) for cell in row] for row in rows]]
-    widths = [max(len(row[i]) for row in text) for i in range(len(head))]
-    for number, row in enumerate(text):
-        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
-        if number == 0:
-            print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    sys.stdout.flush()
-
-
-def _shown(cell: object) -> str:
-    return (
-        f"{cell:,.0f}"
-        if isinstance(cell, float) and cell >= 100
-        else f"{cell:.2f}"
-        if isinstance(cell, float)
-        else str(cell)
-    )
 
 
 def loaded(measured: Measured, connections: int) -> dict[str, object]:
@@ -125,24 +87,6 @@ def http(found: Stores) -> None:
         ["connections", "server", "accepted/s", "p50 ms", "p99 ms", "of Flask", "statuses"],
         rows,
     )
-
-
-def opened(config_path: Path) -> Store:
-    """The store of a config, opened by this process."""
-    config = load(config_path, {})
-    return open_store(config.monqbus.store.reveal(), config.monqbus.data_dir)
-
-
-def fill(store: Store, count: int, name: str = "benchapp.nothing", keys: int = 0) -> None:
-    """Store *count* waiting no-ops, under so many serial *keys* where there are some."""
-    clock = Clock()
-    now = clock.now()
-    for start in range(0, count, 1000):
-        tasks = [
-            MonQTask(clock.new_id(), name, [], {}, now, serial=f"{name} {place % keys}" if keys else None)
-            for place in range(start, min(start + 1000, count))
-        ]
-        store.post([Posting(tasks)])
 
 
 def drain(found: Stores) -> None:
@@ -373,18 +317,21 @@ def hooks(found: Stores) -> None:
 
 MEASUREMENTS = {
     "http": http, "hooks": hooks, "drain": drain, "post": post, "wake": wake, "idle": idle, "claim": claim,
-    "cpu": cpu, "start": start, "schedules": schedules,
+    "cpu": cpu, "start": start, "schedules": schedules, "trips": trips, "collisions": collisions,
 }  # fmt: skip
+BY_NAME_ALONE = {"growth": growth, "scale": scale, "peers": peers}
+"""What takes minutes, or asks PyPI."""
 
 
 def main(names: list[str]) -> None:
-    """Run the measurements called *names*, all of them when there is none."""
+    """Run the measurements called *names*, all but those BY_NAME_ALONE when there is none."""
+    known = {**MEASUREMENTS, **BY_NAME_ALONE}
     sys.path.append(str(Path(__file__).parent / "apps"))
     today = f"{datetime.now(timezone.utc):%Y-%m-%d}"
     print(f"monqbus {monqbus.__version__}, Python {platform.python_version()}, {today}")
     with stores() as found:
         for name in names or MEASUREMENTS:
-            MEASUREMENTS[name](found)
+            known[name](found)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pymongo
+
 ROOT = Path(__file__).parents[2]
 SECRET = "secret of the bench"
 
@@ -105,3 +107,18 @@ def place() -> Iterator[Path]:
     """A folder of its own, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="monqbus-bench-") as folder:
         yield Path(folder)
+
+
+def cpu_ns(pid: int) -> int:
+    """Nanoseconds on a core so far, of all threads that the process has now."""
+    total = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            total += int((thread / "schedstat").read_text().split()[0])
+    return total
+
+
+def server_pid(address: str) -> int:
+    """The process id of the mongod behind *address*, on this machine."""
+    with pymongo.MongoClient(address) as client:
+        return int(client.admin.command("serverStatus")["pid"])

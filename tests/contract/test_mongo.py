@@ -236,7 +236,7 @@ def test_what_a_claim_took_without_an_answer_is_given_back(
 ) -> None:
     """Otherwise it would be busy for ever under a daemon that does not know of it."""
     if fault["command"] == "find":  # as where others are faster: what was taken is read back
-        monkeypatch.setattr(Claims, "_take_known", lambda *_: [])
+        monkeypatch.setattr(Claims, "_take_known", lambda *_: None)
     tasks = post(store, *(a_task() for _ in range(3)))
     with standalone.failing(**fault), pytest.raises(StoreUnavailable):
         store.claim(ONE, {NAME}, 2, NOW)

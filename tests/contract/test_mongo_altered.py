@@ -225,13 +225,13 @@ def test_whoever_could_not_claim_is_woken_when_the_indexes_are_back(
     store: MongoStore, database: Documents
 ) -> None:
     """The daemon that made them, too; nobody waits for the next poll."""
-    assert "lost" == store.listen(0.01)
-    while store.listen(0.01) != "quiet":
+    assert "lost" == store.listen(0.01).word
+    while store.listen(0.01).word != "quiet":
         pass
     database[TASKS].drop_index(CLAIM)
     look(store)
 
-    assert "rang" == store.listen(10)
+    assert "rang" == store.listen(10).word
 
 
 @pytest.mark.parametrize("name", [TASKS, EVENTS])

@@ -108,15 +108,15 @@ def test_a_feed_that_dies_is_lost_once_and_heard_again(
     other = new_store()
     store.listen(0.1)
     other.ring()
-    assert "rang" == store.listen(PATIENCE)
+    assert "rang" == store.listen(PATIENCE).word
 
     harm(database)
-    heard = [store.listen(0.2), store.listen(0.2)]
+    heard = [store.listen(0.2).word, store.listen(0.2).word]
 
     assert ["lost", "quiet"] == heard
     assert database[FEED].options()["capped"]
     other.ring()
-    assert "rang" == store.listen(PATIENCE)
+    assert "rang" == store.listen(PATIENCE).word
 
 
 def test_a_feed_that_dies_under_a_waiting_listener_is_lost(store: MongoStore, database: Documents) -> None:
@@ -127,7 +127,7 @@ def test_a_feed_that_dies_under_a_waiting_listener_is_lost(store: MongoStore, da
 
     drop(database)
 
-    assert "lost" == listener.get(timeout=PATIENCE)
+    assert "lost" == listener.get(timeout=PATIENCE).word
 
 
 # outages
@@ -180,13 +180,13 @@ def test_the_feed_moves_to_the_new_primary(
     store.listen(0.1)
     deployment.step_down()
 
-    heard = [store.listen(0.2), store.listen(0.2)]
+    heard = [store.listen(0.2).word, store.listen(0.2).word]
 
     assert "lost" in heard
-    while store.listen(0.1) != "quiet":
+    while store.listen(0.1).word != "quiet":
         pass
     other.ring()
-    assert "rang" == store.listen(PATIENCE)
+    assert "rang" == store.listen(PATIENCE).word
 
 
 @only_replica_set
@@ -255,9 +255,9 @@ def test_a_restarted_server_is_used_again(mine: Deployment) -> None:
     until_it_works(store.ping)
 
     assert [task.id] == [found.id for found in store.claim(ONE, {NAME}, 1, NOW).tasks]
-    assert ["lost", "quiet"] == [store.listen(0.1), store.listen(0.1)]
+    assert ["lost", "quiet"] == [store.listen(0.1).word, store.listen(0.1).word]
     other.ring()
-    assert "rang" == store.listen(PATIENCE)
+    assert "rang" == store.listen(PATIENCE).word
     for opened in (store, other):
         opened.close()
 

@@ -291,10 +291,27 @@ def test_rubbish_among_the_hints_silences_no_bell(
         raw = (len(inner) + 5).to_bytes(4, "little") + inner + b"\0"
         database["monq_task.feed"].insert_one(RawBSONDocument(raw))
 
-    opened = store.listen(1)
+    opened = store.listen(1).word
     with closing(MongoStore(standalone.address(database.name), daemon=False)) as other:
         other.open()
         other.ring()
-        heard = store.listen(PATIENCE)
+        heard = store.listen(PATIENCE).word
 
     assert ("lost", "rang") == (opened, heard)
+
+
+@pytest.mark.parametrize(
+    "names", [b"\x02of\0\x03\0\0\0\xff\xfe\0", b"\x10of\0\x01\0\0\0", b"\x04of\0\x05\0\0\0\0"]
+)
+def test_a_hint_whose_names_nobody_can_read_is_for_all(
+    store: MongoStore, database: Documents, names: bytes
+) -> None:
+    """Whoever wrote it: a look too much harms nobody."""
+    store.listen(1)
+    inner = b"\x07_id\0" + ObjectId().binary + names
+    raw = (len(inner) + 5).to_bytes(4, "little") + inner + b"\0"
+    database["monq_task.feed"].insert_one(RawBSONDocument(raw))
+    heard = store.listen(PATIENCE)
+
+    assert "rang" == heard.word
+    assert heard.is_about("shop.any")

@@ -176,15 +176,15 @@ def test_whoever_listens_is_woken_by_the_commit_and_not_before(
     """The ring follows the commit: one inside of the transaction cannot be, the feed is capped."""
     with closing(MongoStore(address, daemon=True)) as daemon, client.start_session() as session:
         daemon.open()
-        while daemon.listen(0.1) != "quiet":
+        while daemon.listen(0.1).word != "quiet":
             pass
         task = a_task()
         office = PostOffice(store, Registry, CLOCK)
         with session.start_transaction():
             office.store(Batch([task], session=session))
-            before = daemon.listen(0.2)
+            before = daemon.listen(0.2).word
 
-        assert ("quiet", "rang") == (before, daemon.listen(PATIENCE))
+        assert ("quiet", "rang") == (before, daemon.listen(PATIENCE).word)
         assert [task.id] == [claimed.id for claimed in daemon.claim(ONE, {NAME}, 9, NOW).tasks]
 
 

@@ -78,10 +78,11 @@ def test_a_thread_that_outlives_its_run_is_not_taken_for_the_next_one(laboratory
 
 def test_a_worker_that_does_not_take_its_task_is_replaced(laboratory: Laboratory, facts, monkeypatch):
     """Stopped by somebody, its connection full: the task goes back, nobody waits for ever."""
-    monkeypatch.setattr(worker_handle, "TAKE_SECONDS", 0.2)
     pid = laboratory.result("echo").result["pid"]
     os.kill(pid, signal.SIGSTOP)
-    task = laboratory.result("echo", b"x" * 5_000_000)
+    with monkeypatch.context() as impatient:
+        impatient.setattr(worker_handle, "TAKE_SECONDS", 0.2)
+        task = laboratory.result("echo", b"x" * 5_000_000)
 
     assert ("ready", 0, 0) == (task.state, task.attempt, task.crashes)
     assert facts.of("cpu.failed")[0]["reason"].startswith("a worker did not take its task within 0.2 s")

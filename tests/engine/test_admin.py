@@ -172,7 +172,7 @@ def test_what_is_not_there_is_said_with_the_reason(office, engine):
 def test_without_a_claimer_of_its_own_a_retry_rings(engine):
     """The daemons on the shared store then look."""
     rings = []
-    engine.faulty.__dict__["ring"] = lambda: rings.append(True)
+    engine.faulty.__dict__["ring"] = lambda *_: rings.append(True)
     engine.declare(lambda: 1 / 0, max_attempts=1)
     engine.perform(engine.waiting())
     Admin(engine.store, engine.clock).retry(Filter())

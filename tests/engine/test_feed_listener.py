@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from bus.errors import StoreUnavailable
 from bus.maintenance.feed_listener import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Listener
 from bus.store import Store
+from bus.store.contract import Heard, hint_of
 
 
 class Feed:
@@ -21,10 +23,11 @@ class Feed:
         heard = self.heard.pop(0)
         if isinstance(heard, Exception):
             raise heard
-        return heard
+        return heard if isinstance(heard, Heard) else Heard(heard)
 
-    def wake(self) -> None:
+    def wake(self, is_about: Callable[[str], bool]) -> None:
         self.woken += 1
+        self.is_about = is_about
 
     def ticks(self) -> list[float]:
         """The pauses asked for, one for each thing that was heard."""
@@ -36,6 +39,17 @@ def test_a_ring_wakes_and_is_listened_for_again_at_once(facts):
 
     assert [0, 0] == feed.ticks()
     assert (2, []) == (feed.woken, facts.names)
+
+
+def test_a_ring_wakes_those_that_it_is_for():
+    """A lost feed is for all: what it was about is lost with it."""
+    feed = Feed(Heard("rang", frozenset({hint_of("a.b")})), "lost")
+    feed.listener.tick()
+    rang = [feed.is_about(name) for name in ("a.b", "a.c")]
+    feed.listener.tick()
+
+    assert [True, False] == rang
+    assert feed.is_about("a.c")
 
 
 def test_silence_wakes_nobody():

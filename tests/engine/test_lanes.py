@@ -121,3 +121,13 @@ def test_an_interrupt_finds_its_task_in_any_lane(two):
 
     assert isinstance(runs[task.id], Withdrawn)
     assert runs[other.id] is None
+
+
+def test_a_hint_wakes_the_lanes_of_its_names_alone(two):
+    """Each lane that looks asks the store, and a hint comes with each post of all daemons."""
+    two.lanes.wake("slow".__eq__)
+    woken = [claimer.loop.is_woken for claimer in two.lanes._claimers.values()]
+    two.lanes.wake()
+
+    assert [False, True] == woken
+    assert all(claimer.loop.is_woken for claimer in two.lanes._claimers.values())

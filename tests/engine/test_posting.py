@@ -678,7 +678,7 @@ def test_posts_of_a_transaction_are_told_and_looked_for_when_it_has_committed(
         ]
 
     monkeypatch.setattr(engine.store, "post_within", within)
-    monkeypatch.setattr(engine.store, "ring", lambda: rung.append(1))
+    monkeypatch.setattr(engine.store, "ring", rung.append)
     tasks, session = [a_call(engine), a_call(engine, key="k")], object()
     own = [task.id for task in tasks]
     office.store(Batch(tasks, session=session))
@@ -690,4 +690,4 @@ def test_posts_of_a_transaction_are_told_and_looked_for_when_it_has_committed(
     assert [own[0], held] == [task.id for task in tasks]
     assert [own[0]] == [fields["task"].id for fields in facts.of("task.posted")]
     assert [held] == [fields["holder"] for fields in facts.of("task.merged")]
-    assert ([1], [office.join] * 2) == (rung, [task.waiter for task in tasks])
+    assert ([{tasks[0].task_name}], [office.join] * 2) == (rung, [task.waiter for task in tasks])

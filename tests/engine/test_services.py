@@ -31,6 +31,7 @@ from bus.model import Event
 from bus.posting import PostOffice
 from bus.retry import Policy, Returned, decide
 from bus.store import open_spool
+from bus.store.contract import Heard
 
 from .conftest import PATIENCE, Engine, Facts
 
@@ -49,9 +50,9 @@ class Breakable:
     def fail(self, *_: object) -> Any:
         raise self.error
 
-    def listen(self, seconds: float) -> str:
+    def listen(self, seconds: float) -> Heard:
         """As a shared store to which nobody rings."""
-        return "quiet"
+        return Heard("quiet")
 
 
 class House:
@@ -80,7 +81,7 @@ class House:
             Reconciler(store, engine.instance, engine.lanes, engine.recorder, clock).loop,
             UnknownTasks(store, lambda: engine.registry.tasks).loop,
             self.depth.loop,
-            Listener(store, lambda: None).loop,
+            Listener(store, lambda _: None).loop,
             engine.claimer.loop,
         ]
         for loop in self.loops:

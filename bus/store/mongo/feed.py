@@ -7,7 +7,9 @@ to the present primary is told there that its cursor is unknown, and that is the
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import pymongo
@@ -19,7 +21,7 @@ from pymongo.errors import PyMongoError
 
 from ...clock import Clock
 from ...errors import StoreError
-from ..contract import Heard
+from ..contract import Heard, hint_of
 from .connection import Connection, Document
 from .schema import FEED, prepare_feed, seed_feed
 
@@ -27,7 +29,11 @@ RING_SECONDS: Final = 1.0
 OPEN_SECONDS: Final = 2.0
 EVERYTHING: Final = 100_000
 UNLIMITED: Final = 0  # to pymongo.timeout
-HINT: Final[Document] = {"_id": 0, "hint": {"$literal": 1}}  # whatever else somebody has put into one
+NAMES: Final = "of"
+MOST_NAMES: Final = 20  # a ring for more is one for all: the feed is small
+_NUMBERS: Final = {"$filter": {"input": f"${NAMES}", "cond": {"$eq": [{"$type": "$$this"}, "int"]}}}
+HINT: Final[Document] = {"_id": 0, NAMES: {"$cond": [{"$isArray": f"${NAMES}"}, _NUMBERS, None]}}
+"""Numbers, whatever else somebody has put into one: they can always be read."""
 HINT_CONCERN: Final = WriteConcern(w=0)  # a hint that got lost costs a poll, one that is awaited each post
 
 
@@ -47,19 +53,19 @@ class Feed:
         self._me = Clock().new_id()
         self._tail: Tail | None = None
         self._ringing: Any = None
-        self._ring_again = False
+        self._to_ring: list[Collection[str]] = []
 
     def prepare(self) -> None:
         """Create the collection if it is missing."""
         with self._connection.call() as database:
             prepare_feed(database)
 
-    def ring(self) -> None:
+    def ring(self, names: Collection[str]) -> None:
         """Insert one hint. Never raises. In the daemon it never blocks, and rings merge meanwhile."""
         if not self._daemon:
-            self._insert()
+            self._insert([names])
             return
-        self._ring_again = True
+        self._to_ring.append(names)
         if self._ringing is None or self._ringing.dead:
             import gevent
 
@@ -67,8 +73,8 @@ class Feed:
 
     def listen(self, seconds: float) -> Heard:
         """See the contract. For one greenlet only. A dead tail is opened again before "lost" is said."""
-        heard: Heard = "lost" if self._tail is None else self._hear(self._tail, seconds)
-        if heard == "lost":
+        heard = Heard("lost") if self._tail is None else self._hear(self._tail, seconds)
+        if heard.word == "lost":
             self._reopen()
         return heard
 
@@ -81,13 +87,17 @@ class Feed:
             tail.session.end_session()
 
     def _insert_until_silent(self) -> None:
-        while self._ring_again:
-            self._ring_again = False
-            self._insert()
+        while self._to_ring:
+            rings, self._to_ring = self._to_ring, []
+            self._insert(rings)
 
-    def _insert(self) -> None:
+    def _insert(self, rings: Sequence[Collection[str]]) -> None:
+        hint: Document = {"by": self._me}
+        names = set[str]().union(*rings)
+        if all(rings) and len(names) <= MOST_NAMES:
+            hint[NAMES] = [hint_of(name) for name in names]
         with suppress(StoreError), self._connection.call(RING_SECONDS) as database:
-            database[FEED].with_options(write_concern=HINT_CONCERN).insert_one({"by": self._me})
+            database[FEED].with_options(write_concern=HINT_CONCERN).insert_one(hint)
 
     def _hear(self, tail: Tail, seconds: float) -> Heard:
         patience = min(seconds, self._connection.silence_seconds * 0.8)
@@ -99,10 +109,11 @@ class Feed:
                     maxTimeMS=max(1, int(patience * 1000)), session=tail.session,
                 )  # fmt: skip
         except PyMongoError:
-            return "lost"
+            return Heard("lost")
         if not answer["cursor"]["id"]:
-            return "lost"
-        return "rang" if answer["cursor"]["nextBatch"] else "quiet"
+            return Heard("lost")
+        batch = answer["cursor"]["nextBatch"]
+        return Heard("rang", _hints(batch)) if batch else Heard("quiet")
 
     def _reopen(self) -> None:
         if self._tail is not None:
@@ -126,3 +137,9 @@ class Feed:
             return Tail(session, Int64(cursor))
         session.end_session()
         return None
+
+
+def _hints(batch: Sequence[Document]) -> frozenset[int] | None:
+    """What all of *batch* rings for; None as soon as one does not say so, as those of older versions."""
+    numbers: list[list[int]] = [document.get(NAMES) or [] for document in batch]
+    return frozenset(chain.from_iterable(numbers)) if all(numbers) else None

@@ -169,7 +169,7 @@ class MongoStore:
         if self._daemon:
             with self._connection.call() as database:
                 if serial.mend(database[TASKS]):
-                    self._feed.ring()
+                    self._feed.ring(())
         return [*self._watch.look(), *self._aside.news()]
 
     # in
@@ -407,9 +407,9 @@ class MongoStore:
 
     # bell
 
-    def ring(self) -> None:
+    def ring(self, names: Collection[str] = ()) -> None:
         """See the contract; never raises."""
-        self._feed.ring()
+        self._feed.ring(names)
 
     def listen(self, seconds: float) -> Heard:
         """See the contract. For one greenlet only."""

@@ -417,7 +417,7 @@ class SqliteStore:
 
     # bell
 
-    def ring(self) -> None:
+    def ring(self, names: Collection[str] = ()) -> None:
         """Nothing to do: no other process can listen, the file belongs to this one."""
 
     def listen(self, seconds: float) -> Heard:

@@ -3,6 +3,7 @@
 import time
 
 import gevent
+from notes import write_note
 
 from monqbus import c, event_handler, task
 
@@ -77,3 +78,9 @@ def _post(_, count):
 def on_push(topic, event):
     """What a delivery runs."""
     nothing()
+
+
+@task
+def note(path, sent, seconds=0.0):
+    """Appends to a file how long ago *sent* was, and when that is: what the peers' tasks do, too."""
+    write_note(path, sent, seconds)

@@ -176,8 +176,8 @@ def chatter():
 
 @task(cpu=True)
 def heed(place):
-    Path(place).write_text("begun")
     try:
+        Path(place).write_text("begun")
         time.sleep(60)
     except BaseException as error:
         Path(place).write_text(type(error).__name__)
