@@ -99,6 +99,7 @@ class House:
             programs,
             self.pause_monitor,
             lambda: False,
+            dict,
         )
 
     def records(self) -> list[Health]:

@@ -58,7 +58,7 @@ def daemon(store_address: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def send(daemon: Daemon, body: bytes, proof: str = f"Bearer {SECRET}") -> int:
     headers = {"Authorization": proof, "Content-Type": "application/json"}
-    status, _ = daemon.request("POST", "/hooks/shop?tracking=abc", body, headers)
+    status, _ = daemon.request("POST", "/hooks/shop?tracking=xyzzy", body, headers)
     return status
 
 
@@ -122,7 +122,7 @@ def test_a_refused_delivery_is_shown_with_its_reason(beside: Command) -> None:
         row["method"], row["path"], row["parameters"], row["body"],
     )  # fmt: skip
     assert "(redacted)" in shown.out
-    assert (False, False) == (SECRET in shown.out, "abc" in shown.out)
+    assert (False, False) == (SECRET in shown.out, "xyzzy" in shown.out)
 
 
 def test_an_accepted_delivery_is_shown_with_its_tasks(beside: Command) -> None:
@@ -171,7 +171,7 @@ def test_a_refused_delivery_that_somebody_vouches_for_is_signed_and_sent(
         for number, key in ((77, b"another secret"), (78, SECRET.encode())):
             body = b'{"kind": "sold", "id": %d}' % number
             proof = {"X-Hub-Signature-256": f"sha256={hmac.digest(key, body, 'sha256').hex()}"}
-            keeping.request("POST", "/hooks/shop?tracking=abc", body, {**proof, "X-Kind": "sold"})
+            keeping.request("POST", "/hooks/shop?tracking=xyzzy", body, {**proof, "X-Kind": "sold"})
 
         def here(*words: str) -> Said:
             return run("deliveries", *words, "--config", config)
