@@ -281,3 +281,15 @@ class Withdrawn(Interrupt):
 
 class Superseded(Interrupt):
     """The running task's claim is gone: this daemon was taken for dead, and another one has it."""
+
+
+API_CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
+    (BadFilter, 400, "bad_filter"),
+    (NotFound, 404, "not_found"),
+    (NotStorable, 422, "not_storable"),
+    (BadCall, 422, "bad_call"),
+    (BadDeclaration, 422, "bad_declaration"),
+    (StoreUnavailable, 503, "store_unavailable"),
+    (StoreError, 409, "store_refused"),
+)
+"""The status and the word of each error in answers of the API and the pages; the first that fits counts."""

@@ -7,17 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from ..errors import (
-    BadCall,
-    BadDeclaration,
-    BadFilter,
-    MonqbusError,
-    NotFound,
-    NotStorable,
-    Refused,
-    StoreError,
-    StoreUnavailable,
-)
+from ..errors import API_CODES, MonqbusError, Refused
 from ..http.body import read_body
 from ..http.origin import scheme
 from ..http.problem import REQUEST_ID, Answer, tell
@@ -53,16 +43,6 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
 }
 """Of every answer of this listener. An endpoint that gives a Cache-Control of its own keeps it."""
-CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
-    (BadFilter, 400, "bad_filter"),
-    (NotFound, 404, "not_found"),
-    (NotStorable, 422, "not_storable"),
-    (BadCall, 422, "bad_call"),
-    (BadDeclaration, 422, "bad_declaration"),
-    (StoreUnavailable, 503, "store_unavailable"),
-    (StoreError, 409, "store_refused"),
-)
-"""The status and the word of each error that is not Refused itself; the first that fits counts."""
 Recognise = Callable[[Mapping[str, Any]], "Visitor | None"]
 """Who asks; None for a stranger. Raises Refused for a proof that is wrong."""
 
@@ -192,7 +172,7 @@ def as_refusal(error: MonqbusError) -> Refused:
     """*error* as an answer has it."""
     if isinstance(error, Refused):
         return error
-    for kind, status, code in CODES:
+    for kind, status, code in API_CODES:
         if isinstance(error, kind):
             return Refused(status, code, str(error))
     return Refused(400, "refused", str(error))

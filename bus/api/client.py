@@ -26,16 +26,7 @@ from ..apps.context import capture
 from ..clock import Clock
 from ..codec import decode, encode, storable
 from ..delivery_record import Delivery, DeliveryFilter
-from ..errors import (
-    BadCall,
-    BadDeclaration,
-    BadFilter,
-    MonqbusError,
-    NotFound,
-    NotStorable,
-    StoreError,
-    StoreUnavailable,
-)
+from ..errors import API_CODES, MonqbusError, StoreUnavailable
 from ..joining import await_end
 from ..model import Event, EventFilter, Filter, MonQTask, Receipt
 from ..pauses import Pause, What
@@ -49,15 +40,7 @@ BSON_TYPE: Final = "application/bson"
 BY_HEADER: Final = "X-Monqbus-By"
 """Who asks, as a command says it: for the audit, no proof of anything."""
 _HEADERS: Final = {"Accept": BSON_TYPE, "Content-Type": BSON_TYPE}
-_ERRORS: Final[Mapping[str, type[MonqbusError]]] = {
-    "not_found": NotFound,
-    "not_storable": NotStorable,
-    "bad_call": BadCall,
-    "bad_declaration": BadDeclaration,
-    "store_unavailable": StoreUnavailable,
-    "store_refused": StoreError,
-    "bad_filter": BadFilter,
-}
+_ERRORS: Final = {code: kind for kind, _, code in API_CODES}
 
 
 class _UnixConnection(http.client.HTTPConnection):

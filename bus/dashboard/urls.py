@@ -7,17 +7,8 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from ..access import Role, Route
-from ..errors import (
-    BadCall,
-    BadDeclaration,
-    BadFilter,
-    MonqbusError,
-    NotFound,
-    NotStorable,
-    Refused,
-    StoreError,
-    StoreUnavailable,
-)
+from ..access.gate import as_refusal
+from ..errors import MonqbusError, Refused
 from ..http.problem import Answer
 from ..http.url_map import Endpoint
 from . import (
@@ -61,15 +52,6 @@ PAGES: Final[tuple[tuple[str, str, Role, Page], ...]] = (
     ("GET", "/config", Role.VIEWER, config_page.show),
     ("GET", "/audit", Role.ADMIN, audit_page.show),
 )
-_CODES: Final[tuple[tuple[type[MonqbusError], int, str], ...]] = (
-    (BadFilter, 400, "bad_filter"),
-    (NotFound, 404, "not_found"),
-    (NotStorable, 422, "not_storable"),
-    (BadCall, 422, "bad_call"),
-    (BadDeclaration, 422, "bad_declaration"),
-    (StoreUnavailable, 503, "store_unavailable"),
-    (StoreError, 409, "store_refused"),
-)
 
 
 def dashboard_routes(desk: Desk) -> list[Route]:
@@ -92,19 +74,10 @@ def _served(desk: Desk, page: Page) -> Endpoint:
     def endpoint(environ: Mapping[str, Any]) -> Answer:
         try:
             return page(desk, environ)
-        except Refused as refusal:
-            return _failed(desk, environ, refusal)
         except MonqbusError as error:
-            return _failed(desk, environ, _refusal(error))
+            return _failed(desk, environ, as_refusal(error))
 
     return endpoint
-
-
-def _refusal(error: MonqbusError) -> Refused:
-    for kind, status, code in _CODES:
-        if isinstance(error, kind):
-            return Refused(status, code, str(error))
-    return Refused(400, "refused", str(error))
 
 
 def _failed(desk: Desk, environ: Mapping[str, Any], refusal: Refused) -> Answer:
