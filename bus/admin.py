@@ -1,4 +1,4 @@
-"""Every operator action on the queue. CLI, API and dashboard call it and add only presentation.
+"""Every operator action on the queue, and what operators ask. Who may, and the audit, are `operations`.
 
 Bulk actions go one page a call, so that a million tasks never stand in memory, the store is never
 held for long, and whoever asks can show how far it is: call again with `cursor` until it is None.

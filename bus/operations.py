@@ -1,7 +1,8 @@
-"""What an operator changes: each action once, by a visitor who may, and noted in the audit.
+"""What an operator changes through a daemon: actions of `admin`, by a visitor who may, noted in the audit.
 
-CLI, API and pages call this: `Operations.by(visitor)` is all of it for one visitor. What only looks stands in
-`admin`.
+The API, on the control socket too, and the pages call this: `Operations.by(visitor)` is all of it for one
+visitor. A command without a daemon calls `admin` itself (`cli/session`). A new action stands in `admin`,
+here, and in the table of routes.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A pause names tasks, or schedules, by a whole name in which each ``*`` stands for any text. One of a hook
 holds up the tasks of that hook's handlers. It is kept as a record of the store. Nobody claims a task that is
-paused, and a schedule that is paused stores no tick.
+paused (`engine/lanes`), and a schedule that is paused stores no tick (`maintenance/scheduler`); each daemon
+knows them by `maintenance/pause_monitor`.
 """
 
 from __future__ import annotations

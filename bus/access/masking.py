@@ -17,14 +17,19 @@ DEEPEST: Final = 64
 _PARSING: Final = Queue()
 _SECRET: Final = re.compile(
     r"passw|passphrase|secret|token|credential|authori[sz]ation|api[-_]?key|private[-_]?key|access[-_]?key|cookie"
-    r"|signature|session|bearer|jwt|^(?:pin|pwd|key|auth|sig|otp|iban|cvv|cvc|ssn)$",
+    r"|signature|session|bearer|jwt|hmac|^(?:pin|pwd|key|auth|sig|otp|iban|cvv?|cvc|ssn)$",
     re.IGNORECASE,
 )
 
 
 def masked(value: Any, visitor: Visitor) -> Any:
     """*value* as *visitor* may see it: an operator whole, a viewer without what secret-looking keys have."""
-    return value if visitor.may(Role.OPERATOR) else _masked(value, 0)
+    return value if visitor.may(Role.OPERATOR) else without_secrets(value)
+
+
+def without_secrets(value: Any) -> Any:
+    """*value* with MASK in place of what has a secret-looking key, for whoever looks."""
+    return _masked(value, 0)
 
 
 def masked_body(body: bytes) -> str | None:

@@ -1,4 +1,7 @@
-"""Signal handlers of the daemon, and process-wide settings restored after an app changed them."""
+"""Signal handlers of the daemon, and process-wide settings restored after an app changed them.
+
+Which signal does what (SIGTERM, SIGHUP, …) is a table in `process_parts`; how it stops then, in `lifecycle`.
+"""
 
 from __future__ import annotations
 

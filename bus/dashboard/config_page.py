@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..access import Role, visitor_of
+from ..access.masking import MASK, without_secrets
 from ..config import Secret
 from ..http.problem import Answer
 from . import text
@@ -38,8 +39,7 @@ def show(desk: Desk, environ: Mapping[str, Any]) -> Answer:
 def _rows(section: Any, hides: Collection[str]) -> list[tuple[str, str]]:
     """Each setting with its value, masked where it is a secret, its name says so, or it is one of *hides*."""
     return [
-        (name, text.MASKED if value and name in hides else _said(name, value))
-        for name, value in _settings(section)
+        (name, MASK if value and name in hides else _said(name, value)) for name, value in _settings(section)
     ]
 
 
@@ -50,8 +50,8 @@ def _settings(section: Any) -> Iterator[tuple[str, Any]]:
 
 def _said(name: str, value: Any) -> str:
     if _holds_secret(value):
-        return text.MASKED
-    (shown,) = text.masked({name: _plain(value)}).values()
+        return MASK
+    (shown,) = without_secrets({name: _plain(value)}).values()
     return text.cell(shown if isinstance(shown, str) else str(shown))
 
 

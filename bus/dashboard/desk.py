@@ -15,7 +15,7 @@ from bson.errors import InvalidId
 from jinja2 import DictLoader, Environment, StrictUndefined
 
 from .. import __version__
-from ..access import Role, Visitor, visitor_of
+from ..access import Role, visitor_of
 from ..access.audit import Audit
 from ..admin import Admin
 from ..apps.registry import Registry
@@ -130,11 +130,6 @@ class Desk:
         )
         headers = [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(body)))]
         return Answer(status, headers, b"" if environ["REQUEST_METHOD"] == "HEAD" else body)
-
-
-def for_eyes(visitor: Visitor, value: Any) -> Any:
-    """*value* as this visitor may see it: what may be secret is masked for those who only look."""
-    return value if visitor.may(Role.OPERATOR) else text.masked(value)
 
 
 def query_of(environ: Mapping[str, Any]) -> dict[str, str]:

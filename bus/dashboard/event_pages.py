@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..access import form_of, names_of, visitor_of
+from ..access import Role, form_of, names_of, visitor_of
 from ..access.gate import see_other
+from ..access.masking import MASK, masked
 from ..delivery_record import OUTCOMES, Delivery
 from ..errors import NotFound, Refused
 from ..http.problem import Answer
 from ..model import EVENT_OUTCOMES, TOPIC, Event
 from ..presentation import event_details
 from . import searches, text
-from .desk import Desk, for_eyes, id_of, link, query_of
+from .desk import Desk, id_of, link, query_of
 from .task_list import remark
 from .task_page import BadArguments, loaded_arguments
 
@@ -41,7 +42,7 @@ def show_event(desk: Desk, environ: Mapping[str, Any]) -> Answer:
     """One event and the tasks that it has become. Blocks on the store; raises Refused(404), NotFound."""
     (written,) = names_of(environ)
     event = desk.admin.event(id_of(written, "event"))
-    details = for_eyes(visitor_of(environ), event_details(event))
+    details = masked(event_details(event), visitor_of(environ))
     tasks = desk.admin.tasks_of(event)
     takers = [handler.name for handler in desk.registry().handlers_of(event.topic)]
     return desk.page(
@@ -66,14 +67,14 @@ _SHOWN_ELSEWHERE: Final = frozenset(
 
 
 def _body(environ: Mapping[str, Any], event: Event) -> Any:
-    """The body: as JSON where it is, so that a viewer sees it without secrets; else as text or its size."""
+    """The body; JSON without its secrets for a viewer, who sees nothing of any other kind."""
     if not event.body:
         return None
+    visitor = visitor_of(environ)
     try:
-        value = event.json
+        return masked(event.json, visitor)
     except ValueError:
-        value = event_details(event)["body"]
-    return for_eyes(visitor_of(environ), value)
+        return event_details(event)["body"] if visitor.may(Role.OPERATOR) else MASK
 
 
 def replay(desk: Desk, environ: Mapping[str, Any]) -> Answer:
@@ -130,7 +131,7 @@ def show_delivery(desk: Desk, environ: Mapping[str, Any]) -> Answer:
         environ,
         "delivery.html",
         delivery=delivery,
-        headers=for_eyes(visitor_of(environ), delivery.headers),
+        headers=masked(delivery.headers, visitor_of(environ)),
         event=event,
         tasks=[(task, remark(task)) for task in desk.admin.tasks_of(event)] if event is not None else [],
     )

@@ -12,13 +12,14 @@ from bson.errors import BSONError
 
 from ..access import Role, form_of, names_of, visitor_of
 from ..access.gate import see_other
+from ..access.masking import masked
 from ..errors import MonqbusError, Refused
 from ..http.problem import Answer
 from ..model import BUSY, READY, MonQTask
 from ..presentation import why_waiting
 from ..safe_text import harmless_json
 from . import text
-from .desk import Desk, Running, for_eyes, id_of, link
+from .desk import Desk, Running, id_of, link
 from .task_list import remark
 
 LONGEST_ARGUMENTS: Final = 128 * 1024
@@ -54,10 +55,10 @@ def show(desk: Desk, environ: Mapping[str, Any]) -> Answer:
         run=run,
         output=_output(task, run),
         progress=task.progress if isinstance(task.progress, dict) else {},
-        args=for_eyes(visitor, task.args),
-        kwargs=for_eyes(visitor, task.kwargs),
-        context=for_eyes(visitor, task.context),
-        result=None if isinstance(task.result, str) else for_eyes(visitor, task.result),
+        args=masked(task.args, visitor),
+        kwargs=masked(task.kwargs, visitor),
+        context=masked(task.context, visitor),
+        result=None if isinstance(task.result, str) else masked(task.result, visitor),
         result_text=task.result if isinstance(task.result, str) else "",
         may_see=visitor.may(Role.OPERATOR),
         is_known=task.task_name in desk.registry().tasks,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -13,12 +12,6 @@ from ..safe_text import harmless, harmless_json, shortened
 
 LONGEST_CELL: Final = 200
 LONGEST_TEXT: Final = 256 * 1024
-MASKED: Final = "••••••"
-_SECRET: Final = re.compile(
-    r"auth|secret|token|passw|passphrase|credential|session|cookie|jwt|bearer|private|signature|hmac"
-    r"|api_?key|access_?key|^(?:key|sig|pin|cvv?|iban)$",
-    re.IGNORECASE,
-)
 
 
 def said(value: Any) -> Any:
@@ -51,16 +44,6 @@ def last_line(text: object) -> str:
     """The last line of an error: of a traceback the one that says what it is."""
     found = [line for line in str(text or "").splitlines() if line.strip()]
     return shortened(found[-1].strip(), LONGEST_CELL) if found else ""
-
-
-def masked(value: Any) -> Any:
-    """*value* with MASKED in place of what stands under a key that names a secret, at any depth."""
-    if isinstance(value, dict):
-        return {
-            key: MASKED if _SECRET.search(str(key)) and item not in (None, "", {}, []) else masked(item)
-            for key, item in value.items()
-        }
-    return [masked(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def moment(value: object) -> str:

@@ -1,7 +1,8 @@
 """The lanes: kinds of slots (greenlets, CPU, each name with a limit), each with its own claimer.
 
 A burst of slow work in one lane neither takes the slots of another nor holds up its direct starts.
-Which lane a task belongs to is decided by its name alone, so that the store can be asked for a lane.
+Which lane a task belongs to is decided by its name alone, so that the store can be asked for a lane. A
+claim gets those names that may begin now: what is paused is left out here.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 A tick is an event whose key is made of the schedule's name and its moment: whoever comes second finds it
 there. How far a schedule has come is a record of the store, written after its ticks; a daemon that dies
 between the two leaves ticks that the next one finds stored. A schedule that is new, or whose moments were
-changed, begins now: nothing fires for the past.
+changed, begins now: nothing fires for the past. The write itself is `PostOffice.fire` of `bus/posting`; a
+tick of `overlap = queue` waits in `queued_ticks`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ..model import Record
 from ..schedules import KIND, Due, Schedule, due, waiting
 from ..store import Store
 from ..telemetry import emit
+from .queued_ticks import QueuedTicks
 from .schedule_progress import (
     LAST_TASKS,
     Fire,
@@ -36,7 +38,6 @@ from .schedule_progress import (
     stored,
     write_down,
 )
-from .tick_queue import TickQueue
 
 LOOK_SECONDS: Final = 5.0
 """The longest sleep: the queue's time may jump ahead after the machine's clock."""
@@ -67,7 +68,7 @@ class Scheduler:
         self._fire = fire
         self._clock = clock
         self._is_paused = is_paused
-        self._queue = TickQueue(store, fire, is_paused)
+        self._queue = QueuedTicks(store, fire, is_paused)
         self._began = clock.now()
         self._known: Mapping[str, Schedule] | None = None
         self._progress: dict[str, Progress] = {}

@@ -1,6 +1,7 @@
 """The table of senders, by the word that a hook's `verify` has for each.
 
-A sender is one row in the file of its kind, one of `tests/senders.py` and one in `guides.py`.
+A sender is one row in the file of its kind, one of `tests/senders.py` and one in `guides.py`. One that signs
+in a way of its own takes a field of `sender.Proof` more, which `bus/webhook/verify.py` and `sign.py` read.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from .business import BUSINESS
 from .chat import CHAT
 from .code import CODE
 from .generic import GENERIC
-from .operations import OPERATIONS
+from .monitoring import MONITORING
 from .sender import Proof, Sender
 
-SENDERS: Final[Mapping[str, Sender]] = {**GENERIC, **CODE, **BUSINESS, **CHAT, **OPERATIONS}
+SENDERS: Final[Mapping[str, Sender]] = {**GENERIC, **CODE, **BUSINESS, **CHAT, **MONITORING}
 
 _TAKEN_OVER: Final = ("prefix", "separator", "algorithm", "encoding", "key", "signed")
 """Settings of a hook that are fields of a `Proof` by the same name."""

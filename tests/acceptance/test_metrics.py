@@ -165,11 +165,11 @@ def test_names_of_strangers_make_no_new_labels(new_daemon: New) -> None:
 
 
 @pytest.mark.usefixtures("app")
-def test_only_metrics_are_served_and_only_read(new_daemon: New) -> None:
-    """Everything else is 404 or 405; the public listener has no metrics."""
+def test_strangers_read_metrics_and_nothing_else(new_daemon: New) -> None:
+    """Pages ask for a sign-in, everything else is 404 or 405; the public listener has no metrics."""
     daemon = new_daemon(text=CONFIG).start()
 
-    assert [404, 404, 404] == [ask(daemon, path=one)[0] for one in ("/", "/healthz", "/hooks/github")]
+    assert [401, 404, 404] == [ask(daemon, path=one)[0] for one in ("/", "/healthz", "/hooks/github")]
     assert [405, 405] == [ask(daemon, method)[0] for method in ("POST", "DELETE")]
     assert (200, b"") == ask(daemon, "HEAD")[::2]
     assert 404 == daemon.request("GET", "/metrics")[0]

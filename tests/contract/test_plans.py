@@ -9,12 +9,14 @@ from typing import Any, cast
 import pytest
 
 from bus.delivery_record import REFUSED, REPEATED, Delivery, DeliveryFilter, Keep
+from bus.limits import Limit
 from bus.model import (
     BUSY,
     COMPLETE,
     ERROR,
     EVENT_OUTCOMES,
     READY,
+    SKIPPED,
     STATES,
     EventFilter,
     FairShare,
@@ -30,6 +32,7 @@ from tests.plans import asked, work
 from .samples import CLOCK, NAME, NOW, ONE, TWO, a_delivery, a_fan_out, a_task, later, post
 
 OTHER = "shop.count"
+LIMITED = "shop.line"
 FEW, MANY = 300, 3_000
 
 
@@ -161,7 +164,19 @@ def of_the_records(store: Store) -> None:
     store.keep_records([Record("schedule", "nightly", {}, 2)])
 
 
-ASKED = [of_the_queue, of_the_leases, of_the_archive, of_the_records]
+def of_the_limits(store: Store) -> None:
+    post(store, *(a_task(LIMITED, serial="one line", priority=99) for _ in range(4)))
+    (first,) = store.claim(ONE, {LIMITED}, 1, NOW, bound=Limit(2, 1.0, 5)).tasks
+    store.line("one line", 2)
+    store.line("one line", 2, newest=True)
+    store.report([Report(first.claim, {"state": COMPLETE}, serial=first.serial)])
+    (second,) = store.claim(ONE, {LIMITED}, 2, NOW, bound=Limit(2, 1.0, 5)).tasks
+    store.report([Report(second.claim, {"state": READY}, serial=second.serial)])
+    store.move([second.id], [READY], {"state": SKIPPED})
+    store.delete([second.id], [SKIPPED])
+
+
+ASKED = [of_the_queue, of_the_leases, of_the_archive, of_the_records, of_the_limits]
 
 
 @pytest.mark.parametrize("ask", ASKED)

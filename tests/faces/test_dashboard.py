@@ -486,11 +486,16 @@ def test_secrets_in_payloads_are_masked_for_who_only_looks(place):
     task = place.task(
         "error", args=[{"api_key": "s3cret", "n": 1}], kwargs={"token": "s3cret"}, output="s3cret"
     )
-    event = place.event(hook="h", body=b'{"auth": {"password": "s3cret"}, "n": 1}')
-    pages = [f"/tasks/{task.id}", f"/events/{event.id}"]
+    bodies = (
+        b'{"auth": {"password": "s3cret"}, "n": 1}',
+        b'{"pwd": "s3cret", "x-api-key": "s3cret"}',
+        b"user=anna&password=s3cret",
+    )
+    events = [place.event(hook="h", body=body) for body in bodies]
+    pages = [f"/tasks/{task.id}", *(f"/events/{event.id}" for event in events)]
 
-    assert [False, False] == ["s3cret" in place.get(path, "viewer").text for path in pages]
-    assert [True, True] == ["s3cret" in place.get(path, "operator").text for path in pages]
+    assert [False] * 4 == ["s3cret" in place.get(path, "viewer").text for path in pages]
+    assert [True] * 4 == ["s3cret" in place.get(path, "operator").text for path in pages]
 
 
 def test_a_task_shows_each_attempt_its_event_and_its_siblings(place):

@@ -15,8 +15,8 @@ from bus.apps.options import Options
 from bus.apps.registry import Registry, Task
 from bus.clock import FrozenClock
 from bus.errors import StoreError
+from bus.maintenance.queued_ticks import IN_TURN, LOOK_SECONDS
 from bus.maintenance.scheduler import Scheduler
-from bus.maintenance.tick_queue import IN_TURN, LOOK_SECONDS
 from bus.model import UNFINISHED, Filter, Instance, Report
 from bus.posting import PostOffice
 from bus.schedules import Every, Schedule

@@ -12,7 +12,7 @@ from .sender import Handshake, Proof, Sender
 _OF_SNS: Final = re.compile(r"https://sns\.[a-z0-9-]{1,32}\.amazonaws\.com(?:\.cn)?/[\x21-\x7e]{1,1024}")
 _HOOK_SECRET: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
-OPERATIONS: Final[Mapping[str, Sender]] = {
+MONITORING: Final[Mapping[str, Sender]] = {
     "alertmanager": Sender(
         title="Prometheus Alertmanager",
         proof="`Authorization: Bearer SECRET`, or `Basic` where the hook names a `user`",

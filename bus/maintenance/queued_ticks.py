@@ -29,7 +29,7 @@ IDS: Final = 1000
 """So many tasks are asked for in one call."""
 
 
-class TickQueue:
+class QueuedTicks:
     """*fire* stores ticks in one call. One that *is_paused* begins nothing."""
 
     def __init__(self, store: Store, fire: Fire, is_paused: Callable[[str], bool]) -> None:
