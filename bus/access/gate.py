@@ -106,7 +106,7 @@ class Gate(UrlMap):
         if visitor is not None:
             asked[VISITOR] = visitor
         if route.method not in _SAFE:
-            self._require_own_page(asked, visitor)
+            self._require_own_page(asked, visitor, has_form=route.is_page)
         return route.answer(asked)
 
     def _route(self, environ: Mapping[str, Any]) -> tuple[Route, tuple[str, ...]]:
@@ -131,11 +131,14 @@ class Gate(UrlMap):
         )
         raise Refused(401, "not_signed_in", detail, {"WWW-Authenticate": 'Bearer realm="monqbus"'})
 
-    def _require_own_page(self, environ: dict[str, Any], visitor: Visitor | None) -> None:
-        """Raise Refused(403) unless a page of this listener asks; a token or this machine needs no page."""
+    def _require_own_page(self, environ: dict[str, Any], visitor: Visitor | None, *, has_form: bool) -> None:
+        """Raise Refused(403) unless a page of this listener asks; a token or this machine needs no page.
+
+        What *has_form* no form reads its body itself, whatever type it is said to have: curl says a form's.
+        """
         if visitor is None or visitor.way.is_ambient:
             _require_own_origin(environ, self._trusted)
-        if _is_form(environ):
+        if has_form and _is_form(environ):
             environ[FORM] = _read_form(environ)
         if visitor is not None and visitor.way.is_ambient:
             given = environ.get(CSRF_HEADER) or "".join(values_of(environ, CSRF_FIELD)[-1:])

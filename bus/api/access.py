@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 from flask import Response, request
@@ -38,8 +39,8 @@ class AccessApi:
     def add_user(self) -> Response:
         """Make a user; without a password only a proxy or a one-time link signs him in."""
         document = asked(USERS)
-        password = text_of(document, "password", ANY_TEXT) if document.get("password") is not None else None
-        name, role = text_of(document, "name", ANY_TEXT), text_of(document, "role", ANY_TEXT)
+        password = _text_of(document, "password") if document.get("password") is not None else None
+        name, role = _text_of(document, "name"), _text_of(document, "role")
         user = self._accounts.add_user(name, role, password)
         self._note("add user", {"name": user.name, "role": user.role})
         return answered({"user": user._asdict()}, 201)
@@ -52,13 +53,13 @@ class AccessApi:
 
     def set_password(self, name: str) -> Response:
         """Give a user another password, and end his sessions."""
-        user = self._accounts.set_password(name, text_of(asked(PASSWORDS), "password", ANY_TEXT))
+        user = self._accounts.set_password(name, _text_of(asked(PASSWORDS), "password"))
         self._note("set password", {"name": user.name})
         return answered({"user": user._asdict()})
 
     def set_role(self, name: str) -> Response:
         """Give a user another role; it counts from his next request on."""
-        user = self._accounts.set_role(name, text_of(asked(ROLES), "role", ANY_TEXT))
+        user = self._accounts.set_role(name, _text_of(asked(ROLES), "role"))
         self._note("set role", {"name": user.name, "role": user.role})
         return answered({"user": user._asdict()})
 
@@ -70,7 +71,7 @@ class AccessApi:
         """Make an API token; its word is in this answer and nowhere else."""
         document = asked(TOKENS)
         seconds = _seconds(document, TOKEN_SECONDS)
-        name, role = text_of(document, "name", ANY_TEXT), text_of(document, "role", ANY_TEXT)
+        name, role = _text_of(document, "name"), _text_of(document, "role")
         token, word = self._accounts.add_token(name, role, seconds)
         self._note("add token", {"name": token.name, "id": token.id, "role": token.role})
         return answered({"token": token._asdict(), "word": word}, 201)
@@ -84,7 +85,7 @@ class AccessApi:
     def add_link(self) -> Response:
         """Make a link that signs a user in once; of nobody, an admin."""
         document = asked(LINKS)
-        user = text_of(document, "user", ANY_TEXT) if document.get("user") is not None else None
+        user = _text_of(document, "user") if document.get("user") is not None else None
         word = self._accounts.add_link(user, _seconds(document, LINK_SECONDS))
         self._note("add link", {"user": user or "nobody"})
         return answered({"path": f"/link/{word}"}, 201)
@@ -105,4 +106,12 @@ def _seconds(document: dict[str, Any], default: float) -> float:
     value = document.get("seconds", default)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Refused(400, "malformed", f"seconds: expected a number, got {shown(value, 40)}")
+    return value
+
+
+def _text_of(document: Mapping[str, Any], name: str) -> str:
+    """The member *name*; a wrong one is not repeated, for it may be a password."""
+    value = document.get(name)
+    if not isinstance(value, str) or ANY_TEXT.fullmatch(value) is None:
+        raise Refused(400, "malformed", f"{name}: expected 1 to 300 characters")
     return value

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from flask import Response, request
 
-from ..access.masking import masked, masked_body
+from ..access.masking import MASK, masked, masked_body
 from ..access.roles import Role
 from ..access.visitor import visitor_of
 from ..admin import COUNTED_BY, PAGE, Admin
@@ -152,7 +152,8 @@ class Api:
         limit = size_of(document, "limit", 50)
         tasks = self._admin.find(filter_of(document), limit, cursor_of(document.get("cursor")))
         show = _document if wants_bson() else task_row
-        return answered({"tasks": [show(task) for task in tasks], "cursor": tasks[-1].id if tasks else None})
+        rows = [_seen_task(show(task)) for task in tasks]
+        return answered({"tasks": rows, "cursor": tasks[-1].id if tasks else None})
 
     def count_tasks(self) -> Response:
         """How many tasks match, by state, or by name; or how many of the ready ones are paused."""
@@ -195,7 +196,7 @@ class Api:
         why = paused.sentence if paused else ""
         held = self._held_up(task)
         waiting = why_waiting(task, self._clock.now(), known.__contains__, why, held)
-        document = _seen(_document(task) if wants_bson() else task_details(task))
+        document = _seen_task(_document(task) if wants_bson() else task_details(task))
         answer = answered({"task": document, "waiting": waiting})
         answer.headers["ETag"] = f'"{task.generation}"'
         return answer
@@ -366,6 +367,14 @@ class Api:
 def _seen(document: dict[str, Any]) -> Any:
     """*document* as whoever asks may see it."""
     return masked(document, visitor_of(request.environ))
+
+
+def _seen_task(document: dict[str, Any]) -> Any:
+    """As `_seen`; what a task has printed may hold anything, and is for operators alone."""
+    visitor = visitor_of(request.environ)
+    if document.get("output") and not visitor.may(Role.OPERATOR):
+        document = {**document, "output": MASK}
+    return masked(document, visitor)
 
 
 def _document(task: MonQTask) -> dict[str, Any]:

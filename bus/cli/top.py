@@ -51,7 +51,8 @@ def top(options: argparse.Namespace) -> int:
             now = _look(daemon, clock)
             columns, rows = shutil.get_terminal_size()
             is_once = options.once or not sys.stdout.isatty()
-            terminal.screen(lines(before, now, columns, sys.maxsize if is_once else rows - 1))
+            whole = (sys.maxsize, sys.maxsize)
+            terminal.screen(lines(before, now, *(whole if is_once else (columns, rows - 1))))
             if is_once:
                 return 0
             before = now

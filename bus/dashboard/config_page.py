@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from ..access import Role, visitor_of
@@ -37,10 +36,8 @@ def show(desk: Desk, environ: Mapping[str, Any]) -> Answer:
 
 
 def _rows(section: Any, hides: Collection[str]) -> list[tuple[str, str]]:
-    """Each setting with its value, masked where it is a secret, its name says so, or it is one of *hides*."""
-    return [
-        (name, MASK if value and name in hides else _said(name, value)) for name, value in _settings(section)
-    ]
+    """Each setting with its value, masked where it is a secret or one of *hides*."""
+    return [(name, MASK if value and name in hides else _said(value)) for name, value in _settings(section)]
 
 
 def _settings(section: Any) -> Iterator[tuple[str, Any]]:
@@ -48,11 +45,10 @@ def _settings(section: Any) -> Iterator[tuple[str, Any]]:
         yield one.name, getattr(section, one.name)
 
 
-def _said(name: str, value: Any) -> str:
+def _said(value: Any) -> str:
     if _holds_secret(value):
         return MASK
-    (shown,) = without_secrets({name: _plain(value)}).values()
-    return text.cell(shown if isinstance(shown, str) else str(shown))
+    return text.cell(_plain(without_secrets(value)))
 
 
 def _holds_secret(value: Any) -> bool:
@@ -63,17 +59,9 @@ def _holds_secret(value: Any) -> bool:
     return isinstance(value, Secret)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> str:
     if value is None or value in ("", (), {}):
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(str(one) for one in value)
-    return (
-        str(value)
-        if isinstance(value, (Path, int, float))
-        else value
-        if isinstance(value, str)
-        else str(value)
-    )
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -23,6 +23,8 @@ DELIVERY_FIELDS: Final = ("hook", "topic", "delivery", "outcome", "status", "new
 ONCE: Final = frozenset({"cursor", "done", "number"})
 _MOMENTS: Final = ("newer", "older", "ended_newer", "ended_older")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:*-]{1,128}")
+_ERROR: Final = re.compile(r"[A-Z][A-Za-z]*")
+"""A class of errors; tasks are not called so."""
 _MEANS_MORE: Final = re.compile(r"[\\.^$|?*+()\[\]{}]")
 
 
@@ -86,7 +88,7 @@ def anything(words: str) -> dict[str, str]:
     """What the one box for everything means: a state, a name with wildcards, or a part of an error."""
     if words in (*STATES, PARKED):
         return {"state": words}
-    if _NAME.fullmatch(words):
+    if _NAME.fullmatch(words) and not _ERROR.fullmatch(words):
         return {"name": words if "*" in words else f"*{words}*"}
     return {"error": _MEANS_MORE.sub(r"\\\g<0>", words)}
 

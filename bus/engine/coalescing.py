@@ -66,7 +66,8 @@ class Coalescing:
             count += moved
             if len(ids) < PAGE or not moved:
                 break
-        if count or runs != task.id:
+        count += runs != task.id  # that is skipped itself, by whoever runs it
+        if count:
             emit("task.coalesced", task=task, into=runs, count=count)
         return runs
 

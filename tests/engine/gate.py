@@ -51,6 +51,9 @@ class Body(BytesIO):
         return self.read(limit + 1)
 
 
+FORM_TYPE = "application/x-www-form-urlencoded"
+
+
 class Desk:
     """Everything about access, on *store*, with the frozen *clock*."""
 
@@ -80,6 +83,7 @@ class Desk:
         peer: str | None = LOCAL,
         host: str = HOST,
         cookie: str = "",
+        kind: str = "",
         **headers: str,
     ) -> Said:
         """One request; *headers* by their WSGI names without ``HTTP_``."""
@@ -103,7 +107,8 @@ class Desk:
             "SERVER_NAME": "127.0.0.1",
             "SERVER_PORT": "8081",
             **({"REMOTE_ADDR": peer} if peer is not None else {}),
-            **({"CONTENT_TYPE": "application/x-www-form-urlencoded"} if form is not None else {}),
+            **({"CONTENT_TYPE": FORM_TYPE} if form is not None else {}),
+            **({"CONTENT_TYPE": kind} if kind else {}),
             **({"HTTP_COOKIE": cookie} if cookie else {}),
             **{f"HTTP_{name}": value for name, value in headers.items()},
         }

@@ -55,7 +55,7 @@ def test_of_what_waits_the_latest_runs(engine, began, facts):
         engine.now(task).result for task in tasks[:3]
     }
     assert all(engine.now(task).expire_at for task in tasks[:3])
-    assert [(tasks[3].id, 2)] == [(fact["into"], fact["count"]) for fact in facts.of("task.coalesced")]
+    assert [(tasks[3].id, 3)] == [(fact["into"], fact["count"]) for fact in facts.of("task.coalesced")]
 
 
 def test_of_what_waits_the_first_runs(engine, began):

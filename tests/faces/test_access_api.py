@@ -256,6 +256,25 @@ def test_a_viewer_does_not_see_what_secret_looking_keys_hold(place: Place) -> No
     assert {"password": MASK, "n": 1} == json.loads(body)
 
 
+@pytest.mark.parametrize(("method", "path", "asked"), [("GET", "/tasks", None), ("POST", "/tasks/find", {})])
+def test_a_viewer_sees_as_little_in_lists(place: Place, method: str, path: str, asked: Any) -> None:
+    """Results have keys, too."""
+    task = place.failed()
+    place.store.move([task.id], (ERROR,), {"result": {"token": "hunter2"}})
+    seen = {role: place.got(method, path, asked, role=role)["tasks"] for role in ("viewer", "operator")}
+
+    assert [{"token": MASK}] == [one["result"] for one in seen["viewer"]]
+    assert [{"token": "hunter2"}] == [one["result"] for one in seen["operator"]]
+
+
+def test_what_a_task_has_printed_is_for_operators(place: Place) -> None:
+    """It may hold anything, and has no keys by which it could be judged."""
+    task = place.failed(output="the password is hunter2\n")
+    seen = {role: place.got("GET", f"/tasks/{task.id}", role=role)["task"] for role in ("viewer", "operator")}
+
+    assert [MASK, task.output] == [seen[role]["output"] for role in ("viewer", "operator")]
+
+
 # changing
 
 
@@ -301,6 +320,15 @@ def test_a_filter_that_says_nothing_changes_nothing(place: Place, verb: str) -> 
 
     assert (400, "malformed") == (said.status, said.code)
     assert 200 == every.status
+
+
+def test_json_that_curl_calls_a_form_is_read(place: Place) -> None:
+    """`curl -d` says so of everything; the API has no forms."""
+    place.failed()
+    asked = {"filter": {"states": ["error"]}, "dry_run": True}
+    said = place.ask("POST", "/tasks/retry", asked, kind="application/x-www-form-urlencoded")
+
+    assert (200, 1) == (said.status, json.loads(said.text)["would_be"])
 
 
 def test_a_second_click_is_refused(place: Place) -> None:

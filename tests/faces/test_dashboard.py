@@ -240,6 +240,7 @@ def test_a_search_is_a_url_and_its_pages_follow_each_other(place):
         ("charge", "/tasks?name=%2Acharge%2A"),
         ("shop.*", "/tasks?name=shop.%2A"),
         ("error", "/tasks?state=error"),
+        ("ValueError", "/tasks?error=ValueError"),
         ("late (3)", "/tasks?error=late+%5C%283%5C%29"),
         ("", "/tasks"),
     ],
