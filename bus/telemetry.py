@@ -117,6 +117,10 @@ FACTS: Final[Mapping[str, tuple[int, str]]] = {
     ),
     "handler.resumed": (logging.INFO, "the command can be started again; its tasks run within a minute"),
     "event.refused": (logging.WARNING, "a request was answered with an error; what was asked, and by whom"),
+    "access.refused": (
+        logging.WARNING,
+        "a request to the administrators' listener was answered with an error; what was asked, and by whom",
+    ),
     "tls.failed": (
         logging.WARNING,
         "a TLS handshake failed, of whom and why; code = certificate: the client does not trust ours",

@@ -90,7 +90,7 @@ class Gate(UrlMap):
             whole = self._answer(environ)
         except MonqbusError as error:
             refusal = as_refusal(error)
-            tell(refusal, environ)
+            tell(refusal, environ, fact="access.refused")
             whole = problem_answer(refusal, environ.get(REQUEST_ID, ""))
         return _secured(whole._replace(body=b"") if environ["REQUEST_METHOD"] == "HEAD" else whole)
 

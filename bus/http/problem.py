@@ -68,14 +68,21 @@ def retry_after(clock: Clock) -> dict[str, str]:
     return {"Retry-After": str(1 + int(clock.chance() * LONGEST_PAUSE_SECONDS))}
 
 
-def tell(refusal: Refused, environ: Mapping[str, Any], *, hook: str = "", reason: str = "") -> None:
-    """Emit the fact that the request of *environ* was refused, which may hold as much as is known of it.
+def tell(
+    refusal: Refused,
+    environ: Mapping[str, Any],
+    *,
+    hook: str = "",
+    reason: str = "",
+    fact: str = "event.refused",
+) -> None:
+    """Emit the *fact* that the request of *environ* was refused, which may hold as much as is known of it.
 
     A sender's words in it are few and quoted; the query is not among them, it may hold a secret.
     """
     said = {"method": "REQUEST_METHOD", "path": "PATH_INFO", "peer": "REMOTE_ADDR"}
     telemetry.emit(
-        "event.refused",
+        fact,
         hook=hook,
         status=refusal.status,
         code=refusal.code,

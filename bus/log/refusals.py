@@ -34,7 +34,7 @@ class HandshakeKind(NamedTuple):
 class Refusals:
     """A listener in front of *listener*, which hears everything but what is too much of what strangers cause.
 
-    That is `event.refused` and `tls.failed`.
+    That is `event.refused`, `access.refused` and `tls.failed`.
 
     `tick` says, once a period, how many of each kind it has not heard.
     """
@@ -46,7 +46,7 @@ class Refusals:
     def __call__(self, fact: str, fields: Mapping[str, Any]) -> None:
         """Telemetry's listener."""
         kind: RefusalKind | HandshakeKind | None = None
-        if fact == "event.refused":
+        if fact in ("event.refused", "access.refused"):
             kind = RefusalKind(fields["hook"], fields["status"], fields["code"])
         elif fact == "tls.failed":
             kind = HandshakeKind(fields["code"])

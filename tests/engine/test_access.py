@@ -94,6 +94,14 @@ def test_a_stranger_reaches_nothing_but_the_sign_in(desk):
     assert {401} == set(said.values())
 
 
+def test_a_stranger_who_is_refused_is_no_refused_delivery(desk, facts):
+    """Else an alert for senders fires when somebody mistypes a token."""
+    desk.ask("GET", "/api/v1/tasks", AUTHORIZATION="Bearer mqb_none")
+    told = [fact for fact, _ in facts]
+
+    assert ("access.refused" in told, "event.refused" in told) == (True, False)
+
+
 def test_a_browser_is_sent_to_the_sign_in_and_then_to_where_it_was_going(desk):
     first = desk.ask("GET", "/tasks/7?a=1", ACCEPT="text/html")
     form = desk.ask("GET", first.headers["Location"])
