@@ -19,8 +19,7 @@ setup(
     py_modules=["monqbus"],
     packages=[*find_packages(include=["bus", "bus.*"]), "monqbus-stubs"],
     package_dir={"monqbus-stubs": "stubs"},
-    # all that is not code: pages, styles, markers
-    package_data={"": ["*.pyi", "py.typed", "*.html", "*.css", "*.js", "*.svg", "*.ico", "*.json"]},
+    package_data={"": ["*.pyi", "py.typed"], "bus.dashboard": ["templates/*", "assets/*"]},
     install_requires=[
         "gevent>=25.4.1",
         "pymongo>=4.9",
