@@ -11,6 +11,7 @@ from typing import Final
 from bson import ObjectId
 
 from .model import MonQTask
+from .regex import literal
 from .safe_text import shortened
 
 LONGEST: Final = 160
@@ -26,7 +27,6 @@ _ANY: Final = {
     "text": ("<text>", r".*"),
     "number": ("<n>", r"[0-9.]+"),
 }
-_MEANS_MORE: Final = re.compile(r"[\\.^$|?*+()\[\]{}]")
 
 
 @dataclass(slots=True)
@@ -59,12 +59,12 @@ def normalised(error: str) -> tuple[str, str]:
     pattern: list[str] = []
     place, short = 0, error[:LONGEST]
     for match in _DIFFERS.finditer(short):
-        literal, kind = short[place : match.start()], match.lastgroup or "text"
-        words += [literal, _ANY[kind][0]]
-        pattern += [_literal(literal), _ANY[kind][1]]
+        between, kind = short[place : match.start()], match.lastgroup or "text"
+        words += [between, _ANY[kind][0]]
+        pattern += [literal(between), _ANY[kind][1]]
         place = match.end()
     words.append(short[place:])
-    pattern.append(_literal(short[place:]))
+    pattern.append(literal(short[place:]))
     return shortened("".join(words), LONGEST), "".join(pattern)
 
 
@@ -83,8 +83,3 @@ def grouped(tasks: Iterable[MonQTask]) -> list[Failure]:
             group.ends.append(ended)
             group.latest = max(group.latest or ended, ended)
     return sorted(groups.values(), key=lambda one: (-one.count, one.name, one.error))
-
-
-def _literal(text: str) -> str:
-    """*text* as RE2 reads it: itself."""
-    return _MEANS_MORE.sub(r"\\\g<0>", text).replace("\x00", ".")

@@ -7,6 +7,7 @@ matched by `re` that came from outside.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
@@ -18,6 +19,7 @@ LONGEST_SEARCHED: Final = 64 * 1024
 _LARGEST_PROGRAM: Final = 128 * 1024
 """Bytes that RE2 may take for a pattern: counted repetitions multiply, and the time with them."""
 _MOST_KEPT: Final = 8
+_MEANS_MORE: Final = re.compile(r"[\\.^$|?*+()\[\]{}]")
 
 
 class BadRegex(ValueError):
@@ -42,6 +44,11 @@ def searching(pattern: str) -> Callable[[str], bool]:
     except re2.error as error:
         raise BadRegex(_words(error)) from None
     return lambda text: compiled.search(text[:LONGEST_SEARCHED].encode("utf-8", "replace")) is not None
+
+
+def literal(text: str) -> str:
+    """The pattern that finds *text* as it stands, with any character for a NUL, which no pattern can hold."""
+    return _MEANS_MORE.sub(r"\\\g<0>", text).replace("\x00", ".")
 
 
 def _words(error: Exception) -> str:

@@ -13,6 +13,7 @@ from bson.errors import InvalidId
 from ..delivery_record import DeliveryFilter
 from ..errors import BadFilter, Refused
 from ..model import READY, STATES, EventFilter, Filter, State
+from ..regex import literal
 from ..spoken_time import moment_before
 from . import text
 
@@ -25,7 +26,6 @@ _MOMENTS: Final = ("newer", "older", "ended_newer", "ended_older")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:*-]{1,128}")
 _ERROR: Final = re.compile(r"[A-Z][A-Za-z]*")
 """A class of errors; tasks are not called so."""
-_MEANS_MORE: Final = re.compile(r"[\\.^$|?*+()\[\]{}]")
 
 
 def tasks(query: Mapping[str, str], now: datetime) -> Filter:
@@ -90,7 +90,7 @@ def anything(words: str) -> dict[str, str]:
         return {"state": words}
     if _NAME.fullmatch(words) and not _ERROR.fullmatch(words):
         return {"name": words if "*" in words else f"*{words}*"}
-    return {"error": _MEANS_MORE.sub(r"\\\g<0>", words)}
+    return {"error": literal(words)}
 
 
 def _parts(query: Mapping[str, str], known: tuple[str, ...], now: datetime) -> dict[str, Any]:
