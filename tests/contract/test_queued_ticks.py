@@ -93,6 +93,20 @@ class Place:
             for _ in range(2):
                 daemon.scheduler.tick()
 
+    def planned(self):
+        """A daemon that has seen the schedule, from whose beginning its minutes count."""
+        self.plan()
+        daemon = self.daemon()
+        self.turn(daemon)
+        return daemon
+
+    def run_out(self, daemon, *, turns):
+        """In so many turns whatever begins runs and ends."""
+        for _ in range(turns):
+            self.turn(daemon)
+            if self.unfinished:
+                self.end()
+
     @property
     def tasks(self):
         """Every task, in the order of the moments."""
@@ -147,9 +161,7 @@ def missed():
 
 
 def test_a_tick_waits_until_the_run_before_it_has_ended(place, late):
-    place.plan()
-    daemon = place.daemon()
-    place.turn(daemon)
+    daemon = place.planned()
     for _ in range(3):
         place.turn(daemon, seconds=60)
     assert [60.0] == place.moments
@@ -263,25 +275,18 @@ def finish(place):
 
 
 def test_what_waits_is_there_after_a_restart(place):
-    place.plan()
-    first = place.daemon()
-    place.turn(first)
+    first = place.planned()
     for _ in range(3):
         place.turn(first, seconds=60)
     place.end()
     second = place.daemon()
-    for _ in range(3):
-        place.turn(second)
-        if place.unfinished:
-            place.end()
+    place.run_out(second, turns=3)
 
     assert [60.0, 120.0, 180.0] == place.moments
 
 
 def test_so_many_wait_and_what_comes_meanwhile_is_left_out_and_told(place, missed):
-    place.plan()
-    daemon = place.daemon()
-    place.turn(daemon)
+    daemon = place.planned()
     for _ in range(MOST_WAITING + 3):
         place.turn(daemon, seconds=60)
 
@@ -291,9 +296,7 @@ def test_so_many_wait_and_what_comes_meanwhile_is_left_out_and_told(place, misse
 
 
 def test_while_it_is_paused_nothing_of_it_begins_and_afterwards_it_goes_on(place):
-    place.plan()
-    daemon = place.daemon()
-    place.turn(daemon)
+    daemon = place.planned()
     place.turn(daemon, seconds=60)
     place.turn(daemon, seconds=60)
     place.paused.add("s")
@@ -302,17 +305,12 @@ def test_while_it_is_paused_nothing_of_it_begins_and_afterwards_it_goes_on(place
     assert [60.0] == place.moments
 
     place.paused.clear()
-    for _ in range(3):
-        place.turn(daemon)
-        if place.unfinished:
-            place.end()
+    place.run_out(daemon, turns=3)
     assert [60.0, 120.0, 180.0] == place.moments
 
 
 def test_one_whose_moments_are_changed_fires_nothing_for_the_past_and_waits_for_what_runs(place, missed):
-    place.plan()
-    daemon = place.daemon()
-    place.turn(daemon)
+    daemon = place.planned()
     for _ in range(3):
         place.turn(daemon, seconds=60)
     place.plan(moments=Every(45))
@@ -327,9 +325,7 @@ def test_one_whose_moments_are_changed_fires_nothing_for_the_past_and_waits_for_
 
 
 def test_one_that_lets_none_wait_any_more_forgets_what_waits(place, missed):
-    place.plan()
-    daemon = place.daemon()
-    place.turn(daemon)
+    daemon = place.planned()
     for _ in range(3):
         place.turn(daemon, seconds=60)
     place.plan(overlap="allow")
@@ -341,9 +337,7 @@ def test_one_that_lets_none_wait_any_more_forgets_what_waits(place, missed):
 
 
 def test_one_that_is_removed_while_ticks_wait_runs_none_of_them(place):
-    place.plan()
-    daemon = place.daemon()
-    place.turn(daemon)
+    daemon = place.planned()
     for _ in range(3):
         place.turn(daemon, seconds=60)
     place.registry.schedules = {}
@@ -369,9 +363,7 @@ def test_what_waited_is_too_old_when_nobody_was_there_for_longer_than_missed_wit
 
 
 def test_an_outage_of_the_store_loses_nothing(place):
-    place.plan()
-    daemon = place.daemon()
-    place.turn(daemon)
+    daemon = place.planned()
     place.turn(daemon, seconds=60)
     daemon.dies_before = ("keep_records", daemon.calls["keep_records"] + 1)
     with pytest.raises(Killed):  # of which a loop would tell
@@ -385,9 +377,7 @@ def test_an_outage_of_the_store_loses_nothing(place):
 
 
 def test_a_cancelled_run_has_ended(place):
-    place.plan()
-    daemon = place.daemon()
-    place.turn(daemon)
+    daemon = place.planned()
     place.turn(daemon, seconds=60)
     place.turn(daemon, seconds=60)
     (task,) = place.unfinished
@@ -398,9 +388,7 @@ def test_a_cancelled_run_has_ended(place):
 
 
 def test_a_failed_attempt_that_waits_for_the_next_one_has_not_ended(place):
-    place.plan()
-    daemon = place.daemon()
-    place.turn(daemon)
+    daemon = place.planned()
     place.turn(daemon, seconds=60)
     (task,) = place.unfinished
     later = {"time_queue": place.clock.now() + timedelta(days=1)}
@@ -431,9 +419,7 @@ def test_a_topic_with_several_handlers_waits_for_all_of_their_tasks(place):
 
 
 def test_a_run_that_an_operator_asks_for_is_one_of_the_queue(place):
-    place.plan()
-    daemon = place.daemon()
-    place.turn(daemon)
+    daemon = place.planned()
     (asked,) = daemon.office.fire_now("s").task_ids
     place.turn(daemon, seconds=60)
     assert [asked] == [task.id for task in place.unfinished]
@@ -446,9 +432,7 @@ def test_a_run_that_an_operator_asks_for_is_one_of_the_queue(place):
 
 
 def test_a_run_that_was_asked_for_and_never_stored_holds_nothing_up_for_long(place, monkeypatch):
-    place.plan()
-    daemon = place.daemon()
-    place.turn(daemon)
+    daemon = place.planned()
     place.clock.advance(55)
     with monkeypatch.context() as patch:
         patch.setattr(daemon.office._direct, "store", killed)
@@ -461,9 +445,7 @@ def test_a_run_that_was_asked_for_and_never_stored_holds_nothing_up_for_long(pla
 
 
 def test_a_record_with_anything_in_it_is_borne(place):
-    place.plan()
-    daemon = place.daemon()
-    place.turn(daemon)
+    place.planned()
     (record,) = place.stores[0].records("schedule")
     odd = {**record.fields, "waiting": ["x", 1], "last": "y", "last_tasks": None, "also": 7, "also_at": "z"}
     place.stores[0].keep_records([replace(record, fields=odd)])

@@ -12,11 +12,10 @@ from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from ...model import Record
-from .connection import Connection, Document, refusals
+from .connection import DUPLICATE_KEY, Connection, Document, refusals
 from .lenient import read
 from .schema import RECORDS
 
-DUPLICATE_KEY: Final = 11000
 IS_NO_VERSION: Final[Document] = {"$not": {"$gte": 1}}
 """Also what is no number, and NaN."""
 
